@@ -1,0 +1,98 @@
+#pragma once
+
+// One connection to NATS that never gives up: it waits for a server that is
+// not there yet, and comes back by itself after every cut.
+
+#include <tidings/settings.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+// nats.c's own handle, for the parts of Tidings that speak to it; users need not include its headers.
+extern "C" {
+typedef struct __natsConnection natsConnection;
+typedef struct __jsCtx jsCtx;
+}
+
+namespace tidings {
+
+struct ConnectionOptions {
+  std::vector<std::string> urls{"nats://localhost:4222"};  ///< tried in turn
+  std::string name = "tidings";                            ///< shown in the server's connection list
+
+  // At most one way to log in; which one is used is decided in this order.
+  std::string credentials_file;  ///< .creds (JWT and seed)
+  std::string nkey_seed_file;
+  std::string user, password;
+  std::string token;
+
+  std::string ca_file;              ///< trusts this CA; turns TLS on
+  std::string cert_file, key_file;  ///< client certificate for mutual TLS
+
+  std::chrono::milliseconds connect_timeout{2000};
+
+  /// NATS_URL (comma list) or NATS_HOST and NATS_PORT, NATS_CREDS, NATS_NKEY, NATS_USER,
+  /// NATS_PASSWORD, NATS_TOKEN, NATS_CA, NATS_CERT, NATS_KEY. Throws SettingError.
+  [[nodiscard]] static ConnectionOptions from_environment();
+};
+
+/// Thread-safe. Destroying it flushes for at most a second, then closes.
+class Connection {
+ public:
+  /// Called from a NATS thread at each change of state; must return quickly and not throw.
+  using Observer = std::function<void(bool connected)>;
+
+  /// Connects, waiting with backoff up to 1 s between tries until a server answers.
+  /// Throws NatsError when the server refuses the login, since waiting would not help, and a
+  /// retryable one when `stop` is requested first.
+  Connection(ConnectionOptions options, const std::stop_token& stop);
+
+  /// One try; throws NatsError when no server answers.
+  explicit Connection(ConnectionOptions options);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  [[nodiscard]] bool connected() const noexcept;
+
+  /// Throws NatsError when the connection is closed for good: the server refuses the login it
+  /// took before.
+  void require_open() const;
+
+  /// Grows by one with each cut. What was sent under an older generation and is not confirmed
+  /// may or may not have arrived.
+  [[nodiscard]] std::uint64_t generation() const noexcept;
+
+  /// The largest message (headers and payload) that the server takes, in bytes.
+  [[nodiscard]] std::int64_t max_payload() const;
+
+  /// Host and port in use, without user info; empty when not connected.
+  [[nodiscard]] std::string server() const;
+
+  /// Replaces the observer; an empty function removes it. After the call returns, the
+  /// previous observer is not running and will not be called.
+  void observe(Observer observer);
+
+  /// Writes what is buffered and waits for the server's PONG. False on timeout or cut.
+  bool flush(std::chrono::milliseconds timeout);
+
+  /// Destroys `handle` only after the connection is closed: a subscription that ends while a
+  /// message for it is on its way crashes older nats.c (nats.c #637).
+  void keep(std::shared_ptr<void> handle);
+
+  [[nodiscard]] natsConnection* native() const noexcept;
+  [[nodiscard]] jsCtx* jetstream() const noexcept;
+
+  struct State;  ///< opaque
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tidings

@@ -1,0 +1,63 @@
+#pragma once
+
+// An event as it travels: CloudEvents 1.0 over NATS, in binary mode (attributes
+// in headers, data as payload) or structured mode (one JSON document). Encoding
+// and decoding are pure functions of headers and payload.
+
+#include <tidings/error.hpp>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace tidings {
+
+/// In wire order. Names keep the case they came with.
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+struct Event {
+  std::string id;                       ///< opaque; unique per event, the key of deduplication
+  std::string type;                     ///< `user.created`
+  std::string source;                   ///< `auth-service`
+  std::string aggregate_id;             ///< CloudEvents `subject`
+  std::string aggregate_type;           ///< `User`
+  int version = 1;                      ///< of the event's schema
+  std::string time;                     ///< RFC 3339; empty when the sender gave none
+  std::string partition_key;            ///< events with the same key keep their order
+  std::string traceparent, tracestate;  ///< W3C trace context, empty when absent
+  std::string data;                     ///< JSON text, byte for byte as it was sent
+  std::string metadata = "{}";          ///< JSON object as text
+
+  /// `data` parsed. Throws Undecodable.
+  [[nodiscard]] nlohmann::json json() const;
+};
+
+/// A message that is no event, with the reason.
+class Undecodable : public Error {
+ public:
+  using Error::Error;
+};
+
+struct WireMessage {
+  Headers headers;
+  std::string payload;
+};
+
+/// Binary mode. Empty attributes are left out (nats.c misreads empty header values).
+/// Throws Undecodable when the id cannot be a header value.
+[[nodiscard]] WireMessage encode(const Event& event);
+
+/// Reads binary mode, structured mode (`application/cloudevents+json`) and any case of
+/// header names. `subject_type` (what follows the stream's subject prefix) stands in for
+/// a missing type, and Nats-Msg-Id for a missing id. The payload of binary mode is not
+/// parsed here. Throws Undecodable naming the attribute that is wrong.
+[[nodiscard]] Event decode(const Headers& headers, std::string_view payload,
+                           std::string_view subject_type = {});
+
+/// The value of the first header of that name, in any case; empty when there is none.
+[[nodiscard]] std::string_view header(const Headers& headers, std::string_view name);
+
+}  // namespace tidings

@@ -1,0 +1,53 @@
+#pragma once
+
+// The inbox makes effects happen once: the id of an event and the handler's own
+// writes are committed together. This is what the consumer engine needs of a
+// database; users choose an implementation (SqliteInbox) and never call these.
+
+#include <chrono>
+#include <exception>
+#include <string>
+
+namespace tidings {
+
+class Inbox {
+ public:
+  /// What is known of an event that did not succeed yet.
+  struct Attempts {
+    int starts = 0;          ///< times a handler was started without success
+    std::string last_error;  ///< of the latest start that threw
+  };
+
+  virtual ~Inbox() = default;
+
+  /// Binds this inbox to one group; called once, before anything else. Throws Error when
+  /// another consumer already uses this object.
+  virtual void join(const std::string& group) = 0;
+
+  virtual void begin() = 0;
+  virtual void commit() = 0;
+  virtual void rollback() noexcept = 0;
+
+  /// Inside a transaction: what follows can be undone alone, or kept.
+  virtual void savepoint() = 0;
+  virtual void release_savepoint() = 0;
+  virtual void rollback_to_savepoint() = 0;
+
+  /// Writes the event's row. False when it is there already: handled before.
+  [[nodiscard]] virtual bool claim(const std::string& event_id) = 0;
+  [[nodiscard]] virtual bool handled(const std::string& event_id) = 0;
+
+  [[nodiscard]] virtual Attempts attempts(const std::string& event_id) = 0;
+  virtual void record_attempts(const std::string& event_id, const Attempts& attempts) = 0;
+  virtual void forget_attempts(const std::string& event_id) = 0;
+
+  /// Looks at up to `limit` rows, from where the last call ended, and deletes those handled
+  /// longer than `age` ago. True when the end was reached (the next call starts again).
+  virtual bool prune(std::chrono::hours age, int limit) = 0;
+
+  /// True when the error is the database's (locked, full, read-only, lost) and not the
+  /// message's: the engine then waits and tries again without using up an attempt.
+  [[nodiscard]] virtual bool is_trouble(const std::exception& error) const noexcept = 0;
+};
+
+}  // namespace tidings

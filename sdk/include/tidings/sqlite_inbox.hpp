@@ -1,0 +1,51 @@
+#pragma once
+
+// The inbox in a SQLite file, beside the tables that handlers write. Several
+// processes of one host may share the file.
+
+#include <tidings/inbox.hpp>
+
+#include <SQLiteCpp/Database.h>
+
+#include <memory>
+#include <string>
+
+namespace tidings {
+
+/// Not thread-safe: it belongs to the one consumer that joined it.
+class SqliteInbox final : public Inbox {
+ public:
+  /// What handlers are given: statements on it are part of the event's transaction.
+  using Transaction = SQLite::Database;
+
+  /// Opens or makes the file (WAL, synchronous=FULL) and the inbox tables. `url` is a path,
+  /// `sqlite:PATH` or `file:PATH`. Throws DatabaseError naming the path.
+  explicit SqliteInbox(const std::string& url);
+  ~SqliteInbox() override;
+
+  /// For making the handlers' own tables before the consumer runs.
+  [[nodiscard]] SQLite::Database& database() noexcept;
+  [[nodiscard]] Transaction& transaction() noexcept { return database(); }
+
+  void join(const std::string& group) override;
+  void begin() override;
+  void commit() override;
+  void rollback() noexcept override;
+  void savepoint() override;
+  void release_savepoint() override;
+  void rollback_to_savepoint() override;
+  [[nodiscard]] bool claim(const std::string& event_id) override;
+  [[nodiscard]] bool handled(const std::string& event_id) override;
+  [[nodiscard]] Attempts attempts(const std::string& event_id) override;
+  void record_attempts(const std::string& event_id, const Attempts& attempts) override;
+  void forget_attempts(const std::string& event_id) override;
+  bool prune(std::chrono::hours age, int limit) override;
+  [[nodiscard]] bool is_trouble(const std::exception& error) const noexcept override;
+
+ private:
+  struct Statements;
+  std::unique_ptr<SQLite::Database> database_;
+  std::unique_ptr<Statements> statements_;
+};
+
+}  // namespace tidings

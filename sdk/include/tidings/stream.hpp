@@ -1,0 +1,31 @@
+#pragma once
+
+// Streams are made when missing, compared when present, and never changed
+// behind an operator's back.
+
+#include <tidings/connection.hpp>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace tidings {
+
+struct StreamSpec {
+  std::string name = "AUTH_EVENTS";
+  std::vector<std::string> subjects{"auth.events.>"};
+  int replicas = 1;
+  std::chrono::seconds duplicate_window{120};  ///< used when made; a shorter one on the server is an error
+  std::chrono::seconds max_age{0};             ///< 0 keeps for ever
+};
+
+/// Makes the stream (file storage, limits retention) or checks the one that is there.
+/// Throws NatsError: not retryable with the field and both values when they differ in
+/// what matters (memory storage, subjects not covered, a shorter duplicate window);
+/// retryable when JetStream does not answer.
+void ensure_stream(Connection& connection, const StreamSpec& spec);
+
+/// True when every subject that `narrow` can match is matched by `wide` (NATS wildcards).
+[[nodiscard]] bool covers(std::string_view wide, std::string_view narrow);
+
+}  // namespace tidings

@@ -1,0 +1,36 @@
+#pragma once
+
+// The dead-letter stream of consumers: a copy of the message, and why it is there.
+
+#include <tidings/connection.hpp>
+#include <tidings/consumer.hpp>
+
+#include <string>
+
+namespace tidings {
+
+struct DeadLetter {
+  const Delivery& delivery;
+  std::string payload;
+  std::string reason;
+  int attempts = 0;
+};
+
+class DeadLetters {
+ public:
+  DeadLetters(Connection& connection, const ConsumerOptions& options)
+      : connection_(connection), options_(options) {}
+
+  /// Makes or checks the stream. Throws as ensure_stream does.
+  void ensure();
+
+  /// Returns once the stream has confirmed the copy; a second copy of the same message is
+  /// recognised by the stream. Throws NatsError, and then the original must stay.
+  void publish(const DeadLetter& letter);
+
+ private:
+  Connection& connection_;
+  const ConsumerOptions& options_;
+};
+
+}  // namespace tidings

@@ -1,0 +1,231 @@
+#include <tidings/event.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <charconv>
+
+namespace tidings {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view structured_type = "application/cloudevents+json";
+
+char lower(char letter) {
+  return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
+}
+
+bool equal_ignoring_case(std::string_view left, std::string_view right) {
+  return std::equal(left.begin(), left.end(), right.begin(), right.end(),
+                    [](char a, char b) { return lower(a) == lower(b); });
+}
+
+/// CloudEvents' rule for header values: everything but printable ASCII is percent-encoded, and
+/// so are space, the double quote and the percent sign itself.
+bool plain(char letter) { return letter > ' ' && letter <= '~' && letter != '"' && letter != '%'; }
+
+std::string percent_encode(std::string_view text) {
+  constexpr std::string_view hex = "0123456789ABCDEF";
+  if (std::all_of(text.begin(), text.end(), plain)) return std::string{text};
+  std::string out;
+  for (const char letter : text) {
+    const auto byte = static_cast<unsigned char>(letter);
+    if (plain(letter)) {
+      out += letter;
+    } else {
+      out += {'%', hex[byte >> 4U], hex[byte & 0xfU]};
+    }
+  }
+  return out;
+}
+
+/// A percent sign that starts no code is taken as it is, since not every sender encodes.
+std::string percent_decode(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned code = 0;
+    const char* const digits = text.data() + i + 1;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(digits, digits + 2, code, 16).ptr == digits + 2) {
+      out += static_cast<char>(code);
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+/// nats.c writes header values as they are, and trims them when reading.
+void require_header_safe(const std::string& id) {
+  const auto control = [](char letter) {
+    return static_cast<unsigned char>(letter) < ' ' || letter == '\x7f';
+  };
+  if (id.empty()) throw Undecodable("id: is empty");
+  if (std::any_of(id.begin(), id.end(), control)) throw Undecodable("id: has a control character");
+  if (id.front() == ' ' || id.back() == ' ') throw Undecodable("id: begins or ends with a space");
+}
+
+int parse_version(std::string_view text) {
+  int version = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
+  if (error != std::errc{} || end != text.data() + text.size())
+    throw Undecodable("ce-eventversion: \"" + std::string{text} + "\" is no whole number");
+  return version;
+}
+
+void require_object(const std::string& metadata, const char* attribute) {
+  const auto json = nlohmann::json::parse(metadata, nullptr, false);
+  if (!json.is_object()) throw Undecodable(std::string(attribute) + ": is no JSON object");
+}
+
+void require_specversion(std::string_view version) {
+  if (!version.starts_with("1."))
+    throw Undecodable("specversion: \"" + std::string{version} + "\" is not supported, only 1.0");
+}
+
+/// Fills in what a sender may leave out, and refuses what nothing can stand in for.
+void complete(Event& event, std::string_view message_id, std::string_view subject_type) {
+  if (event.id.empty()) event.id = message_id;
+  if (event.id.empty()) throw Undecodable("id: neither ce-id nor Nats-Msg-Id is there");
+  if (event.type.empty()) event.type = subject_type;
+  if (event.type.empty()) throw Undecodable("type: ce-type is missing");
+  if (event.partition_key.empty()) event.partition_key = event.aggregate_id;
+}
+
+Event decode_binary(const Headers& headers, std::string_view payload, std::string_view subject_type) {
+  Event event;
+  std::string_view message_id;
+  for (const auto& [name, value] : headers) {
+    const auto is = [&name = name](std::string_view wanted) { return equal_ignoring_case(name, wanted); };
+    if (is("Nats-Msg-Id")) {
+      message_id = value;
+    } else if (is("ce-id")) {
+      event.id = percent_decode(value);
+    } else if (is("ce-type")) {
+      event.type = percent_decode(value);
+    } else if (is("ce-source")) {
+      event.source = percent_decode(value);
+    } else if (is("ce-subject")) {
+      event.aggregate_id = percent_decode(value);
+    } else if (is("ce-time")) {
+      event.time = value;
+    } else if (is("ce-aggregatetype")) {
+      event.aggregate_type = percent_decode(value);
+    } else if (is("ce-eventversion")) {
+      event.version = parse_version(value);
+    } else if (is("ce-partitionkey")) {
+      event.partition_key = percent_decode(value);
+    } else if (is("ce-metadata")) {
+      event.metadata = value;
+      require_object(event.metadata, "ce-metadata");
+    } else if (is("ce-specversion")) {
+      require_specversion(value);
+    } else if (is("traceparent")) {
+      event.traceparent = value;
+    } else if (is("tracestate")) {
+      event.tracestate = value;
+    }
+  }
+  complete(event, message_id, subject_type);
+  event.data = payload;
+  return event;
+}
+
+std::string text_member(const Json& document, const char* name) {
+  const auto member = document.find(name);
+  if (member == document.end() || member->is_null()) return {};
+  if (!member->is_string()) throw Undecodable(std::string(name) + ": is no text");
+  return member->get<std::string>();
+}
+
+int version_member(const Json& document) {
+  const auto member = document.find("eventversion");
+  if (member == document.end()) return 1;
+  if (member->is_number_integer()) return member->get<int>();
+  return parse_version(text_member(document, "eventversion"));
+}
+
+/// An extension attribute is a text in CloudEvents; an object is what senders write anyway.
+std::string metadata_member(const Json& document) {
+  const auto member = document.find("metadata");
+  if (member == document.end() || member->is_null()) return "{}";
+  auto metadata = member->is_string() ? member->get<std::string>() : member->dump();
+  require_object(metadata, "metadata");
+  return metadata;
+}
+
+Event decode_structured(const Headers& headers, std::string_view payload, std::string_view subject_type) {
+  const auto document = Json::parse(payload, nullptr, false);
+  if (!document.is_object())
+    throw Undecodable("payload: is no JSON object, as structured CloudEvents must be");
+  require_specversion(text_member(document, "specversion"));
+  if (document.contains("data_base64")) throw Undecodable("data_base64: is not supported, send JSON in data");
+  Event event;
+  event.id = text_member(document, "id");
+  event.type = text_member(document, "type");
+  event.source = text_member(document, "source");
+  event.aggregate_id = text_member(document, "subject");
+  event.time = text_member(document, "time");
+  event.aggregate_type = text_member(document, "aggregatetype");
+  event.version = version_member(document);
+  event.partition_key = text_member(document, "partitionkey");
+  event.metadata = metadata_member(document);
+  event.traceparent = text_member(document, "traceparent");
+  event.tracestate = text_member(document, "tracestate");
+  if (const auto data = document.find("data"); data != document.end()) event.data = data->dump();
+  complete(event, header(headers, "Nats-Msg-Id"), subject_type);
+  return event;
+}
+
+}  // namespace
+
+nlohmann::json Event::json() const {
+  try {
+    return nlohmann::json::parse(data);
+  } catch (const nlohmann::json::exception& error) {
+    throw Undecodable(std::string("data: is no JSON: ") + error.what());
+  }
+}
+
+std::string_view header(const Headers& headers, std::string_view name) {
+  for (const auto& [key, value] : headers)
+    if (equal_ignoring_case(key, name)) return value;
+  return {};
+}
+
+WireMessage encode(const Event& event) {
+  require_header_safe(event.id);
+  WireMessage message{{}, event.data};
+  auto& headers = message.headers;
+  headers.reserve(14);
+  // nats.c misreads headers without a value, so an empty attribute is left out.
+  const auto add = [&headers](const char* name, std::string value) {
+    if (!value.empty()) headers.emplace_back(name, std::move(value));
+  };
+  add("Nats-Msg-Id", event.id);
+  add("ce-specversion", "1.0");
+  add("ce-id", percent_encode(event.id));
+  add("ce-type", percent_encode(event.type));
+  add("ce-source", percent_encode(event.source));
+  add("ce-subject", percent_encode(event.aggregate_id));
+  add("ce-time", event.time);
+  add("content-type", "application/json");
+  add("ce-aggregatetype", percent_encode(event.aggregate_type));
+  add("ce-eventversion", std::to_string(event.version));
+  add("ce-partitionkey", percent_encode(event.partition_key));
+  add("ce-metadata", event.metadata);
+  add("traceparent", percent_encode(event.traceparent));
+  add("tracestate", percent_encode(event.tracestate));
+  return message;
+}
+
+Event decode(const Headers& headers, std::string_view payload, std::string_view subject_type) {
+  if (header(headers, "content-type").starts_with(structured_type))
+    return decode_structured(headers, payload, subject_type);
+  return decode_binary(headers, payload, subject_type);
+}
+
+}  // namespace tidings

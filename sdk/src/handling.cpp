@@ -1,0 +1,181 @@
+#include "handling.hpp"
+
+#include <utility>
+
+namespace tidings {
+namespace {
+
+using std::chrono::steady_clock;
+using Kind = Verdict::Kind;
+
+}  // namespace
+
+/// Runs work that leaves nothing behind when it throws, and tells the database's trouble apart.
+template <class Work>
+auto Handling::guarded(Work&& work) {
+  try {
+    return work();
+  } catch (const InboxTrouble&) {
+    inbox_.rollback();
+    throw;
+  } catch (const std::exception& error) {
+    inbox_.rollback();
+    if (inbox_.is_trouble(error)) throw InboxTrouble(error.what());
+    throw;
+  } catch (...) {
+    inbox_.rollback();
+    throw;
+  }
+}
+
+std::vector<Verdict> Handling::together(std::span<Delivery> deliveries) {
+  return guarded([&] {
+    std::vector<Verdict> verdicts;
+    verdicts.reserve(deliveries.size());
+    const auto begun = steady_clock::now();
+    inbox_.begin();
+    for (auto& delivery : deliveries) {
+      verdicts.push_back(in_savepoint(delivery));
+      if (steady_clock::now() - begun >= options_.max_batch_time) break;
+    }
+    inbox_.commit();
+    return verdicts;
+  });
+}
+
+Verdict Handling::in_savepoint(Delivery& delivery) {
+  const auto* handler = find_handler(delivery.event.type);
+  if (handler == nullptr) return unhandled(delivery);
+  delivery.attempt = 1;
+  inbox_.savepoint();
+  if (!inbox_.claim(delivery.event.id)) {
+    inbox_.release_savepoint();
+    return {.kind = Kind::duplicate};
+  }
+  Verdict verdict;
+  try {
+    (*handler)(delivery);
+  } catch (...) {
+    verdict = judge_current_exception(delivery);
+    inbox_.rollback_to_savepoint();
+    remember(delivery, verdict);
+  }
+  inbox_.release_savepoint();
+  return verdict;
+}
+
+Verdict Handling::alone(Delivery& delivery) {
+  const auto* handler = find_handler(delivery.event.type);
+  if (handler == nullptr) return unhandled(delivery);
+  return guarded([&]() -> Verdict {
+    const auto& id = delivery.event.id;
+    inbox_.begin();
+    if (inbox_.handled(id)) {
+      inbox_.rollback();
+      return {.kind = Kind::duplicate};
+    }
+    const auto attempts = inbox_.attempts(id);
+    const bool resumed = delivery.attempt > 0;  // after the inbox's trouble, not the message's: no new start
+    if (!resumed && attempts.starts >= options_.max_attempts) {
+      inbox_.rollback();
+      return {
+          .kind = Kind::dead_letter,
+          .reason = attempts.last_error.empty() ? "the process ended while handling it" : attempts.last_error,
+          .attempts = attempts.starts};
+    }
+    // The start is on disk before the handler runs; its error is only known if the process survives.
+    if (!resumed) inbox_.record_attempts(id, {.starts = attempts.starts + 1, .last_error = {}});
+    inbox_.commit();
+    if (!resumed) delivery.attempt = attempts.starts + 1;
+    return run_started(delivery, *handler);
+  });
+}
+
+Verdict Handling::run_started(Delivery& delivery, const ConsumerEngine::Handler& handler) {
+  inbox_.begin();
+  if (!inbox_.claim(delivery.event.id)) {  // another instance was faster
+    inbox_.rollback();
+    return {.kind = Kind::duplicate};
+  }
+  try {
+    handler(delivery);
+  } catch (...) {
+    auto verdict = judge_current_exception(delivery);
+    inbox_.rollback();
+    inbox_.begin();
+    remember(delivery, verdict);
+    inbox_.commit();
+    return verdict;
+  }
+  inbox_.forget_attempts(delivery.event.id);
+  inbox_.commit();
+  return {.kind = Kind::handled, .attempts = delivery.attempt};
+}
+
+void Handling::forget(const std::string& event_id) {
+  guarded([&] {
+    inbox_.begin();
+    inbox_.forget_attempts(event_id);
+    inbox_.commit();
+  });
+}
+
+bool Handling::prune(std::chrono::hours age, int limit) {
+  return guarded([&] {
+    inbox_.begin();
+    const bool round_done = inbox_.prune(age, limit);
+    inbox_.commit();
+    return round_done;
+  });
+}
+
+const ConsumerEngine::Handler* Handling::find_handler(const std::string& type) const {
+  const auto found = handlers_.find(type);
+  return found == handlers_.end() ? nullptr : &found->second;
+}
+
+Verdict Handling::unhandled(const Delivery& delivery) const {
+  if (options_.unhandled == ConsumerOptions::Unhandled::ack) return {.kind = Kind::ignored};
+  return {.kind = Kind::dead_letter, .reason = "no handler for the type " + delivery.event.type};
+}
+
+Verdict Handling::judge_current_exception(const Delivery& delivery) const {
+  const auto dead = [&delivery](const char* reason) {
+    return Verdict{.kind = Kind::dead_letter, .reason = reason, .attempts = delivery.attempt};
+  };
+  try {
+    throw;
+  } catch (const InboxTrouble&) {
+    throw;
+  } catch (const Reject& rejection) {
+    return dead(rejection.what());
+  } catch (const Undecodable& error) {
+    return dead(error.what());
+  } catch (const RetryAfter& wish) {
+    return retry(delivery, wish.what(), wish.delay());
+  } catch (const std::exception& error) {
+    if (inbox_.is_trouble(error)) throw InboxTrouble(error.what());
+    return retry(delivery, error.what(), {});
+  } catch (...) {
+    return retry(delivery, "the handler threw something that is no std::exception", {});
+  }
+}
+
+Verdict Handling::retry(const Delivery& delivery, std::string reason,
+                        std::optional<std::chrono::milliseconds> delay) const {
+  if (delivery.attempt >= options_.max_attempts)
+    return {.kind = Kind::dead_letter, .reason = std::move(reason), .attempts = delivery.attempt};
+  return {.kind = Kind::retry,
+          .delay = delay.value_or(options_.backoff.delay(delivery.attempt, delivery.event.id)),
+          .reason = std::move(reason),
+          .attempts = delivery.attempt};
+}
+
+void Handling::remember(const Delivery& delivery, const Verdict& verdict) {
+  // A dead letter's count is full: should its message come back before it is terminated, no
+  // handler runs again.
+  const int starts = verdict.kind == Kind::dead_letter ? options_.max_attempts : delivery.attempt;
+  inbox_.record_attempts(delivery.event.id, {.starts = starts, .last_error = verdict.reason});
+}
+
+}  // namespace tidings

@@ -1,0 +1,30 @@
+#pragma once
+
+// Ownership of nats.c's handles, and the one gate through which its statuses pass.
+
+#include <tidings/error.hpp>
+
+#include <nats/nats.h>
+
+#include <memory>
+#include <string>
+
+namespace tidings {
+
+template <auto Destroy>
+struct Deleter {
+  void operator()(auto* handle) const noexcept { Destroy(handle); }
+};
+
+using OptionsPtr = std::unique_ptr<natsOptions, Deleter<natsOptions_Destroy>>;
+using MessagePtr = std::unique_ptr<natsMsg, Deleter<natsMsg_Destroy>>;
+using SubscriptionPtr = std::unique_ptr<natsSubscription, Deleter<natsSubscription_Destroy>>;
+using StreamInfoPtr = std::unique_ptr<jsStreamInfo, Deleter<jsStreamInfo_Destroy>>;
+using ConsumerInfoPtr = std::unique_ptr<jsConsumerInfo, Deleter<jsConsumerInfo_Destroy>>;
+using PubAckPtr = std::unique_ptr<jsPubAck, Deleter<jsPubAck_Destroy>>;
+
+/// Throws NatsError "cannot <action>: <what nats.c says>". Everything but a bad argument, a
+/// refused login and a denied permission may pass by itself, so it is retryable.
+void check(natsStatus status, const std::string& action, jsErrCode code = jsErrCode{});
+
+}  // namespace tidings
