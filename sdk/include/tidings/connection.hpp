@@ -27,13 +27,13 @@ struct ConnectionOptions {
   std::string name = "tidings";                            ///< shown in the server's connection list
 
   // At most one way to log in; which one is used is decided in this order.
-  std::string credentials_file;  ///< .creds (JWT and seed)
-  std::string nkey_seed_file;
-  std::string user, password;
-  std::string token;
+  std::string credentials_file{};  ///< .creds (JWT and seed)
+  std::string nkey_seed_file{};
+  std::string user{}, password{};
+  std::string token{};
 
-  std::string ca_file;              ///< trusts this CA; turns TLS on
-  std::string cert_file, key_file;  ///< client certificate for mutual TLS
+  std::string ca_file{};              ///< trusts this CA; turns TLS on
+  std::string cert_file{}, key_file{};  ///< client certificate for mutual TLS
 
   std::chrono::milliseconds connect_timeout{2000};
 

@@ -1,0 +1,163 @@
+// The reference consumer: writes a welcome e-mail into a table for each user that was
+// registered. The row and the note that the event was handled are one commit, so
+// that a redelivered event does not write a second e-mail.
+
+#include <tidings/consumer.hpp>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+
+// What `user.created` carries. Members that are not named here are passed over.
+struct UserCreated {
+  std::string userId, email, name;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(UserCreated, userId, email, name)
+
+namespace {
+
+struct Flags {
+  std::string group = "welcome-mailer";
+  std::string database = "welcome.db";
+  std::string instance = "consumer-" + std::to_string(getpid());
+  std::string log_level = "info";
+  int exit_when_idle_ms = 0;
+  bool json = false;
+};
+
+void create_tables(SQLite::Database& database) {
+  database.exec(
+      "CREATE TABLE IF NOT EXISTS welcome_email("
+      "user_id TEXT PRIMARY KEY, event_id TEXT NOT NULL, address TEXT NOT NULL, name TEXT NOT NULL,"
+      "subject TEXT NOT NULL, body TEXT NOT NULL, instance TEXT NOT NULL, handled_at TEXT NOT NULL)");
+}
+
+// Throwing undoes what was written here and has the event redelivered later. A plain INSERT on
+// purpose: a second effect would break the primary key instead of going unnoticed.
+void write_welcome_email(const UserCreated& user, SQLite::Database& tx, const std::string& event_id,
+                         const std::string& instance) {
+  SQLite::Statement insert{tx, "INSERT INTO welcome_email VALUES (?, ?, ?, ?, ?, ?, ?, ?)"};
+  insert.bind(1, user.userId);
+  insert.bind(2, event_id);
+  insert.bind(3, user.email);
+  insert.bind(4, user.name);
+  insert.bind(5, "Welcome, " + user.name + "!");
+  insert.bind(6, "Hello " + user.name + ",\n\nyour account is ready.\n");
+  insert.bind(7, instance);
+  insert.bind(8, tidings::to_iso8601(tidings::now()));
+  insert.exec();
+}
+
+// Says what the handler did. The commit comes after it: should that fail, the event comes
+// again and so does its line, with a higher attempt. The counts of stats are of commits.
+void report(const UserCreated& user, const tidings::Delivery& delivery, const Flags& flags) {
+  if (flags.json)
+    std::cout << nlohmann::ordered_json{{"id", delivery.event.id},
+                                        {"type", delivery.event.type},
+                                        {"userId", user.userId},
+                                        {"attempt", delivery.attempt},
+                                        {"instance", flags.instance}}
+                     .dump()
+              << std::endl;
+  else
+    std::cout << delivery.event.type << ' ' << user.userId << " handled, attempt " << delivery.attempt
+              << std::endl;
+}
+
+void report(const tidings::ConsumerStats& stats, const Flags& flags) {
+  if (flags.json)
+    std::cout << nlohmann::ordered_json{{"stats",
+                                         {{"received", stats.received},
+                                          {"handled", stats.handled},
+                                          {"duplicates", stats.duplicates},
+                                          {"retried", stats.retried},
+                                          {"deadLettered", stats.dead_lettered},
+                                          {"ignored", stats.ignored},
+                                          {"commits", stats.commits}}}}
+                     .dump()
+              << std::endl;
+  else
+    std::cout << "handled " << stats.handled << ", duplicates " << stats.duplicates << ", retried "
+              << stats.retried << ", dead letters " << stats.dead_lettered << std::endl;
+}
+
+void consume(const Flags& flags) {
+  tidings::ConsumerOptions options;
+  options.group = flags.group;
+  if (flags.exit_when_idle_ms > 0)
+    options.exit_when_idle = std::chrono::milliseconds{flags.exit_when_idle_ms};
+
+  tidings::SqliteInbox inbox{flags.database};
+  create_tables(inbox.database());
+
+  tidings::Consumer consumer{inbox, options};
+  consumer.on<UserCreated>(
+      "user.created", [&](const UserCreated& user, SQLite::Database& tx, const tidings::Delivery& delivery) {
+        write_welcome_email(user, tx, delivery.event.id, flags.instance);
+        report(user, delivery, flags);
+      });
+  consumer.run();  // until SIGINT or SIGTERM; drains
+  report(consumer.stats(), flags);
+}
+
+void add_flags(CLI::App& app, Flags& flags) {
+  app.set_version_flag("--version", "tidings " TIDINGS_VERSION);
+  app.add_option("--group", flags.group, "group to join: its instances share the events")
+      ->envname("CONSUMER_GROUP")
+      ->capture_default_str();
+  app.add_option("--db", flags.database, "SQLite file for e-mails and inbox; instances may share it")
+      ->envname("CONSUMER_DATABASE_URL")
+      ->capture_default_str();
+  app.add_option("--instance", flags.instance, "name of this instance in what it writes");
+  app.add_option("--exit-when-idle", flags.exit_when_idle_ms, "end after this many ms without an event")
+      ->check(CLI::Range(1, 24 * 3600 * 1000));
+  app.add_flag("--json", flags.json, "print one JSON object a line");
+  app.add_option("--log-level", flags.log_level, "for stderr")
+      ->envname("TIDINGS_LOG")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
+      ->capture_default_str();
+  // The SDK reads its settings from the environment, this one among them.
+  app.add_option_function<std::string>(
+         "--nats-url", [](const std::string& urls) { setenv("NATS_URL", urls.c_str(), 1); },
+         "servers, separated by commas [nats://localhost:4222]")
+      ->envname("NATS_URL");
+}
+
+// Stdout belongs to what is reported.
+void start_log(const Flags& flags) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("consumer-example"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v", spdlog::pattern_time_type::utc);
+  spdlog::set_level(spdlog::level::from_str(flags.log_level));
+}
+
+int complain(const std::exception& error, int exit_code) {
+  std::cerr << "consumer-example: " << error.what() << std::endl;
+  return exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Flags flags;
+  CLI::App app{"Writes a welcome e-mail into a table for each registered user.", "consumer-example"};
+  add_flags(app, flags);
+  try {
+    app.parse(argc, argv);
+    start_log(flags);
+    consume(flags);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    return error.get_exit_code() == 0 ? app.exit(error) : complain(error, 2);  // 0: --help, --version
+  } catch (const tidings::SettingError& error) {
+    return complain(error, 2);
+  } catch (const std::exception& error) {
+    return complain(error, 1);
+  }
+}

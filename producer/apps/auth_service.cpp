@@ -1,0 +1,12 @@
+#include "command_line.hpp"
+#include "migrate_command.hpp"
+#include "register_command.hpp"
+#include "serve_command.hpp"
+
+int main(int argc, char** argv) {
+  tidings::CommandLine line{"auth-service", "Registers users; each one and its event are a single commit."};
+  tidings::add_migrate_command(line);
+  tidings::add_register_command(line);
+  tidings::add_serve_command(line);
+  return line.run(argc, argv);
+}

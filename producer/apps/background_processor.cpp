@@ -1,0 +1,77 @@
+#include "background_processor.hpp"
+
+#include <tidings/error.hpp>
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <utility>
+
+namespace tidings {
+namespace {
+
+constexpr std::chrono::seconds retry_interval{10};
+
+}  // namespace
+
+BackgroundProcessor::BackgroundProcessor(std::string database_path, ConnectionOptions connecting,
+                                         OutboxProcessorOptions options)
+    : database_path_(std::move(database_path)),
+      connecting_(std::move(connecting)),
+      options_(std::move(options)) {}
+
+void BackgroundProcessor::start() {
+  thread_ = std::jthread{[this](const std::stop_token& stop) { work(stop); }};
+}
+
+void BackgroundProcessor::work(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    try {
+      process(stop);
+    } catch (const std::exception& error) {
+      if (stop.stop_requested()) return;
+      // Registrations go on, their events wait in the table; /health tells. Somebody may mend
+      // the cause (a login, a stream's setting) without restarting the service.
+      spdlog::error("outbox processor failed, next try in {} s error={}", retry_interval.count(),
+                    error.what());
+      std::condition_variable_any wake;
+      std::unique_lock lock{mutex_};
+      error_ = error.what();
+      wake.wait_for(lock, stop, retry_interval, [] { return false; });
+    }
+  }
+}
+
+void BackgroundProcessor::process(const std::stop_token& stop) {
+  Connection connection{connecting_, stop};
+  OutboxProcessor processor{database_path_, connection, options_};
+  const auto publish = [this](OutboxProcessor* current) {
+    const std::lock_guard lock{mutex_};
+    processor_ = current;
+    if (current != nullptr) error_.clear();
+  };
+  publish(&processor);
+  try {
+    processor.run(stop);
+  } catch (...) {
+    publish(nullptr);
+    throw;
+  }
+  publish(nullptr);
+}
+
+void BackgroundProcessor::notify() noexcept {
+  const std::lock_guard lock{mutex_};
+  if (processor_ != nullptr) processor_->notify();
+}
+
+BackgroundProcessor::Health BackgroundProcessor::health() const {
+  using Phase = OutboxProcessorStatus::Phase;
+  const std::lock_guard lock{mutex_};
+  if (!error_.empty()) return {false, "failed", error_};
+  const auto phase = processor_ == nullptr ? Phase::waiting_for_broker : processor_->status().phase;
+  return {phase == Phase::active || phase == Phase::standby, to_string(phase), {}};
+}
+
+}  // namespace tidings

@@ -1,0 +1,9 @@
+#pragma once
+
+namespace tidings {
+
+class CommandLine;
+
+void add_register_command(CommandLine& line);
+
+}  // namespace tidings

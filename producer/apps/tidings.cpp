@@ -1,0 +1,11 @@
+#include "command_line.hpp"
+#include "outbox_command.hpp"
+#include "relay_command.hpp"
+
+int main(int argc, char** argv) {
+  tidings::CommandLine line{"tidings",
+                            "Carries events from an outbox to JetStream, and shows how that is going."};
+  tidings::add_relay_command(line);
+  tidings::add_outbox_commands(line);
+  return line.run(argc, argv);
+}

@@ -1,0 +1,44 @@
+#pragma once
+
+// The service's HTTP interface: POST /users and GET /health.
+
+#include "background_processor.hpp"
+#include "infrastructure/database.hpp"
+#include "infrastructure/user_repository.hpp"
+#include "services/auth_service.hpp"
+
+#include <httplib.h>
+
+#include <cstddef>
+#include <mutex>
+#include <string>
+
+namespace tidings {
+
+/// Routes hold a reference to this object: it must outlive the server's run.
+class UserApi {
+ public:
+  static constexpr std::size_t max_body = 16 * 1024;
+
+  /// Throws DatabaseError when the file or its tables are not there.
+  UserApi(const std::string& database_path, BackgroundProcessor& processor);
+
+  void serve_on(httplib::Server& server);
+
+ private:
+  void post_user(const httplib::Request& request, httplib::Response& response,
+                 const httplib::ContentReader& content);
+  void register_user(const Registration& registration, httplib::Response& response);
+  void get_health(httplib::Response& response) const;
+
+  BackgroundProcessor& processor_;
+
+  // SQLite has one writer at a time anyway: a queue at this mutex is fairer and cheaper than
+  // threads that poll for the file's lock.
+  std::timed_mutex mutex_;
+  Database database_;
+  UserRepository users_;
+  AuthService service_;
+};
+
+}  // namespace tidings

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+
+#include <tidings/timestamp.hpp>
+
+namespace tidings {
+
+struct User {
+  std::string id;
+  std::string email;
+  std::string name;
+  bool email_verified = false;
+  Timestamp created_at;
+};
+
+}  // namespace tidings

@@ -1,0 +1,49 @@
+#pragma once
+
+// Tells when another process, or another connection of this one, has written to
+// the database file: inotify on the file and its WAL. Says nothing of what was written.
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+namespace tidings {
+
+/// wait() belongs to one thread; wake() may be called from any.
+class CommitWatch {
+ public:
+  /// Watches the folder of `path`, since WAL and journal come and go. Where inotify cannot be
+  /// had (out of watches), wait() simply lasts for its timeout, unless woken.
+  explicit CommitWatch(const std::string& path);
+  ~CommitWatch();
+  CommitWatch(const CommitWatch&) = delete;
+  CommitWatch& operator=(const CommitWatch&) = delete;
+
+  /// Returns at the next write to the database since the last call, at wake(), or after `timeout`
+  /// (up to a day). True when the database is worth a look: at a wake and at a write, but no sooner
+  /// than 1 ms after the last; and, as the write of a commit is seen before the commit is (its fsync
+  /// comes between), a few more times in the second after each write.
+  bool wait(std::chrono::milliseconds timeout);
+  void wake() noexcept;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  bool start(const std::string& folder);
+  void stop(const std::string& reason);
+  bool drain_inotify();
+  bool take_wake() noexcept;
+  [[nodiscard]] bool is_ours(std::string_view name) const noexcept;
+  void look_soon(Clock::time_point now);
+  void look_again_later(Clock::time_point now);
+  void sleep(Clock::duration duration, bool for_writes) const;
+
+  std::string file_name_;
+  int inotify_ = -1;
+  int event_ = -1;
+  Clock::time_point look_at_ = Clock::time_point::max();  ///< the next look that is due without a new event
+  Clock::time_point looked_at_ = Clock::time_point::min();
+  Clock::duration pause_{};  ///< between the look that is due and the one after it
+};
+
+}  // namespace tidings

@@ -1,0 +1,52 @@
+#pragma once
+
+// Finds the PUBLISHED rows whose retention is over, some at a time.
+//
+// publishedAt has no index, but createdAt <= publishedAt. So the rows that were
+// created before the limit are walked in the order of the index on (status,
+// createdAt), and those published after it are passed over. A walk goes on where
+// it was left: after a long outage, when there are many such rows, each is looked
+// at once a walk instead of once a call.
+
+#include <tidings/timestamp.hpp>
+
+#include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Statement.h>
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace tidings {
+
+/// Not thread-safe. Throws SQLite::Exception.
+class PublishedRows {
+ public:
+  explicit PublishedRows(SQLite::Database& database);
+
+  /// The positions of up to `limit` rows published before `before`; looks at no more than ten times
+  /// as many, so that the caller's transaction stays short. Leaves out the newest row of the table.
+  [[nodiscard]] std::vector<std::int64_t> next_before(Timestamp before, int limit);
+
+  /// True when the walk came to its end; the next call starts another.
+  [[nodiscard]] bool at_end() const noexcept { return at_end_; }
+
+ private:
+  /// SQLite's order: numbers (older Prisma clients) come before all texts.
+  using Value = std::variant<std::int64_t, double, std::string>;
+  struct Place {
+    Value created_at;
+    std::int64_t position;
+  };
+
+  [[nodiscard]] std::int64_t newest();
+  [[nodiscard]] static Place start() noexcept;
+  [[nodiscard]] static Value value(const SQLite::Column& column);
+
+  SQLite::Statement rows_, newest_;
+  Place seen_ = start();
+  bool at_end_ = true;
+};
+
+}  // namespace tidings

@@ -1,0 +1,67 @@
+#pragma once
+
+// One run of a prepared statement. A statement that is not reset keeps its read
+// transaction open, and an open read keeps the WAL from being checkpointed: it
+// would grow without end. So the end of the scope resets, however it is left.
+
+#include "infrastructure/database.hpp"
+
+#include <SQLiteCpp/Statement.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace tidings {
+
+class StatementRun {
+ public:
+  explicit StatementRun(SQLite::Statement& statement) noexcept : statement_(statement) {}
+  ~StatementRun() { statement_.tryReset(); }
+  StatementRun(const StatementRun&) = delete;
+  StatementRun& operator=(const StatementRun&) = delete;
+
+  /// All parameters in their order, each time: what an earlier run bound may be gone. Texts are not
+  /// copied, so they must outlive this object; temporaries are refused.
+  template <class... Values>
+  StatementRun& bind(Values&&... values) {
+    int index = 0;
+    (bind_at(++index, std::forward<Values>(values)), ...);
+    return *this;
+  }
+
+  /// True when there is a row.
+  bool next() { return statement_.executeStep(); }
+  [[nodiscard]] SQLite::Column column(int index) const { return statement_.getColumn(index); }
+
+  /// To the end, for a statement without rows. Returns how many rows it changed.
+  int exec() { return statement_.exec(); }
+
+ private:
+  void bind_at(int index, std::int32_t value) { statement_.bind(index, value); }
+  void bind_at(int index, std::int64_t value) { statement_.bind(index, value); }
+  void bind_at(int index, double value) { statement_.bind(index, value); }
+  void bind_at(int index, const char* literal) { statement_.bindNoCopy(index, literal); }
+  void bind_at(int index, const std::string& text) { statement_.bindNoCopy(index, text); }
+  void bind_at(int index, std::string&& text) = delete;
+
+  SQLite::Statement& statement_;
+};
+
+/// Does `work`, turning SQLite's exception into ours.
+template <class Work>
+decltype(auto) attempt(std::string_view action, Work&& work) {
+  try {
+    return std::forward<Work>(work)();
+  } catch (const SQLite::Exception& error) {
+    throw describe(error, std::string(action));
+  }
+}
+
+/// A column as text; empty when it is NULL.
+[[nodiscard]] inline std::string read_text(const SQLite::Column& column) {
+  return column.isNull() ? std::string{} : column.getString();
+}
+
+}  // namespace tidings

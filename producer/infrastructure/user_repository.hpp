@@ -1,0 +1,29 @@
+#pragma once
+
+#include "domain/user.hpp"
+#include "infrastructure/database.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace tidings {
+
+/// Not thread-safe: one for each connection and thread. Addresses that differ only in the case of
+/// ASCII letters are the same address. Every function throws DatabaseError.
+class UserRepository {
+ public:
+  explicit UserRepository(Database& database);
+  ~UserRepository();
+
+  /// False when the e-mail address is taken.
+  [[nodiscard]] bool insert(Transaction& transaction, const User& user);
+  [[nodiscard]] std::optional<User> find_by_email(const std::string& email);
+
+ private:
+  struct Statements;
+  Database& database_;
+  std::unique_ptr<Statements> statements_;
+};
+
+}  // namespace tidings

@@ -1,0 +1,196 @@
+#include "services/event_publisher.hpp"
+
+#include "nats_handle.hpp"
+#include "services/event_data.hpp"
+
+#include <tidings/event.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <deque>
+#include <mutex>
+#include <string_view>
+#include <utility>
+
+namespace tidings {
+
+using std::chrono::steady_clock;
+using Kind = PublishOutcome::Kind;
+
+namespace {
+
+// JetStream's error codes that say something other than their HTTP-like class.
+constexpr int account_resources_exceeded = 10002;
+constexpr int stream_mismatch = 10060;
+constexpr int wrong_last_message_id = 10070;
+constexpr int stream_sealed = 10109;
+
+/// The answer of the stream: a PubAck, a refusal or a sign of trouble.
+PublishOutcome read_answer(natsMsg* message) {
+  if (natsMsg_IsNoResponders(message))
+    return {.kind = Kind::trouble, .error = "no stream answers (no responders)"};
+  const std::string_view body{natsMsg_GetData(message),
+                              static_cast<std::size_t>(natsMsg_GetDataLength(message))};
+  if (body.find("\"error\"") == std::string_view::npos) {
+    const bool acknowledged = body.find("\"seq\"") != std::string_view::npos;
+    if (acknowledged) return {.kind = Kind::stored};  // `"duplicate": true` included
+    return {.kind = Kind::trouble, .error = "the answer is no PubAck"};
+  }
+  const auto answer = nlohmann::json::parse(body, nullptr, false);
+  const auto error =
+      answer.is_object() ? answer.value("error", nlohmann::json::object()) : nlohmann::json::object();
+  const int code = error.value("code", 500);
+  const int detail = error.value("err_code", 0);
+  const auto text = error.value("description", std::string{"unknown error"});
+  if (detail == wrong_last_message_id) return {.kind = Kind::unchained, .error = text};
+  const bool not_the_events_fault = code >= 500 || detail == account_resources_exceeded ||
+                                    detail == stream_mismatch || detail == stream_sealed;
+  return {.kind = not_the_events_fault ? Kind::trouble : Kind::refused, .error = text};
+}
+
+}  // namespace
+
+/// Shared with the subscription, whose callback may still run when the publisher is gone.
+struct EventPublisher::State {
+  struct Flight {
+    std::uint64_t token = 0;
+    std::uint64_t generation = 0;
+    steady_clock::time_point deadline;
+    bool done = false;
+  };
+  struct Answer {
+    std::uint64_t number = 0;
+    PublishOutcome outcome;
+  };
+
+  State(Connection& its_connection, PublisherOptions its_options)
+      : connection(its_connection), options(std::move(its_options)) {}
+
+  Connection& connection;
+  const PublisherOptions options;
+  natsSubscription* subscription = nullptr;  // kept by the connection
+  std::string inbox;                         // answers come to <inbox>.<number>
+
+  // The owner's thread.
+  std::deque<Flight> flights;  // in the order sent; the first has number `first`
+  std::uint64_t first = 0;
+  std::size_t in_flight = 0;
+  std::vector<PublishOutcome> at_once;  // outcomes that needed no answer
+
+  std::mutex mutex;
+  std::vector<Answer> answers;
+  std::function<void()> on_outcome;
+
+  static void deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
+    const MessagePtr message{raw};
+    auto& state = *static_cast<State*>(closure);
+    const std::string_view subject{natsMsg_GetSubject(raw)};
+    std::uint64_t number = 0;
+    const auto begin = subject.data() + std::min(state.inbox.size() + 1, subject.size());
+    if (std::from_chars(begin, subject.data() + subject.size(), number).ec != std::errc{}) return;
+    auto outcome = read_answer(raw);
+    const std::lock_guard lock{state.mutex};
+    state.answers.push_back({number, std::move(outcome)});
+    if (state.answers.size() == 1 && state.on_outcome) state.on_outcome();
+  }
+
+  void land(Flight& flight, PublishOutcome outcome, std::vector<PublishOutcome>& out) {
+    if (flight.done) return;
+    flight.done = true;
+    --in_flight;
+    outcome.token = flight.token;
+    out.push_back(std::move(outcome));
+  }
+};
+
+EventPublisher::EventPublisher(Connection& connection, PublisherOptions options,
+                               std::function<void()> on_outcome)
+    : state_(std::make_shared<State>(connection, std::move(options))) {
+  state_->on_outcome = std::move(on_outcome);
+  natsInbox* inbox = nullptr;
+  check(natsInbox_Create(&inbox), "make an inbox subject");
+  state_->inbox = inbox;
+  natsInbox_Destroy(inbox);
+  check(natsConnection_Subscribe(&state_->subscription, connection.native(), (state_->inbox + ".*").c_str(),
+                                 State::deliver, state_.get()),
+        "subscribe for PubAcks");
+  natsSubscription_SetPendingLimits(state_->subscription, -1, -1);
+  connection.keep(std::shared_ptr<void>(state_->subscription, [state = state_](void* held) {
+    natsSubscription_Destroy(static_cast<natsSubscription*>(held));
+  }));
+}
+
+EventPublisher::~EventPublisher() {
+  natsSubscription_Unsubscribe(state_->subscription);
+  const std::lock_guard lock{state_->mutex};
+  state_->on_outcome = nullptr;
+}
+
+void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const std::string& after) {
+  auto& own = *state_;
+  const auto at_once = [&own, token](Kind kind, std::string error) {
+    own.at_once.push_back({.kind = kind, .token = token, .error = std::move(error)});
+  };
+  try {
+    const auto subject = subject_of(row, own.options.subject_prefix);
+    const auto wire = encode(to_event(row));
+    const auto reply = own.inbox + "." + std::to_string(own.first + own.flights.size());
+    natsMsg* raw = nullptr;
+    check(natsMsg_Create(&raw, subject.c_str(), reply.c_str(), wire.payload.data(),
+                         static_cast<int>(wire.payload.size())),
+          "make a message");
+    const MessagePtr message{raw};
+    for (const auto& [name, value] : wire.headers)
+      check(natsMsgHeader_Set(raw, name.c_str(), value.c_str()), "set the header " + name);
+    if (!after.empty())
+      check(natsMsgHeader_Set(raw, "Nats-Expected-Last-Msg-Id", after.c_str()), "chain the message");
+    const auto generation = own.connection.generation();
+    const auto status = natsConnection_PublishMsg(own.connection.native(), raw);
+    if (status == NATS_MAX_PAYLOAD)
+      return at_once(Kind::refused, "larger than the server takes (max_payload " +
+                                        std::to_string(own.connection.max_payload()) + " bytes)");
+    if (status != NATS_OK)
+      return at_once(Kind::trouble,
+                     own.connection.connected() ? natsStatus_GetText(status) : "not connected");
+    own.flights.push_back({token, generation, steady_clock::now() + own.options.ack_timeout});
+    ++own.in_flight;
+  } catch (const Undecodable& error) {
+    at_once(Kind::refused, error.what());
+  }
+}
+
+void EventPublisher::flush() { state_->connection.flush(std::chrono::milliseconds{1000}); }
+
+void EventPublisher::collect(std::vector<PublishOutcome>& out) {
+  auto& own = *state_;
+  std::move(own.at_once.begin(), own.at_once.end(), std::back_inserter(out));
+  own.at_once.clear();
+  std::vector<State::Answer> answers;
+  {
+    const std::lock_guard lock{own.mutex};
+    answers.swap(own.answers);
+  }
+  for (auto& answer : answers)
+    if (answer.number >= own.first && answer.number - own.first < own.flights.size())
+      own.land(own.flights[answer.number - own.first], std::move(answer.outcome), out);
+
+  const auto time = steady_clock::now();
+  const auto generation = own.connection.generation();
+  while (!own.flights.empty()) {
+    auto& oldest = own.flights.front();
+    if (!oldest.done && oldest.generation != generation) {
+      own.land(oldest, {.kind = Kind::trouble, .error = "the connection was lost before the PubAck"}, out);
+    } else if (!oldest.done && oldest.deadline <= time) {
+      own.land(oldest, {.kind = Kind::trouble, .error = "no PubAck in time"}, out);
+    }
+    if (!oldest.done) break;
+    own.flights.pop_front();
+    ++own.first;
+  }
+}
+
+std::size_t EventPublisher::in_flight() const { return state_->in_flight + state_->at_once.size(); }
+
+}  // namespace tidings

@@ -1,0 +1,148 @@
+#pragma once
+
+// Decides which event may go out next, so that per aggregate the stream's order
+// is commit order whatever fails. Does no I/O and reads no clock.
+//
+// Chained (the normal state): events go out in commit order, many in flight, and
+// each names the one sent before it as the stream's expected last message. The
+// first that is not stored makes the stream refuse all behind it.
+//
+// Unchained (after a break): one event in flight for each aggregate; the next
+// follows when it is stored. After a while the chain is tried again.
+//
+// A lane is an aggregate with something in flight, waiting or FAILED. Rows that
+// a lane cannot hold stay in the table and are read again when it is their turn,
+// so memory is bounded by the window and the number of blocked aggregates.
+
+#include "infrastructure/outbox_event.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace tidings {
+
+class LaneScheduler {
+ public:
+  /// At most `window` events are held (in flight or waiting in memory).
+  explicit LaneScheduler(std::size_t window);
+
+  // Rows come in.
+
+  /// How many rows may be offered now.
+  [[nodiscard]] std::size_t room() const noexcept;
+  /// The next row in commit order. It is taken, or left in the table behind its lane.
+  void offer(OutboxEvent event);
+  /// A FAILED or PROCESSING row found at start: its aggregate is blocked until `retry_at`.
+  void block(const OutboxEvent& head, Timestamp retry_at);
+
+  /// An aggregate whose rows past `after` are to be read from the table.
+  struct Refill {
+    std::string aggregate_id, aggregate_type;
+    std::int64_t after = 0;
+    bool retry = false;  ///< the FAILED head, at `after` + 1, is due
+  };
+  /// The next aggregate that wants rows: its retry is due at `now`, or what it left behind can go on.
+  [[nodiscard]] std::optional<Refill> next_refill(Timestamp now);
+  /// The answer to next_refill: rows in commit order; `complete` when there were no more.
+  void refill(const Refill& request, std::vector<OutboxEvent> rows, bool complete);
+
+  // Events go out.
+
+  struct Send {
+    std::uint64_t token = 0;
+    const OutboxEvent* event = nullptr;  ///< valid until its outcome is reported
+    std::string after;                   ///< id of the expected last message; empty when unchained
+  };
+  /// The next event to publish; empty when none may go now.
+  [[nodiscard]] std::optional<Send> next_send();
+
+  // Outcomes come back. Each returns the event when it is settled by it.
+
+  [[nodiscard]] std::optional<OutboxEvent> stored(std::uint64_t token);
+  /// Refused for its own sake: the event comes back to be marked, with retry_count raised. With
+  /// `retry_at`, its aggregate is blocked until then; without, the event is dead and the next goes on.
+  /// Empty when the refusal does not count, because the event was sent behind one that was not stored.
+  template <class RetryAt>
+  [[nodiscard]] std::optional<OutboxEvent> refused(std::uint64_t token, RetryAt&& retry_at) {
+    auto event = take_refused(token);
+    if (event) settle_refused(*event, retry_at(*event));
+    return event;
+  }
+  /// Not stored, and not its fault: it will be sent again, in its place.
+  void returned(std::uint64_t token);
+
+  /// Sends one event at a time until one is stored: the broker was in trouble.
+  void probe() noexcept { probing_ = true; }
+  [[nodiscard]] bool probing() const noexcept { return probing_; }
+
+  // What it looks like.
+
+  [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
+  [[nodiscard]] bool idle() const noexcept { return entries_.empty() && refills_.empty(); }
+  [[nodiscard]] std::size_t blocked() const noexcept { return retries_.size(); }
+  [[nodiscard]] std::optional<Timestamp> next_retry() const;
+  /// Rows that were offered and stay in the table until their lane goes on.
+  [[nodiscard]] std::int64_t left_behind() const noexcept { return left_behind_; }
+  [[nodiscard]] bool chained() const noexcept { return chained_; }
+  /// Before every row is offered again: what was left behind is counted anew.
+  void forget_left_behind();
+
+ private:
+  struct Key {
+    std::string aggregate_id, aggregate_type;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const noexcept;
+  };
+
+  struct Lane {
+    std::deque<std::uint64_t> queue;    // tokens in memory, in commit order; the first may be in flight
+    std::int64_t last_position = 0;     // of the last row that was taken into the queue
+    std::int64_t left_behind = 0;       // rows past it that stay in the table
+    std::optional<Timestamp> retry_at;  // its next row is FAILED; nothing goes before that time
+    int head_retries = 0;               // of the FAILED head: the table may not show the latest yet
+    bool refilling = false;             // in refills_, or rows are being read
+  };
+  struct Entry {
+    OutboxEvent event;
+    Key key;
+    bool sent = false;
+  };
+
+  void take(Lane& lane, const Key& key, OutboxEvent event);
+  OutboxEvent remove(std::map<std::uint64_t, Entry>::iterator entry);
+  void leave_in_table(Lane& lane);
+  void advance(const Key& key);
+  std::optional<OutboxEvent> take_refused(std::uint64_t token);
+  void settle_refused(const OutboxEvent& event, std::optional<Timestamp> retry_at);
+  void landed();
+  void break_chain();
+  void try_chain_again();
+  void make_ready();
+
+  std::size_t window_;
+  std::map<std::uint64_t, Entry> entries_;
+  std::unordered_map<Key, Lane, KeyHash> lanes_;
+  std::deque<std::uint64_t> ready_;        // may be sent, in this order
+  std::multimap<Timestamp, Key> retries_;  // blocked lanes by the time of their retry
+  std::deque<Key> refills_;                // lanes whose queue is empty and that left rows behind
+  std::uint64_t next_token_ = 0;
+  std::size_t in_flight_ = 0;
+  std::int64_t left_behind_ = 0;
+
+  bool chained_ = true;
+  bool settling_ = false;  // nothing is sent until what is in flight has landed
+  bool probing_ = false;
+  std::string last_sent_;  // id of the event sent last, to which the next is chained
+  std::uint64_t stored_in_this_state_ = 0;
+  std::uint64_t unchained_for_;  // events stored before the chain is tried again
+};
+
+}  // namespace tidings

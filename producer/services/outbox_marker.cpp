@@ -1,0 +1,130 @@
+#include "services/outbox_marker.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace tidings {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+namespace {
+
+constexpr milliseconds first_pause{50};
+constexpr milliseconds longest_pause{1000};
+
+// A cleanup's transaction keeps writers waiting: its size follows the time it takes.
+constexpr milliseconds cleanup_takes_at_most{8};
+constexpr int smallest_cleanup = 10;
+constexpr int largest_cleanup = 1000;
+
+}  // namespace
+
+OutboxMarker::OutboxMarker(Database& database, Lease& lease, Options options, std::function<void()> on_change)
+    : database_(database),
+      lease_(lease),
+      options_(std::move(options)),
+      on_change_(std::move(on_change)),
+      outbox_(database),
+      fresh_until_(lease.fresh_until().time_since_epoch().count()),
+      renew_at_(steady_clock::now() + options_.renew_interval),
+      clean_up_at_(steady_clock::now()),
+      thread_([this](const std::stop_token& stop) { run(stop); }) {}
+
+OutboxMarker::~OutboxMarker() {
+  thread_.request_stop();
+  thread_.join();
+}
+
+void OutboxMarker::add(OutboxMark mark) {
+  const std::lock_guard lock{mutex_};
+  marks_.push_back(std::move(mark));
+  if (marks_.size() == 1) work_.notify_one();
+}
+
+std::size_t OutboxMarker::waiting() const {
+  const std::lock_guard lock{mutex_};
+  return marks_.size() + writing_;
+}
+
+bool OutboxMarker::fresh() const noexcept {
+  return BootClock::now().time_since_epoch().count() < fresh_until_.load();
+}
+
+void OutboxMarker::run(const std::stop_token& stop) {
+  std::vector<OutboxMark> marks;  // stay here until they are committed
+  milliseconds delay = first_pause;
+  while (!lost_) {
+    if (marks.empty()) {
+      const bool work = wait_for_work(stop);
+      const std::lock_guard lock{mutex_};
+      marks.swap(marks_);
+      writing_ = marks.size();
+      if (!work && marks.empty()) return;  // stopped, and all is written
+    }
+    try {
+      if (!marks.empty() || steady_clock::now() >= renew_at_) write(marks);
+      if (lost_) break;
+      marks.clear();
+      {
+        const std::lock_guard lock{mutex_};
+        writing_ = 0;
+      }
+      if (!stop.stop_requested()) clean_up();
+      if (trouble_.exchange(false)) spdlog::info("outbox database can be written again");
+      delay = first_pause;
+    } catch (const DatabaseError& error) {
+      if (!trouble_.exchange(true)) spdlog::warn("outbox: {}; trying again", error.what());
+      if (stop.stop_requested()) return;  // the next holder publishes again, and the stream knows the ids
+      pause(stop, delay);
+      delay = std::min(delay * 2, longest_pause);
+    }
+    on_change_();
+  }
+  spdlog::warn("outbox lease lost: another processor is active");
+  on_change_();
+}
+
+/// False when stopped.
+bool OutboxMarker::wait_for_work(const std::stop_token& stop) {
+  std::unique_lock lock{mutex_};
+  work_.wait_until(lock, stop, std::min(renew_at_, clean_up_at_), [this] { return !marks_.empty(); });
+  return !stop.stop_requested();
+}
+
+void OutboxMarker::write(const std::vector<OutboxMark>& marks) {
+  database_.transact([&](Transaction& transaction) {
+    lost_ = !lease_.renew(transaction);
+    if (!lost_) outbox_.write_marks(transaction, marks, options_.retention.count() == 0);
+  });
+  if (lost_) return;
+  fresh_until_ = lease_.fresh_until().time_since_epoch().count();
+  renew_at_ = steady_clock::now() + options_.renew_interval;
+}
+
+/// One small step; the next follows at once, or after the marks that came meanwhile.
+void OutboxMarker::clean_up() {
+  const auto begun = steady_clock::now();
+  if (begun < clean_up_at_) return;
+  OutboxRepository::Cleanup done;
+  database_.transact([&](Transaction& transaction) {
+    lost_ = !lease_.renew(transaction);
+    if (!lost_) done = outbox_.cleanup(transaction, options_.clock() - options_.retention, cleanup_step_);
+  });
+  if (lost_) return;
+  fresh_until_ = lease_.fresh_until().time_since_epoch().count();
+  const auto took = steady_clock::now() - begun;
+  cleanup_step_ =
+      std::clamp(took > cleanup_takes_at_most ? cleanup_step_ / 2 : cleanup_step_ + cleanup_step_ / 4 + 1,
+                 smallest_cleanup, largest_cleanup);
+  if (!done.more) clean_up_at_ = steady_clock::now() + options_.cleanup_interval;
+}
+
+void OutboxMarker::pause(const std::stop_token& stop, milliseconds duration) {
+  std::unique_lock lock{mutex_};
+  work_.wait_for(lock, stop, duration, [] { return false; });
+}
+
+}  // namespace tidings

@@ -1,0 +1,154 @@
+#include "infrastructure/commit_watch.hpp"
+
+#include "infrastructure/database.hpp"
+#include "producer/child.hpp"
+#include "support/catch.hpp"
+#include "support/sqlite.hpp"
+#include "support/temp_dir.hpp"
+#include "support/wait.hpp"
+
+#include <fstream>
+#include <thread>
+
+using namespace tidings;
+using namespace tidings::test;
+using Clock = std::chrono::steady_clock;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A database in WAL mode with a table t, and one connection that stays, so that its WAL does too.
+struct Service {
+  TempDir folder;
+  fs::path file = folder / "a.db";
+  Database database{file, Database::Open::create};
+
+  Service() { database.handle().exec("CREATE TABLE t(a)"); }
+};
+
+void append(const fs::path& file, const std::string& text = "x") {
+  std::ofstream{file, std::ios::app} << text << std::flush;
+}
+
+void commit(const fs::path& file) { sqlite::execute(file, "INSERT INTO t VALUES (1)"); }
+
+/// Everything that was written before is seen, and the looks that follow a write are over.
+bool quiet(CommitWatch& watch) {
+  return eventually(20s, [&] { return !watch.wait(700ms); });
+}
+
+}  // namespace
+
+TEST_CASE("waiting ends at a commit of another process") {
+  const TempDir folder;
+  Database{folder / "a.db", Database::Open::create}.handle().exec("CREATE TABLE t(a)");
+  Child writer{[&] {
+    while (!fs::exists(folder / "go")) {
+    }
+    commit(folder / "a.db");
+    return 0;
+  }};
+  CommitWatch watch{folder / "a.db"};
+  std::ofstream{folder / "go"};
+  CHECK(watch.wait(1min));
+  CHECK(writer.wait() == exited(0));
+}
+
+TEST_CASE("a commit before waiting is not missed, in whichever journal mode") {
+  Service service;
+  for (const auto* mode : {"WAL", "DELETE", "TRUNCATE", "PERSIST"}) {
+    INFO(mode);
+    service.database.handle().exec(std::string("PRAGMA journal_mode=") + mode);
+    CommitWatch watch{service.file};
+    REQUIRE_FALSE(watch.wait(0ms));
+    service.database.handle().exec("INSERT INTO t VALUES (1)");
+    CHECK(watch.wait(0ms));
+  }
+}
+
+TEST_CASE("a commit through a symbolic link is seen through another name of the file") {
+  const Service service;
+  fs::create_directory(service.folder / "elsewhere");
+  fs::create_symlink(service.file, service.folder / "elsewhere" / "link.db");
+  CommitWatch watch{service.folder / "elsewhere" / "link.db"};
+  REQUIRE_FALSE(watch.wait(0ms));
+  commit(service.file);
+  CHECK(watch.wait(1min));
+}
+
+TEST_CASE("waiting lasts for the timeout when nothing happens, whatever happens to other files") {
+  const Service service;
+  CommitWatch watch{service.file};
+  REQUIRE_FALSE(watch.wait(0ms));
+  const auto begun = Clock::now();
+  for (const auto* name : {"b.db", "a.db2", "a.db-shm2", "a.db-wal2", "a.d", "b.db-wal"})
+    append(service.folder / name);
+  CHECK_FALSE(watch.wait(150ms));
+  CHECK(Clock::now() - begun >= 150ms);
+  CHECK_FALSE(watch.wait(0ms));
+  CHECK_FALSE(watch.wait(-1h));
+}
+
+TEST_CASE("a wake from another thread ends waiting, and many wakes are one") {
+  const Service service;
+  CommitWatch watch{service.file};
+  REQUIRE_FALSE(watch.wait(0ms));
+  {
+    const std::jthread waker{[&] { watch.wake(); }};
+    CHECK(watch.wait(1min));
+  }
+  for (int i = 0; i < 1000; ++i) watch.wake();
+  CHECK(watch.wait(0ms));
+  CHECK_FALSE(watch.wait(0ms));
+}
+
+TEST_CASE("after a write there are a few more looks, since its commit is visible only after an fsync") {
+  const Service service;
+  CommitWatch watch{service.file};
+  REQUIRE_FALSE(watch.wait(0ms));
+  const auto begun = Clock::now();
+  append(service.folder / "a.db-wal");
+  int looks = 0;
+  while (watch.wait(700ms)) ++looks;
+  // At once, and then after pauses of 1, 2, 4 … 512 ms: an idle database costs nothing after a second.
+  CHECK(looks == 11);
+  CHECK(Clock::now() - begun >= 1s);
+}
+
+TEST_CASE("a long import is not met write by write") {
+  const Service service;
+  CommitWatch watch{service.file};
+  REQUIRE_FALSE(watch.wait(0ms));
+  constexpr int writes = 20'000;
+  const auto begun = Clock::now();
+  std::atomic<bool> done{false};
+  const std::jthread writer{[&] {
+    std::ofstream wal{service.folder / "a.db-wal", std::ios::app};
+    for (int i = 0; i < writes; ++i) wal << 'x' << std::flush;
+    done = true;
+  }};
+  int looks = 0;
+  while (!done)
+    if (watch.wait(100ms)) ++looks;
+  const auto milliseconds =
+      std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun).count();
+  CHECK(looks > 0);
+  CHECK(looks <= milliseconds + 2);
+}
+
+TEST_CASE("without its folder a watch still waits and wakes") {
+  const TempDir folder;
+  CommitWatch nowhere{folder / "none" / "a.db"};
+  CHECK_FALSE(nowhere.wait(20ms));
+  nowhere.wake();
+  CHECK(nowhere.wait(1min));
+
+  fs::create_directory(folder / "gone");
+  CommitWatch watch{folder / "gone" / "a.db"};
+  fs::remove(folder / "gone");
+  CHECK(watch.wait(1min));  // something happened: look
+  REQUIRE(quiet(watch));
+  const auto begun = Clock::now();
+  CHECK_FALSE(watch.wait(50ms));
+  CHECK(Clock::now() - begun >= 50ms);
+}

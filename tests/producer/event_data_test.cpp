@@ -1,0 +1,86 @@
+#include "services/event_data.hpp"
+
+#include "support/catch.hpp"
+
+using namespace tidings;
+
+namespace {
+
+OutboxEvent row(const std::string& event_data) {
+  OutboxEvent made;
+  made.id = "0198c5a2-0000-7000-8000-000000000001";
+  made.aggregate_id = "user-1";
+  made.aggregate_type = "User";
+  made.event_type = "user.created";
+  made.event_version = 3;
+  made.event_data = event_data;
+  made.occurred_at = *parse_timestamp("2026-01-31T08:15:30.123Z");
+  return made;
+}
+
+}  // namespace
+
+TEST_CASE("data goes out byte for byte, with its spaces, number forms and key order") {
+  const std::string data = R"({ "z":1.10, "a" : 12345678901234567890123, "t":"a\"}{\\", "n":[ {"x":[]} ] })";
+  const std::string text = R"( {"metadata" :{"source":"s"}, "data":)" + data + " , \"other\":null} ";
+  const auto parts = EventData::split(text);
+  CHECK(parts.data == data);
+  CHECK(parts.metadata == R"({"source":"s"})");
+}
+
+TEST_CASE("data may be of any JSON kind") {
+  const auto value = GENERATE(as<std::string>{}, "1", "-2.5e3", "true", "null",
+                              R"("text, with } and \" in it")", "[1,[2]]", "{}");
+  CHECK(EventData::split("{\"data\":" + value + "}").data == value);
+  CHECK(EventData::split("{\"data\": " + value + " ,\"metadata\":{}}").data == value);
+}
+
+TEST_CASE("an object without data is all data") {
+  CHECK(EventData::split(R"({"userId":"u"})").data == R"({"userId":"u"})");
+  CHECK(EventData::split("{}").data == "{}");
+  CHECK(EventData::split(R"({"nested":{"data":1}})").data == R"({"nested":{"data":1}})");
+}
+
+TEST_CASE("eventData that is no JSON object is refused with the reason") {
+  const auto text = GENERATE(as<std::string>{}, "", "no json", "[1]", "1", R"({"data":)", R"({"data":1}})");
+  CHECK_THROWS_AS(EventData::split(text), Undecodable);
+}
+
+TEST_CASE("a row becomes the event of the wire contract") {
+  const auto event = to_event(row(
+      R"({"data":{"userId":"user-1"},"metadata":{"source":"billing","action":"é","traceparent":"00-ab-cd-01","tracestate":"k=v"}})"));
+  CHECK(event.id == "0198c5a2-0000-7000-8000-000000000001");
+  CHECK(event.type == "user.created");
+  CHECK(event.source == "billing");
+  CHECK(event.aggregate_id == "user-1");
+  CHECK(event.aggregate_type == "User");
+  CHECK(event.version == 3);
+  CHECK(event.time == "2026-01-31T08:15:30.123Z");
+  CHECK(event.partition_key == "user-1");
+  CHECK(event.traceparent == "00-ab-cd-01");
+  CHECK(event.tracestate == "k=v");
+  CHECK(event.data == R"({"userId":"user-1"})");
+  CHECK(event.metadata ==
+        R"({"action":"\u00e9","source":"billing","traceparent":"00-ab-cd-01","tracestate":"k=v"})");
+}
+
+TEST_CASE("the source is auth-service unless metadata names another") {
+  CHECK(to_event(row(R"({"data":1})")).source == "auth-service");
+  CHECK(to_event(row(R"({"data":1,"metadata":null})")).source == "auth-service");
+  CHECK(to_event(row(R"({"data":1,"metadata":{"source":7}})")).source == "auth-service");
+}
+
+TEST_CASE("metadata that is no object is refused") {
+  CHECK_THROWS_WITH(to_event(row(R"({"data":1,"metadata":[1]})")), Catch::Matchers::Contains("metadata"));
+}
+
+TEST_CASE("the subject is the prefix and the event's type") {
+  CHECK(subject_of(row("{}"), "auth.events") == "auth.events.user.created");
+}
+
+TEST_CASE("an event type that makes no legal subject is refused") {
+  auto event = row("{}");
+  event.event_type = GENERATE(as<std::string>{}, "", "a b", "a.*", "a.>", ".a", "a.", "a..b", "tab\there",
+                              std::string(300, 'x'), "1.2.3.4.5.6.7.8.9.10.11.12.13.14.15");
+  CHECK_THROWS_AS(subject_of(event, "auth.events"), Undecodable);
+}

@@ -1,0 +1,322 @@
+#include "services/lane_scheduler.hpp"
+
+#include "support/catch.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+using namespace tidings;
+using namespace std::chrono_literals;
+
+namespace {
+
+OutboxEvent event(std::int64_t position, const std::string& aggregate) {
+  OutboxEvent made;
+  made.position = position;
+  made.id = "e" + std::to_string(position);
+  made.aggregate_id = aggregate;
+  made.aggregate_type = "User";
+  return made;
+}
+
+std::vector<std::string> send_all(LaneScheduler& lanes) {
+  std::vector<std::string> ids;
+  while (const auto next = lanes.next_send()) ids.push_back(next->event->id);
+  return ids;
+}
+
+/// The table, the stream and the processor around a scheduler, with failures drawn from a seed.
+class Simulation {
+ public:
+  struct Failures {
+    double refused = 0, trouble = 0, lost_ack = 0, foreign = 0;
+    bool poison = false;  ///< every 17th event is refused for ever
+  };
+
+  Simulation(unsigned seed, std::size_t window, int events, int aggregates, Failures failures)
+      : random_(seed), lanes_(window), failures_(failures) {
+    for (int i = 1; i <= events; ++i)
+      table_.emplace(i, Row{event(i, "a" + std::to_string(draw(aggregates))), "PENDING", {}});
+  }
+
+  /// Until every row is PUBLISHED or DEAD_LETTER. False when it makes no progress any more.
+  bool run() {
+    for (int round = 0; round < 200000; ++round) {
+      if (settled_ == table_.size()) return true;
+      read();
+      send();
+      answer_some();
+      clock_ += 1ms;
+    }
+    return false;
+  }
+
+  /// Ids of one aggregate in stream order, each at its first place.
+  void check_order() const {
+    std::map<std::string, std::int64_t> last;
+    std::set<std::string> seen;
+    for (const auto& stored : stream_) {
+      if (!seen.insert(stored.id).second) continue;
+      auto& previous = last[stored.aggregate_id];
+      INFO("aggregate " << stored.aggregate_id << ": " << stored.position << " after " << previous);
+      REQUIRE(stored.position > previous);
+      previous = stored.position;
+    }
+    for (const auto& [position, row] : table_) {
+      INFO("row " << position << " " << row.status);
+      REQUIRE(seen.contains(row.event.id) == (row.status == "PUBLISHED"));
+    }
+  }
+
+  [[nodiscard]] std::size_t dead() const {
+    return static_cast<std::size_t>(std::count_if(
+        table_.begin(), table_.end(), [](const auto& row) { return row.second.status == "DEAD_LETTER"; }));
+  }
+  [[nodiscard]] std::size_t most_in_memory() const { return most_in_memory_; }
+  [[nodiscard]] bool in_commit_order() const {
+    return std::is_sorted(stream_.begin(), stream_.end(),
+                          [](const auto& left, const auto& right) { return left.position < right.position; });
+  }
+
+ private:
+  struct Row {
+    OutboxEvent event;
+    std::string status;
+    Timestamp retry_at;
+  };
+  struct Publish {
+    std::uint64_t token = 0;
+    OutboxEvent event;
+    std::string after;
+  };
+
+  int draw(int below) { return std::uniform_int_distribution<>{0, below - 1}(random_); }
+  bool chance(double probability) { return std::bernoulli_distribution{probability}(random_); }
+
+  void read() {
+    while (lanes_.room() > 0) {
+      const auto request = lanes_.next_refill(clock_);
+      if (!request) break;
+      std::vector<OutboxEvent> rows;
+      const std::size_t limit = request->retry ? 1 : std::min<std::size_t>(3, lanes_.room());
+      for (auto row = table_.upper_bound(request->after); row != table_.end() && row->first <= cursor_; ++row)
+        if (row->second.event.aggregate_id == request->aggregate_id && rows.size() < limit &&
+            (row->second.status == "PENDING" || row->second.status == "FAILED"))
+          rows.push_back(row->second.event);
+      const bool complete = rows.size() < limit;
+      lanes_.refill(*request, std::move(rows), complete);
+    }
+    for (auto row = table_.upper_bound(cursor_); row != table_.end() && lanes_.room() > 0; ++row) {
+      cursor_ = row->first;
+      if (row->second.status == "PENDING") lanes_.offer(row->second.event);
+    }
+  }
+
+  void send() {
+    while (const auto next = lanes_.next_send()) wire_.push_back({next->token, *next->event, next->after});
+    most_in_memory_ = std::max(most_in_memory_, wire_.size());
+  }
+
+  void answer_some() {
+    if (failures_.foreign > 0 && chance(failures_.foreign)) last_stored_ = "foreign";
+    for (int count = draw(8) + 1; count > 0 && !wire_.empty(); --count) {
+      const auto publish = std::move(wire_.front());
+      wire_.pop_front();
+      answer(publish);
+    }
+  }
+
+  void answer(const Publish& publish) {
+    if (chance(failures_.trouble)) return lanes_.returned(publish.token);
+    const bool known = ids_.contains(publish.event.id);
+    const bool poison = failures_.poison && publish.event.position % 17 == 0;
+    if (!known && (poison || chance(failures_.refused))) return refuse(publish);
+    if (!known && !publish.after.empty() && publish.after != last_stored_)
+      return lanes_.returned(publish.token);
+    if (!known) {
+      stream_.push_back(publish.event);
+      ids_.insert(publish.event.id);
+      last_stored_ = publish.event.id;
+    }
+    if (chance(failures_.lost_ack)) return lanes_.returned(publish.token);
+    const auto stored = lanes_.stored(publish.token);
+    REQUIRE(stored);
+    settle(*stored, "PUBLISHED");
+  }
+
+  void refuse(const Publish& publish) {
+    const auto refused =
+        lanes_.refused(publish.token, [this](const OutboxEvent& row) -> std::optional<Timestamp> {
+          if (row.retry_count >= 5) return std::nullopt;
+          return clock_ + std::chrono::milliseconds{draw(20)};
+        });
+    if (!refused) return;
+    auto& row = table_.at(refused->position);
+    row.event.retry_count = refused->retry_count;
+    if (refused->retry_count >= 5) return settle(*refused, "DEAD_LETTER");
+    row.status = "FAILED";
+  }
+
+  void settle(const OutboxEvent& settled, const std::string& status) {
+    auto& row = table_.at(settled.position);
+    REQUIRE((row.status == "PENDING" || row.status == "FAILED"));
+    row.status = status;
+    ++settled_;
+  }
+
+  std::mt19937 random_;
+  LaneScheduler lanes_;
+  Failures failures_;
+  std::map<std::int64_t, Row> table_;
+  std::int64_t cursor_ = 0;
+  Timestamp clock_{};
+  std::deque<Publish> wire_;
+  std::vector<OutboxEvent> stream_;
+  std::set<std::string> ids_;
+  std::string last_stored_;
+  std::size_t settled_ = 0;
+  std::size_t most_in_memory_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("without failures everything is sent at once, in commit order, each chained to the one before") {
+  LaneScheduler lanes{10};
+  for (int i = 1; i <= 4; ++i) lanes.offer(event(i, i % 2 == 0 ? "even" : "odd"));
+  std::vector<std::string> after;
+  while (const auto next = lanes.next_send()) after.push_back(next->after);
+  CHECK(after == std::vector<std::string>{"", "e1", "e2", "e3"});
+  CHECK(lanes.in_flight() == 4);
+}
+
+TEST_CASE("after a refusal nothing is sent until all that was in flight has landed") {
+  LaneScheduler lanes{10};
+  for (int i = 1; i <= 4; ++i) lanes.offer(event(i, "a" + std::to_string(i)));
+  for (int i = 1; i <= 3; ++i) REQUIRE(lanes.next_send());
+  const auto in_ten_minutes = [](const OutboxEvent&) -> std::optional<Timestamp> { return Timestamp{10min}; };
+  REQUIRE(lanes.refused(0, in_ten_minutes));
+  lanes.offer(event(5, "a5"));
+  CHECK(send_all(lanes).empty());
+  lanes.returned(1);
+  CHECK(send_all(lanes).empty());
+  lanes.returned(2);
+  CHECK(send_all(lanes) == std::vector<std::string>{"e2", "e3", "e4", "e5"});
+  CHECK(lanes.blocked() == 1);
+}
+
+TEST_CASE("a refused event's successors stay in the table until it is stored, others go on") {
+  LaneScheduler lanes{10};
+  for (const auto& [position, aggregate] : {std::pair{1, "bad"}, {2, "bad"}, {3, "good"}})
+    lanes.offer(event(position, aggregate));
+  send_all(lanes);
+  REQUIRE(lanes.refused(0, [](const OutboxEvent&) -> std::optional<Timestamp> { return Timestamp{1s}; }));
+  lanes.returned(1);
+  lanes.returned(2);
+  lanes.offer(event(4, "bad"));
+  CHECK(send_all(lanes) == std::vector<std::string>{"e3"});
+  CHECK(lanes.left_behind() == 2);
+  CHECK_FALSE(lanes.next_refill(Timestamp{999ms}));
+
+  const auto retry = lanes.next_refill(Timestamp{1s});
+  REQUIRE(retry);
+  CHECK(retry->aggregate_id == "bad");
+  CHECK(retry->after == 0);
+  lanes.refill(*retry, {event(1, "bad")}, true);
+  REQUIRE(lanes.stored(2));
+  const auto again = lanes.next_send();
+  REQUIRE(again);
+  CHECK(again->event->id == "e1");
+  REQUIRE(lanes.stored(again->token));
+
+  const auto rest = lanes.next_refill(Timestamp{1s});
+  REQUIRE(rest);
+  CHECK(rest->after == 1);
+  lanes.refill(*rest, {event(2, "bad"), event(4, "bad")}, true);
+  CHECK(lanes.left_behind() == 0);
+  CHECK(send_all(lanes).front() == "e2");
+}
+
+TEST_CASE("the count of attempts does not wait for the table to show it") {
+  LaneScheduler lanes{10};
+  lanes.offer(event(1, "a"));
+  const auto again = [](const OutboxEvent&) -> std::optional<Timestamp> { return Timestamp{}; };
+  for (int attempt = 1; attempt <= 3; ++attempt) {
+    const auto next = lanes.next_send();
+    REQUIRE(next);
+    CHECK(lanes.refused(next->token, again)->retry_count == attempt);
+    const auto retry = lanes.next_refill(Timestamp{});
+    REQUIRE(retry);
+    lanes.refill(*retry, {event(1, "a")}, true);  // as it was before the first attempt
+  }
+}
+
+TEST_CASE("a probe sends one event until one is stored") {
+  LaneScheduler lanes{10};
+  for (int i = 1; i <= 3; ++i) lanes.offer(event(i, "a" + std::to_string(i)));
+  send_all(lanes);
+  for (std::uint64_t token = 0; token < 3; ++token) lanes.returned(token);
+  lanes.probe();
+  CHECK(send_all(lanes) == std::vector<std::string>{"e1"});
+  lanes.returned(0);
+  CHECK(send_all(lanes) == std::vector<std::string>{"e1"});
+  REQUIRE(lanes.stored(0));
+  CHECK(send_all(lanes) == std::vector<std::string>{"e2", "e3"});
+}
+
+TEST_CASE("an aggregate found FAILED at start is blocked until its time, and its rows are counted") {
+  LaneScheduler lanes{10};
+  lanes.block(event(5, "a"), Timestamp{1s});
+  lanes.offer(event(6, "a"));
+  lanes.offer(event(7, "b"));
+  CHECK(send_all(lanes) == std::vector<std::string>{"e7"});
+  CHECK(lanes.blocked() == 1);
+  CHECK(lanes.next_retry() == Timestamp{1s});
+  CHECK(lanes.left_behind() == 1);
+  const auto retry = lanes.next_refill(Timestamp{2s});
+  REQUIRE(retry);
+  CHECK(retry->after == 4);
+}
+
+TEST_CASE("a row that is gone when its retry is due frees its aggregate") {
+  LaneScheduler lanes{10};
+  lanes.block(event(5, "a"), Timestamp{0s});
+  const auto retry = lanes.next_refill(Timestamp{0s});
+  REQUIRE(retry);
+  lanes.refill(*retry, {}, true);
+  lanes.offer(event(6, "a"));
+  CHECK(send_all(lanes) == std::vector<std::string>{"e6"});
+}
+
+TEST_CASE("without failures the whole outbox goes out in commit order") {
+  Simulation simulation{1, 50, 500, 7, {}};
+  REQUIRE(simulation.run());
+  simulation.check_order();
+  CHECK(simulation.in_commit_order());
+}
+
+TEST_CASE("whatever fails, each aggregate keeps its order and every event is stored or dead") {
+  const auto seed = GENERATE(range(0U, 60U));
+  const auto aggregates = GENERATE(1, 5, 400);
+  const Simulation::Failures failures{.refused = 0.03 * (seed % 3),
+                                      .trouble = 0.05 * (seed % 4),
+                                      .lost_ack = 0.05 * (seed % 2),
+                                      .foreign = seed % 5 == 0 ? 0.2 : 0,
+                                      .poison = seed % 7 == 3};
+  Simulation simulation{seed, 16 + seed, 400, aggregates, failures};
+  INFO("seed " << seed << " aggregates " << aggregates);
+  REQUIRE(simulation.run());
+  simulation.check_order();
+  CHECK(simulation.most_in_memory() <= 16 + seed);
+  if (failures.poison) CHECK(simulation.dead() >= 400 / 17);
+}
+
+TEST_CASE("a long chain is tried again after a break") {
+  Simulation simulation{3, 64, 5000, 40, {.refused = 0.0005}};
+  REQUIRE(simulation.run());
+  simulation.check_order();
+}

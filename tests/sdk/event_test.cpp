@@ -1,0 +1,333 @@
+#include "support/catch.hpp"
+
+#include <tidings/event.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+using namespace tidings::test;
+using tidings::decode;
+using tidings::encode;
+using tidings::Event;
+using tidings::Headers;
+using tidings::Undecodable;
+using tidings::WireMessage;
+
+namespace {
+
+Event user_created() {
+  Event event;
+  event.id = "0194b5f0-1111-7000-8000-000000000001";
+  event.type = "user.created";
+  event.source = "auth-service";
+  event.aggregate_id = "user-1";
+  event.aggregate_type = "User";
+  event.version = 2;
+  event.time = "2026-01-31T08:15:30.123Z";
+  event.partition_key = "user-1";
+  event.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  event.tracestate = "vendor=value";
+  event.data = R"({"userId":"user-1","name":"Ada"})";
+  event.metadata = R"({"source":"auth-service","correlationId":"c-1"})";
+  return event;
+}
+
+void check_same(const Event& left, const Event& right) {
+  CHECK(left.id == right.id);
+  CHECK(left.type == right.type);
+  CHECK(left.source == right.source);
+  CHECK(left.aggregate_id == right.aggregate_id);
+  CHECK(left.aggregate_type == right.aggregate_type);
+  CHECK(left.version == right.version);
+  CHECK(left.time == right.time);
+  CHECK(left.partition_key == right.partition_key);
+  CHECK(left.traceparent == right.traceparent);
+  CHECK(left.tracestate == right.tracestate);
+  CHECK(left.data == right.data);
+  CHECK(nlohmann::json::parse(left.metadata) == nlohmann::json::parse(right.metadata));
+}
+
+Event decode(const WireMessage& message) { return tidings::decode(message.headers, message.payload); }
+
+/// What decoding says is wrong.
+std::string complaint(const Headers& headers, std::string_view payload = "{}") {
+  return error_of<Undecodable>([&] { (void)tidings::decode(headers, payload); });
+}
+
+const Headers structured{{"content-type", "application/cloudevents+json"}};
+
+nlohmann::json structured_event() {
+  return {{"specversion", "1.0"},
+          {"id", "e-1"},
+          {"type", "user.created"},
+          {"source", "auth-service"},
+          {"subject", "user-1"},
+          {"time", "2026-01-31T08:15:30.123Z"},
+          {"datacontenttype", "application/json"},
+          {"aggregatetype", "User"},
+          {"eventversion", 2},
+          {"partitionkey", "tenant-1"},
+          {"data", {{"userId", "user-1"}}},
+          {"metadata", R"({"correlationId":"c-1"})"}};
+}
+
+Event decode_structured(const nlohmann::json& document) {
+  return tidings::decode(structured, document.dump());
+}
+
+}  // namespace
+
+TEST_CASE("an event is encoded in binary mode with the headers of the contract") {
+  const auto message = encode(user_created());
+  const Headers expected{{"Nats-Msg-Id", "0194b5f0-1111-7000-8000-000000000001"},
+                         {"ce-specversion", "1.0"},
+                         {"ce-id", "0194b5f0-1111-7000-8000-000000000001"},
+                         {"ce-type", "user.created"},
+                         {"ce-source", "auth-service"},
+                         {"ce-subject", "user-1"},
+                         {"ce-time", "2026-01-31T08:15:30.123Z"},
+                         {"content-type", "application/json"},
+                         {"ce-aggregatetype", "User"},
+                         {"ce-eventversion", "2"},
+                         {"ce-partitionkey", "user-1"},
+                         {"ce-metadata", R"({"source":"auth-service","correlationId":"c-1"})"},
+                         {"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+                         {"tracestate", "vendor=value"}};
+  auto headers = message.headers;
+  std::ranges::sort(headers);
+  auto sorted = expected;
+  std::ranges::sort(sorted);
+  CHECK(headers == sorted);
+  CHECK(message.payload == R"({"userId":"user-1","name":"Ada"})");
+}
+
+TEST_CASE("what is encoded is decoded to the same event") {
+  check_same(decode(encode(user_created())), user_created());
+}
+
+TEST_CASE("data passes byte for byte, JSON or not") {
+  auto event = user_created();
+  event.data = GENERATE(as<std::string>{}, "", " { \"a\" : 1.0 }\n", "not JSON", std::string{"\0\r\n\xff", 4},
+                        "{\"name\":\"Z\xc3\xbcrich\"}", "[1,2,", "12345678901234567890123");
+  CHECK(encode(event).payload == event.data);
+  CHECK(decode(encode(event)).data == event.data);
+}
+
+TEST_CASE("attributes with any text survive the trip through header values") {
+  const auto text = GENERATE(as<std::string>{}, "with space", " leading and trailing ", "100% \"quoted\"",
+                             "%41%", "Z\xc3\xbcrich \xe2\x82\xac", "line\r\nX-Injected: 1",
+                             "tab\tnul" + std::string(1, '\0'), "\x7f\x01", "a:b,c;d=e", "\xff\xfe");
+  INFO(text);
+  auto event = user_created();
+  event.type = event.source = event.aggregate_id = event.aggregate_type = event.partition_key = text;
+  const auto message = encode(event);
+  for (const auto& [name, value] : message.headers) {
+    INFO(name << ": " << value);
+    CHECK(std::ranges::all_of(value, [](char letter) { return letter >= ' ' && letter <= '~'; }));
+    CHECK(value == std::string{value.c_str()});
+    CHECK(value.front() != ' ');
+    CHECK(value.back() != ' ');
+  }
+  check_same(decode(message), event);
+}
+
+TEST_CASE("trace context and time pass unchanged or are refused, and never become another header") {
+  auto event = user_created();
+  event.tracestate = "vendor=a b,other=%41";
+  CHECK(decode(encode(event)).tracestate == event.tracestate);
+
+  const std::string hostile = "00\r\nX-Injected: 1";
+  const auto member = GENERATE(&Event::time, &Event::traceparent, &Event::tracestate);
+  auto injecting = user_created();
+  injecting.*member = hostile;
+  try {
+    for (const auto& [name, value] : encode(injecting).headers)
+      CHECK(value.find_first_of("\r\n") == std::string::npos);
+  } catch (const Undecodable&) {
+    SUCCEED("refused");
+  }
+}
+
+TEST_CASE("metadata is a JSON object on one line, whatever its text looked like") {
+  auto event = user_created();
+  event.metadata = "{\n  \"name\": \"Z\xc3\xbcrich, 100%\",\r\n  \"lines\": \"a\\nb\"\n}";
+  const auto message = encode(event);
+  const std::string value{tidings::header(message.headers, "ce-metadata")};
+  CHECK(value.find_first_of("\r\n") == std::string::npos);
+  CHECK(nlohmann::json::parse(decode(message).metadata) == nlohmann::json::parse(event.metadata));
+}
+
+TEST_CASE("empty attributes make no header") {
+  Event event;
+  event.id = "e-1";
+  event.type = "user.created";
+  event.metadata.clear();
+  for (const auto& [name, value] : encode(event).headers) {
+    INFO(name);
+    CHECK_FALSE(value.empty());
+  }
+  const auto decoded = decode(encode(event));
+  CHECK(decoded.source.empty());
+  CHECK(decoded.aggregate_id.empty());
+  CHECK(decoded.time.empty());
+  CHECK(decoded.traceparent.empty());
+  CHECK(decoded.version == 1);
+  CHECK(decoded.metadata == "{}");
+}
+
+TEST_CASE("an id that cannot be a header value is refused by name") {
+  auto event = user_created();
+  event.id = GENERATE(as<std::string>{}, "", "two\nlines", "a\r", std::string("nul\0", 4), "\x7f");
+  CHECK_THAT(error_of<Undecodable>([&] { (void)encode(event); }), ContainsSubstring("id"));
+}
+
+TEST_CASE("header names are read in any case") {
+  auto message = encode(user_created());
+  for (auto& [name, value] : message.headers)
+    std::ranges::transform(name, name.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  check_same(decode(message), user_created());
+  for (auto& [name, value] : message.headers)
+    std::ranges::transform(name, name.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  check_same(decode(message), user_created());
+}
+
+TEST_CASE("Nats-Msg-Id and the subject stand in for a missing or empty id and type") {
+  for (const Headers& headers :
+       {Headers{{"Nats-Msg-Id", "m-1"}}, Headers{{"Nats-Msg-Id", "m-1"}, {"ce-id", ""}, {"ce-type", ""}}}) {
+    const auto event = decode(headers, "{}", "user.created");
+    CHECK(event.id == "m-1");
+    CHECK(event.type == "user.created");
+  }
+  const auto event =
+      decode({{"Nats-Msg-Id", "m-1"}, {"ce-id", "e-1"}, {"ce-type", "user.renamed"}}, "{}", "user.created");
+  CHECK(event.id == "e-1");
+  CHECK(event.type == "user.renamed");
+}
+
+TEST_CASE("without a partition key, events of one aggregate keep their order") {
+  const Headers headers{{"ce-id", "e-1"}, {"ce-type", "t"}, {"ce-subject", "user-1"}};
+  CHECK(decode(headers, "{}", "").partition_key == "user-1");
+}
+
+TEST_CASE("a message without an id or a type is undecodable, and says so") {
+  CHECK_THAT(complaint({{"ce-type", "t"}}), ContainsSubstring("id"));
+  CHECK_THAT(complaint({{"ce-type", "t"}, {"ce-id", ""}, {"Nats-Msg-Id", ""}}), ContainsSubstring("id"));
+  CHECK_THAT(complaint({{"ce-id", "e-1"}}), ContainsSubstring("type"));
+  CHECK_THAT(complaint({}), ContainsSubstring("id"));
+}
+
+TEST_CASE("an attribute with a wrong value is named, with the value") {
+  const auto complain = [](const std::string& name, const std::string& value) {
+    return complaint({{"ce-id", "e-1"}, {"ce-type", "t"}, {name, value}});
+  };
+  for (const std::string version : {"two", "1.5", "", "99999999999", "1 "})
+    CHECK_THAT(complain("ce-eventversion", version),
+               ContainsSubstring("eventversion") && ContainsSubstring(version));
+  CHECK_THAT(complain("ce-specversion", "0.3"), ContainsSubstring("specversion") && ContainsSubstring("0.3"));
+  for (const std::string metadata : {"[1]", "text", "{", "null"})
+    CHECK_THAT(complain("ce-metadata", metadata), ContainsSubstring("metadata"));
+}
+
+TEST_CASE("a percent sign that starts no code is taken as it is") {
+  const auto source = [](const std::string& value) {
+    return decode({{"ce-id", "e-1"}, {"ce-type", "t"}, {"ce-source", value}}, "{}", "").source;
+  };
+  CHECK(source("100%") == "100%");
+  CHECK(source("%4") == "%4");
+  CHECK(source("%zz") == "%zz");
+  CHECK(source("%41%c3%BC") == "A\xc3\xbc");
+}
+
+TEST_CASE("the payload of binary mode is parsed when it is asked for") {
+  const Headers headers{{"ce-id", "e-1"}, {"ce-type", "t"}};
+  CHECK(decode(headers, R"({"a":[1]})", "").json().at("a").at(0) == 1);
+  const auto broken = decode(headers, "{\"a\":", "");
+  CHECK_THAT(error_of<Undecodable>([&] { (void)broken.json(); }), ContainsSubstring("data"));
+}
+
+TEST_CASE("structured mode is read whole") {
+  const auto event = decode_structured(structured_event());
+  CHECK(event.id == "e-1");
+  CHECK(event.type == "user.created");
+  CHECK(event.source == "auth-service");
+  CHECK(event.aggregate_id == "user-1");
+  CHECK(event.aggregate_type == "User");
+  CHECK(event.version == 2);
+  CHECK(event.time == "2026-01-31T08:15:30.123Z");
+  CHECK(event.partition_key == "tenant-1");
+  CHECK(event.data == R"({"userId":"user-1"})");
+  CHECK(nlohmann::json::parse(event.metadata) == nlohmann::json{{"correlationId", "c-1"}});
+}
+
+TEST_CASE("structured mode is known by its content type, in any case and with parameters") {
+  const auto payload = structured_event().dump();
+  for (const Headers& headers : {Headers{{"Content-Type", "application/cloudevents+json"}},
+                                 Headers{{"CONTENT-TYPE", "application/cloudevents+json; charset=UTF-8"}},
+                                 Headers{{"content-type", "Application/CloudEvents+JSON"}}})
+    CHECK(decode(headers, payload, "other").id == "e-1");
+}
+
+TEST_CASE("structured mode may leave out what has a stand-in") {
+  const auto event = decode({{"Content-Type", "application/cloudevents+json"}, {"nats-msg-id", "m-1"}},
+                            R"({"specversion":"1.0","subject":"user-1","data":null})", "user.created");
+  CHECK(event.id == "m-1");
+  CHECK(event.type == "user.created");
+  CHECK(event.partition_key == "user-1");
+  CHECK(event.version == 1);
+  CHECK(event.metadata == "{}");
+  CHECK(event.data == "null");
+}
+
+TEST_CASE("structured mode keeps the order of the data's members, and numbers of any size") {
+  const std::string data = GENERATE(as<std::string>{}, R"({"z":1,"a":[true,null,"x"]})", "\"text\"", "3",
+                                    "18446744073709551615", "1.5");
+  const auto payload = R"({"specversion":"1.0","id":"e-1","type":"t","data":)" + data + "}";
+  CHECK(decode(structured, payload, "").data == data);
+}
+
+TEST_CASE("structured mode names the attribute that is wrong") {
+  const auto complain = [](const char* attribute, const nlohmann::json& value) {
+    auto document = structured_event();
+    document[attribute] = value;
+    return complaint(structured, document.dump());
+  };
+  for (const char* attribute : {"id", "type", "source", "subject", "time", "aggregatetype", "partitionkey"})
+    CHECK_THAT(complain(attribute, 5), ContainsSubstring(attribute));
+  for (const nlohmann::json& version : {nlohmann::json("two"), nlohmann::json(true), nlohmann::json(1.5),
+                                        nlohmann::json(4294967297), nlohmann::json(18446744073709551615U)})
+    CHECK_THAT(complain("eventversion", version), ContainsSubstring("eventversion"));
+  CHECK_THAT(complain("specversion", "0.3"), ContainsSubstring("specversion"));
+  CHECK_THAT(complain("specversion", nullptr), ContainsSubstring("specversion"));
+  CHECK_THAT(complain("metadata", "[1]"), ContainsSubstring("metadata"));
+  CHECK_THAT(complain("metadata", 5), ContainsSubstring("metadata"));
+  CHECK_THAT(complain("data_base64", "AA=="), ContainsSubstring("data_base64"));
+  CHECK_THAT(complain("id", ""), ContainsSubstring("id"));
+  CHECK_THAT(complain("type", ""), ContainsSubstring("type"));
+}
+
+TEST_CASE("structured mode that is no JSON object is undecodable") {
+  for (const std::string payload : {"", "{", "[]", "5", "{\"id\":\"\xff\"}"}) {
+    INFO(payload);
+    CHECK_THAT(complaint(structured, payload), ContainsSubstring("payload"));
+  }
+}
+
+TEST_CASE("what is undecodable is not worth trying again") {
+  try {
+    (void)decode({}, "", "");
+    FAIL("decoded");
+  } catch (const tidings::Error& error) {
+    CHECK_FALSE(error.retryable());
+  }
+}
+
+TEST_CASE("a header is looked up in any case, the first of its name") {
+  const Headers headers{{"Other", "0"}, {"X-Key", "1"}, {"x-key", "2"}};
+  CHECK(tidings::header(headers, "x-KEY") == "1");
+  CHECK(tidings::header(headers, "x-ke").empty());
+  CHECK(tidings::header(headers, "missing").empty());
+  CHECK(tidings::header({}, "any").empty());
+}

@@ -1,0 +1,37 @@
+#pragma once
+
+// Tests wait for a condition, with a deadline; they never sleep for a while and
+// hope. A deadline is generous (it only ever passes when the code is broken),
+// and what is asked for is seen within about two milliseconds.
+
+#include "support/catch.hpp"
+
+#include <poll.h>
+
+#include <chrono>
+
+namespace tidings::test {
+
+using namespace std::chrono_literals;
+
+/// True as soon as `condition()` is; false when it still is not at the deadline. Asks at least once.
+template <class Condition>
+[[nodiscard]] bool eventually(std::chrono::milliseconds deadline, Condition&& condition) {
+  const auto end = std::chrono::steady_clock::now() + deadline;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() >= end) return false;
+    ::poll(nullptr, 0, 2);  // the one nap in the tests
+  }
+  return true;
+}
+
+}  // namespace tidings::test
+
+/// REQUIRE_WITHIN(5s, inbox.count() == 3): fails the test, showing the condition, when it has not
+/// become true by then.
+#define REQUIRE_WITHIN(deadline, ...)                                                                  \
+  do {                                                                                                 \
+    INFO("waited for: " #__VA_ARGS__);                                                                 \
+    const bool came_true = ::tidings::test::eventually((deadline), [&] { return bool(__VA_ARGS__); }); \
+    REQUIRE(came_true);                                                                                \
+  } while (false)
