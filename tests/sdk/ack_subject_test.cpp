@@ -20,11 +20,11 @@ TEST_CASE("an ack subject of nine tokens says all about its delivery") {
 }
 
 TEST_CASE("an ack subject with domain and account says the same, with and without tokens after it") {
-  const std::string subject = GENERATE(
-      as<std::string>{}, "$JS.ACK._.d3adbeef.AUTH_EVENTS.mailer.3.17.42.1700000000123456789.5",
-      "$JS.ACK.hub.d3adbeef.AUTH_EVENTS.mailer.3.17.42.1700000000123456789.5.r4nd0m",
-      "$JS.ACK.hub.d3adbeef.AUTH_EVENTS.mailer.3.17.42.1700000000123456789.5.r4nd0m.later",
-      "$JS.ACK.hub.d3adbeef.AUTH_EVENTS.mailer.3.17.42.1700000000123456789.5.a.b.c.d.e.f.g.h.i.j.k");
+  const std::string subject =
+      GENERATE(as<std::string>{}, "$JS.ACK._.d3adbeef.AUTH_EVENTS.mailer.3.17.42.1700000000123456789.5",
+               "$JS.ACK.hub.d3adbeef.AUTH_EVENTS.mailer.3.17.42.1700000000123456789.5.r4nd0m",
+               "$JS.ACK.hub.d3adbeef.AUTH_EVENTS.mailer.3.17.42.1700000000123456789.5.r4nd0m.later",
+               "$JS.ACK.hub.d3adbeef.AUTH_EVENTS.mailer.3.17.42.1700000000123456789.5.a.b.c.d.e.f.g.h.i.j.k");
   INFO(subject);
   const auto ack = AckSubject::parse(subject);
   REQUIRE(ack.has_value());

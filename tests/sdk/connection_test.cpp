@@ -1,5 +1,4 @@
 #include "nkey.hpp"
-
 #include "support/catch.hpp"
 #include "support/jetstream.hpp"
 #include "support/nats_server.hpp"
@@ -40,7 +39,8 @@ NatsServer server_with(const std::string& config) {
 }  // namespace
 
 TEST_CASE("a connection says where it is and what it may send") {
-  NatsServer server{{.config = "max_payload: 70000", .arguments = {}, .jetstream = true, .monitoring = false}};
+  NatsServer server{
+      {.config = "max_payload: 70000", .arguments = {}, .jetstream = true, .monitoring = false}};
   Connection connection{to("nats://bob:hidden@127.0.0.1:" + std::to_string(server.port()))};
   CHECK(connection.connected());
   CHECK(connection.generation() == 0);
@@ -133,8 +133,9 @@ TEST_CASE("a refused password is told at once, with the user and without the pas
 TEST_CASE("a login in the URL that is refused does not show") {
   auto server = server_with(R"(authorization { user: "bob", password: "right-word" })");
   const auto host = "127.0.0.1:" + std::to_string(server.port());
-  const auto error =
-      error_of<NatsError>([&] { Connection connection{to("nats://bob:wrong-word@" + host), std::stop_token{}}; });
+  const auto error = error_of<NatsError>([&] {
+    Connection connection{to("nats://bob:wrong-word@" + host), std::stop_token{}};
+  });
   CHECK_THAT(error, ContainsSubstring(host));
   CHECK_THAT(error, !ContainsSubstring("wrong-word"));
   CHECK(Connection{to("nats://bob:right-word@" + host)}.connected());
@@ -166,17 +167,19 @@ TEST_CASE("an nkey that the server does not know is refused, with the file's nam
 
 TEST_CASE("a seed file that holds none is an error with its name") {
   const TempDir folder;
-  const std::string text = GENERATE_REF(as<std::string>{}, "", "hello\n", public_key, seed.substr(1), "SU" + seed,
-                                        "SU0018" + seed.substr(6));
+  const std::string text = GENERATE_REF(as<std::string>{}, "", "hello\n", public_key, seed.substr(1),
+                                        "SU" + seed, "SU0018" + seed.substr(6));
   std::ofstream{folder / "user.nk"} << text;
   const auto file = (folder / "user.nk").string();
-  CHECK_THAT(error_of<SettingError>([&] { (void)nkey_public(file); }), ContainsSubstring("NATS_NKEY=" + file));
+  CHECK_THAT(error_of<SettingError>([&] { (void)nkey_public(file); }),
+             ContainsSubstring("NATS_NKEY=" + file));
   CHECK_THROWS_AS((void)nkey_public((folder / "missing.nk").string()), SettingError);
 }
 
 TEST_CASE("a seed is found among other lines, whatever their ends") {
   const TempDir folder;
-  std::ofstream{folder / "user.nk"} << "-----BEGIN USER NKEY SEED-----\r\n" << seed << "\r\n------END-----\r\n";
+  std::ofstream{folder / "user.nk"} << "-----BEGIN USER NKEY SEED-----\r\n"
+                                    << seed << "\r\n------END-----\r\n";
   CHECK(nkey_public((folder / "user.nk").string()) == public_key);
 }
 
@@ -184,7 +187,8 @@ TEST_CASE("a credentials file that is missing is an error with its name") {
   NatsServer server;
   auto options = to(server.url());
   options.credentials_file = "/nowhere/user.creds";
-  CHECK_THAT(error_of<NatsError>([&] { Connection connection{options}; }), ContainsSubstring("/nowhere/user.creds"));
+  CHECK_THAT(error_of<NatsError>([&] { Connection connection{options}; }),
+             ContainsSubstring("/nowhere/user.creds"));
 }
 
 TEST_CASE("each cut is a new generation, and the observer is told of both changes") {
@@ -232,7 +236,8 @@ TEST_CASE("a server that refuses the login it took before closes the connection 
   };
   let_in("first-token");
   // The server reads it from beside its own temporary folder.
-  auto server = server_with("authorization { include '../" + folder.path().filename().string() + "/login.conf' }");
+  auto server =
+      server_with("authorization { include '../" + folder.path().filename().string() + "/login.conf' }");
   auto options = to(server.url());
   options.token = "first-token";
   Connection connection{options};

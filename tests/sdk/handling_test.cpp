@@ -129,7 +129,8 @@ TEST_CASE("nothing of a batch is visible before its commit") {
   const auto file = folder / "inbox.db";
   std::int64_t seen = -1;
   Instance instance{file, on_id("c", [&] {
-                      seen = sqlite::number(file, "SELECT (SELECT count(*) FROM effect) + (SELECT count(*) FROM inbox)");
+                      seen = sqlite::number(
+                          file, "SELECT (SELECT count(*) FROM effect) + (SELECT count(*) FROM inbox)");
                     })};
   CHECK(instance.together({"a", "b", "c"}).size() == 3);
   CHECK(seen == 0);
@@ -154,7 +155,8 @@ TEST_CASE("an event that was handled before has no second effect, together or al
   const TempDir folder;
   Instance instance{folder / "inbox.db"};
   (void)instance.together({"a", "b"});
-  CHECK(kinds(instance.together({"a", "c", "c"})) == std::vector{Kind::duplicate, Kind::handled, Kind::duplicate});
+  CHECK(kinds(instance.together({"a", "c", "c"})) ==
+        std::vector{Kind::duplicate, Kind::handled, Kind::duplicate});
   CHECK(instance.alone("b").kind == Kind::duplicate);
   CHECK(instance.started == std::vector<std::string>{"a", "b", "c"});
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "b", "c"});
@@ -268,7 +270,8 @@ TEST_CASE("a type without a handler is ignored, or a dead letter by option") {
   const TempDir folder;
   const auto deliver = [](Instance& instance, bool as_redelivered) {
     auto strange = Instance::deliveries({"a"}, "user.renamed");
-    return as_redelivered ? instance.handling.alone(strange.front()) : instance.handling.together(strange).front();
+    return as_redelivered ? instance.handling.alone(strange.front())
+                          : instance.handling.together(strange).front();
   };
   const bool as_redelivered = GENERATE(false, true);
   Instance lenient{folder / "inbox.db"};
@@ -285,8 +288,9 @@ TEST_CASE("the start of a redelivered message is on disk before its handler runs
   const TempDir folder;
   const auto file = folder / "inbox.db";
   std::int64_t starts = 0;
-  Instance instance{
-      file, on_id("a", [&] { starts = sqlite::number(file, "SELECT starts FROM inbox_attempt WHERE event_id = 'a'"); })};
+  Instance instance{file, on_id("a", [&] {
+                      starts = sqlite::number(file, "SELECT starts FROM inbox_attempt WHERE event_id = 'a'");
+                    })};
   CHECK(instance.alone("a").kind == Kind::handled);
   CHECK(starts == 1);
 }
@@ -296,7 +300,9 @@ TEST_CASE("a message that kills the process is found by its count, and its neigh
   const auto file = folder / "inbox.db";
   const auto die = on_id("killer", [] { std::abort(); });
   // First in a batch with others, then alone as redelivered; each time in a process of its own.
-  CHECK(signal_that_ends([&] { (void)Instance{file, die}.together({"before", "killer", "after"}); }) == SIGABRT);
+  CHECK(signal_that_ends([&] {
+          (void)Instance{file, die}.together({"before", "killer", "after"});
+        }) == SIGABRT);
   for (int start = 1; start <= 3; ++start)
     CHECK(signal_that_ends([&] { (void)Instance{file, die}.alone("killer"); }) == SIGABRT);
 
@@ -315,7 +321,9 @@ TEST_CASE("errors before and deaths after are one count") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
   CHECK(Instance(file, on_id("a", fail)).alone("a").attempts == 1);
-  CHECK(signal_that_ends([&] { (void)Instance{file, on_id("a", [] { std::abort(); })}.alone("a"); }) == SIGABRT);
+  CHECK(signal_that_ends([&] {
+          (void)Instance{file, on_id("a", [] { std::abort(); })}.alone("a");
+        }) == SIGABRT);
   const auto verdict = Instance(file, on_id("a", fail)).alone("a");
   CHECK(verdict.kind == Kind::dead_letter);
   CHECK(verdict.attempts == 3);
@@ -370,10 +378,11 @@ TEST_CASE("trouble while a redelivered message runs counts its start once") {
   const auto locked = folder / "other.db";
   sqlite::execute(locked, "CREATE TABLE other(id)");
   int calls = 0;
-  Instance instance{folder / "inbox.db", on_id("a", [&] {
-                      ++calls;
-                      SQLite::Database{locked.string(), SQLite::OPEN_READWRITE}.exec("INSERT INTO other VALUES (1)");
-                    })};
+  Instance instance{
+      folder / "inbox.db", on_id("a", [&] {
+        ++calls;
+        SQLite::Database{locked.string(), SQLite::OPEN_READWRITE}.exec("INSERT INTO other VALUES (1)");
+      })};
   auto redelivered = Instance::deliveries({"a"});
   {
     SQLite::Database holder{locked.string(), SQLite::OPEN_READWRITE};
@@ -390,12 +399,13 @@ TEST_CASE("trouble while a redelivered message runs counts its start once") {
 
 TEST_CASE("a batch ends when its time is up, after at least one message") {
   const TempDir folder;
-  Instance instance{
-      folder / "inbox.db",
-      on_id("b", [begun = std::chrono::steady_clock::now()] {
-        (void)eventually(60s, [begun] { return std::chrono::steady_clock::now() > begun + 30ms; });
-      }),
-      [](ConsumerOptions& options) { options.max_batch_time = 30ms; }};
+  Instance instance{folder / "inbox.db",
+                    on_id("b",
+                          [begun = std::chrono::steady_clock::now()] {
+                            (void)eventually(
+                                60s, [begun] { return std::chrono::steady_clock::now() > begun + 30ms; });
+                          }),
+                    [](ConsumerOptions& options) { options.max_batch_time = 30ms; }};
   CHECK(kinds(instance.together({"a", "b", "c", "d"})) == std::vector{Kind::handled, Kind::handled});
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "b"});
   CHECK(instance.together({"c", "d"}).size() == 2);

@@ -71,7 +71,8 @@ void let_handled_long_ago(const std::filesystem::path& file, const std::string& 
 
 TEST_CASE("an event is claimed once, also after the file is opened again") {
   const TempDir folder;
-  const std::string id = GENERATE(as<std::string>{}, uuid, "cl9ebqhxk00003b600tymydho", "ü/'; DROP TABLE inbox");
+  const std::string id =
+      GENERATE(as<std::string>{}, uuid, "cl9ebqhxk00003b600tymydho", "ü/'; DROP TABLE inbox");
   {
     Joined first{folder / "inbox.db"};
     CHECK_FALSE(first.inbox.handled(id));
@@ -120,7 +121,8 @@ TEST_CASE("a UUID is kept in its 16 bytes") {
   const TempDir folder;
   Joined joined{folder / "inbox.db"};
   claim(joined.inbox, uuid);
-  CHECK(sqlite::text(folder / "inbox.db", "SELECT typeof(event_id) || length(event_id) FROM inbox") == "blob16");
+  CHECK(sqlite::text(folder / "inbox.db", "SELECT typeof(event_id) || length(event_id) FROM inbox") ==
+        "blob16");
   CHECK(sqlite::text(folder / "inbox.db", "SELECT lower(hex(event_id)) FROM inbox") ==
         "0190d5a27c3e7b1f8a6d3f2e1d0c9b8a");
 }
@@ -129,14 +131,22 @@ TEST_CASE("ids that only look like the same UUID stay distinct") {
   const TempDir folder;
   Joined joined{folder / "inbox.db"};
   std::string upper = uuid;
-  std::ranges::transform(upper, upper.begin(),
-                         [](char letter) { return letter >= 'a' && letter <= 'f' ? static_cast<char>(letter - 32) : letter; });
+  std::ranges::transform(upper, upper.begin(), [](char letter) {
+    return letter >= 'a' && letter <= 'f' ? static_cast<char>(letter - 32) : letter;
+  });
   std::string bare = uuid;
   std::erase(bare, '-');
   std::string bytes;  // the very bytes that the UUID is kept in
-  for (std::size_t i = 0; i < bare.size(); i += 2) bytes += static_cast<char>(std::stoi(bare.substr(i, 2), nullptr, 16));
-  const std::vector<std::string> ids{uuid, upper, bare, "{" + uuid + "}", uuid + " ", bytes,
-                                     "0190d5a-27c3e-7b1f-8a6d-3f2e1d0c9b8a", std::string(36, '-')};
+  for (std::size_t i = 0; i < bare.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(bare.substr(i, 2), nullptr, 16));
+  const std::vector<std::string> ids{uuid,
+                                     upper,
+                                     bare,
+                                     "{" + uuid + "}",
+                                     uuid + " ",
+                                     bytes,
+                                     "0190d5a-27c3e-7b1f-8a6d-3f2e1d0c9b8a",
+                                     std::string(36, '-')};
   for (const auto& id : ids) {
     INFO(id);
     CHECK(claim(joined.inbox, id));
@@ -145,7 +155,8 @@ TEST_CASE("ids that only look like the same UUID stay distinct") {
     INFO(id);
     CHECK_FALSE(claim(joined.inbox, id));
   }
-  CHECK(sqlite::number(folder / "inbox.db", "SELECT count(*) FROM inbox WHERE typeof(event_id) = 'blob'") == 1);
+  CHECK(sqlite::number(folder / "inbox.db", "SELECT count(*) FROM inbox WHERE typeof(event_id) = 'blob'") ==
+        1);
 }
 
 TEST_CASE("a rolled back savepoint undoes its claim and writes, and nothing else") {
@@ -273,8 +284,7 @@ TEST_CASE("a path is taken with and without its scheme") {
 TEST_CASE("what cannot be an inbox is an error with its path and what it must be") {
   const TempDir folder;
   std::ofstream{folder / "letter.txt"} << std::string(4096, 'x');
-  const std::filesystem::path path =
-      GENERATE(as<std::string>{}, "letter.txt", "missing/inbox.db", ".");
+  const std::filesystem::path path = GENERATE(as<std::string>{}, "letter.txt", "missing/inbox.db", ".");
   INFO(path);
   const auto error = error_of<DatabaseError>([&] { SqliteInbox inbox{(folder / path).string()}; });
   CHECK_THAT(error, ContainsSubstring((folder / path).string()));

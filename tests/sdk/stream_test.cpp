@@ -1,9 +1,8 @@
+#include "group.hpp"
 #include "support/catch.hpp"
 #include "support/jetstream.hpp"
 #include "support/nats_server.hpp"
 #include "support/wait.hpp"
-
-#include "group.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/stream.hpp>
@@ -84,7 +83,9 @@ TEST_CASE("a missing stream is made with the age limit that is asked for") {
 TEST_CASE("an existing stream that fits is not changed") {
   Broker broker;
   broker.js.add_stream("AUTH_EVENTS", {"auth.>", "other"},
-                       {{"duplicate_window", 500 * second}, {"max_msgs", 12345}, {"max_age", 900 * second},
+                       {{"duplicate_window", 500 * second},
+                        {"max_msgs", 12345},
+                        {"max_age", 900 * second},
                         {"description", "by hand"}});
   const auto before = broker.js.stream_config("AUTH_EVENTS");
   broker.js.publish("auth.events.user.created", "{}");
@@ -103,7 +104,9 @@ TEST_CASE("what differs is an error with the field and both values, and is not c
   const auto wrong = GENERATE(values<Case>({
       {{"auth.events.>"}, {{"storage", "memory"}}, {"storage", "memory", "file"}},
       {{"auth.events.user.>", "x"}, json::object(), {"subjects", "auth.events.user.>, x", "auth.events.>"}},
-      {{"auth.events.>"}, {{"duplicate_window", 30 * second}}, {"duplicate_window", "30 s", "at least 120 s"}},
+      {{"auth.events.>"},
+       {{"duplicate_window", 30 * second}},
+       {"duplicate_window", "30 s", "at least 120 s"}},
       {{"auth.events.>"}, {{"no_ack", true}}, {"no_ack", "true", "false"}},
   }));
   broker.js.add_stream("AUTH_EVENTS", wrong.subjects, wrong.config);
@@ -176,7 +179,8 @@ TEST_CASE("an existing group that fits is joined as it is") {
 TEST_CASE("an existing push consumer with a deliver group is joined as one of that group") {
   Broker broker;
   broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
-  broker.js.add_consumer("AUTH_EVENTS", "mailer", {{"deliver_subject", "to.mailers"}, {"deliver_group", "mailers"}});
+  broker.js.add_consumer("AUTH_EVENTS", "mailer",
+                         {{"deliver_subject", "to.mailers"}, {"deliver_group", "mailers"}});
   const auto group = join_group(broker.connection, mailer());
   CHECK(group.push());
   CHECK(group.deliver_subject == "to.mailers");
@@ -204,7 +208,9 @@ TEST_CASE("a group that would lose or double events is refused, with the field a
   for (const auto& part : wrong.told) CHECK_THAT(told, ContainsSubstring(part));
 }
 
-TEST_CASE("a group that filters for other events is refused, and a narrower or wider filter is its owner's choice") {
+TEST_CASE(
+    "a group that filters for other events is refused, and a narrower or wider filter is its owner's "
+    "choice") {
   Broker broker;
   broker.js.add_stream("AUTH_EVENTS", {"auth.>"});
   const auto fault_with = [&](const std::string& filter) {
@@ -213,7 +219,8 @@ TEST_CASE("a group that filters for other events is refused, and a narrower or w
     broker.js.delete_consumer("AUTH_EVENTS", "mailer");
     return told;
   };
-  CHECK_THAT(fault_with("auth.other.>"), ContainsSubstring("filter_subject auth.other.>, needed is auth.events.>"));
+  CHECK_THAT(fault_with("auth.other.>"),
+             ContainsSubstring("filter_subject auth.other.>, needed is auth.events.>"));
   CHECK(fault_with("auth.events.user.created") == "none");
   CHECK(fault_with("auth.>") == "none");
 }

@@ -1,0 +1,172 @@
+#pragma once
+
+// Verbs for tests of the consumer: events on a real stream, and instances of a
+// consumer that keep a record of what their handlers saw.
+
+#include "support/catch.hpp"
+#include "support/jetstream.hpp"
+#include "support/nats_server.hpp"
+#include "support/sqlite.hpp"
+#include "support/temp_dir.hpp"
+#include "support/wait.hpp"
+
+#include <tidings/consumer.hpp>
+
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace tidings::test {
+
+/// Retries in milliseconds, so that a test need not wait for them.
+inline ConsumerOptions consumer_of(const std::string& url) {
+  ConsumerOptions options;
+  options.group = "mailer";
+  options.ack_wait = 30s;
+  options.backoff = {.base = 20ms, .max = 100ms};
+  options.connection = {};
+  options.connection.urls = {url};
+  return options;
+}
+
+/// A server with the stream of events, and a folder for inbox files.
+struct Scene {
+  explicit Scene(const std::string& config = {}, const std::string& login = {})
+      : server({.config = config, .arguments = {}, .jetstream = true, .monitoring = false}),
+        js("nats://" + login + "127.0.0.1:" + std::to_string(server.port())) {
+    js.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  }
+
+  PublishAck publish(const std::string& id, const std::string& data = "{}",
+                     const std::string& type = "user.created") {
+    return js.publish("auth.events." + type, data,
+                      {{"Nats-Msg-Id", id}, {"ce-specversion", "1.0"}, {"ce-id", id}, {"ce-type", type}});
+  }
+  /// `prefix-0`, `prefix-1` and so on.
+  void publish_many(int count, const std::string& prefix = "event") {
+    for (int i = 0; i < count; ++i) publish(prefix + "-" + std::to_string(i));
+  }
+
+  [[nodiscard]] ConsumerOptions options() const { return consumer_of(server.url()); }
+  [[nodiscard]] ConsumerState group() { return js.consumer("AUTH_EVENTS", "mailer"); }
+  [[nodiscard]] bool all_acked() {
+    const auto state = group();
+    return state.num_pending == 0 && state.num_ack_pending == 0;
+  }
+  [[nodiscard]] std::vector<StoredMessage> dead_letters() {
+    return js.has_stream("AUTH_DLQ") ? js.messages("AUTH_DLQ") : std::vector<StoredMessage>{};
+  }
+  [[nodiscard]] std::vector<std::string> effects() const {
+    return sqlite::column(file, "SELECT id FROM effect ORDER BY rowid");
+  }
+
+  NatsServer server;
+  JetStream js;
+  TempDir folder;
+  const std::filesystem::path file = folder / "inbox.db";  ///< of all instances
+};
+
+/// A call of a handler.
+struct Call {
+  std::string id;
+  int attempt = 0;
+  std::uint64_t delivered = 0;
+  std::chrono::steady_clock::time_point at;
+};
+
+/// One instance of a consumer, on a thread of its own. Its handler for user.created writes a row
+/// into `effect`, and then does what the test wants.
+class Instance {
+ public:
+  using Handler = std::function<void(const Delivery&, SQLite::Database&)>;
+
+  Instance(const std::filesystem::path& file, ConsumerOptions options, Handler handler = {})
+      : inbox(file.string()), consumer(inbox, std::move(options)) {
+    inbox.database().exec("CREATE TABLE IF NOT EXISTS effect(id TEXT)");
+    consumer.on<nlohmann::json>(
+        "user.created", [this, handler = std::move(handler)](const nlohmann::json&, SQLite::Database& tx,
+                                                             const Delivery& delivery) {
+          {
+            const std::lock_guard lock{mutex_};
+            calls_.push_back(
+                {delivery.event.id, delivery.attempt, delivery.delivered, std::chrono::steady_clock::now()});
+          }
+          SQLite::Statement insert{tx, "INSERT INTO effect VALUES (?)"};
+          insert.bind(1, delivery.event.id);
+          insert.exec();
+          if (handler) handler(delivery, tx);
+        });
+  }
+  ~Instance() { stop(); }
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+
+  Instance& start() {
+    ended_ = false;
+    thread_ = std::jthread([this](const std::stop_token& stop) {
+      try {
+        consumer.run(stop);
+      } catch (const std::exception& caught) {
+        const std::lock_guard lock{mutex_};
+        error_ = caught.what();
+      }
+      ended_ = true;
+    });
+    return *this;
+  }
+  void ask_to_stop() { thread_.request_stop(); }
+  void stop() {
+    thread_.request_stop();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  [[nodiscard]] bool ended() const { return ended_; }  ///< run() has returned or thrown
+  [[nodiscard]] std::string error() const {            ///< that run() has thrown
+    const std::lock_guard lock{mutex_};
+    return error_;
+  }
+  [[nodiscard]] ConsumerStats stats() const { return consumer.stats(); }
+  [[nodiscard]] std::vector<Call> calls() const {
+    const std::lock_guard lock{mutex_};
+    return calls_;
+  }
+  [[nodiscard]] std::vector<Call> calls_for(const std::string& id) const {
+    auto found = calls();
+    std::erase_if(found, [&id](const Call& call) { return call.id != id; });
+    return found;
+  }
+
+  SqliteInbox inbox;
+  Consumer<SqliteInbox> consumer;
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<Call> calls_;
+  std::string error_;
+  std::atomic<bool> ended_{false};
+  std::jthread thread_;
+};
+
+/// What slow work does to a handler.
+inline void take_time(std::chrono::milliseconds time) {
+  const auto end = std::chrono::steady_clock::now() + time;
+  (void)eventually(time + 60s, [end] { return std::chrono::steady_clock::now() >= end; });
+}
+
+/// For failures of one event among others.
+inline Instance::Handler on_event(const std::string& id, std::function<void()> action) {
+  return [id, action = std::move(action)](const Delivery& delivery, SQLite::Database&) {
+    if (delivery.event.id == id) action();
+  };
+}
+
+}  // namespace tidings::test
