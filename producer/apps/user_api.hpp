@@ -9,6 +9,7 @@
 
 #include <httplib.h>
 
+#include <condition_variable>
 #include <cstddef>
 #include <mutex>
 #include <string>
@@ -26,6 +27,8 @@ class UserApi {
   void serve_on(httplib::Server& server);
 
  private:
+  class Turn;
+
   void post_user(const httplib::Request& request, httplib::Response& response,
                  const httplib::ContentReader& content);
   void register_user(const Registration& registration, httplib::Response& response);
@@ -33,9 +36,11 @@ class UserApi {
 
   BackgroundProcessor& processor_;
 
-  // SQLite has one writer at a time anyway: a queue at this mutex is fairer and cheaper than
-  // threads that poll for the file's lock.
-  std::timed_mutex mutex_;
+  // SQLite has one writer at a time anyway: taking turns is fairer and cheaper than threads that
+  // poll for the file's lock. The rest belongs to whoever has the turn.
+  std::mutex mutex_;
+  std::condition_variable turn_is_free_;
+  bool turn_taken_ = false;  // guarded by mutex_
   Database database_;
   UserRepository users_;
   AuthService service_;

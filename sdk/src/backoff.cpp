@@ -28,7 +28,7 @@ Backoff Backoff::from_environment(const char* base_setting, const char* max_sett
 
 std::chrono::milliseconds Backoff::delay(int attempt, std::string_view key) const {
   constexpr int cap = 40;  // 2^40 ms is 35 years; more would overflow
-  const int doublings = std::clamp(attempt - 1, 0, cap);
+  const int doublings = std::clamp(attempt, 1, cap + 1) - 1;
   auto full = max;
   if (base.count() <= (max.count() >> doublings)) full = std::chrono::milliseconds{base.count() << doublings};
   const auto share = static_cast<std::int64_t>(hash(key, attempt) % 1024);

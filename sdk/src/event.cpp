@@ -58,21 +58,30 @@ std::string percent_decode(std::string_view text) {
   return out;
 }
 
-/// nats.c writes header values as they are, and trims them when reading.
-void require_header_safe(const std::string& id) {
-  const auto control = [](char letter) {
-    return static_cast<unsigned char>(letter) < ' ' || letter == '\x7f';
-  };
-  if (id.empty()) throw Undecodable("id: is empty");
-  if (std::any_of(id.begin(), id.end(), control)) throw Undecodable("id: has a control character");
-  if (id.front() == ' ' || id.back() == ' ') throw Undecodable("id: begins or ends with a space");
+/// A value that goes out as it is: nats.c would take a line break in it for the next header, and trims
+/// spaces when reading.
+const std::string& header_safe(const char* attribute, const std::string& value) {
+  const auto control = [](char letter) { return static_cast<unsigned char>(letter) < ' ' || letter == '\x7f'; };
+  const auto wrong = [attribute](const char* what) { return Undecodable(std::string(attribute) + ": " + what); };
+  if (std::any_of(value.begin(), value.end(), control)) throw wrong("has a control character");
+  if (!value.empty() && (value.front() == ' ' || value.back() == ' ')) throw wrong("begins or ends with a space");
+  return value;
+}
+
+/// On one line and in ASCII, as a header must be. What is so already goes out byte for byte.
+std::string metadata_header(const std::string& metadata) {
+  const auto one_line_ascii = [](char letter) { return letter >= ' ' && letter <= '~'; };
+  if (std::all_of(metadata.begin(), metadata.end(), one_line_ascii)) return metadata;
+  const auto json = Json::parse(metadata, nullptr, false);
+  if (!json.is_object()) throw Undecodable("metadata: is no JSON object");
+  return json.dump(-1, ' ', true);
 }
 
 int parse_version(std::string_view text) {
   int version = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
   if (error != std::errc{} || end != text.data() + text.size())
-    throw Undecodable("ce-eventversion: \"" + std::string{text} + "\" is no whole number");
+    throw Undecodable("ce-eventversion: \"" + std::string{text} + "\" is no whole number of 32 bits");
   return version;
 }
 
@@ -144,8 +153,7 @@ std::string text_member(const Json& document, const char* name) {
 int version_member(const Json& document) {
   const auto member = document.find("eventversion");
   if (member == document.end()) return 1;
-  if (member->is_number_integer()) return member->get<int>();
-  return parse_version(text_member(document, "eventversion"));
+  return parse_version(member->is_number_integer() ? member->dump() : text_member(document, "eventversion"));
 }
 
 /// An extension attribute is a text in CloudEvents; an object is what senders write anyway.
@@ -197,7 +205,7 @@ std::string_view header(const Headers& headers, std::string_view name) {
 }
 
 WireMessage encode(const Event& event) {
-  require_header_safe(event.id);
+  if (event.id.empty()) throw Undecodable("id: is empty");
   WireMessage message{{}, event.data};
   auto& headers = message.headers;
   headers.reserve(14);
@@ -205,25 +213,26 @@ WireMessage encode(const Event& event) {
   const auto add = [&headers](const char* name, std::string value) {
     if (!value.empty()) headers.emplace_back(name, std::move(value));
   };
-  add("Nats-Msg-Id", event.id);
+  add("Nats-Msg-Id", header_safe("id", event.id));
   add("ce-specversion", "1.0");
   add("ce-id", percent_encode(event.id));
   add("ce-type", percent_encode(event.type));
   add("ce-source", percent_encode(event.source));
   add("ce-subject", percent_encode(event.aggregate_id));
-  add("ce-time", event.time);
+  add("ce-time", header_safe("time", event.time));
   add("content-type", "application/json");
   add("ce-aggregatetype", percent_encode(event.aggregate_type));
   add("ce-eventversion", std::to_string(event.version));
   add("ce-partitionkey", percent_encode(event.partition_key));
-  add("ce-metadata", event.metadata);
-  add("traceparent", percent_encode(event.traceparent));
-  add("tracestate", percent_encode(event.tracestate));
+  add("ce-metadata", metadata_header(event.metadata));
+  add("traceparent", header_safe("traceparent", event.traceparent));
+  add("tracestate", header_safe("tracestate", event.tracestate));
   return message;
 }
 
 Event decode(const Headers& headers, std::string_view payload, std::string_view subject_type) {
-  if (header(headers, "content-type").starts_with(structured_type))
+  const auto content_type = header(headers, "content-type").substr(0, structured_type.size());
+  if (equal_ignoring_case(content_type, structured_type))
     return decode_structured(headers, payload, subject_type);
   return decode_binary(headers, payload, subject_type);
 }

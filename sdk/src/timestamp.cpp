@@ -25,7 +25,10 @@ bool take(std::string_view& text, std::string_view any_of) {
   return true;
 }
 
-std::chrono::milliseconds take_fraction(std::string_view& text) {
+/// `.123456`, or nothing; a dot alone is an error.
+std::optional<std::chrono::milliseconds> take_fraction(std::string_view& text) {
+  if (!take(text, ".")) return std::chrono::milliseconds{0};
+  if (text.empty() || text.front() < '0' || text.front() > '9') return std::nullopt;
   int millis = 0;
   for (int scale = 100; !text.empty() && text.front() >= '0' && text.front() <= '9'; scale /= 10) {
     millis += (text.front() - '0') * scale;
@@ -83,14 +86,14 @@ std::optional<Timestamp> parse_timestamp(std::string_view text) {
   if (!minute || !take(text, ":")) return std::nullopt;
   const auto second = take_number(text, 2);
   if (!second || *hour > 23 || *minute > 59 || *second > 60) return std::nullopt;
-  const auto fraction = take(text, ".") ? take_fraction(text) : std::chrono::milliseconds{0};
+  const auto fraction = take_fraction(text);
   const auto offset = take_offset(text);
   const std::chrono::year_month_day date{std::chrono::year{*year},
                                          std::chrono::month{static_cast<unsigned>(*month)},
                                          std::chrono::day{static_cast<unsigned>(*day)}};
-  if (!offset || !text.empty() || !date.ok()) return std::nullopt;
+  if (!fraction || !offset || !text.empty() || !date.ok()) return std::nullopt;
   return std::chrono::sys_days{date} + std::chrono::hours{*hour} + std::chrono::minutes{*minute} +
-         std::chrono::seconds{*second} + fraction - *offset;
+         std::chrono::seconds{*second} + *fraction - *offset;
 }
 
 Timestamp now() { return std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now()); }

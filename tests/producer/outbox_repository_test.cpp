@@ -540,6 +540,8 @@ TEST_CASE("rows of foreign writers are read whatever is in them") {
       folder / "a.db",
       "CREATE TABLE outbox_event(id, aggregateId, aggregateType, eventType, eventData, eventVersion, "
       "occurredAt, processedAt, publishedAt, retryCount, lastError, status, createdAt, updatedAt);"
+      "CREATE INDEX outbox_event_aggregateId_aggregateType_idx ON outbox_event(aggregateId, aggregateType);"
+      "CREATE INDEX outbox_event_status_createdAt_idx ON outbox_event(status, createdAt);"
       "INSERT INTO outbox_event(id, status) VALUES ('nulls', 'PENDING');"
       "INSERT INTO outbox_event VALUES ('blob', 12, x'41', 'x', CAST('{\"a\":1}' AS BLOB), 'two', "
       "1769847330123, '', 5, -3, x'ff', 'PENDING', 'x', 1769847330123);"
@@ -602,29 +604,31 @@ TEST_CASE("nothing that was read keeps the WAL from being checkpointed") {
   CHECK(outbox.can_be_checkpointed());
 }
 
-TEST_CASE("no statement on the outbox walks or sorts the table, with and without statistics") {
+TEST_CASE("no statement on the outbox walks or sorts the table, whatever its statistics say") {
   Outbox outbox;
   for (int i = 0; i < 400; ++i)
     outbox.add_changed(std::to_string(i), i < 300   ? "status = 'PUBLISHED'"
                                           : i < 390 ? "status = 'PENDING'"
                                                     : "status = 'FAILED'");
-  for (const bool with_statistics : {false, true}) {
-    INFO("with statistics: " << with_statistics);
-    if (with_statistics) outbox.database.handle().exec("ANALYZE");
+  for (const auto* change : {"", "ANALYZE", "UPDATE outbox_event SET aggregateId = 'one'; ANALYZE"}) {
+    INFO("after: " << change);
+    outbox.database.handle().exec(change);
     const auto statements = outbox.statements();
     CHECK(statements.size() >= 18);
     for (const auto& statement : statements) {
       INFO(statement);
       const auto plan = outbox.plan(statement);
       INFO(plan);
-      // What operators ask: counts come from the index alone, the newest rows from the end of the table.
-      const bool counts = statement.find("GROUP BY status") != std::string::npos;
-      const bool lists = statement.find("ORDER BY rowid DESC") != std::string::npos;
-      // The few that have failed are sorted by position.
-      const bool retries = statement.find("ORDER BY +rowid") != std::string::npos;
-      CHECK((plan.find("SCAN") == std::string::npos || counts || lists));
-      CHECK((plan.find("TEMP B-TREE") == std::string::npos || retries));
+      const auto is = [&](const char* part) { return statement.find(part) != std::string::npos; };
+      const bool walks = plan.find("SCAN") != std::string::npos || plan.find("(rowid>?") != std::string::npos;
+      const bool sorts = plan.find("TEMP B-TREE") != std::string::npos;
+      // Pending rows are read where they stand. What operators ask: counts come from the index alone,
+      // the newest rows from the end of the table.
+      const bool counts = is("GROUP BY status");
+      CHECK((!walks || is("NOT INDEXED WHERE rowid > ?") || is("ORDER BY rowid DESC") || counts));
       if (counts) CHECK_THAT(plan, ContainsSubstring("COVERING INDEX"));
+      // The few that have failed are sorted by position.
+      CHECK((!sorts || is("status IN ('FAILED', 'PROCESSING')")));
     }
   }
 }

@@ -310,7 +310,7 @@ TEST_CASE("an inbox that another locks uses no attempt, and the messages are han
     other.exec("BEGIN IMMEDIATE");
     instance.start();
     // It needs the inbox before it takes messages (it forgets old ids), and must wait there.
-    REQUIRE_WITHIN(10s, scene.js.has_consumer("AUTH_EVENTS", "mailer"));
+    REQUIRE_WITHIN(10s, scene.has_group());
     scene.publish("two");
     const auto begun = steady_clock::now();
     REQUIRE_WITHIN(10s, steady_clock::now() > begun + 300ms);

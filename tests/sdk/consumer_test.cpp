@@ -103,7 +103,7 @@ TEST_CASE("while a handler runs, its message is not acked") {
                     }};
   scene.publish("one");
   instance.start();
-  REQUIRE_WITHIN(10s, scene.group().acked_to == 1);
+  REQUIRE_WITHIN(10s, scene.all_acked());
   instance.stop();
   CHECK(inside.acked_to == 0);
   CHECK(inside.num_ack_pending == 1);
@@ -117,7 +117,7 @@ TEST_CASE("instances of a group share its messages, each message once") {
   Instance one{scene.file, options, slow}, other{scene.folder / "other.db", options, slow};
   one.start();
   other.start();
-  REQUIRE_WITHIN(10s, scene.js.has_consumer("AUTH_EVENTS", "mailer") && scene.group().num_waiting >= 2);
+  REQUIRE_WITHIN(10s, scene.has_group() && scene.group().num_waiting >= 2);
   scene.publish_many(100);
   REQUIRE_WITHIN(20s, scene.all_acked());
   one.stop();
@@ -293,7 +293,7 @@ TEST_CASE("an idle consumer stops at once, and may run again") {
   for (int round = 1; round <= 2; ++round) {
     instance.start();
     scene.publish("event-" + std::to_string(round));
-    REQUIRE_WITHIN(10s, scene.js.has_consumer("AUTH_EVENTS", "mailer") &&
+    REQUIRE_WITHIN(10s, scene.has_group() &&
                             scene.group().acked_to == static_cast<std::uint64_t>(round));
     const auto asked = steady_clock::now();
     instance.stop();
@@ -327,7 +327,7 @@ TEST_CASE("handlers are given once for each type, before the run, and at least o
 
   std::stop_source stop;
   std::jthread running{[&] { consumer.run(stop.get_token()); }};
-  REQUIRE_WITHIN(10s, scene.js.has_consumer("AUTH_EVENTS", "mailer"));
+  REQUIRE_WITHIN(10s, scene.has_group());
   CHECK_THAT(error_of<Error>([&] { consumer.on<nlohmann::json>("user.renamed", nothing); }),
              ContainsSubstring("before run()"));
   CHECK_THAT(error_of<Error>([&] { consumer.run(stop.get_token()); }), ContainsSubstring("running already"));

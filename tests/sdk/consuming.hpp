@@ -57,13 +57,17 @@ struct Scene {
   }
 
   [[nodiscard]] ConsumerOptions options() const { return consumer_of(server.url()); }
+  [[nodiscard]] bool has_group() { return js.has_consumer("AUTH_EVENTS", "mailer"); }
   [[nodiscard]] ConsumerState group() { return js.consumer("AUTH_EVENTS", "mailer"); }
+  /// False also while there is no group yet.
   [[nodiscard]] bool all_acked() {
+    if (!has_group()) return false;
     const auto state = group();
     return state.num_pending == 0 && state.num_ack_pending == 0;
   }
   [[nodiscard]] std::vector<StoredMessage> dead_letters() {
-    return js.has_stream("AUTH_DLQ") ? js.messages("AUTH_DLQ") : std::vector<StoredMessage>{};
+    const bool any = js.has_stream("AUTH_DLQ") && js.message_count("AUTH_DLQ") > 0;
+    return any ? js.messages("AUTH_DLQ") : std::vector<StoredMessage>{};
   }
   [[nodiscard]] std::vector<std::string> effects() const {
     return sqlite::column(file, "SELECT id FROM effect ORDER BY rowid");
