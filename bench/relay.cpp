@@ -124,6 +124,7 @@ double raw_publish(const std::string& url, int events) {
   jsCtx* context = nullptr;
   check(natsConnection_JetStream(&context, connection.native(), &options), "use JetStream");
   std::vector<WireMessage> messages;
+  EventMetadata metadata;
   for (int i = 0; i < events; ++i) {
     const UserCreatedEvent event{some_user(i)};
     messages.push_back(encode(to_event({.position = i,
@@ -133,8 +134,7 @@ double raw_publish(const std::string& url, int events) {
                                         .event_type = event.event_type,
                                         .event_data = event.event_data(),
                                         .occurred_at = event.occurred_at,
-                                        .updated_at = event.occurred_at})));
-  }
+                                        .updated_at = event.occurred_at}, metadata)));  }
   const double took = seconds([&] {
     for (const auto& [headers, payload] : messages) {
       natsMsg* message = nullptr;

@@ -2,6 +2,7 @@
 
 #include "infrastructure/schema/sqlite_schema.hpp"
 #include "infrastructure/statement_run.hpp"
+#include "lock_wait.hpp"
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -85,7 +86,8 @@ SQLite::Database open(const std::string& path, Database::Open mode) {
   const int flags = SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX |
                     (mode == Database::Open::create ? SQLite::OPEN_CREATE : 0);
   return attempt("open " + path, [&] {
-    SQLite::Database database{as_path(path), flags, static_cast<int>(busy_timeout.count())};
+    SQLite::Database database{as_path(path), flags};
+    wait_for_locks(database.getHandle(), busy_timeout);
     configure(database);
     return database;
   });

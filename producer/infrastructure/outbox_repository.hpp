@@ -94,6 +94,8 @@ class OutboxRepository {
  private:
   struct Statements;
   void check_connection(Transaction& transaction) const;
+  bool write_run(const OutboxMark& first, const OutboxMark& last, bool delete_published);
+  [[nodiscard]] std::int64_t newest();
   void write(const OutboxMark& mark, bool delete_published);
   int write_at(std::int64_t position, const OutboxMark& mark, bool delete_published);
 

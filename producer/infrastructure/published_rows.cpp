@@ -30,18 +30,17 @@ std::vector<std::int64_t> PublishedRows::next_before(Timestamp before, int limit
   const int looks = limit * looks_per_row;
   const auto newest_row = newest();
   const auto created_before = to_iso8601(before);
-  const auto from = std::exchange(seen_, start());  // bound without a copy, so it must stay as it is
+  const auto from = std::exchange(seen_, {});  // bound without a copy, so it must stay as it is
   std::vector<std::int64_t> positions;
   StatementRun run{rows_};
-  std::visit([&](const auto& created_at) { run.bind(created_at, from.position, created_before, looks); },
-             from.created_at);
+  run.bind(from.created_at, from.position, created_before, looks);
   int looked = 0;
   at_end_ = true;
   while (run.next()) {
     const auto position = run.column(0).getInt64();
     if (position != newest_row && published_at(run) < before) positions.push_back(position);
     if (++looked < looks && positions.size() < static_cast<std::size_t>(limit)) continue;
-    seen_ = {.created_at = value(run.column(1)), .position = position};
+    seen_ = {.created_at = read_text(run.column(1)), .position = position};
     at_end_ = false;
     break;
   }
@@ -51,17 +50,6 @@ std::vector<std::int64_t> PublishedRows::next_before(Timestamp before, int limit
 std::int64_t PublishedRows::newest() {
   StatementRun run{newest_};
   return run.next() ? run.column(0).getInt64() : 0;
-}
-
-PublishedRows::Place PublishedRows::start() noexcept {
-  constexpr auto lowest = std::numeric_limits<std::int64_t>::min();
-  return {.created_at = lowest, .position = lowest};
-}
-
-PublishedRows::Value PublishedRows::value(const SQLite::Column& column) {
-  if (column.isInteger()) return column.getInt64();
-  if (column.isFloat()) return column.getDouble();
-  return read_text(column);
 }
 
 }  // namespace tidings

@@ -15,7 +15,6 @@
 
 #include <cstdint>
 #include <string>
-#include <variant>
 #include <vector>
 
 namespace tidings {
@@ -33,19 +32,17 @@ class PublishedRows {
   [[nodiscard]] bool at_end() const noexcept { return at_end_; }
 
  private:
-  /// SQLite's order: numbers (older Prisma clients) come before all texts.
-  using Value = std::variant<std::int64_t, double, std::string>;
+  /// As text, also where a writer (older Prisma clients) has put a number: the column's affinity makes
+  /// a number of it again. SQLite puts numbers before all texts.
   struct Place {
-    Value created_at;
-    std::int64_t position;
+    std::string created_at = "-9223372036854775808";
+    std::int64_t position = 0;
   };
 
   [[nodiscard]] std::int64_t newest();
-  [[nodiscard]] static Place start() noexcept;
-  [[nodiscard]] static Value value(const SQLite::Column& column);
 
   SQLite::Statement rows_, newest_;
-  Place seen_ = start();
+  Place seen_;
   bool at_end_ = true;
 };
 

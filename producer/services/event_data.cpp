@@ -1,5 +1,7 @@
 #include "services/event_data.hpp"
 
+#include "services/json_scanner.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -11,94 +13,68 @@ constexpr const char* default_source = "auth-service";
 constexpr std::size_t longest_subject = 255;
 constexpr std::ptrdiff_t most_subject_tokens = 16;
 
-/// Walks over JSON text that is known to be valid.
-class Scanner {
- public:
-  explicit Scanner(std::string_view text) : text_(text) {}
-
-  void skip_space() {
-    while (at_ < text_.size() &&
-           (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t'))
-      ++at_;
-  }
-
-  [[nodiscard]] char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
-  void advance() { ++at_; }
-
-  /// A string with its quotes.
-  std::string_view take_string() {
-    const auto begin = at_++;
-    while (text_[at_] != '"') at_ += text_[at_] == '\\' ? 2 : 1;
-    ++at_;
-    return text_.substr(begin, at_ - begin);
-  }
-
-  std::string_view take_value() {
-    const auto begin = at_;
-    if (peek() == '"') return take_string();
-    if (peek() == '{' || peek() == '[') {
-      skip_nested();
-    } else {
-      at_ = std::min(text_.find_first_of(",} \n\r\t", at_), text_.size());
-    }
-    return text_.substr(begin, at_ - begin);
-  }
-
- private:
-  void skip_nested() {
-    int depth = 0;
-    do {
-      const char letter = peek();
-      if (letter == '"') {
-        take_string();
-        continue;
-      }
-      if (letter == '{' || letter == '[') ++depth;
-      if (letter == '}' || letter == ']') --depth;
-      ++at_;
-    } while (depth > 0);
-  }
-
-  std::string_view text_;
-  std::size_t at_ = 0;
-};
-
 std::string text_of(const nlohmann::json& metadata, const char* name) {
   const auto member = metadata.find(name);
   return member != metadata.end() && member->is_string() ? member->get<std::string>() : std::string{};
 }
 
+/// The members of the object that the scanner stands in; false when it is none.
+bool take_members(JsonScanner& scanner, EventData& parts) {
+  if (scanner.take('}')) return true;
+  do {
+    const auto name = scanner.take_string();
+    if (!name || !scanner.take(':')) return false;
+    const auto value = scanner.take_value();
+    if (!value) return false;
+    if (*name == "\"data\"") parts.data = *value;
+    if (*name == "\"metadata\"") parts.metadata = *value;
+  } while (scanner.take(','));
+  return scanner.take('}');
+}
+
 }  // namespace
 
 EventData EventData::split(std::string_view text) {
-  if (!nlohmann::json::accept(text)) throw Undecodable("eventData: is no JSON");
-  Scanner scanner{text};
-  scanner.skip_space();
-  if (scanner.peek() != '{') throw Undecodable("eventData: is no JSON object");
-  scanner.advance();
+  JsonScanner scanner{text};
   EventData parts;
-  for (scanner.skip_space(); scanner.peek() != '}'; scanner.skip_space()) {
-    if (scanner.peek() == ',') {
-      scanner.advance();
-      scanner.skip_space();
-    }
-    const auto name = scanner.take_string();
-    scanner.skip_space();
-    scanner.advance();  // the colon
-    scanner.skip_space();
-    const auto value = scanner.take_value();
-    if (name == "\"data\"") parts.data = value;
-    if (name == "\"metadata\"") parts.metadata = value;
-  }
+  if (!scanner.take('{') || !take_members(scanner, parts) || !scanner.at_end())
+    throw Undecodable("eventData: is no JSON object");
   if (parts.data.empty()) return {.data = text, .metadata = {}};
   return parts;
 }
 
-Event to_event(const OutboxEvent& row) {
+void EventMetadata::read(std::string_view text) {
+  if (known_ && text == text_) return;
+  known_ = false;
+  text_ = text;
+  source_ = default_source;
+  traceparent_.clear();
+  tracestate_.clear();
+  header_ = "{}";
+  if (!text.empty() && text != "null") {
+    const auto metadata = nlohmann::json::parse(text, nullptr, false);
+    if (!metadata.is_object()) throw Undecodable("eventData.metadata: is no JSON object");
+    if (auto source = text_of(metadata, "source"); !source.empty()) source_ = std::move(source);
+    traceparent_ = text_of(metadata, "traceparent");
+    tracestate_ = text_of(metadata, "tracestate");
+    header_ = metadata.dump(-1, ' ', true);  // ASCII on one line
+  }
+  known_ = true;
+}
+
+void EventMetadata::apply(Event& event) const {
+  event.source = source_;
+  event.traceparent = traceparent_;
+  event.tracestate = tracestate_;
+  event.metadata = header_;
+}
+
+Event to_event(const OutboxEvent& row, EventMetadata& metadata) {
   const auto parts = EventData::split(row.event_data);
+  metadata.read(parts.metadata);
   Event event{.id = row.id,
               .type = row.event_type,
-              .source = default_source,
+              .source = {},
               .aggregate_id = row.aggregate_id,
               .aggregate_type = row.aggregate_type,
               .version = row.event_version,
@@ -107,25 +83,22 @@ Event to_event(const OutboxEvent& row) {
               .traceparent = {},
               .tracestate = {},
               .data = std::string{parts.data}};
-  if (parts.metadata.empty() || parts.metadata == "null") return event;
-  const auto metadata = nlohmann::json::parse(parts.metadata);
-  if (!metadata.is_object()) throw Undecodable("eventData.metadata: is no JSON object");
-  if (auto source = text_of(metadata, "source"); !source.empty()) event.source = std::move(source);
-  event.traceparent = text_of(metadata, "traceparent");
-  event.tracestate = text_of(metadata, "tracestate");
-  event.metadata = metadata.dump(-1, ' ', true);  // ASCII on one line: it becomes a header
+  metadata.apply(event);
   return event;
 }
 
 std::string subject_of(const OutboxEvent& row, std::string_view prefix) {
-  auto subject = std::string{prefix} + "." + row.event_type;
   const auto illegal = [](char letter) {
     return static_cast<unsigned char>(letter) <= ' ' || letter == '*' || letter == '>' || letter == '\x7f';
   };
-  const bool empty_token = row.event_type.empty() || row.event_type.front() == '.' ||
-                           row.event_type.back() == '.' || row.event_type.find("..") != std::string::npos;
-  if (empty_token || std::any_of(row.event_type.begin(), row.event_type.end(), illegal))
-    throw Undecodable("eventType: \"" + row.event_type + "\" makes no legal subject");
+  const auto& type = row.event_type;
+  const bool empty_token =
+      type.empty() || type.front() == '.' || type.back() == '.' || type.find("..") != std::string::npos;
+  if (empty_token || std::any_of(type.begin(), type.end(), illegal))
+    throw Undecodable("eventType: \"" + type + "\" makes no legal subject");
+  std::string subject;
+  subject.reserve(prefix.size() + 1 + type.size());
+  subject.append(prefix).append(1, '.').append(type);
   if (subject.size() > longest_subject ||
       std::count(subject.begin(), subject.end(), '.') >= most_subject_tokens)
     throw Undecodable("eventType: makes a subject of more than 255 characters or 16 parts");

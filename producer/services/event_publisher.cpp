@@ -27,6 +27,8 @@ constexpr int stream_mismatch = 10060;
 constexpr int wrong_last_message_id = 10070;
 constexpr int stream_sealed = 10109;
 
+constexpr std::size_t most_answers_unseen = 256;
+
 /// The answer of the stream: a PubAck, a refusal or a sign of trouble.
 PublishOutcome read_answer(natsMsg* message) {
   if (natsMsg_IsNoResponders(message))
@@ -78,9 +80,11 @@ struct EventPublisher::State {
   std::uint64_t first = 0;
   std::size_t in_flight = 0;
   std::vector<PublishOutcome> at_once;  // outcomes that needed no answer
+  EventMetadata metadata;
 
   std::mutex mutex;
   std::vector<Answer> answers;
+  std::size_t wake_at = 1;  // answers that are worth waking the owner for
   std::function<void()> on_outcome;
 
   static void deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
@@ -91,9 +95,10 @@ struct EventPublisher::State {
     const auto begin = subject.data() + std::min(state.inbox.size() + 1, subject.size());
     if (std::from_chars(begin, subject.data() + subject.size(), number).ec != std::errc{}) return;
     auto outcome = read_answer(raw);
+    const bool urgent = outcome.kind != Kind::stored;
     const std::lock_guard lock{state.mutex};
     state.answers.push_back({number, std::move(outcome)});
-    if (state.answers.size() == 1 && state.on_outcome) state.on_outcome();
+    if ((urgent || state.answers.size() == state.wake_at) && state.on_outcome) state.on_outcome();
   }
 
   void land(Flight& flight, PublishOutcome outcome, std::vector<PublishOutcome>& out) {
@@ -135,7 +140,7 @@ void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const 
   };
   try {
     const auto subject = subject_of(row, own.options.subject_prefix);
-    const auto wire = encode(to_event(row));
+    const auto wire = encode(to_event(row, own.metadata));
     const auto reply = own.inbox + "." + std::to_string(own.first + own.flights.size());
     natsMsg* raw = nullptr;
     check(natsMsg_Create(&raw, subject.c_str(), reply.c_str(), wire.payload.data(),
@@ -171,6 +176,9 @@ void EventPublisher::collect(std::vector<PublishOutcome>& out) {
   {
     const std::lock_guard lock{own.mutex};
     answers.swap(own.answers);
+    // With much in flight, a wake-up for each answer would cost more than the answers.
+    const auto still_in_flight = own.in_flight - std::min(own.in_flight, answers.size());
+    own.wake_at = std::clamp<std::size_t>(still_in_flight / 4, 1, most_answers_unseen);
   }
   for (auto& answer : answers)
     if (answer.number >= own.first && answer.number - own.first < own.flights.size())

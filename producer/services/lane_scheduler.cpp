@@ -8,114 +8,112 @@ namespace tidings {
 namespace {
 
 // Unchained, a hot aggregate must not fill the window with events that wait.
-constexpr std::size_t most_waiting_in_a_lane = 64;
+constexpr std::uint32_t most_waiting_in_a_lane = 64;
 
 // A chain that breaks again soon (another publisher on the stream) is tried less and less often.
 constexpr std::uint64_t shortest_unchained = 256;
 constexpr std::uint64_t longest_unchained = 65536;
 
+// A token is the event's number above its slot, so that one that comes late finds its slot taken over.
+constexpr unsigned slot_bits = 20;
+constexpr std::uint64_t slot_mask = (std::uint64_t{1} << slot_bits) - 1;
+
 }  // namespace
 
-std::size_t LaneScheduler::KeyHash::operator()(const Key& key) const noexcept {
-  const std::hash<std::string> hash;
+std::size_t LaneScheduler::KeyHash::operator()(const KeyView& key) const noexcept {
+  const std::hash<std::string_view> hash;
   return hash(key.aggregate_id) * 31 + hash(key.aggregate_type);
 }
 
 LaneScheduler::LaneScheduler(std::size_t window) : window_(window), unchained_for_(shortest_unchained) {}
 
-std::size_t LaneScheduler::room() const noexcept {
-  return entries_.size() < window_ ? window_ - entries_.size() : 0;
-}
+std::size_t LaneScheduler::room() const noexcept { return held_ < window_ ? window_ - held_ : 0; }
 
 void LaneScheduler::offer(OutboxEvent event) {
-  Key key{event.aggregate_id, event.aggregate_type};
-  auto& lane = lanes_[key];
-  const bool full = !chained_ && lane.queue.size() >= most_waiting_in_a_lane;
+  auto& lane = lane_of(event);
+  const bool full = !chained_ && lane.size >= most_waiting_in_a_lane;
   if (lane.retry_at || lane.left_behind > 0 || lane.refilling || full) return leave_in_table(lane);
-  take(lane, key, std::move(event));
+  take(lane, std::move(event));
 }
 
 void LaneScheduler::block(const OutboxEvent& head, Timestamp retry_at) {
-  const Key key{head.aggregate_id, head.aggregate_type};
-  auto& lane = lanes_[key];
+  auto& lane = lane_of(head);
   if (lane.retry_at) return leave_in_table(lane);  // behind an earlier one
-  if (lane.queue.empty()) lane.last_position = head.position - 1;
+  if (lane.size == 0) lane.last_position = head.position - 1;
   lane.head_retries = head.retry_count;
   lane.retry_at = retry_at;
-  retries_.emplace(retry_at, key);
+  retries_.emplace(retry_at, &lane);
 }
 
 std::optional<LaneScheduler::Refill> LaneScheduler::next_refill(Timestamp now) {
-  const auto refill_of = [this](const Key& key, bool retry) {
-    auto& lane = lanes_.at(key);
+  const auto refill_of = [](Lane& lane, bool retry) {
     lane.refilling = true;
-    return Refill{key.aggregate_id, key.aggregate_type, lane.last_position, retry};
+    return Refill{lane.key->aggregate_id, lane.key->aggregate_type, lane.last_position, retry};
   };
   for (auto due = retries_.begin(); due != retries_.end() && due->first <= now; ++due) {
-    const auto key = due->second;
-    if (!lanes_.at(key).queue.empty()) continue;  // what went before it is still in flight
+    auto& lane = *due->second;
+    if (lane.size > 0) continue;  // what went before it is still in flight
     retries_.erase(due);
-    lanes_.at(key).retry_at.reset();
-    return refill_of(key, true);
+    lane.retry_at.reset();
+    return refill_of(lane, true);
   }
   if (refills_.empty()) return std::nullopt;
-  const auto key = std::move(refills_.front());
+  auto& lane = *refills_.front();
   refills_.pop_front();
-  return refill_of(key, false);
+  return refill_of(lane, false);
 }
 
 void LaneScheduler::refill(const Refill& request, std::vector<OutboxEvent> rows, bool complete) {
-  const Key key{request.aggregate_id, request.aggregate_type};
-  auto& lane = lanes_.at(key);
+  auto& lane = lanes_.find(KeyView{request.aggregate_id, request.aggregate_type})->second;
   lane.refilling = false;
-  const auto counted = static_cast<std::int64_t>(rows.size()) - (request.retry ? 1 : 0);
-  const auto left = complete ? 0 : std::max<std::int64_t>(1, lane.left_behind - counted);
-  // The head of a retry was not counted as left behind; whether rows follow it, its own refill tells.
-  const auto now_left = request.retry ? lane.left_behind : left;
-  left_behind_ += now_left - lane.left_behind;
-  lane.left_behind = now_left;
-  if (request.retry && !rows.empty())
+  if (!request.retry) {  // a retry's head was not counted as left behind, and nothing past it was read
+    const auto taken = static_cast<std::int64_t>(rows.size());
+    const auto left = complete ? 0 : std::max<std::int64_t>(1, lane.left_behind - taken);
+    left_behind_ += left - lane.left_behind;
+    lane.left_behind = left;
+  } else if (!rows.empty()) {
     rows.front().retry_count = std::max(rows.front().retry_count, lane.head_retries);
-  for (auto& row : rows) take(lane, key, std::move(row));
-  if (lane.queue.empty()) advance(key);
+  }
+  for (auto& row : rows) take(lane, std::move(row));
+  if (lane.size == 0) advance(lane);
 }
 
 std::optional<LaneScheduler::Send> LaneScheduler::next_send() {
   if (settling_ || ready_.empty() || (probing_ && in_flight_ > 0)) return std::nullopt;
-  const auto token = ready_.front();
+  const auto slot = ready_.front();
   ready_.pop_front();
-  auto& entry = entries_.at(token);
+  auto& entry = entries_[slot];
   entry.sent = true;
   ++in_flight_;
-  Send send{token, &entry.event, chained_ ? last_sent_ : std::string{}};
+  Send send{token_of(slot), &entry.event, chained_ ? last_sent_ : std::string{}};
   last_sent_ = entry.event.id;
   return send;
 }
 
 std::optional<OutboxEvent> LaneScheduler::stored(std::uint64_t token) {
-  const auto entry = entries_.find(token);
-  if (entry == entries_.end() || !entry->second.sent) return std::nullopt;
-  const auto key = entry->second.key;
-  auto event = remove(entry);
+  const auto slot = in_flight_slot(token);
+  if (slot == none) return std::nullopt;
+  auto& lane = *entries_[slot].lane;
+  auto event = remove(slot);
   --in_flight_;
   ++stored_in_this_state_;
   probing_ = false;
-  advance(key);
+  advance(lane);
   try_chain_again();
   landed();
   return event;
 }
 
 std::optional<OutboxEvent> LaneScheduler::take_refused(std::uint64_t token) {
-  const auto entry = entries_.find(token);
-  if (entry == entries_.end() || !entry->second.sent) return std::nullopt;
-  const auto& lane = lanes_.at(entry->second.key);
+  const auto slot = in_flight_slot(token);
+  if (slot == none) return std::nullopt;
+  const auto& lane = *entries_[slot].lane;
   // An earlier event of its aggregate is not stored: this one was not to go yet.
-  if (lane.retry_at || lane.queue.front() != token) {
+  if (lane.retry_at || lane.first != slot) {
     returned(token);
     return std::nullopt;
   }
-  auto event = remove(entry);
+  auto event = remove(slot);
   --in_flight_;
   ++event.retry_count;
   probing_ = false;
@@ -124,40 +122,33 @@ std::optional<OutboxEvent> LaneScheduler::take_refused(std::uint64_t token) {
 }
 
 void LaneScheduler::settle_refused(const OutboxEvent& event, std::optional<Timestamp> retry_at) {
-  const Key key{event.aggregate_id, event.aggregate_type};
-  auto& lane = lanes_.at(key);
+  auto& lane = lane_of(event);
   if (retry_at) {
     // What waits behind it stays in the table, so that blocked aggregates cost little memory.
     // Those in flight follow when they have landed.
-    const auto waiting = lane.queue;
-    for (const auto token : waiting) {
-      const auto entry = entries_.find(token);
-      if (entry->second.sent) continue;
-      remove(entry);
-      leave_in_table(lane);
-    }
+    drop_unsent(lane);
     lane.last_position = event.position - 1;
     lane.head_retries = event.retry_count;
     lane.retry_at = retry_at;
-    retries_.emplace(*retry_at, key);
-    std::erase_if(ready_, [this](std::uint64_t token) { return !entries_.contains(token); });
+    retries_.emplace(*retry_at, &lane);
   } else {
-    advance(key);
+    advance(lane);
   }
   landed();
 }
 
 void LaneScheduler::returned(std::uint64_t token) {
-  const auto entry = entries_.find(token);
-  if (entry == entries_.end() || !entry->second.sent) return;
-  entry->second.sent = false;
+  const auto slot = in_flight_slot(token);
+  if (slot == none) return;
+  auto& entry = entries_[slot];
+  auto& lane = *entry.lane;
+  entry.sent = false;
   --in_flight_;
-  auto& lane = lanes_.at(entry->second.key);
   if (lane.retry_at) {
-    remove(entry);
+    remove(slot);
     leave_in_table(lane);
   } else if (!chained_ && !settling_) {
-    ready_.push_front(token);
+    ready_.push_front(slot);
   }
   if (chained_) break_chain();
   landed();
@@ -173,21 +164,57 @@ void LaneScheduler::forget_left_behind() {
   left_behind_ = 0;
 }
 
-void LaneScheduler::take(Lane& lane, const Key& key, OutboxEvent event) {
-  const auto token = next_token_++;
-  lane.last_position = event.position;
-  lane.queue.push_back(token);
-  entries_.emplace(token, Entry{std::move(event), key});
-  if (settling_) return;  // made ready when that is over
-  if (chained_ || lane.queue.size() == 1) ready_.push_back(token);
+std::uint64_t LaneScheduler::token_of(Slot slot) const noexcept {
+  return (entries_[slot].number << slot_bits) | slot;
 }
 
-OutboxEvent LaneScheduler::remove(std::map<std::uint64_t, Entry>::iterator entry) {
-  auto& queue = lanes_.at(entry->second.key).queue;
-  queue.erase(std::find(queue.begin(), queue.end(), entry->first));
-  auto event = std::move(entry->second.event);
-  entries_.erase(entry);
-  return event;
+/// The slot of an event that is in flight under this token; none for any other.
+LaneScheduler::Slot LaneScheduler::in_flight_slot(std::uint64_t token) const noexcept {
+  const auto slot = static_cast<Slot>(token & slot_mask);
+  if (slot >= entries_.size() || token_of(slot) != token || !entries_[slot].sent) return none;
+  return slot;
+}
+
+LaneScheduler::Lane& LaneScheduler::lane_of(const OutboxEvent& event) {
+  const KeyView view{event.aggregate_id, event.aggregate_type};
+  auto found = lanes_.find(view);
+  if (found == lanes_.end()) {
+    found = lanes_.emplace(Key{event.aggregate_id, event.aggregate_type}, Lane{}).first;
+    found->second.key = &found->first;
+  }
+  return found->second;
+}
+
+void LaneScheduler::take(Lane& lane, OutboxEvent event) {
+  if (free_.empty()) {
+    free_.push_back(static_cast<Slot>(entries_.size()));
+    entries_.emplace_back();
+  }
+  const auto slot = free_.back();
+  free_.pop_back();
+  ++held_;
+  lane.last_position = event.position;
+  entries_[slot] = {std::move(event), &lane, next_number_++, none, false};
+  (lane.size == 0 ? lane.first : entries_[lane.last].next) = slot;
+  lane.last = slot;
+  ++lane.size;
+  if (settling_) return;  // made ready when that is over
+  if (chained_ || lane.size == 1) ready_.push_back(slot);
+}
+
+OutboxEvent LaneScheduler::remove(Slot slot) {
+  auto& lane = *entries_[slot].lane;
+  Slot before = none;
+  for (auto at = lane.first; at != slot; at = entries_[at].next) before = at;
+  const auto next = entries_[slot].next;
+  (before == none ? lane.first : entries_[before].next) = next;
+  if (lane.last == slot) lane.last = before;
+  --lane.size;
+  --held_;
+  entries_[slot].number = 0;
+  entries_[slot].sent = false;
+  free_.push_back(slot);
+  return std::move(entries_[slot].event);
 }
 
 void LaneScheduler::leave_in_table(Lane& lane) {
@@ -195,20 +222,29 @@ void LaneScheduler::leave_in_table(Lane& lane) {
   ++left_behind_;
 }
 
+void LaneScheduler::drop_unsent(Lane& lane) {
+  std::erase_if(ready_, [this, &lane](Slot slot) { return entries_[slot].lane == &lane; });
+  for (auto slot = lane.first; slot != none;) {
+    const auto next = entries_[slot].next;
+    if (!entries_[slot].sent) {
+      remove(slot);
+      leave_in_table(lane);
+    }
+    slot = next;
+  }
+}
+
 /// The lane's next step after one of its events is settled.
-void LaneScheduler::advance(const Key& key) {
-  const auto found = lanes_.find(key);
-  auto& lane = found->second;
-  if (!lane.queue.empty()) {
-    const auto next = lane.queue.front();
-    if (!chained_ && !settling_ && !entries_.at(next).sent) ready_.push_back(next);
+void LaneScheduler::advance(Lane& lane) {
+  if (lane.size > 0) {
+    if (!chained_ && !settling_ && !entries_[lane.first].sent) ready_.push_back(lane.first);
   } else if (lane.retry_at || lane.refilling) {
     // Its time will come.
   } else if (lane.left_behind > 0) {
     lane.refilling = true;
-    refills_.push_back(key);
+    refills_.push_back(&lane);
   } else {
-    lanes_.erase(found);
+    lanes_.erase(lanes_.find(KeyView{*lane.key}));
   }
 }
 
@@ -238,8 +274,12 @@ void LaneScheduler::landed() {
 
 void LaneScheduler::make_ready() {
   ready_.clear();
-  for (const auto& [token, entry] : entries_)
-    if (chained_ || lanes_.at(entry.key).queue.front() == token) ready_.push_back(token);
+  for (Slot slot = 0; slot < entries_.size(); ++slot) {
+    const auto& entry = entries_[slot];
+    if (entry.number != 0 && (chained_ || entry.lane->first == slot)) ready_.push_back(slot);
+  }
+  std::sort(ready_.begin(), ready_.end(),
+            [this](Slot left, Slot right) { return entries_[left].number < entries_[right].number; });
 }
 
 }  // namespace tidings

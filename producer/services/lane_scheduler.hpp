@@ -22,6 +22,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -84,7 +85,7 @@ class LaneScheduler {
   // What it looks like.
 
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
-  [[nodiscard]] bool idle() const noexcept { return entries_.empty() && refills_.empty(); }
+  [[nodiscard]] bool idle() const noexcept { return held_ == 0 && refills_.empty(); }
   [[nodiscard]] std::size_t blocked() const noexcept { return retries_.size(); }
   [[nodiscard]] std::optional<Timestamp> next_retry() const;
   /// Rows that were offered and stay in the table until their lane goes on.
@@ -96,30 +97,51 @@ class LaneScheduler {
  private:
   struct Key {
     std::string aggregate_id, aggregate_type;
-    bool operator==(const Key&) const = default;
+  };
+  struct KeyView {
+    std::string_view aggregate_id, aggregate_type;
+    KeyView(std::string_view id, std::string_view type) : aggregate_id(id), aggregate_type(type) {}
+    KeyView(const Key& key) : KeyView(key.aggregate_id, key.aggregate_type) {}
+    bool operator==(const KeyView&) const = default;
   };
   struct KeyHash {
-    std::size_t operator()(const Key& key) const noexcept;
+    using is_transparent = void;
+    std::size_t operator()(const KeyView& key) const noexcept;
+  };
+  struct KeyEqual {
+    using is_transparent = void;
+    bool operator()(const KeyView& left, const KeyView& right) const noexcept { return left == right; }
   };
 
+  using Slot = std::uint32_t;  // index into entries_
+  static constexpr Slot none = ~Slot{0};
+
   struct Lane {
-    std::deque<std::uint64_t> queue;    // tokens in memory, in commit order; the first may be in flight
-    std::int64_t last_position = 0;     // of the last row that was taken into the queue
+    const Key* key = nullptr;
+    Slot first = none, last = none;  // its events in memory, in commit order; the first may be in flight
+    std::uint32_t size = 0;
+    int head_retries = 0;               // of the FAILED head: the table may not show the latest yet
+    std::int64_t last_position = 0;     // of the last row that was taken
     std::int64_t left_behind = 0;       // rows past it that stay in the table
     std::optional<Timestamp> retry_at;  // its next row is FAILED; nothing goes before that time
-    int head_retries = 0;               // of the FAILED head: the table may not show the latest yet
     bool refilling = false;             // in refills_, or rows are being read
   };
   struct Entry {
     OutboxEvent event;
-    Key key;
+    Lane* lane = nullptr;
+    std::uint64_t number = 0;  // grows with each event taken; 0 when the slot is free
+    Slot next = none;          // in its lane
     bool sent = false;
   };
 
-  void take(Lane& lane, const Key& key, OutboxEvent event);
-  OutboxEvent remove(std::map<std::uint64_t, Entry>::iterator entry);
+  [[nodiscard]] std::uint64_t token_of(Slot slot) const noexcept;
+  [[nodiscard]] Slot in_flight_slot(std::uint64_t token) const noexcept;
+  Lane& lane_of(const OutboxEvent& event);
+  void take(Lane& lane, OutboxEvent event);
+  OutboxEvent remove(Slot slot);
   void leave_in_table(Lane& lane);
-  void advance(const Key& key);
+  void drop_unsent(Lane& lane);
+  void advance(Lane& lane);
   std::optional<OutboxEvent> take_refused(std::uint64_t token);
   void settle_refused(const OutboxEvent& event, std::optional<Timestamp> retry_at);
   void landed();
@@ -128,12 +150,14 @@ class LaneScheduler {
   void make_ready();
 
   std::size_t window_;
-  std::map<std::uint64_t, Entry> entries_;
-  std::unordered_map<Key, Lane, KeyHash> lanes_;
-  std::deque<std::uint64_t> ready_;        // may be sent, in this order
-  std::multimap<Timestamp, Key> retries_;  // blocked lanes by the time of their retry
-  std::deque<Key> refills_;                // lanes whose queue is empty and that left rows behind
-  std::uint64_t next_token_ = 0;
+  std::deque<Entry> entries_;  // as many as were ever held at once; a deque, since events must not move
+  std::vector<Slot> free_;
+  std::size_t held_ = 0;
+  std::unordered_map<Key, Lane, KeyHash, KeyEqual> lanes_;
+  std::deque<Slot> ready_;                   // may be sent, in this order
+  std::multimap<Timestamp, Lane*> retries_;  // blocked lanes by the time of their retry
+  std::deque<Lane*> refills_;                // lanes whose queue is empty and that left rows behind
+  std::uint64_t next_number_ = 1;
   std::size_t in_flight_ = 0;
   std::int64_t left_behind_ = 0;
 

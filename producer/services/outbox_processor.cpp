@@ -258,7 +258,9 @@ class Active {
       refill(*request);
       progress = true;
     }
-    if (more_rows_ && scheduler_.room() > 0 && marker_.waiting() < most_marks_waiting) {
+    // In pages: a query for each place that an answer frees would cost more than the rows.
+    const auto page = std::max<std::size_t>(1, static_cast<std::size_t>(options_.batch_size) / 4);
+    if (more_rows_ && scheduler_.room() >= page && marker_.waiting() < most_marks_waiting) {
       const auto wanted = static_cast<int>(scheduler_.room());
       outbox_.read_pending(cursor_, wanted, rows_);
       more_rows_ = static_cast<int>(rows_.size()) == wanted;

@@ -40,21 +40,41 @@ bool is_name(const std::string& name) {
   return !name.empty() && name.size() < 32 && name.find_first_not_of(letters) == std::string::npos;
 }
 
+/// Tokens with dots between them, no wildcards.
+bool is_prefix(const std::string& subject) {
+  const auto illegal = [](char letter) {
+    return letter <= ' ' || letter == '*' || letter == '>' || letter == '\x7f';
+  };
+  return !subject.empty() && subject.front() != '.' && subject.back() != '.' &&
+         subject.find("..") == std::string::npos && std::ranges::none_of(subject, illegal);
+}
+
+std::string text(milliseconds time) { return std::to_string(time.count()); }
+
 void validate(const ConsumerOptions& options) {
   constexpr const char* name_rule = "1 to 31 letters, digits, _ or -";
   require(is_name(options.group), "group", options.group, name_rule);
   require(is_name(options.stream), "stream", options.stream, name_rule);
   require(is_name(options.dead_letter_stream), "dead_letter_stream", options.dead_letter_stream, name_rule);
+  constexpr const char* prefix_rule = "a subject without wildcards";
+  require(is_prefix(options.subject_prefix), "subject_prefix", options.subject_prefix, prefix_rule);
+  require(is_prefix(options.dead_letter_prefix), "dead_letter_prefix", options.dead_letter_prefix,
+          prefix_rule);
   require(options.max_attempts >= 1, "max_attempts", std::to_string(options.max_attempts), "at least 1");
   require(options.backoff.base.count() > 0 && options.backoff.max >= options.backoff.base, "backoff",
-          std::to_string(options.backoff.base.count()) + "…" + std::to_string(options.backoff.max.count()),
-          "0 < base <= max");
-  require(options.ack_wait >= milliseconds{100}, "ack_wait", std::to_string(options.ack_wait.count()),
-          "at least 100 ms");
+          text(options.backoff.base) + "…" + text(options.backoff.max), "0 < base <= max");
+  require(options.ack_wait >= milliseconds{100}, "ack_wait", text(options.ack_wait), "at least 100 ms");
   require(options.max_batch >= 1 && options.max_batch <= 10000, "max_batch",
           std::to_string(options.max_batch), "1 to 10000");
   require(options.prefetch >= options.max_batch && options.prefetch <= 100000, "prefetch",
           std::to_string(options.prefetch), "max_batch to 100000");
+  require(options.max_batch_time.count() >= 0, "max_batch_time", text(options.max_batch_time),
+          "0 ms or more");
+  require(options.inbox_retention.count() >= 1, "inbox_retention",
+          std::to_string(options.inbox_retention.count()), "at least 1 hour");
+  require(!options.exit_when_idle || options.exit_when_idle->count() > 0, "exit_when_idle",
+          text(options.exit_when_idle.value_or(milliseconds{})), "at least 1 ms, or nothing");
+  require(options.drain_timeout.count() > 0, "drain_timeout", text(options.drain_timeout), "at least 1 ms");
 }
 
 void pause(const std::stop_token& stop, milliseconds duration) {
@@ -64,11 +84,11 @@ void pause(const std::stop_token& stop, milliseconds duration) {
   never.wait_for(lock, stop, duration, [] { return false; });
 }
 
-/// Calls `work` until it ends without a retryable error. False when `stop` came first.
+/// Calls `work` until it ends without a retryable error, once at least. False when `stop` came first.
 template <class Work>
 bool persist(const std::stop_token& stop, const char* what, Work&& work) {
   std::string told;
-  for (milliseconds delay = first_pause; !stop.stop_requested(); delay = std::min(delay * 2, longest_pause)) {
+  for (milliseconds delay = first_pause;; delay = std::min(delay * 2, longest_pause)) {
     try {
       work();
       if (!told.empty()) spdlog::info("{}: resumed", what);
@@ -80,8 +100,8 @@ bool persist(const std::stop_token& stop, const char* what, Work&& work) {
       told = error.what();
     }
     pause(stop, delay);
+    if (stop.stop_requested()) return false;
   }
-  return false;
 }
 
 Headers read_headers(natsMsg* message) {
@@ -160,20 +180,21 @@ class Run {
         last_message_(steady_clock::now()) {}
 
   void operator()() {
-    if (!join()) return;
+    if (stop_.stop_requested() || !join()) return;
     MessageSource source{connection_, *group_, options_.prefetch};
+    last_message_ = steady_clock::now();
     while (!stop_.stop_requested() && !idle_for_too_long()) {
       connection_.require_open();
       auto batch = source.take(static_cast<std::size_t>(options_.max_batch), next_wait(), stop_);
-      if (source.lost_group() && !join()) break;
+      if (!batch.empty()) {
+        state_.received += batch.size();
+        handle(std::move(batch));
+        last_message_ = steady_clock::now();  // time in handlers is not idle time
+      }
+      if (const auto delay = source.rejoin_after(); delay && !join_again(*delay)) break;
       prune_if_due();
-      if (batch.empty()) continue;
-      last_message_ = steady_clock::now();
-      state_.received += batch.size();
-      handle(std::move(batch));
-      source.settled();
     }
-    source.stop(options_.drain_timeout);
+    source.stop(options_.drain_timeout, std::move(not_started_));
     connection_.flush(options_.drain_timeout);
   }
 
@@ -196,6 +217,16 @@ class Run {
       }
       group_ = join_group(connection_, options_);
     });
+  }
+
+  bool join_again(milliseconds delay) {
+    pause(stop_, delay);
+    const auto before = *group_;
+    if (stop_.stop_requested() || !join()) return false;
+    if (group_->deliver_subject != before.deliver_subject || group_->deliver_group != before.deliver_group)
+      throw NatsError("the group " + options_.group +
+                      " was changed between pull and push while this consumer ran: start it again");
+    return true;
   }
 
   bool idle_for_too_long() const {
@@ -233,7 +264,7 @@ class Run {
     deliveries.reserve(items.size());
     for (auto& item : items) deliveries.push_back(std::move(item.delivery));
     std::size_t done = 0;
-    while (done < items.size()) {
+    while (done < items.size() && !stop_.stop_requested()) {
       std::vector<Verdict> verdicts;
       const bool committed = persist(
           stop_, "inbox", [&] { verdicts = handling_.together(std::span{deliveries}.subspan(done)); });
@@ -243,15 +274,17 @@ class Run {
         settle({std::move(items[done].received), std::move(deliveries[done])}, std::move(verdict));
         ++done;
       }
-      if (stop_.stop_requested()) break;
     }
-    for (; done < items.size(); ++done) std::move(items[done].received).give_back();
+    for (; done < items.size(); ++done) not_started_.push_back(std::move(items[done].received));
   }
 
   void handle_alone(Item item) {
     Verdict verdict;
-    if (stop_.stop_requested() || !persist(stop_, "inbox", [&] { verdict = handling_.alone(item.delivery); }))
-      return std::move(item.received).give_back();
+    if (stop_.stop_requested() ||
+        !persist(stop_, "inbox", [&] { verdict = handling_.alone(item.delivery); })) {
+      not_started_.push_back(std::move(item.received));
+      return;
+    }
     ++state_.commits;
     settle(std::move(item), std::move(verdict));
   }
@@ -314,6 +347,7 @@ class Run {
   DeadLetters dead_letters_;
   Handling handling_;
   std::optional<Group> group_;
+  std::vector<Received> not_started_;  // at a stop: given back once the server sends us no more
   steady_clock::time_point last_message_;
   steady_clock::time_point prune_again_{};
 };

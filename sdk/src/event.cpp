@@ -11,6 +11,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view structured_type = "application/cloudevents+json";
+constexpr int deepest_nesting = 1000;
 
 char lower(char letter) {
   return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
@@ -61,10 +62,15 @@ std::string percent_decode(std::string_view text) {
 /// A value that goes out as it is: nats.c would take a line break in it for the next header, and trims
 /// spaces when reading.
 const std::string& header_safe(const char* attribute, const std::string& value) {
-  const auto control = [](char letter) { return static_cast<unsigned char>(letter) < ' ' || letter == '\x7f'; };
-  const auto wrong = [attribute](const char* what) { return Undecodable(std::string(attribute) + ": " + what); };
+  const auto control = [](char letter) {
+    return static_cast<unsigned char>(letter) < ' ' || letter == '\x7f';
+  };
+  const auto wrong = [attribute](const char* what) {
+    return Undecodable(std::string(attribute) + ": " + what);
+  };
   if (std::any_of(value.begin(), value.end(), control)) throw wrong("has a control character");
-  if (!value.empty() && (value.front() == ' ' || value.back() == ' ')) throw wrong("begins or ends with a space");
+  if (!value.empty() && (value.front() == ' ' || value.back() == ' '))
+    throw wrong("begins or ends with a space");
   return value;
 }
 
@@ -165,8 +171,15 @@ std::string metadata_member(const Json& document) {
   return metadata;
 }
 
+/// Reading goes any depth, but writing `data` as text again takes stack for each level of it.
+bool refuse_deep_nesting(int depth, Json::parse_event_t, Json&) {
+  if (depth > deepest_nesting)
+    throw Undecodable("payload: is nested deeper than " + std::to_string(deepest_nesting) + " levels");
+  return true;
+}
+
 Event decode_structured(const Headers& headers, std::string_view payload, std::string_view subject_type) {
-  const auto document = Json::parse(payload, nullptr, false);
+  const auto document = Json::parse(payload, refuse_deep_nesting, false);
   if (!document.is_object())
     throw Undecodable("payload: is no JSON object, as structured CloudEvents must be");
   require_specversion(text_member(document, "specversion"));

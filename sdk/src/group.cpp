@@ -23,8 +23,8 @@ ConsumerInfoPtr find(Connection& connection, const ConsumerOptions& options) {
   jsErrCode code{};
   const auto status = js_GetConsumerInfo(&info, connection.jetstream(), options.stream.c_str(),
                                          options.group.c_str(), nullptr, &code);
-  if (status == NATS_NOT_FOUND && code == JSConsumerNotFoundErr) return nullptr;
-  if (status == NATS_NOT_FOUND)
+  if (code == JSConsumerNotFoundErr) return nullptr;
+  if (code == JSStreamNotFoundErr)
     throw NatsError("the stream " + options.stream + " does not exist yet", Error::Retry::yes);
   check(status, "look up the group " + options.group + " on the stream " + options.stream, code);
   return ConsumerInfoPtr{info};

@@ -15,13 +15,13 @@ template <class Work>
 auto Handling::guarded(Work&& work) {
   try {
     return work();
-  } catch (const InboxTrouble&) {
+  } catch (const Error&) {
     inbox_.rollback();
     throw;
   } catch (const std::exception& error) {
     inbox_.rollback();
     if (inbox_.is_trouble(error)) throw InboxTrouble(error.what());
-    throw;
+    throw DatabaseError(std::string("inbox: ") + error.what());
   } catch (...) {
     inbox_.rollback();
     throw;
@@ -29,6 +29,14 @@ auto Handling::guarded(Work&& work) {
 }
 
 std::vector<Verdict> Handling::together(std::span<Delivery> deliveries) {
+  try {
+    return in_one_transaction(deliveries);
+  } catch (const DatabaseError&) {
+    return one_by_one(deliveries);
+  }
+}
+
+std::vector<Verdict> Handling::in_one_transaction(std::span<Delivery> deliveries) {
   return guarded([&] {
     std::vector<Verdict> verdicts;
     verdicts.reserve(deliveries.size());
@@ -41,6 +49,22 @@ std::vector<Verdict> Handling::together(std::span<Delivery> deliveries) {
     inbox_.commit();
     return verdicts;
   });
+}
+
+std::vector<Verdict> Handling::one_by_one(std::span<Delivery> deliveries) {
+  std::vector<Verdict> verdicts;
+  const auto begun = steady_clock::now();
+  for (auto& delivery : deliveries) {
+    delivery.attempt = 0;
+    try {
+      verdicts.push_back(alone(delivery));
+    } catch (const InboxTrouble&) {
+      if (verdicts.empty()) throw;
+      break;  // those before are committed
+    }
+    if (steady_clock::now() - begun >= options_.max_batch_time) break;
+  }
+  return verdicts;
 }
 
 Verdict Handling::in_savepoint(Delivery& delivery) {
@@ -99,6 +123,8 @@ Verdict Handling::run_started(Delivery& delivery, const ConsumerEngine::Handler&
   }
   try {
     handler(delivery);
+    inbox_.forget_attempts(delivery.event.id);
+    inbox_.commit();  // where a deferred constraint fails
   } catch (...) {
     auto verdict = judge_current_exception(delivery);
     inbox_.rollback();
@@ -107,8 +133,6 @@ Verdict Handling::run_started(Delivery& delivery, const ConsumerEngine::Handler&
     inbox_.commit();
     return verdict;
   }
-  inbox_.forget_attempts(delivery.event.id);
-  inbox_.commit();
   return {.kind = Kind::handled, .attempts = delivery.attempt};
 }
 

@@ -41,6 +41,8 @@ class Handling {
   /// Group commit: messages that JetStream hands out for the first time, in one transaction with
   /// a savepoint each, so that one that fails rolls back alone. Ends early when the batch's time
   /// is up. Returns a verdict for each message that it came to: a prefix of `deliveries`.
+  /// When the transaction as a whole fails, for a deferred constraint or a ROLLBACK of a handler's own,
+  /// each is handled alone.
   [[nodiscard]] std::vector<Verdict> together(std::span<Delivery> deliveries);
 
   /// One redelivered message. Its start is committed before the handler runs: a message that
@@ -56,6 +58,8 @@ class Handling {
 
  private:
   const ConsumerEngine::Handler* find_handler(const std::string& type) const;
+  [[nodiscard]] std::vector<Verdict> in_one_transaction(std::span<Delivery> deliveries);
+  [[nodiscard]] std::vector<Verdict> one_by_one(std::span<Delivery> deliveries);
   [[nodiscard]] Verdict in_savepoint(Delivery& delivery);
   [[nodiscard]] Verdict run_started(Delivery& delivery, const ConsumerEngine::Handler& handler);
   [[nodiscard]] Verdict unhandled(const Delivery& delivery) const;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <unordered_set>
 
 namespace tidings {
 
@@ -19,6 +20,9 @@ namespace {
 constexpr seconds pull_expires{30};
 constexpr seconds idle_heartbeat{15};
 constexpr seconds missed_heartbeat{30};
+// The server tells of a group's deletion before it has finished it (2.9.10): a group that is made again
+// at once would be deleted with it.
+constexpr milliseconds deletion_takes{200};
 
 std::string_view header_value(natsMsg* message, const char* name) {
   const char* value = nullptr;
@@ -32,24 +36,12 @@ bool is_delivery(natsMsg* message) {
 
 }  // namespace
 
-void Received::give_back(milliseconds delay) && {
-  if (delay.count() <= 0) return settle("-NAK");
-  settle("-NAK {\"delay\": " + std::to_string(duration_cast<nanoseconds>(delay).count()) + "}");
-}
-
-void Received::settle(const std::string& verb) {
-  // Lost with the connection, the message comes back and the inbox knows it: no error here.
-  natsConnection_Publish(connection_->native(), natsMsg_GetReply(message_.get()), verb.data(),
-                         static_cast<int>(verb.size()));
-  message_.reset();
-}
-
-/// Filled by nats.c's delivery thread, emptied by the consumer's.
-struct MessageSource::Mailbox {
+struct Mailbox {
   std::mutex mutex;
   std::condition_variable_any arrived;
   std::deque<MessagePtr> messages;
-  std::vector<std::string> in_hand;  // reply subjects of those taken
+  std::unordered_set<natsMsg*> in_hand;  // taken and not settled
+  bool connection_changed = false;
 
   static void deliver(natsConnection*, natsSubscription*, natsMsg* message, void* closure) {
     auto& mailbox = *static_cast<Mailbox*>(closure);
@@ -57,7 +49,39 @@ struct MessageSource::Mailbox {
     mailbox.messages.emplace_back(message);
     mailbox.arrived.notify_one();
   }
+
+  void tell_connection_changed() {
+    const std::lock_guard lock{mutex};
+    connection_changed = true;
+    arrived.notify_one();
+  }
+
+  void put_down(natsMsg* message) {
+    const std::lock_guard lock{mutex};
+    in_hand.erase(message);
+  }
 };
+
+Received::Received(MessagePtr message, Mailbox& mailbox, Connection& connection)
+    : message_(std::move(message)), mailbox_(&mailbox), connection_(&connection) {}
+
+Received::~Received() {
+  if (message_) mailbox_->put_down(message_.get());
+}
+
+void Received::give_back(milliseconds delay) && {
+  if (delay.count() <= 0) return settle("-NAK");
+  settle("-NAK {\"delay\": " + std::to_string(duration_cast<nanoseconds>(delay).count()) + "}");
+}
+
+void Received::settle(const std::string& verb) {
+  // First, since a +WPI that follows a delayed -NAK would replace its delay by the AckWait.
+  mailbox_->put_down(message_.get());
+  // Lost with the connection, the message comes back and the inbox knows it: no error here.
+  natsConnection_Publish(connection_->native(), natsMsg_GetReply(message_.get()), verb.data(),
+                         static_cast<int>(verb.size()));
+  message_.reset();
+}
 
 MessageSource::MessageSource(Connection& connection, Group group, int prefetch)
     : connection_(connection),
@@ -67,10 +91,15 @@ MessageSource::MessageSource(Connection& connection, Group group, int prefetch)
       generation_(connection.generation()),
       last_sign_(steady_clock::now()) {
   subscribe();
+  // Pull again as soon as the connection is back.
+  connection_.observe([mailbox = mailbox_](bool) { mailbox->tell_connection_changed(); });
   heart_ = std::jthread([this](const std::stop_token& stop) { keep_alive(stop); });
 }
 
-MessageSource::~MessageSource() { natsSubscription_Unsubscribe(subscription_); }
+MessageSource::~MessageSource() {
+  connection_.observe({});
+  natsSubscription_Unsubscribe(subscription_);
+}
 
 void MessageSource::subscribe() {
   if (group_.push()) {
@@ -98,18 +127,22 @@ std::vector<Received> MessageSource::take(std::size_t max, milliseconds wait, co
   std::vector<Received> taken;
   const auto deadline = steady_clock::now() + wait;
   while (taken.empty()) {
+    notice_reconnect();
+    if (rejoin_after_) break;
     pull_if_due();
     std::vector<MessagePtr> statuses;
     {
       std::unique_lock lock{mailbox_->mutex};
       const auto until = std::min(deadline, pull_again_ > steady_clock::now() ? pull_again_ : deadline);
-      mailbox_->arrived.wait_until(lock, stop, until, [this] { return !mailbox_->messages.empty(); });
+      mailbox_->arrived.wait_until(
+          lock, stop, until, [this] { return !mailbox_->messages.empty() || mailbox_->connection_changed; });
+      mailbox_->connection_changed = false;
       while (!mailbox_->messages.empty() && taken.size() < max) {
         auto message = std::move(mailbox_->messages.front());
         mailbox_->messages.pop_front();
         if (is_delivery(message.get())) {
-          mailbox_->in_hand.emplace_back(natsMsg_GetReply(message.get()));
-          taken.emplace_back(std::move(message), connection_);
+          mailbox_->in_hand.insert(message.get());
+          taken.emplace_back(std::move(message), *mailbox_, connection_);
         } else {
           statuses.push_back(std::move(message));
         }
@@ -118,31 +151,32 @@ std::vector<Received> MessageSource::take(std::size_t max, milliseconds wait, co
     if (!taken.empty() || !statuses.empty()) last_sign_ = steady_clock::now();
     requested_ = std::max(0, requested_ - static_cast<int>(taken.size()));
     for (const auto& status : statuses) on_status(status.get(), header_value(status.get(), "Status"));
-    if (stop.stop_requested() || lost_group_ || steady_clock::now() >= deadline) break;
+    if (stop.stop_requested() || rejoin_after_ || steady_clock::now() >= deadline) break;
   }
-  pull_if_due();
+  if (!rejoin_after_) pull_if_due();
   return taken;
 }
 
-void MessageSource::settled() {
-  const std::lock_guard lock{mailbox_->mutex};
-  mailbox_->in_hand.clear();
+void MessageSource::notice_reconnect() {
+  if (!connection_.connected() || generation_ == connection_.generation()) return;
+  // Requests die with the connection, and the group may have been deleted meanwhile: a pull from one that
+  // is not there gets no answer at all (2.9.10).
+  generation_ = connection_.generation();
+  requested_ = 0;
+  pull_again_ = {};
+  rejoin_after_ = milliseconds{0};
 }
 
 void MessageSource::pull_if_due() {
   if (group_.push()) return;
   const auto time = steady_clock::now();
-  if (generation_ != connection_.generation()) {
-    // Requests die with the connection.
-    generation_ = connection_.generation();
-    requested_ = 0;
-    pull_again_ = {};
-  }
   if (!connection_.connected() || time < pull_again_) return;
   if (requested_ > 0 && time - last_sign_ > missed_heartbeat) {
     spdlog::warn("pull unanswered group={} for {} s, pulling again", group_.durable,
                  missed_heartbeat.count());
     requested_ = 0;
+    rejoin_after_ = milliseconds{0};
+    return;
   }
   if (requested_ <= prefetch_ / 2) request(prefetch_ - requested_);
 }
@@ -166,14 +200,14 @@ void MessageSource::on_status(natsMsg* message, std::string_view status) {
   if (status == "404" || status == "408") {
     expect_less(message);
   } else if (status == "409" && description.find("Deleted") != std::string_view::npos) {
-    lost_group_ = true;
+    rejoin_after_ = deletion_takes;
     requested_ = 0;
   } else if (status == "409" && (description.find("Leadership") != std::string_view::npos ||
                                  description.find("Batch Completed") != std::string_view::npos)) {
     requested_ = 0;
   } else if (status == "503") {
     // Nobody serves this durable: JetStream is electing, or the durable is gone.
-    lost_group_ = true;
+    rejoin_after_ = milliseconds{0};
     requested_ = 0;
     pause_pulling(milliseconds{100});
   } else {
@@ -195,27 +229,46 @@ void MessageSource::keep_alive(const std::stop_token& stop) {
   std::unique_lock lock{mailbox_->mutex};
   std::condition_variable_any never;
   while (!never.wait_for(lock, stop, group_.ack_wait / 3, [&stop] { return stop.stop_requested(); })) {
-    const auto extend = [this](const char* reply) {
-      natsConnection_PublishString(connection_.native(), reply, "+WPI");
+    const auto extend = [this](natsMsg* message) {
+      natsConnection_PublishString(connection_.native(), natsMsg_GetReply(message), "+WPI");
     };
-    for (const auto& reply : mailbox_->in_hand) extend(reply.c_str());
+    for (natsMsg* message : mailbox_->in_hand) extend(message);
     for (const auto& message : mailbox_->messages)
-      if (is_delivery(message.get())) extend(natsMsg_GetReply(message.get()));
+      if (is_delivery(message.get())) extend(message.get());
   }
   nats_ReleaseThreadMemory();
 }
 
-void MessageSource::stop(milliseconds timeout) {
-  // Draining tells the server to send no more, and still delivers what is on its way; a bare
-  // unsubscribe would drop that, and it would be missing for a whole AckWait.
-  if (connection_.connected() && natsSubscription_DrainTimeout(subscription_, timeout.count()) == NATS_OK)
-    natsSubscription_WaitForDrainCompletion(subscription_, timeout.count());
+void MessageSource::stop(milliseconds timeout, std::vector<Received> not_started) {
+  if (connection_.connected()) end_subscription(timeout);
   heart_.request_stop();
   heart_.join();
-  const std::lock_guard lock{mailbox_->mutex};
-  for (auto& message : mailbox_->messages)
-    if (is_delivery(message.get())) Received{std::move(message), connection_}.give_back();
-  mailbox_->messages.clear();
+  for (auto& received : not_started) std::move(received).give_back();
+  std::deque<MessagePtr> not_taken;
+  {
+    const std::lock_guard lock{mailbox_->mutex};
+    not_taken.swap(mailbox_->messages);
+  }
+  for (auto& message : not_taken)
+    if (is_delivery(message.get())) Received{std::move(message), *mailbox_, connection_}.give_back();
+}
+
+void MessageSource::end_subscription(milliseconds timeout) {
+  // Draining tells the server to send no more, and still delivers what is on its way; a bare
+  // unsubscribe would drop that, and it would be missing for a whole AckWait.
+  if (natsSubscription_DrainTimeout(subscription_, timeout.count()) == NATS_OK)
+    natsSubscription_WaitForDrainCompletion(subscription_, timeout.count());
+  if (group_.push()) return;
+  // Our pull requests are still queued on the server. Until 2.10.27 (seen in 2.9.10 to 2.10.0) a message that
+  // is given back to such a queue is taken for the dead request and forgotten for a whole AckWait; asking for
+  // the consumer's state makes the server drop requests that nobody listens for.
+  jsOptions options;
+  jsOptions_Init(&options);
+  options.Wait = timeout.count();
+  jsConsumerInfo* info = nullptr;
+  js_GetConsumerInfo(&info, connection_.jetstream(), group_.stream.c_str(), group_.durable.c_str(), &options,
+                     nullptr);
+  jsConsumerInfo_Destroy(info);
 }
 
 }  // namespace tidings

@@ -25,12 +25,17 @@
 
 namespace tidings {
 
-/// A message at hand. Settled exactly once, by one of the rvalue verbs; one that is destroyed
-/// unsettled comes back after the group's AckWait.
+/// Filled by nats.c's delivery thread, emptied by the consumer's.
+struct Mailbox;
+
+/// A message at hand, kept alive on the server while it is. Settled exactly once, by one of the
+/// rvalue verbs; one that is destroyed unsettled comes back after the group's AckWait.
 class Received {
  public:
-  Received(MessagePtr message, Connection& connection)
-      : message_(std::move(message)), connection_(&connection) {}
+  Received(MessagePtr message, Mailbox& mailbox, Connection& connection);
+  ~Received();
+  Received(Received&&) noexcept = default;
+  Received& operator=(Received&&) = delete;
 
   [[nodiscard]] natsMsg* native() const noexcept { return message_.get(); }
   [[nodiscard]] std::string_view reply() const noexcept { return natsMsg_GetReply(message_.get()); }
@@ -45,6 +50,7 @@ class Received {
   void settle(const std::string& verb);
 
   MessagePtr message_;
+  Mailbox* mailbox_;
   Connection* connection_;
 };
 
@@ -60,24 +66,24 @@ class MessageSource {
   [[nodiscard]] std::vector<Received> take(std::size_t max, std::chrono::milliseconds wait,
                                            const std::stop_token& stop);
 
-  /// Those taken are settled or given up: they are no longer kept alive.
-  void settled();
+  /// Given once when the server no longer knows the group's durable, or may not: join again after
+  /// this long. Nothing is pulled before that.
+  [[nodiscard]] std::optional<std::chrono::milliseconds> rejoin_after() noexcept {
+    return std::exchange(rejoin_after_, std::nullopt);
+  }
 
-  /// True once when the server no longer knows the group's durable, or may not: join again.
-  [[nodiscard]] bool lost_group() noexcept { return std::exchange(lost_group_, false); }
-
-  /// No new messages; gives back to the group what was not taken.
-  void stop(std::chrono::milliseconds timeout);
+  /// No new messages; gives back to the group `not_started` and what was not taken.
+  void stop(std::chrono::milliseconds timeout, std::vector<Received> not_started);
 
  private:
-  struct Mailbox;
-
   void subscribe();
+  void notice_reconnect();
   void pull_if_due();
   void request(int count);
   void on_status(natsMsg* message, std::string_view status);
   void expect_less(natsMsg* message);
   void pause_pulling(std::chrono::milliseconds delay);
+  void end_subscription(std::chrono::milliseconds timeout);
   void keep_alive(const std::stop_token& stop);
 
   Connection& connection_;
@@ -91,7 +97,7 @@ class MessageSource {
   std::uint64_t generation_;
   std::chrono::steady_clock::time_point last_sign_;  // of life: message, heartbeat or request
   std::chrono::steady_clock::time_point pull_again_{};
-  bool lost_group_ = false;
+  std::optional<std::chrono::milliseconds> rejoin_after_;
   std::jthread heart_;
 };
 

@@ -57,8 +57,8 @@ std::optional<std::array<unsigned char, 16>> uuid_bytes(const std::string& id) {
     }
     const auto digit = hex_digit(id[i]);
     if (!digit) return std::nullopt;
-    bytes[digits / 2] = static_cast<unsigned char>((bytes[digits / 2] << 4U) | *digit);
-    ++digits;
+    auto& byte = bytes[digits++ / 2];
+    byte = static_cast<unsigned char>((static_cast<unsigned>(byte) << 4U) | *digit);
   }
   return bytes;
 }
@@ -130,7 +130,7 @@ struct SqliteInbox::Statements {
   }
 
   SQLite::Statement& on(SQLite::Statement& statement, const std::string& event_id) const {
-    statement.reset();
+    statement.tryReset();  // reset() would throw what the last run has thrown already
     statement.bind(1, group_id);
     bind_key(statement, 2, event_id);
     return statement;
@@ -235,7 +235,7 @@ bool SqliteInbox::prune(std::chrono::hours age, int limit) {
     }
   };
 
-  own.prune_end.reset();
+  own.prune_end.tryReset();
   own.prune_end.bind(1, own.group_id);
   bind_position(own.prune_end, 2);
   own.prune_end.bind(3, limit - 1);
@@ -245,7 +245,7 @@ bool SqliteInbox::prune(std::chrono::hours age, int limit) {
     std::vector<unsigned char> end(bytes, bytes + column.getBytes());
     const bool end_is_text = column.isText();
     own.prune_end.reset();
-    own.prune_range.reset();
+    own.prune_range.tryReset();
     own.prune_range.bind(1, own.group_id);
     bind_position(own.prune_range, 2);
     own.prune_position = std::move(end);
@@ -256,14 +256,14 @@ bool SqliteInbox::prune(std::chrono::hours age, int limit) {
     return false;
   }
   own.prune_end.reset();
-  own.prune_rest.reset();
+  own.prune_rest.tryReset();
   own.prune_rest.bind(1, own.group_id);
   bind_position(own.prune_rest, 2);
   own.prune_rest.bind(3, before);
   Statements::run(own.prune_rest);
   own.prune_position.clear();
   own.prune_position_is_text = true;
-  own.prune_attempts.reset();
+  own.prune_attempts.tryReset();
   own.prune_attempts.bind(1, own.group_id);
   own.prune_attempts.bind(2, before);
   Statements::run(own.prune_attempts);

@@ -1,8 +1,7 @@
 #include <tidings/timestamp.hpp>
 
-#include <array>
+#include <algorithm>
 #include <charconv>
-#include <cstdio>
 
 namespace tidings {
 namespace {
@@ -57,19 +56,30 @@ std::optional<Timestamp> epoch_milliseconds(std::string_view text) {
   return Timestamp{std::chrono::milliseconds{millis}};
 }
 
+// What four digits of a year can say.
+constexpr Timestamp earliest = std::chrono::sys_days{std::chrono::year{0} / 1 / 1};
+constexpr Timestamp latest =
+    std::chrono::sys_days{std::chrono::year{10000} / 1 / 1} - std::chrono::milliseconds{1};
+
 }  // namespace
 
 std::string to_iso8601(Timestamp time) {
+  time = std::clamp(time, earliest, latest);
   const auto day = std::chrono::floor<std::chrono::days>(time);
   const std::chrono::year_month_day date{day};
   const std::chrono::hh_mm_ss clock{time - day};
-  std::array<char, 64> buffer{};
-  const int length = std::snprintf(
-      buffer.data(), buffer.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ", static_cast<int>(date.year()),
-      static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-      static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
-      static_cast<int>(clock.seconds().count()), static_cast<int>(clock.subseconds().count()));
-  return {buffer.data(), static_cast<std::size_t>(length)};
+  std::string text = "0000-00-00T00:00:00.000Z";
+  const auto put = [&text](std::size_t end, std::int64_t number) {  // its last digit goes before `end`
+    for (; number > 0; number /= 10) text[--end] = static_cast<char>('0' + number % 10);
+  };
+  put(4, static_cast<int>(date.year()));
+  put(7, static_cast<unsigned>(date.month()));
+  put(10, static_cast<unsigned>(date.day()));
+  put(13, clock.hours().count());
+  put(16, clock.minutes().count());
+  put(19, clock.seconds().count());
+  put(23, clock.subseconds().count());
+  return text;
 }
 
 std::optional<Timestamp> parse_timestamp(std::string_view text) {

@@ -66,6 +66,22 @@ TEST_CASE("a commit before waiting is not missed, in whichever journal mode") {
   }
 }
 
+TEST_CASE("a write to the file, its WAL or its journal is seen, and so is the journal's end") {
+  const TempDir folder;
+  for (const auto* name : {"a.db", "a.db-wal", "a.db-journal"}) {
+    INFO(name);
+    append(folder / name);
+    CommitWatch watch{folder / "a.db"};
+    REQUIRE_FALSE(watch.wait(0ms));
+    append(folder / name);
+    CHECK(watch.wait(0ms));
+  }
+  CommitWatch watch{folder / "a.db"};
+  REQUIRE_FALSE(watch.wait(0ms));
+  fs::remove(folder / "a.db-journal");  // the commit itself, without a WAL
+  CHECK(watch.wait(0ms));
+}
+
 TEST_CASE("a commit through a symbolic link is seen through another name of the file") {
   const Service service;
   fs::create_directory(service.folder / "elsewhere");
@@ -132,6 +148,7 @@ TEST_CASE("a long import is not met write by write") {
     if (watch.wait(100ms)) ++looks;
   const auto milliseconds =
       std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun).count();
+  CAPTURE(looks, milliseconds);
   CHECK(looks > 0);
   CHECK(looks <= milliseconds + 2);
 }

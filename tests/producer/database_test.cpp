@@ -52,7 +52,6 @@ TEST_CASE("a database is opened for commits that survive a power cut") {
   CHECK(pragma(database, "journal_mode") == "wal");
   CHECK(pragma(database, "synchronous") == "2");
   CHECK(pragma(database, "foreign_keys") == "1");
-  CHECK(pragma(database, "busy_timeout") == "5000");
   CHECK(database.path() == (folder / "a.db").string());
 }
 
@@ -153,7 +152,7 @@ TEST_CASE("a migration that fails makes nothing") {
 }
 
 TEST_CASE("processes that make the same database at once all succeed") {
-  for (int round = 0; round < 5; ++round) {
+  for (int round = 0; round < 15; ++round) {
     const TempDir folder;
     std::vector<Child> children;
     for (int i = 0; i < 8; ++i)

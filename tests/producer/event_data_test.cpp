@@ -18,6 +18,11 @@ OutboxEvent row(const std::string& event_data) {
   return made;
 }
 
+Event event_of(const OutboxEvent& row) {
+  EventMetadata metadata;
+  return to_event(row, metadata);
+}
+
 }  // namespace
 
 TEST_CASE("data goes out byte for byte, with its spaces, number forms and key order") {
@@ -47,7 +52,7 @@ TEST_CASE("eventData that is no JSON object is refused with the reason") {
 }
 
 TEST_CASE("a row becomes the event of the wire contract") {
-  const auto event = to_event(row(
+  const auto event = event_of(row(
       R"({"data":{"userId":"user-1"},"metadata":{"source":"billing","action":"é","traceparent":"00-ab-cd-01","tracestate":"k=v"}})"));
   CHECK(event.id == "0198c5a2-0000-7000-8000-000000000001");
   CHECK(event.type == "user.created");
@@ -65,13 +70,13 @@ TEST_CASE("a row becomes the event of the wire contract") {
 }
 
 TEST_CASE("the source is auth-service unless metadata names another") {
-  CHECK(to_event(row(R"({"data":1})")).source == "auth-service");
-  CHECK(to_event(row(R"({"data":1,"metadata":null})")).source == "auth-service");
-  CHECK(to_event(row(R"({"data":1,"metadata":{"source":7}})")).source == "auth-service");
+  CHECK(event_of(row(R"({"data":1})")).source == "auth-service");
+  CHECK(event_of(row(R"({"data":1,"metadata":null})")).source == "auth-service");
+  CHECK(event_of(row(R"({"data":1,"metadata":{"source":7}})")).source == "auth-service");
 }
 
 TEST_CASE("metadata that is no object is refused") {
-  CHECK_THROWS_WITH(to_event(row(R"({"data":1,"metadata":[1]})")), Catch::Matchers::Contains("metadata"));
+  CHECK_THROWS_WITH(event_of(row(R"({"data":1,"metadata":[1]})")), Catch::Matchers::Contains("metadata"));
 }
 
 TEST_CASE("the subject is the prefix and the event's type") {
@@ -83,4 +88,18 @@ TEST_CASE("an event type that makes no legal subject is refused") {
   event.event_type = GENERATE(as<std::string>{}, "", "a b", "a.*", "a.>", ".a", "a.", "a..b", "tab\there",
                               std::string(300, 'x'), "1.2.3.4.5.6.7.8.9.10.11.12.13.14.15");
   CHECK_THROWS_AS(subject_of(event, "auth.events"), Undecodable);
+}
+
+TEST_CASE("metadata that was read before is not mixed with the next") {
+  EventMetadata metadata;
+  const auto first = row(R"({"data":1,"metadata":{"source":"one","traceparent":"t"}})");
+  CHECK(to_event(first, metadata).source == "one");
+  CHECK(to_event(first, metadata).traceparent == "t");
+  const auto second = to_event(row(R"({"data":1,"metadata":{"source":"two"}})"), metadata);
+  CHECK(second.source == "two");
+  CHECK(second.traceparent.empty());
+  CHECK(to_event(row(R"({"data":1})"), metadata).metadata == "{}");
+  const auto wrong = row(R"({"data":1,"metadata":[]})");
+  CHECK_THROWS_AS(to_event(wrong, metadata), Undecodable);
+  CHECK_THROWS_AS(to_event(wrong, metadata), Undecodable);
 }

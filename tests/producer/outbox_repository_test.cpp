@@ -166,7 +166,7 @@ TEST_CASE("an event cannot be added outside of the transaction it belongs to") {
   Database other{outbox.folder / "a.db"};
   other.transact([&](Transaction& transaction) {
     CHECK_THAT(error_of<DatabaseError>([&] { outbox.repository.add(transaction, {}); }),
-               ContainsSubstring("another connection"));
+               ContainsSubstring("than its repository"));
   });
   CHECK(outbox.all().empty());
 }
@@ -386,6 +386,65 @@ TEST_CASE("a published row that is not the newest is deleted at once, and a fail
   CHECK(outbox.all() == Ids{"e2", "e3", "e4"});
 }
 
+TEST_CASE("many events published in a row are marked together as each would be by itself") {
+  const bool deleting = GENERATE(false, true);
+  CAPTURE(deleting);
+  Outbox outbox;
+  std::vector<OutboxMark> marks;
+  for (int i = 100; i < 140; ++i) outbox.add(std::to_string(i));
+  for (int i = 100; i < 140; ++i) marks.push_back(outbox.outcome(std::to_string(i), OutboxStatus::published));
+  const auto left = [&](const std::string& status) {
+    return sqlite::column(outbox.folder / "a.db",
+                          "SELECT id FROM outbox_event WHERE status = '" + status + "' ORDER BY id");
+  };
+  const auto change = [&](const std::string& statement) {
+    sqlite::execute(outbox.folder / "a.db", statement);
+  };
+
+  SECTION("all were pending") {
+    outbox.mark(marks, deleting);
+    CHECK(left("PENDING").empty());
+    CHECK(left("PUBLISHED").size() == (deleting ? 1 : 40));  // the newest stays
+    CHECK(outbox.value("139", "publishedAt") == some_time_text);
+  }
+  SECTION("not all of them were confirmed") {
+    marks.erase(marks.begin() + 20);
+    marks.pop_back();
+    outbox.mark(marks, deleting);
+    CHECK(left("PENDING") == Ids{"120", "139"});
+    CHECK(left("PUBLISHED").size() == (deleting ? 0 : 38));
+  }
+  SECTION("some were retries") {
+    change("UPDATE outbox_event SET status = 'PROCESSING' WHERE id = '110'");
+    change("UPDATE outbox_event SET status = 'FAILED', lastError = 'no' WHERE id = '120'");
+    outbox.mark(marks, deleting);
+    CHECK(left("PROCESSING").empty());
+    CHECK(left("FAILED").empty());
+    CHECK(left("PUBLISHED").size() == (deleting ? 1 : 40));
+    if (!deleting) CHECK(outbox.value("120", "lastError") == "NULL");
+  }
+  SECTION("some were settled or deleted meanwhile") {
+    change("UPDATE outbox_event SET status = 'DEAD_LETTER' WHERE id = '110'");
+    change("DELETE FROM outbox_event WHERE id = '120'");
+    outbox.mark(marks, deleting);
+    CHECK(left("DEAD_LETTER") == Ids{"110"});
+    CHECK(left("PENDING").empty());
+  }
+  SECTION("VACUUM has given them other positions") {
+    change("UPDATE outbox_event SET rowid = rowid + 1000");
+    outbox.add("later");
+    change("UPDATE outbox_event SET rowid = 7 WHERE id = 'later'");
+    outbox.mark(marks, deleting);
+    CHECK(left("PENDING") == Ids{"later"});
+  }
+  SECTION("some failed in between") {
+    marks[15].status = OutboxStatus::failed;
+    outbox.mark(marks, deleting);
+    CHECK(left("FAILED") == Ids{"115"});
+    CHECK(left("PENDING").empty());
+  }
+}
+
 TEST_CASE("an error is cut to 1000 bytes, between two characters") {
   Outbox outbox;
   outbox.add("e1");
@@ -421,7 +480,7 @@ TEST_CASE("cleanup deletes what was published before the limit, and nothing else
   outbox.add_changed("epoch late",
                      "status = 'PUBLISHED', createdAt = 1767225600000, publishedAt = 1767916800000");
   outbox.add_changed("fraction early",
-                     "status = 'PUBLISHED', createdAt = 1767225600000.5, publishedAt = 1767225601000.5");
+                     "status = 'PUBLISHED', createdAt = 1767225500000.5, publishedAt = 1767225601000.5");
   outbox.add_changed(
       "plain early",
       "status = 'PUBLISHED', createdAt = '2026-01-01 00:00:00', publishedAt = '2026-01-01 00:00:01'");
@@ -622,12 +681,14 @@ TEST_CASE("no statement on the outbox walks or sorts the table, whatever its sta
       const auto is = [&](const char* part) { return statement.find(part) != std::string::npos; };
       const bool walks = plan.find("SCAN") != std::string::npos || plan.find("(rowid>?") != std::string::npos;
       const bool sorts = plan.find("TEMP B-TREE") != std::string::npos;
-      // Pending rows are read where they stand. What operators ask: counts come from the index alone,
-      // the newest rows from the end of the table.
+      // Pending rows are read and marked where they stand. What operators ask: counts come from the index
+      // alone, the newest rows from the end of the table.
       const bool counts = is("GROUP BY status");
-      CHECK((!walks || is("NOT INDEXED WHERE rowid > ?") || is("ORDER BY rowid DESC") || counts));
+      CHECK((!walks || is("NOT INDEXED WHERE rowid > ?") || is("rowid BETWEEN ?1 AND ?2") ||
+             is("ORDER BY rowid DESC") || counts));
       if (counts) CHECK_THAT(plan, ContainsSubstring("COVERING INDEX"));
       // The few that have failed are sorted by position.
+      CHECK((!is("BETWEEN") || plan.find("(rowid>? AND rowid<?)") != std::string::npos));
       CHECK((!sorts || is("status IN ('FAILED', 'PROCESSING')")));
     }
   }

@@ -12,7 +12,7 @@ namespace {
 struct Numbered {
   int n = 0;
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Numbered, n)
+void from_json(const nlohmann::json& json, Numbered& numbered) { json.at("n").get_to(numbered.n); }
 
 constexpr std::int64_t second = 1'000'000'000;
 
@@ -293,8 +293,7 @@ TEST_CASE("an idle consumer stops at once, and may run again") {
   for (int round = 1; round <= 2; ++round) {
     instance.start();
     scene.publish("event-" + std::to_string(round));
-    REQUIRE_WITHIN(10s, scene.has_group() &&
-                            scene.group().acked_to == static_cast<std::uint64_t>(round));
+    REQUIRE_WITHIN(10s, scene.has_group() && scene.group().acked_to == static_cast<std::uint64_t>(round));
     const auto asked = steady_clock::now();
     instance.stop();
     CHECK(steady_clock::now() - asked < 2s);

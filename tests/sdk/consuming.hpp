@@ -14,6 +14,7 @@
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <atomic>
@@ -116,6 +117,7 @@ class Instance {
 
   Instance& start() {
     ended_ = false;
+    (void)spdlog::default_logger_raw();  // ThreadSanitizer cannot see that libspdlog makes it once
     thread_ = std::jthread([this](const std::stop_token& stop) {
       try {
         consumer.run(stop);

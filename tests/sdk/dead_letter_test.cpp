@@ -13,7 +13,7 @@ namespace {
 struct Numbered {
   int n = 0;
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Numbered, n)
+void from_json(const nlohmann::json& json, Numbered& numbered) { json.at("n").get_to(numbered.n); }
 
 }  // namespace
 

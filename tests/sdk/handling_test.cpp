@@ -35,6 +35,7 @@ class Instance {
     options.group = "mailer";
     options.max_attempts = 3;
     options.backoff = {.base = 100ms, .max = 10s};
+    options.max_batch_time = 60s;
     if (change) change(options);
     inbox.join("mailer");
     inbox.database().exec("CREATE TABLE IF NOT EXISTS effect(id TEXT)");
@@ -401,7 +402,8 @@ TEST_CASE("a batch ends when its time is up, after at least one message") {
   const TempDir folder;
   Instance instance{folder / "inbox.db",
                     on_id("b",
-                          [begun = std::chrono::steady_clock::now()] {
+                          [] {
+                            const auto begun = std::chrono::steady_clock::now();
                             (void)eventually(
                                 60s, [begun] { return std::chrono::steady_clock::now() > begun + 30ms; });
                           }),

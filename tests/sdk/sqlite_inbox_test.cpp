@@ -343,7 +343,7 @@ TEST_CASE("a full disk is the database's trouble and passes with it") {
   inbox.database().exec("PRAGMA max_page_count = " + std::to_string(pages));
   inbox.begin();
   CHECK(is_trouble(inbox, [&] {
-    for (int i = 0; i < 1000; ++i) CHECK(inbox.claim("event-with-a-long-enough-name-" + std::to_string(i)));
+    for (int i = 0; i < 1000; ++i) (void)inbox.claim("event-with-a-long-enough-name-" + std::to_string(i));
   }));
   inbox.rollback();
   inbox.database().exec("PRAGMA max_page_count = 1000000");

@@ -1,0 +1,44 @@
+#pragma once
+
+// Finds where JSON values begin and end, so that a part of a document can be sent
+// on byte for byte; nlohmann/json would parse it into a tree and write it anew.
+// As strict as RFC 8259.
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace tidings {
+
+class JsonScanner {
+ public:
+  explicit JsonScanner(std::string_view text) noexcept : text_(text) {}
+
+  /// Each returns empty when the text goes on otherwise, or nests deeper than 512.
+
+  std::optional<std::string_view> take_value();
+  std::optional<std::string_view> take_string();  ///< with its quotes, escapes as written
+
+  /// The character when it comes next, white space before it skipped.
+  bool take(char wanted) noexcept;
+  /// Nothing but white space is left.
+  bool at_end() noexcept;
+
+ private:
+  bool skip_value(int depth);
+  bool skip_members(int depth);
+  bool skip_elements(int depth);
+  bool skip_string();
+  bool skip_escape() noexcept;
+  bool skip_character() noexcept;
+  bool skip_number() noexcept;
+  bool skip_digits() noexcept;
+  bool skip_word(std::string_view word) noexcept;
+  void skip_space() noexcept;
+  [[nodiscard]] char peek() const noexcept { return at_ < text_.size() ? text_[at_] : '\0'; }
+
+  std::string_view text_;
+  std::size_t at_ = 0;
+};
+
+}  // namespace tidings
