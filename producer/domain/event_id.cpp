@@ -1,5 +1,8 @@
 #include "domain/event_id.hpp"
 
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <mutex>
@@ -8,10 +11,15 @@
 namespace tidings {
 namespace {
 
+std::uint64_t fresh_seed() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32U) | device();
+}
+
 struct Sequence {
   std::mutex mutex;
-  std::mt19937_64 random{(static_cast<std::uint64_t>(std::random_device{}()) << 32U) |
-                         std::random_device{}()};
+  pid_t process = getpid();
+  std::mt19937_64 random{fresh_seed()};
   std::uint64_t last = 0;  // milliseconds << 12 | counter: RFC 9562, method 1
 };
 
@@ -35,6 +43,11 @@ std::string new_event_id(Timestamp time) {
   std::uint64_t noise = 0;
   {
     const std::lock_guard lock{sequence.mutex};
+    if (const auto process = getpid(); process != sequence.process) {
+      // A forked child must not go on with its parent's numbers.
+      sequence.process = process;
+      sequence.random.seed(fresh_seed());
+    }
     ticks = next_ticks(sequence, static_cast<std::uint64_t>(time.time_since_epoch().count()));
     noise = sequence.random();
   }

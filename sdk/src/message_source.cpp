@@ -16,10 +16,15 @@ using std::chrono::steady_clock;
 
 namespace {
 
-// ADR-37: a pull lasts 30 s, the server shows life every 15 s, and is taken for dead after 30 s.
-constexpr seconds pull_expires{30};
-constexpr seconds idle_heartbeat{15};
-constexpr seconds missed_heartbeat{30};
+/// What a pull asks for: how long it lasts, how often the server shows life while it has no messages,
+/// and after what silence the pull is taken for lost.
+struct Pace {
+  milliseconds expires, heartbeat, missed;
+};
+constexpr Pace steady{seconds{30}, seconds{15}, seconds{30}};  // ADR-37
+// A durable that another instance is just making can be looked up before it listens, and the server
+// drops a pull in between without a word (2.9.10): until it has answered once, ask for quick signs.
+constexpr Pace probing{milliseconds{1000}, milliseconds{500}, milliseconds{1000}};
 // The server tells of a group's deletion before it has finished it (2.9.10): a group that is made again
 // at once would be deleted with it.
 constexpr milliseconds deletion_takes{200};
@@ -54,6 +59,11 @@ struct Mailbox {
     const std::lock_guard lock{mutex};
     connection_changed = true;
     arrived.notify_one();
+  }
+
+  bool empty() {
+    const std::lock_guard lock{mutex};
+    return messages.empty();
   }
 
   void put_down(natsMsg* message) {
@@ -148,7 +158,10 @@ std::vector<Received> MessageSource::take(std::size_t max, milliseconds wait, co
         }
       }
     }
-    if (!taken.empty() || !statuses.empty()) last_sign_ = steady_clock::now();
+    if (!taken.empty() || !statuses.empty()) {
+      heard_ = true;
+      last_sign_ = steady_clock::now();
+    }
     requested_ = std::max(0, requested_ - static_cast<int>(taken.size()));
     for (const auto& status : statuses) on_status(status.get(), header_value(status.get(), "Status"));
     if (stop.stop_requested() || rejoin_after_ || steady_clock::now() >= deadline) break;
@@ -163,6 +176,7 @@ void MessageSource::notice_reconnect() {
   // is not there gets no answer at all (2.9.10).
   generation_ = connection_.generation();
   requested_ = 0;
+  heard_ = false;
   pull_again_ = {};
   rejoin_after_ = milliseconds{0};
 }
@@ -171,10 +185,12 @@ void MessageSource::pull_if_due() {
   if (group_.push()) return;
   const auto time = steady_clock::now();
   if (!connection_.connected() || time < pull_again_) return;
-  if (requested_ > 0 && time - last_sign_ > missed_heartbeat) {
-    spdlog::warn("pull unanswered group={} for {} s, pulling again", group_.durable,
-                 missed_heartbeat.count());
+  const auto& pace = heard_ ? steady : probing;
+  // After a slow batch, signs of life may be waiting to be read.
+  if (requested_ > 0 && time - last_sign_ > pace.missed && mailbox_->empty()) {
+    spdlog::warn("pull unanswered group={} for {} ms, pulling again", group_.durable, pace.missed.count());
     requested_ = 0;
+    heard_ = false;
     rejoin_after_ = milliseconds{0};
     return;
   }
@@ -182,9 +198,10 @@ void MessageSource::pull_if_due() {
 }
 
 void MessageSource::request(int count) {
+  const auto& pace = heard_ ? steady : probing;
   const auto body = "{\"batch\":" + std::to_string(count) +
-                    ",\"expires\":" + std::to_string(nanoseconds{pull_expires}.count()) +
-                    ",\"idle_heartbeat\":" + std::to_string(nanoseconds{idle_heartbeat}.count()) + "}";
+                    ",\"expires\":" + std::to_string(nanoseconds{pace.expires}.count()) +
+                    ",\"idle_heartbeat\":" + std::to_string(nanoseconds{pace.heartbeat}.count()) + "}";
   const auto subject = "$JS.API.CONSUMER.MSG.NEXT." + group_.stream + "." + group_.durable;
   const auto status = natsConnection_PublishRequest(connection_.native(), subject.c_str(), inbox_.c_str(),
                                                     body.data(), static_cast<int>(body.size()));
@@ -202,6 +219,7 @@ void MessageSource::on_status(natsMsg* message, std::string_view status) {
   } else if (status == "409" && description.find("Deleted") != std::string_view::npos) {
     rejoin_after_ = deletion_takes;
     requested_ = 0;
+    heard_ = false;
   } else if (status == "409" && (description.find("Leadership") != std::string_view::npos ||
                                  description.find("Batch Completed") != std::string_view::npos)) {
     requested_ = 0;

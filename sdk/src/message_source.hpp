@@ -95,6 +95,7 @@ class MessageSource {
 
   int requested_ = 0;  // asked for and neither taken nor written off
   std::uint64_t generation_;
+  bool heard_ = false;                               // the durable has answered since we joined
   std::chrono::steady_clock::time_point last_sign_;  // of life: message, heartbeat or request
   std::chrono::steady_clock::time_point pull_again_{};
   std::optional<std::chrono::milliseconds> rejoin_after_;

@@ -3,6 +3,8 @@
 #include <tidings/sqlite_inbox.hpp>
 #include <tidings/timestamp.hpp>
 
+#include "lock_wait.hpp"
+
 #include <SQLiteCpp/Exception.h>
 #include <SQLiteCpp/Statement.h>
 #include <sqlite3.h>
@@ -14,7 +16,7 @@
 namespace tidings {
 namespace {
 
-constexpr int busy_timeout_ms = 5000;
+constexpr std::chrono::milliseconds busy_timeout{5000};
 
 constexpr const char* schema = R"sql(
 CREATE TABLE IF NOT EXISTS inbox_group (
@@ -73,8 +75,8 @@ void bind_key(SQLite::Statement& statement, int index, const std::string& id) {
 
 std::unique_ptr<SQLite::Database> open(const std::string& path) {
   try {
-    auto database = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE,
-                                                       busy_timeout_ms);
+    auto database = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+    wait_for_locks(database->getHandle(), busy_timeout);
     // FULL: an ack must not go out before its inbox row is on the disk.
     database->exec(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; "

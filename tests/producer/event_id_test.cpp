@@ -2,7 +2,11 @@
 
 #include "support/catch.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <set>
 #include <thread>
@@ -68,4 +72,23 @@ TEST_CASE("event ids that threads make at once are all different") {
     all.insert(ids.begin(), ids.end());
   }
   CHECK(all.size() == made.size() * each);
+}
+
+TEST_CASE("a forked child makes other ids than its parent") {
+  const auto time = Timestamp{std::chrono::days{20000}};
+  REQUIRE_FALSE(new_event_id(time).empty());  // the generator is in use before the fork
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe(ends.data()) == 0);
+  const auto child = ::fork();
+  if (child == 0) {
+    const auto id = new_event_id(time);
+    ::_exit(::write(ends[1], id.data(), id.size()) == static_cast<ssize_t>(id.size()) ? 0 : 1);
+  }
+  const auto ours = new_event_id(time);
+  std::string theirs(ours.size(), ' ');
+  REQUIRE(::read(ends[0], theirs.data(), theirs.size()) == static_cast<ssize_t>(theirs.size()));
+  ::waitpid(child, nullptr, 0);
+  ::close(ends[0]);
+  ::close(ends[1]);
+  CHECK(ours != theirs);
 }

@@ -71,7 +71,8 @@ TEST_CASE("a process killed between commit and ack leads to redelivery without a
   Scene scene;
   scene.publish_many(3);
   CHECK(start_victim(scene, "after the commit").wait() == killed_by(SIGKILL));
-  CHECK(scene.effects().size() == 3);
+  const auto committed = scene.effects().size();  // its first batch: one to three
+  CHECK(committed >= 1);
   CHECK(scene.group().acked_to == 0);
   CHECK(scene.group().num_ack_pending == 3);
 
@@ -79,8 +80,8 @@ TEST_CASE("a process killed between commit and ack leads to redelivery without a
   instance.start();
   REQUIRE_WITHIN(10s, scene.all_acked());
   instance.stop();
-  CHECK(instance.stats().duplicates == 3);
-  CHECK(instance.calls().empty());
+  CHECK(instance.stats().duplicates == committed);
+  CHECK(instance.calls().size() == 3 - committed);
   CHECK(scene.effects().size() == 3);
 }
 
@@ -337,25 +338,31 @@ TEST_CASE("a lock that a handler runs into uses no attempt, at the first deliver
   SQLite::Database holder{locked.string(), SQLite::OPEN_READWRITE};
   auto options = scene.options();
   options.max_attempts = 2;
-  std::atomic<bool> fails{true};
+  bool fails = true;
   Instance instance{
       scene.file, options, on_event("one", [&] {
         SQLite::Database{locked.string(), SQLite::OPEN_READWRITE}.exec("INSERT INTO other VALUES (1)");
-        if (fails.exchange(false)) throw std::runtime_error("once");
+        if (!std::exchange(fails, false)) return;
+        holder.exec("BEGIN IMMEDIATE");  // and it is locked again when the message comes back
+        throw std::runtime_error("once");
       })};
+  const auto calls_of_attempt = [&](int attempt) {
+    return std::ranges::count(instance.calls(), attempt, &Call::attempt);
+  };
   holder.exec("BEGIN IMMEDIATE");
   scene.publish("one");
   instance.start();
-  REQUIRE_WITHIN(10s, instance.calls().size() >= 3);
+  REQUIRE_WITHIN(10s, calls_of_attempt(1) >= 3);
   CHECK(instance.stats().retried == 0);
+  holder.exec("COMMIT");
+  REQUIRE_WITHIN(10s, calls_of_attempt(2) >= 3);
+  CHECK(instance.stats().retried == 1);
   holder.exec("COMMIT");
   REQUIRE_WITHIN(10s, scene.all_acked());
   instance.stop();
   CHECK(scene.dead_letters().empty());
   CHECK(scene.effects() == std::vector<std::string>{"one"});
-  const auto calls = instance.calls();
-  CHECK(calls.back().attempt == 2);
-  for (const auto& call : calls) CHECK(call.delivered == static_cast<std::uint64_t>(call.attempt));
+  for (const auto& call : instance.calls()) CHECK(call.delivered == static_cast<std::uint64_t>(call.attempt));
 }
 
 TEST_CASE("a stop ends the wait for a locked inbox, and the messages go back") {

@@ -127,6 +127,17 @@ TEST_CASE("instances of a group share its messages, each message once") {
   CHECK(other.stats().handled > 0);
 }
 
+TEST_CASE("any number of instances may make their group at the same moment") {
+  Scene scene;
+  std::vector<std::unique_ptr<Instance>> instances;
+  for (int i = 0; i < 6; ++i)
+    instances.push_back(
+        std::make_unique<Instance>(scene.folder / (std::to_string(i) + ".db"), scene.options()));
+  for (auto& instance : instances) instance->start();
+  REQUIRE_WITHIN(10s, scene.has_group() && scene.group().num_waiting == 6);
+  for (const auto& instance : instances) CHECK(instance->error().empty());
+}
+
 TEST_CASE("groups of one stream each get every message, also in one inbox file") {
   Scene scene;
   scene.publish_many(10);
@@ -176,19 +187,37 @@ TEST_CASE("an existing push consumer with a deliver group is joined by any numbe
 TEST_CASE("a handler that is slower than the ack wait keeps its message and those behind it") {
   Scene scene;
   auto options = scene.options();
-  options.ack_wait = 300ms;
-  options.exit_when_idle = 500ms;
-  Instance slow{scene.file, options, [](const Delivery&, SQLite::Database&) { take_time(400ms); }};
-  scene.publish_many(3);
+  options.ack_wait = 900ms;
+  options.exit_when_idle = 300ms;
+  Instance slow{scene.file, options, [](const Delivery&, SQLite::Database&) { take_time(700ms); }};
+  scene.publish_many(2);
   slow.start();
-  REQUIRE_WITHIN(10s, slow.stats().received == 3);
+  REQUIRE_WITHIN(10s, slow.stats().received == 2);
+  options.exit_when_idle = {};
   Instance eager{scene.folder / "other.db", options};
   eager.start();
   REQUIRE_WITHIN(20s, slow.ended());
-  CHECK(slow.stats().handled == 3);
-  CHECK(slow.stats().received == 3);
+  CHECK(slow.stats().handled == 2);
+  CHECK(slow.stats().received == 2);
   CHECK(eager.stats().received == 0);
   for (const auto& call : slow.calls()) CHECK(call.delivered == 1);
+}
+
+TEST_CASE("a single handler that is slower than the ack wait keeps its message") {
+  Scene scene;
+  auto options = scene.options();
+  options.ack_wait = 600ms;
+  Instance slow{scene.file, options, [](const Delivery&, SQLite::Database&) { take_time(1300ms); }};
+  Instance eager{scene.folder / "other.db", options};
+  scene.publish("one");
+  slow.start();
+  REQUIRE_WITHIN(10s, slow.stats().received == 1);
+  eager.start();
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  slow.stop();
+  CHECK(slow.stats().handled == 1);
+  CHECK(slow.stats().received == 1);
+  CHECK(eager.stats().received == 0);
 }
 
 TEST_CASE("a type without a handler is acked and counted") {

@@ -192,15 +192,24 @@ TEST_CASE("an exception is retried with growing delay, then a dead letter") {
 
 TEST_CASE("a dead letter that comes back, since it could not be stored, is not started again") {
   const TempDir folder;
-  Instance::Handler handler = GENERATE(on_id("a", fail), on_id("a", reject));
-  Instance instance{folder / "inbox.db", handler, [](ConsumerOptions& options) { options.max_attempts = 1; }};
-  const auto first = instance.together({"a"}).front();
-  REQUIRE(first.kind == Kind::dead_letter);
-  const auto again = instance.alone("a");
-  CHECK(again.kind == Kind::dead_letter);
-  CHECK(again.reason == first.reason);
-  CHECK(again.attempts == first.attempts);
-  CHECK(instance.started.size() == 1);
+  Instance instance{folder / "inbox.db", [](const Delivery& delivery, SQLite::Database&) {
+                      if (delivery.event.id == "rejected") reject();
+                      fail();
+                    }};
+  REQUIRE(instance.together({"rejected"}).front().kind == Kind::dead_letter);
+  REQUIRE(instance.together({"failed"}).front().kind == Kind::retry);
+  REQUIRE(instance.alone("failed").kind == Kind::retry);
+  REQUIRE(instance.alone("failed").kind == Kind::dead_letter);
+  const auto started = instance.started.size();
+
+  const auto rejected = instance.alone("rejected");
+  CHECK(rejected.kind == Kind::dead_letter);
+  CHECK(rejected.reason == "no such address");
+  const auto failed = instance.alone("failed");
+  CHECK(failed.kind == Kind::dead_letter);
+  CHECK(failed.reason == "mail server down");
+  CHECK(failed.attempts == 3);
+  CHECK(instance.started.size() == started);
 }
 
 TEST_CASE("a dead letter that is sent again after all starts from zero") {
