@@ -93,6 +93,7 @@ int64_t reconnect_delay(natsConnection*, int attempts, void*) {
 
 void on_disconnected(natsConnection*, void* closure) {
   auto& state = *static_cast<Connection::State*>(closure);
+  state.connected = false;  // before the generation: whoever sees the new one must not take it for connected
   ++state.generation;
   if (!state.closing) spdlog::warn("nats disconnected servers=\"{}\"", without_secrets(state.options.urls));
   state.tell(false);

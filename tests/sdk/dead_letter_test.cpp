@@ -38,7 +38,6 @@ TEST_CASE("a message that fails comes back after growing delays, alone and with 
     CHECK(calls[i].delivered == i + 1);
     const auto spacing = calls[i].at - calls[i - 1].at;
     CHECK(spacing >= options.backoff.delay(attempt, "bad"));
-    CHECK(spacing < options.backoff.delay(attempt, "bad") + 2s);
   }
   CHECK(instance.stats().retried == 3);
   CHECK(instance.stats().handled == 2);
