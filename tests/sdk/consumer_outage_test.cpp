@@ -340,6 +340,7 @@ TEST_CASE("a lock that a handler runs into uses no attempt, at the first deliver
   const auto locked = scene.folder / "other.db";
   sqlite::execute(locked, "CREATE TABLE other(id)");
   SQLite::Database holder{locked.string(), SQLite::OPEN_READWRITE};
+  holder.setBusyTimeout(10000);  // a handler that looks at the file can be in the way of the commit
   auto options = scene.options();
   options.max_attempts = 2;
   bool fails = true;
