@@ -76,7 +76,8 @@ TEST_CASE("the source is auth-service unless metadata names another") {
 }
 
 TEST_CASE("metadata that is no object is refused") {
-  CHECK_THROWS_WITH(event_of(row(R"({"data":1,"metadata":[1]})")), Catch::Matchers::Contains("metadata"));
+  CHECK_THROWS_WITH(event_of(row(R"({"data":1,"metadata":[1]})")),
+                    tidings::test::ContainsSubstring("metadata"));
 }
 
 TEST_CASE("the subject is the prefix and the event's type") {
