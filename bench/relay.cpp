@@ -134,7 +134,9 @@ double raw_publish(const std::string& url, int events) {
                                         .event_type = event.event_type,
                                         .event_data = event.event_data(),
                                         .occurred_at = event.occurred_at,
-                                        .updated_at = event.occurred_at}, metadata)));  }
+                                        .updated_at = event.occurred_at},
+                                       metadata)));
+  }
   const double took = seconds([&] {
     for (const auto& [headers, payload] : messages) {
       natsMsg* message = nullptr;

@@ -3,13 +3,13 @@
 // Something that happened to an aggregate. A kind of event derives from this and
 // fills it in its constructor; see UserCreatedEvent.
 
-#include <string>
-
-#include <nlohmann/json.hpp>
+#include "domain/event_id.hpp"
 
 #include <tidings/timestamp.hpp>
 
-#include "domain/event_id.hpp"
+#include <nlohmann/json.hpp>
+
+#include <string>
 
 namespace tidings {
 

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <string>
-
 #include <tidings/timestamp.hpp>
+
+#include <string>
 
 namespace tidings {
 

@@ -1,9 +1,9 @@
+#include "lock_wait.hpp"
+
 #include <tidings/error.hpp>
 #include <tidings/settings.hpp>
 #include <tidings/sqlite_inbox.hpp>
 #include <tidings/timestamp.hpp>
-
-#include "lock_wait.hpp"
 
 #include <SQLiteCpp/Exception.h>
 #include <SQLiteCpp/Statement.h>

@@ -32,7 +32,7 @@ struct ConnectionOptions {
   std::string user{}, password{};
   std::string token{};
 
-  std::string ca_file{};              ///< trusts this CA; turns TLS on
+  std::string ca_file{};                ///< trusts this CA; turns TLS on
   std::string cert_file{}, key_file{};  ///< client certificate for mutual TLS
 
   std::chrono::milliseconds connect_timeout{2000};

@@ -62,7 +62,7 @@ struct ConsumerOptions {
 
   std::chrono::hours inbox_retention{24 * 30};  ///< ids are remembered this long
   std::optional<std::chrono::milliseconds>
-      exit_when_idle{};                             ///< run() returns after this long without a message
+      exit_when_idle{};                           ///< run() returns after this long without a message
   std::chrono::milliseconds drain_timeout{5000};  ///< for finishing and flushing after a stop request
 
   ConnectionOptions connection = ConnectionOptions::from_environment();
