@@ -32,56 +32,56 @@ double percentile(std::vector<double> values, double share) {
   return values[static_cast<std::size_t>(std::max(0.0, rank))];
 }
 
-void Figures::add_flags(CLI::App& app) { app.add_flag("--json", json_, "print one JSON object"); }
-
-double Figures::add(const std::string& key, const std::string& what, const std::function<double()>& measure,
-                    int repeats) {
-  Figure figure{key, what, 0, {}};
-  for (int i = 0; i < repeats; ++i) figure.all.push_back(measure());
-  figure.value = percentile(figure.all, 0.5);
-  const auto value = figure.value;
-  keep(std::move(figure));
-  return value;
+void Figures::add_flags(CLI::App& app) {
+  app.add_flag("--json", json_, "print one JSON object");
+  app.add_option("--only", only_, "measure only these figures")->delimiter(',');
 }
 
-void Figures::pair(const std::string& first_key, const std::string& first_what,
-                   const std::function<double()>& first, const std::string& second_key,
-                   const std::string& second_what, const std::function<double()>& second,
-                   const std::string& ratio_key, const std::string& ratio_what, int repeats) {
-  Figure one{first_key, first_what, 0, {}};
-  Figure two{second_key, second_what, 0, {}};
-  Figure ratio{ratio_key, ratio_what, 0, {}};
-  for (int i = 0; i < repeats; ++i) {
-    one.all.push_back(first());
-    two.all.push_back(second());
-    ratio.all.push_back(two.all.back() / one.all.back());
-  }
-  for (auto* figure : {&one, &two, &ratio}) {
-    figure->value = percentile(figure->all, 0.5);
-    keep(*figure);
+void Figures::in_turn(const std::vector<Measure>& measures, int rounds) {
+  std::vector<Figure> figures;
+  for (const auto& measure : measures) figures.push_back({measure.key, measure.what, {}});
+  for (int round = 0; round < rounds; ++round)
+    for (std::size_t i = 0; i < measures.size(); ++i)
+      if (wanted(measures[i].key)) figures[i].all.push_back(measures[i].measure());
+  for (auto& figure : figures) {
+    if (figure.all.empty()) continue;
+    report(figure);
+    figures_.push_back(std::move(figure));
   }
 }
 
 void Figures::ratio(const std::string& key, const std::string& what, const std::string& over,
                     const std::string& under) {
-  set(key, what, values_.at(over) / values_.at(under));
+  const auto* upper = find(over);
+  const auto* lower = find(under);
+  if (upper == nullptr || lower == nullptr) return;
+  Figure figure{key, what, {}};
+  for (std::size_t i = 0; i < std::min(upper->all.size(), lower->all.size()); ++i)
+    figure.all.push_back(upper->all[i] / lower->all[i]);
+  report(figure);
+  figures_.push_back(std::move(figure));
 }
 
 void Figures::set(const std::string& key, const std::string& what, double value) {
-  keep({key, what, value, {}});
+  figures_.push_back({key, what, {value}});
+  report(figures_.back());
 }
 
-void Figures::keep(Figure figure) {
-  values_[figure.key] = figure.value;
-  report(figure);
-  figures_.push_back(std::move(figure));
+bool Figures::wanted(const std::string& key) const {
+  return only_.empty() || std::find(only_.begin(), only_.end(), key) != only_.end();
+}
+
+const Figures::Figure* Figures::find(const std::string& key) const {
+  const auto found = std::find_if(figures_.begin(), figures_.end(),
+                                  [&](const Figure& figure) { return figure.key == key; });
+  return found == figures_.end() ? nullptr : &*found;
 }
 
 /// Progress while the bench runs; the table's rows as they come.
 void Figures::report(const Figure& figure) const {
   auto& out = json_ ? std::cerr : std::cout;
   char line[160];
-  std::snprintf(line, sizeof line, "%-28s %12s  %s", figure.key.c_str(), rounded(figure.value).c_str(),
+  std::snprintf(line, sizeof line, "%-28s %12s  %s", figure.key.c_str(), rounded(figure.value()).c_str(),
                 figure.what.c_str());
   out << line;
   if (figure.all.size() > 1) {
@@ -95,7 +95,7 @@ void Figures::report(const Figure& figure) const {
 void Figures::print() const {
   if (!json_) return;
   nlohmann::ordered_json object{{"bench", bench_}};
-  for (const auto& figure : figures_) object[figure.key] = figure.value;
+  for (const auto& figure : figures_) object[figure.key] = figure.value();
   std::cout << object.dump() << std::endl;
 }
 

@@ -1,11 +1,11 @@
 #pragma once
 
-// Figures of a benchmark: measured several times, the median kept, printed as a
-// table or as one JSON object.
+// Figures of a benchmark: measured several times in turn with those that they are
+// compared with, so that a machine that changes its speed changes it for all of
+// them; the median kept, printed as a table or as one JSON object.
 
 #include <chrono>
 #include <functional>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,35 +27,36 @@ class Figures {
 
   void add_flags(CLI::App& app);
 
-  /// Measures `repeats` times and keeps the median.
-  double add(const std::string& key, const std::string& what, const std::function<double()>& measure,
-             int repeats);
+  struct Measure {
+    std::string key, what;
+    std::function<double()> measure;
+  };
+  /// Measures each once, then each again, `rounds` times.
+  void in_turn(const std::vector<Measure>& measures, int rounds);
 
-  /// Measures two in turn and keeps both medians and the median of the ratios second/first.
-  void pair(const std::string& first_key, const std::string& first_what, const std::function<double()>& first,
-            const std::string& second_key, const std::string& second_what,
-            const std::function<double()>& second, const std::string& ratio_key,
-            const std::string& ratio_what, int repeats);
-
+  /// The median of the ratios of each round; left out when one of the two was.
   void ratio(const std::string& key, const std::string& what, const std::string& over,
              const std::string& under);
   void set(const std::string& key, const std::string& what, double value);
+
+  /// False when --only names others.
+  [[nodiscard]] bool wanted(const std::string& key) const;
 
   void print() const;
 
  private:
   struct Figure {
     std::string key, what;
-    double value = 0;
-    std::vector<double> all;
+    std::vector<double> all;  ///< of each round
+    [[nodiscard]] double value() const { return percentile(all, 0.5); }
   };
+  [[nodiscard]] const Figure* find(const std::string& key) const;
   void report(const Figure& figure) const;
-  void keep(Figure figure);
 
   std::string bench_;
   bool json_ = false;
+  std::vector<std::string> only_;
   std::vector<Figure> figures_;
-  std::map<std::string, double> values_;
 };
 
 }  // namespace tidings::bench

@@ -42,9 +42,9 @@ OutboxEvent read_header(const StatementRun& run) {
   event.event_version = read_count(run.column(event_version));
   event.occurred_at = read_time(run.column(occurred_at));
   if (event.occurred_at == Timestamp{}) event.occurred_at = read_time(run.column(created_at));
-  event.updated_at = read_time(run.column(updated_at));
   event.retry_count = read_count(run.column(retry_count));
   event.status = parse_outbox_status(run.column(status).getText()).value_or(OutboxStatus::dead_letter);
+  event.updated_at = read_time(run.column(updated_at));
   return event;
 }
 

@@ -43,48 +43,37 @@ EventData EventData::split(std::string_view text) {
   return parts;
 }
 
-void EventMetadata::read(std::string_view text) {
-  if (known_ && text == text_) return;
-  known_ = false;
-  text_ = text;
-  source_ = default_source;
-  traceparent_.clear();
-  tracestate_.clear();
-  header_ = "{}";
+const Event& EventBuilder::build(const OutboxEvent& row) {
+  const auto parts = EventData::split(row.event_data);
+  read_metadata(parts.metadata);
+  event_.id = row.id;
+  event_.type = row.event_type;
+  event_.aggregate_id = row.aggregate_id;
+  event_.aggregate_type = row.aggregate_type;
+  event_.version = row.event_version;
+  event_.time = to_iso8601(row.occurred_at);
+  event_.partition_key = row.aggregate_id;
+  event_.data = parts.data;
+  return event_;
+}
+
+void EventBuilder::read_metadata(std::string_view text) {
+  if (metadata_known_ && text == metadata_) return;
+  metadata_known_ = false;
+  metadata_ = text;
+  event_.source = default_source;
+  event_.traceparent.clear();
+  event_.tracestate.clear();
+  event_.metadata = "{}";
   if (!text.empty() && text != "null") {
     const auto metadata = nlohmann::json::parse(text, nullptr, false);
     if (!metadata.is_object()) throw Undecodable("eventData.metadata: is no JSON object");
-    if (auto source = text_of(metadata, "source"); !source.empty()) source_ = std::move(source);
-    traceparent_ = text_of(metadata, "traceparent");
-    tracestate_ = text_of(metadata, "tracestate");
-    header_ = metadata.dump(-1, ' ', true);  // ASCII on one line
+    if (auto source = text_of(metadata, "source"); !source.empty()) event_.source = std::move(source);
+    event_.traceparent = text_of(metadata, "traceparent");
+    event_.tracestate = text_of(metadata, "tracestate");
+    event_.metadata = metadata.dump(-1, ' ', true);  // ASCII on one line
   }
-  known_ = true;
-}
-
-void EventMetadata::apply(Event& event) const {
-  event.source = source_;
-  event.traceparent = traceparent_;
-  event.tracestate = tracestate_;
-  event.metadata = header_;
-}
-
-Event to_event(const OutboxEvent& row, EventMetadata& metadata) {
-  const auto parts = EventData::split(row.event_data);
-  metadata.read(parts.metadata);
-  Event event{.id = row.id,
-              .type = row.event_type,
-              .source = {},
-              .aggregate_id = row.aggregate_id,
-              .aggregate_type = row.aggregate_type,
-              .version = row.event_version,
-              .time = to_iso8601(row.occurred_at),
-              .partition_key = row.aggregate_id,
-              .traceparent = {},
-              .tracestate = {},
-              .data = std::string{parts.data}};
-  metadata.apply(event);
-  return event;
+  metadata_known_ = true;
 }
 
 std::string subject_of(const OutboxEvent& row, std::string_view prefix) {

@@ -21,22 +21,20 @@ struct EventData {
   [[nodiscard]] static EventData split(std::string_view text);
 };
 
-/// What metadata says to the wire. A service's events mostly share theirs, so the last one is kept.
-class EventMetadata {
+/// Makes events of rows. A service's events mostly share their metadata, so what the last one said is
+/// kept, as is the memory of the event.
+class EventBuilder {
  public:
-  /// Throws Undecodable when `text` is no JSON object; empty and null are none.
-  void read(std::string_view text);
-  void apply(Event& event) const;
+  /// The same object each time. Throws Undecodable with what is wrong with the row.
+  const Event& build(const OutboxEvent& row);
 
  private:
-  std::string text_;
-  std::string source_, traceparent_, tracestate_;
-  std::string header_;
-  bool known_ = false;
-};
+  void read_metadata(std::string_view text);
 
-/// Throws Undecodable with what is wrong with the row. `metadata` is what the last call left in it.
-[[nodiscard]] Event to_event(const OutboxEvent& row, EventMetadata& metadata);
+  Event event_;
+  std::string metadata_;  // text from which the event's source, trace context and metadata were read
+  bool metadata_known_ = false;
+};
 
 /// `prefix.eventType`. Throws Undecodable when that is no subject one can publish to.
 [[nodiscard]] std::string subject_of(const OutboxEvent& row, std::string_view prefix);

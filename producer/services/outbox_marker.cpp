@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace tidings {
@@ -38,10 +39,14 @@ OutboxMarker::~OutboxMarker() {
   thread_.join();
 }
 
-void OutboxMarker::add(OutboxMark mark) {
-  const std::lock_guard lock{mutex_};
-  marks_.push_back(std::move(mark));
-  if (marks_.size() == 1) work_.notify_one();
+void OutboxMarker::add(std::vector<OutboxMark>& marks) {
+  if (marks.empty()) return;
+  {
+    const std::lock_guard lock{mutex_};
+    std::move(marks.begin(), marks.end(), std::back_inserter(marks_));
+  }
+  marks.clear();
+  work_.notify_one();
 }
 
 std::size_t OutboxMarker::waiting() const {

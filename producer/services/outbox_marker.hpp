@@ -38,7 +38,8 @@ class OutboxMarker {
 
   // Thread-safe.
 
-  void add(OutboxMark mark);
+  /// Takes what is in `marks`, and leaves it empty.
+  void add(std::vector<OutboxMark>& marks);
   /// Marks that are not committed yet.
   [[nodiscard]] std::size_t waiting() const;
   /// Another processor holds the lease: stop at once.

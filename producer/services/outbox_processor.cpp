@@ -152,6 +152,7 @@ class Active {
     outcomes_.clear();
     publisher_.collect(outcomes_);
     for (auto& outcome : outcomes_) take(outcome);
+    marker_.add(marks_);
     state_.in_flight = scheduler_.in_flight();
     state_.blocked = scheduler_.blocked();
   }
@@ -161,9 +162,9 @@ class Active {
       case PublishOutcome::Kind::stored:
         pause_ = first_pause;
         state_.enter(Phase::active);
-        if (const auto event = scheduler_.stored(outcome.token)) {
+        if (auto event = scheduler_.stored(outcome.token)) {
           ++state_.published;
-          mark(*event, OutboxStatus::published, {});
+          mark(std::move(*event), OutboxStatus::published, {});
         }
         break;
       case PublishOutcome::Kind::refused:
@@ -182,7 +183,7 @@ class Active {
 
   void refuse(PublishOutcome& outcome) {
     const auto time = options_.clock();
-    const auto event =
+    auto event =
         scheduler_.refused(outcome.token, [&](const OutboxEvent& refused) -> std::optional<Timestamp> {
           if (refused.retry_count >= options_.max_retries) return std::nullopt;
           return time + options_.backoff.delay(refused.retry_count, refused.id);
@@ -193,16 +194,17 @@ class Active {
     if (dead) ++state_.dead_lettered;
     spdlog::warn("{} id={} attempt={} reason=\"{}\"", dead ? "dead letter" : "refused", event->id,
                  event->retry_count, outcome.error);
-    mark(*event, dead ? OutboxStatus::dead_letter : OutboxStatus::failed, std::move(outcome.error));
+    mark(std::move(*event), dead ? OutboxStatus::dead_letter : OutboxStatus::failed,
+         std::move(outcome.error));
   }
 
-  void mark(const OutboxEvent& event, OutboxStatus status, std::string error) {
-    marker_.add({.position = event.position,
-                 .id = event.id,
-                 .status = status,
-                 .retry_count = event.retry_count,
-                 .error = std::move(error),
-                 .at = options_.clock()});
+  void mark(OutboxEvent event, OutboxStatus status, std::string error) {
+    marks_.push_back({.position = event.position,
+                      .id = std::move(event.id),
+                      .status = status,
+                      .retry_count = event.retry_count,
+                      .error = std::move(error),
+                      .at = options_.clock()});
   }
 
   /// The broker's trouble uses up no attempt: wait, at most 5 s, or until it is back.
@@ -290,6 +292,7 @@ class Active {
     }
     for (const auto& row : rows)
       if (row.status == OutboxStatus::failed) mark(row, OutboxStatus::processing, {});
+    marker_.add(marks_);
     scheduler_.refill(request, std::move(rows), complete);
     if (failed) scheduler_.block(*failed, retry_time(*failed));
   }
@@ -352,6 +355,7 @@ class Active {
   bool more_rows_ = true;    // there may be rows past the cursor
   std::vector<OutboxEvent> rows_;
   std::vector<PublishOutcome> outcomes_;
+  std::vector<OutboxMark> marks_;
   steady_clock::time_point polled_ = steady_clock::now();
   steady_clock::time_point looked_for_strays_{};
   steady_clock::time_point pause_until_{};

@@ -26,10 +26,12 @@ bool equal_ignoring_case(std::string_view left, std::string_view right) {
 /// so are space, the double quote and the percent sign itself.
 bool plain(char letter) { return letter > ' ' && letter <= '~' && letter != '"' && letter != '%'; }
 
-std::string percent_encode(std::string_view text) {
+void append_percent_encoded(std::string& out, std::string_view text) {
   constexpr std::string_view hex = "0123456789ABCDEF";
-  if (std::all_of(text.begin(), text.end(), plain)) return std::string{text};
-  std::string out;
+  if (std::all_of(text.begin(), text.end(), plain)) {
+    out.append(text);
+    return;
+  }
   for (const char letter : text) {
     const auto byte = static_cast<unsigned char>(letter);
     if (plain(letter)) {
@@ -38,7 +40,6 @@ std::string percent_encode(std::string_view text) {
       out += {'%', hex[byte >> 4U], hex[byte & 0xfU]};
     }
   }
-  return out;
 }
 
 /// A percent sign that starts no code is taken as it is, since not every sender encodes.
@@ -75,13 +76,49 @@ const std::string& header_safe(const char* attribute, const std::string& value) 
 }
 
 /// On one line and in ASCII, as a header must be. What is so already goes out byte for byte.
-std::string metadata_header(const std::string& metadata) {
+void append_metadata(std::string& out, const std::string& metadata) {
   const auto one_line_ascii = [](char letter) { return letter >= ' ' && letter <= '~'; };
-  if (std::all_of(metadata.begin(), metadata.end(), one_line_ascii)) return metadata;
+  if (std::all_of(metadata.begin(), metadata.end(), one_line_ascii)) {
+    out.append(metadata);
+    return;
+  }
   const auto json = Json::parse(metadata, nullptr, false);
   if (!json.is_object()) throw Undecodable("metadata: is no JSON object");
-  return json.dump(-1, ' ', true);
+  out.append(json.dump(-1, ' ', true));
 }
+
+/// Writes headers over those of an earlier message, so that their memory is used again.
+class HeaderWriter {
+ public:
+  explicit HeaderWriter(Headers& headers) : headers_(headers) {}
+  ~HeaderWriter() { headers_.resize(used_); }
+  HeaderWriter(const HeaderWriter&) = delete;
+  HeaderWriter& operator=(const HeaderWriter&) = delete;
+
+  void add(const char* name, std::string_view value) { next(name).append(value); }
+  void add_encoded(const char* name, std::string_view value) {
+    // nats.c misreads headers without a value, so an empty attribute is left out.
+    if (!value.empty()) append_percent_encoded(next(name), value);
+  }
+  void add_safe(const char* name, const char* attribute, const std::string& value) {
+    if (!value.empty()) next(name).append(header_safe(attribute, value));
+  }
+  void add_metadata(const char* name, const std::string& metadata) {
+    if (!metadata.empty()) append_metadata(next(name), metadata);
+  }
+
+ private:
+  std::string& next(const char* name) {
+    if (used_ == headers_.size()) headers_.emplace_back();
+    auto& [its_name, value] = headers_[used_++];
+    its_name = name;
+    value.clear();
+    return value;
+  }
+
+  Headers& headers_;
+  std::size_t used_ = 0;
+};
 
 int parse_version(std::string_view text) {
   int version = 0;
@@ -218,29 +255,29 @@ std::string_view header(const Headers& headers, std::string_view name) {
 }
 
 WireMessage encode(const Event& event) {
-  if (event.id.empty()) throw Undecodable("id: is empty");
-  WireMessage message{{}, event.data};
-  auto& headers = message.headers;
-  headers.reserve(14);
-  // nats.c misreads headers without a value, so an empty attribute is left out.
-  const auto add = [&headers](const char* name, std::string value) {
-    if (!value.empty()) headers.emplace_back(name, std::move(value));
-  };
-  add("Nats-Msg-Id", header_safe("id", event.id));
-  add("ce-specversion", "1.0");
-  add("ce-id", percent_encode(event.id));
-  add("ce-type", percent_encode(event.type));
-  add("ce-source", percent_encode(event.source));
-  add("ce-subject", percent_encode(event.aggregate_id));
-  add("ce-time", header_safe("time", event.time));
-  add("content-type", "application/json");
-  add("ce-aggregatetype", percent_encode(event.aggregate_type));
-  add("ce-eventversion", std::to_string(event.version));
-  add("ce-partitionkey", percent_encode(event.partition_key));
-  add("ce-metadata", metadata_header(event.metadata));
-  add("traceparent", header_safe("traceparent", event.traceparent));
-  add("tracestate", header_safe("tracestate", event.tracestate));
+  WireMessage message;
+  encode(event, message);
   return message;
+}
+
+void encode(const Event& event, WireMessage& out) {
+  if (event.id.empty()) throw Undecodable("id: is empty");
+  HeaderWriter headers{out.headers};
+  headers.add_safe("Nats-Msg-Id", "id", event.id);
+  headers.add("ce-specversion", "1.0");
+  headers.add_encoded("ce-id", event.id);
+  headers.add_encoded("ce-type", event.type);
+  headers.add_encoded("ce-source", event.source);
+  headers.add_encoded("ce-subject", event.aggregate_id);
+  headers.add_safe("ce-time", "time", event.time);
+  headers.add("content-type", "application/json");
+  headers.add_encoded("ce-aggregatetype", event.aggregate_type);
+  headers.add("ce-eventversion", std::to_string(event.version));
+  headers.add_encoded("ce-partitionkey", event.partition_key);
+  headers.add_metadata("ce-metadata", event.metadata);
+  headers.add_safe("traceparent", "traceparent", event.traceparent);
+  headers.add_safe("tracestate", "tracestate", event.tracestate);
+  out.payload = event.data;
 }
 
 Event decode(const Headers& headers, std::string_view payload, std::string_view subject_type) {

@@ -6,8 +6,11 @@
 
 #include <nats/nats.h>
 
+#include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace tidings {
 
@@ -22,6 +25,20 @@ using SubscriptionPtr = std::unique_ptr<natsSubscription, Deleter<natsSubscripti
 using StreamInfoPtr = std::unique_ptr<jsStreamInfo, Deleter<jsStreamInfo_Destroy>>;
 using ConsumerInfoPtr = std::unique_ptr<jsConsumerInfo, Deleter<jsConsumerInfo_Destroy>>;
 using PubAckPtr = std::unique_ptr<jsPubAck, Deleter<jsPubAck_Destroy>>;
+
+/// nats.c frees every message on one thread of its own, and to wake that thread costs more than the message
+/// did: so they are handed over many at a time. A thread has its own.
+class DiscardedMessages {
+ public:
+  void add(MessagePtr message) {
+    messages_.push_back(std::move(message));
+    if (messages_.size() == at_once) messages_.clear();
+  }
+
+ private:
+  static constexpr std::size_t at_once = 128;
+  std::vector<MessagePtr> messages_;
+};
 
 /// Throws NatsError "cannot <action>: <what nats.c says>". Everything but a bad argument, a
 /// refused login and a denied permission may pass by itself, so it is retryable.

@@ -49,6 +49,8 @@ struct WireMessage {
 /// Binary mode. Empty attributes are left out (nats.c misreads empty header values).
 /// Throws Undecodable when the id cannot be a header value.
 [[nodiscard]] WireMessage encode(const Event& event);
+/// The same over an earlier message, whose memory is used again.
+void encode(const Event& event, WireMessage& out);
 
 /// Reads binary mode, structured mode (`application/cloudevents+json`) and any case of
 /// header names. `subject_type` (what follows the stream's subject prefix) stands in for
