@@ -72,8 +72,8 @@ bool Figures::wanted(const std::string& key) const {
 }
 
 const Figures::Figure* Figures::find(const std::string& key) const {
-  const auto found = std::find_if(figures_.begin(), figures_.end(),
-                                  [&](const Figure& figure) { return figure.key == key; });
+  const auto found =
+      std::find_if(figures_.begin(), figures_.end(), [&](const Figure& figure) { return figure.key == key; });
   return found == figures_.end() ? nullptr : &*found;
 }
 

@@ -129,13 +129,13 @@ double raw_publish(const std::string& url, int events) {
   for (int i = 0; i < events; ++i) {
     const UserCreatedEvent event{some_user(i)};
     messages.push_back(encode(builder.build({.position = i,
-                                        .id = event.id,
-                                        .aggregate_id = event.aggregate_id,
-                                        .aggregate_type = event.aggregate_type,
-                                        .event_type = event.event_type,
-                                        .event_data = event.event_data(),
-                                        .occurred_at = event.occurred_at,
-                                        .updated_at = event.occurred_at})));
+                                             .id = event.id,
+                                             .aggregate_id = event.aggregate_id,
+                                             .aggregate_type = event.aggregate_type,
+                                             .event_type = event.event_type,
+                                             .event_data = event.event_data(),
+                                             .occurred_at = event.occurred_at,
+                                             .updated_at = event.occurred_at})));
   }
   const double took = seconds([&] {
     for (const auto& [headers, payload] : messages) {
@@ -283,20 +283,19 @@ int main(int argc, char** argv) {
       Connection connection{ConnectionOptions{.urls = {url}}};
       ensure_stream(connection, {});
     }
-    figures.in_turn(
-        {{"raw_publish_per_s", "(a) raw js_PublishMsgAsync, events/s",
-          [&] { return raw_publish(url, sizes.events); }},
-         {"relay_per_s", "(b) relay, all aggregates differ, events/s",
-          [&] { return relay(url, sizes.events, sizes.events); }},
-         {"relay_1k_aggregates_per_s", "(c) relay, 1,000 aggregates, events/s",
-          [&] { return relay(url, sizes.events, 1000); }},
-         {"relay_hot_aggregate_per_s", "(d) relay, one aggregate, events/s",
-          [&] { return relay(url, sizes.events, 1); }},
-         {"relay_retained_per_s", "(e) relay beside retained rows, events/s",
-          [&] { return relay_beside(url, sizes.events, sizes.retained, 1); }},
-         {"relay_during_cleanup_per_s", "(f) relay while cleanup deletes, events/s",
-          [&] { return relay_beside(url, sizes.events, sizes.deleted, 30); }}},
-        sizes.repeats);
+    figures.in_turn({{"raw_publish_per_s", "(a) raw js_PublishMsgAsync, events/s",
+                      [&] { return raw_publish(url, sizes.events); }},
+                     {"relay_per_s", "(b) relay, all aggregates differ, events/s",
+                      [&] { return relay(url, sizes.events, sizes.events); }},
+                     {"relay_1k_aggregates_per_s", "(c) relay, 1,000 aggregates, events/s",
+                      [&] { return relay(url, sizes.events, 1000); }},
+                     {"relay_hot_aggregate_per_s", "(d) relay, one aggregate, events/s",
+                      [&] { return relay(url, sizes.events, 1); }},
+                     {"relay_retained_per_s", "(e) relay beside retained rows, events/s",
+                      [&] { return relay_beside(url, sizes.events, sizes.retained, 1); }},
+                     {"relay_during_cleanup_per_s", "(f) relay while cleanup deletes, events/s",
+                      [&] { return relay_beside(url, sizes.events, sizes.deleted, 30); }}},
+                    sizes.repeats);
     figures.ratio("relay_ratio", "(b)/(a)", "relay_per_s", "raw_publish_per_s");
     figures.ratio("relay_1k_ratio", "(c)/(b)", "relay_1k_aggregates_per_s", "relay_per_s");
     figures.ratio("relay_retained_ratio", "(e)/(b)", "relay_retained_per_s", "relay_per_s");
@@ -311,15 +310,15 @@ int main(int argc, char** argv) {
       figures.set("wake_p99_ms", "    p99 ms", percentile(latencies, 0.99));
       figures.set("wake_max_ms", "    max ms", percentile(latencies, 1));
     }
-    figures.in_turn({{"register_plain_per_s", "(h) users/s without event",
-                      [&] { return registering(sizes.registered, false); }},
-                     {"register_per_s", "    users/s with event",
-                      [&] { return registering(sizes.registered, true); }}},
-                    sizes.repeats);
+    figures.in_turn(
+        {{"register_plain_per_s", "(h) users/s without event",
+          [&] { return registering(sizes.registered, false); }},
+         {"register_per_s", "    users/s with event", [&] { return registering(sizes.registered, true); }}},
+        sizes.repeats);
     figures.ratio("register_ratio", "    with/without", "register_per_s", "register_plain_per_s");
-    figures.in_turn({{"relay_rss_mib", "(i) resident at a backlog, MiB",
-                      [&] { return resident(url, sizes.backlog); }}},
-                    sizes.repeats);
+    figures.in_turn(
+        {{"relay_rss_mib", "(i) resident at a backlog, MiB", [&] { return resident(url, sizes.backlog); }}},
+        sizes.repeats);
     figures.print();
     return 0;
   } catch (const std::exception& error) {

@@ -4,6 +4,7 @@
 #include "infrastructure/database.hpp"
 #include "infrastructure/outbox_event.hpp"
 #include "infrastructure/outbox_repository.hpp"
+#include "infrastructure/outbox_stats.hpp"
 #include "text_table.hpp"
 
 #include <tidings/error.hpp>
@@ -65,28 +66,93 @@ std::string age_text(std::chrono::milliseconds age) {
   return out.str();
 }
 
+/// Of the processor that holds the lease, or held it last.
+struct ProcessorView {
+  std::string state = "none";  ///< a phase, stopped (handed the lease back), lost (did not renew it) or none
+  std::chrono::milliseconds in_state{0};
+  std::chrono::milliseconds seen_ago{0};
+};
+
+ProcessorView view(const std::optional<OutboxStateRow>& row) {
+  ProcessorView view;
+  if (!row) return view;
+  const auto ago = [](Timestamp time) { return std::max(now() - time, std::chrono::milliseconds{0}); };
+  view.state = row->state.phase;
+  std::replace(view.state.begin(), view.state.end(), ' ', '_');
+  view.in_state = ago(row->state.since);
+  view.seen_ago = ago(row->written_at);
+  const bool handed_back = row->expires_at == Timestamp{};
+  if (handed_back || row->expires_at < now()) {
+    view.state = handed_back ? "stopped" : "lost";
+    view.in_state = view.seen_ago;
+  }
+  return view;
+}
+
+Json stats_json(const OutboxStats& stats, std::optional<std::chrono::milliseconds> oldest) {
+  auto blocked = Json::array();
+  for (const auto& aggregate : stats.blocked)
+    blocked.push_back({{"aggregateType", aggregate.aggregate_type},
+                       {"aggregateId", aggregate.aggregate_id},
+                       {"eventId", aggregate.event_id},
+                       {"retryCount", aggregate.retry_count},
+                       {"lastError", aggregate.last_error.empty() ? Json{} : Json(aggregate.last_error)}});
+  const auto processor = view(stats.processor);
+  Json processor_json{{"state", processor.state}};
+  if (stats.processor) {
+    const auto& row = *stats.processor;
+    processor_json.update({{"stateMs", processor.in_state.count()},
+                           {"trouble", row.state.trouble.empty() ? Json{} : Json(row.state.trouble)},
+                           {"inFlight", row.state.in_flight},
+                           {"seenMs", processor.seen_ago.count()},
+                           {"holder", row.holder},
+                           {"epoch", row.epoch}});
+  }
+  return {{"pending", stats.pending},
+          {"processing", stats.processing},
+          {"published", stats.published},
+          {"failed", stats.failed},
+          {"deadLetter", stats.dead_letter},
+          {"oldestPendingMs", oldest ? Json(oldest->count()) : Json{}},
+          {"blockedAggregates", stats.blocked_aggregates},
+          {"blocked", std::move(blocked)},
+          {"processor", std::move(processor_json)}};
+}
+
+std::string processor_text(const std::optional<OutboxStateRow>& row) {
+  const auto processor = view(row);
+  if (!row) return processor.state;
+  auto text = processor.state;
+  std::replace(text.begin(), text.end(), '_', ' ');
+  text += " for " + age_text(processor.in_state);
+  if (!row->state.trouble.empty()) text += ": " + printable(row->state.trouble);
+  return text;
+}
+
 int stats(const OutboxFlags& flags) {
-  Outbox outbox;
-  const auto stats = outbox.rows.stats();
+  Database database{database_path()};
+  const auto stats = read_stats(database);
   std::optional<std::chrono::milliseconds> oldest;
   // A writer whose clock runs ahead must not show as a negative age.
   if (stats.oldest_pending) oldest = std::max(now() - *stats.oldest_pending, std::chrono::milliseconds{0});
   if (flags.json) {
-    print({{"pending", stats.pending},
-           {"processing", stats.processing},
-           {"published", stats.published},
-           {"failed", stats.failed},
-           {"deadLetter", stats.dead_letter},
-           {"oldestPendingMs", oldest ? Json(oldest->count()) : Json{}}});
+    print(stats_json(stats, oldest));
     return exit_code::done;
   }
-  TextTable table{{TextTable::Align::left, TextTable::Align::right}};
+  TextTable table{{TextTable::Align::left, TextTable::Align::left}};
   table.row({"pending", std::to_string(stats.pending)});
   table.row({"processing", std::to_string(stats.processing)});
   table.row({"published", std::to_string(stats.published)});
   table.row({"failed", std::to_string(stats.failed)});
   table.row({"dead letter", std::to_string(stats.dead_letter)});
   table.row({"oldest pending", oldest ? age_text(*oldest) : "-"});
+  table.row({"processor", processor_text(stats.processor)});
+  table.row({"blocked aggregates", std::to_string(stats.blocked_aggregates)});
+  for (const auto& aggregate : stats.blocked)
+    table.row({"  " + printable(aggregate.aggregate_type + '/' + aggregate.aggregate_id),
+               "by " + printable(aggregate.event_id) + ", failed " + std::to_string(aggregate.retry_count) +
+                   (aggregate.retry_count == 1 ? " time: " : " times: ") +
+                   shorten(printable(aggregate.last_error), 60)});
   table.print(std::cout);
   return exit_code::done;
 }
@@ -194,7 +260,10 @@ void add_outbox_commands(CommandLine& line) {
     return command;
   };
 
-  add("stats", "Counts the rows of each status, and says how old the oldest pending one is.", stats);
+  add("stats",
+      "Counts the rows of each status, and says how old the oldest pending one is, what the processor is "
+      "doing and which aggregates wait for a failed event.",
+      stats);
 
   auto& list_command = add("list", "Lists events, the newest first.", list);
   list_command.add_option("--limit", flags->limit, "rows at most, 1 to 100000 (20)")

@@ -21,9 +21,11 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds shortest_pause{1};  // between two looks that writes ask for
-constexpr milliseconds longest_pause{
-    2000};  // an fsync that takes longer than all pauses is left to the caller's timeout
+constexpr milliseconds between_writes{1};  // looks that writes ask for
+// Of the looks after a write each comes twice as late as the one before. An fsync that takes longer than
+// all of them is left to the caller's timeout.
+constexpr std::chrono::microseconds first_pause{200};
+constexpr std::chrono::seconds last_pause{1};
 constexpr std::chrono::hours longest_wait{24};
 
 std::string why(int error) { return std::generic_category().message(error); }
@@ -67,17 +69,23 @@ bool CommitWatch::wait(milliseconds timeout) {
   const auto deadline = Clock::now() + std::clamp<milliseconds>(timeout, milliseconds{0}, longest_wait);
   for (;;) {
     const bool written = drain_inotify();
+    const bool woken = take_wake();
     const auto now = Clock::now();
     if (written) look_soon(now);
-    if (take_wake()) return true;
     if (now >= look_at_) {
       look_again_later(now);
       return true;
     }
-    if (now >= deadline) return false;
-    // Once a look is due at once, further writes add nothing: a long import must not be met write by write.
-    sleep(std::min(deadline, look_at_) - now, look_at_ - now > shortest_pause);
+    if (woken || now >= deadline) return false;
+    // Once a look is due soon, further writes add nothing: a long import must not be met write by write.
+    poll(std::min(deadline, look_at_) - now, look_at_ - now > between_writes);
   }
+}
+
+void CommitWatch::sleep(milliseconds timeout) {
+  const auto deadline = Clock::now() + std::clamp<milliseconds>(timeout, milliseconds{0}, longest_wait);
+  for (auto now = Clock::now(); !take_wake() && now < deadline; now = Clock::now())
+    poll(deadline - now, false);
 }
 
 bool CommitWatch::drain_inotify() {
@@ -110,14 +118,15 @@ bool CommitWatch::is_ours(std::string_view name) const noexcept {
 }
 
 void CommitWatch::look_soon(Clock::time_point now) {
-  const bool rested = looked_at_ == Clock::time_point::min() || now - looked_at_ >= shortest_pause;
-  look_at_ = std::min(look_at_, rested ? now : looked_at_ + shortest_pause);
-  pause_ = shortest_pause;
+  const bool rested = now - asked_at_ >= between_writes;
+  look_at_ = std::min(look_at_, rested ? now : asked_at_ + between_writes);
+  if (!rested) return;
+  asked_at_ = now;
+  pause_ = first_pause;
 }
 
 void CommitWatch::look_again_later(Clock::time_point now) {
-  looked_at_ = now;
-  look_at_ = pause_ <= longest_pause ? now + pause_ : Clock::time_point::max();
+  look_at_ = pause_ <= last_pause ? now + pause_ : Clock::time_point::max();
   pause_ *= 2;
 }
 
@@ -126,7 +135,7 @@ bool CommitWatch::take_wake() noexcept {
   return ::read(event_, &count, sizeof count) == sizeof count;
 }
 
-void CommitWatch::sleep(Clock::duration duration, bool for_writes) const {
+void CommitWatch::poll(Clock::duration duration, bool for_writes) const {
   std::array<pollfd, 2> descriptors{{{event_, POLLIN, 0}, {inotify_, POLLIN, 0}}};
   const auto seconds = std::chrono::floor<std::chrono::seconds>(duration);
   const timespec time{seconds.count(), std::chrono::nanoseconds{duration - seconds}.count()};

@@ -20,10 +20,12 @@ class CommitWatch {
   CommitWatch& operator=(const CommitWatch&) = delete;
 
   /// Returns at the next write to the database since the last call, at wake(), or after `timeout`
-  /// (up to a day). True when the database is worth a look: at a wake and at a write, but no sooner
-  /// than 1 ms after the last; and, as the write of a commit is seen before the commit is (its fsync
-  /// comes between), a few more times in the second after each write.
+  /// (up to a day). True when a write makes the database worth a look, but no sooner than 1 ms after
+  /// the last write did; and, as the write of a commit is seen before the commit is (its fsync comes
+  /// between), a few more times in the second after each write.
   bool wait(std::chrono::milliseconds timeout);
+  /// Returns at wake() or after `timeout`, whatever is written.
+  void sleep(std::chrono::milliseconds timeout);
   void wake() noexcept;
 
  private:
@@ -36,13 +38,13 @@ class CommitWatch {
   [[nodiscard]] bool is_ours(std::string_view name) const noexcept;
   void look_soon(Clock::time_point now);
   void look_again_later(Clock::time_point now);
-  void sleep(Clock::duration duration, bool for_writes) const;
+  void poll(Clock::duration duration, bool for_writes) const;
 
   std::string file_name_;
   int inotify_ = -1;
   int event_ = -1;
   Clock::time_point look_at_ = Clock::time_point::max();  ///< the next look that is due without a new event
-  Clock::time_point looked_at_ = Clock::time_point::min();
+  Clock::time_point asked_at_{};                          ///< when a write last asked for a look
   Clock::duration pause_{};  ///< between the look that is due and the one after it
 };
 

@@ -161,7 +161,15 @@ void Database::require_schema() {
         "processedAt, "
         "publishedAt, retryCount, lastError, status, createdAt, updatedAt FROM outbox_event"};
     const SQLite::Statement lease{handle_, "SELECT name, holder, epoch, beat, expiresAt FROM outbox_lease"};
+    const SQLite::Statement state{
+        handle_, "SELECT name, phase, since, trouble, inFlight, writtenAt, published FROM outbox_state"};
   });
+}
+
+void Database::require_own(Transaction& transaction) const {
+  if (&transaction.database() != &handle_)
+    throw DatabaseError(
+        "cannot write to the outbox: the transaction is on another connection than its repository");
 }
 
 Transaction::Transaction(SQLite::Database& database) : database_(database) {

@@ -71,6 +71,9 @@ class Database {
     transaction.commit();
   }
 
+  /// Throws DatabaseError when the transaction is on another connection.
+  void require_own(Transaction& transaction) const;
+
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] SQLite::Database& handle() noexcept { return handle_; }
 

@@ -1,8 +1,8 @@
 #pragma once
 
-// All SQL on the table outbox_event: writing an event in a service's own
-// transaction, the processor's reads and fenced write-backs, and the operator's
-// views.
+// The table outbox_event: writing an event in a service's own transaction, what
+// the processor reads and cleans up, and what operators look at. What became of
+// events is written by OutboxMarks.
 
 #include "domain/domain_event.hpp"
 #include "infrastructure/database.hpp"
@@ -16,22 +16,6 @@
 #include <vector>
 
 namespace tidings {
-
-/// What became of an event, to be written back.
-struct OutboxMark {
-  std::int64_t position = 0;
-  std::string id;
-  OutboxStatus status = OutboxStatus::published;
-  int retry_count = 0;
-  std::string error;  ///< for failed and dead_letter; what is past 1000 bytes is cut off
-  Timestamp at;       ///< of the outcome; becomes updatedAt, except for processing, which keeps it
-};
-
-/// The table's rows by status; `oldest_pending` is the createdAt of the oldest PENDING row.
-struct OutboxStats {
-  std::int64_t pending = 0, processing = 0, published = 0, failed = 0, dead_letter = 0;
-  std::optional<Timestamp> oldest_pending;
-};
 
 /// For people: a whole row, texts as stored. A status that is none of the model's reads as
 /// dead_letter: like those, the processor leaves it alone.
@@ -61,6 +45,8 @@ class OutboxRepository {
   [[nodiscard]] std::vector<OutboxEvent> read_aggregate(const std::string& aggregate_id,
                                                         const std::string& aggregate_type, std::int64_t after,
                                                         std::int64_t last, int limit);
+  /// createdAt of the oldest PENDING row.
+  [[nodiscard]] std::optional<Timestamp> oldest_pending();
   /// FAILED and PROCESSING rows without their eventData, past `after`, at most `limit`.
   [[nodiscard]] std::vector<OutboxEvent> read_retries(std::int64_t after, int limit);
 
@@ -69,11 +55,6 @@ class OutboxRepository {
     std::int64_t first = 0;  ///< position; 0 when there is none
   };
   [[nodiscard]] PendingRange pending_range();
-
-  /// Writes marks inside a transaction whose fence was checked. Rows that are gone or already
-  /// settled stay as they are. With `delete_published`, such rows are deleted instead, but for the
-  /// table's newest, which is marked and left to cleanup().
-  void write_marks(Transaction& transaction, const std::vector<OutboxMark>& marks, bool delete_published);
 
   struct Cleanup {
     int deleted = 0;
@@ -86,18 +67,12 @@ class OutboxRepository {
 
   // What operators read.
 
-  [[nodiscard]] OutboxStats stats();
   /// The newest rows first (by position, of one status by createdAt), at most `limit`.
   [[nodiscard]] std::vector<OutboxRow> list(std::optional<OutboxStatus> status, int limit);
   [[nodiscard]] std::optional<OutboxRow> find(const std::string& id);
 
  private:
   struct Statements;
-  void check_connection(Transaction& transaction) const;
-  bool write_run(const OutboxMark& first, const OutboxMark& last, bool delete_published);
-  [[nodiscard]] std::int64_t newest();
-  void write(const OutboxMark& mark, bool delete_published);
-  int write_at(std::int64_t position, const OutboxMark& mark, bool delete_published);
 
   Database& database_;
   std::unique_ptr<Statements> statements_;

@@ -86,7 +86,7 @@ struct EventPublisher::State {
   std::size_t in_flight = 0;
   std::vector<PublishOutcome> at_once;  // outcomes that needed no answer
   EventBuilder builder;
-  WireMessage wire;           // this and the next two keep their memory
+  WireMessage wire;  // this and the next two keep their memory
   std::string reply;
   std::vector<Answer> taken;
   DiscardedMessages sent;

@@ -1,5 +1,7 @@
 #include "services/outbox_marker.hpp"
 
+#include "infrastructure/outbox_state.hpp"
+
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -23,12 +25,15 @@ constexpr int largest_cleanup = 1000;
 
 }  // namespace
 
-OutboxMarker::OutboxMarker(Database& database, Lease& lease, Options options, std::function<void()> on_change)
+OutboxMarker::OutboxMarker(Database& database, Lease& lease, OutboxStatusBoard& status, Options options,
+                           std::function<void()> on_change)
     : database_(database),
       lease_(lease),
+      status_(status),
       options_(std::move(options)),
       on_change_(std::move(on_change)),
       outbox_(database),
+      rows_(database),
       fresh_until_(lease.fresh_until().time_since_epoch().count()),
       renew_at_(steady_clock::now() + options_.renew_interval),
       clean_up_at_(steady_clock::now()),
@@ -49,6 +54,14 @@ void OutboxMarker::add(std::vector<OutboxMark>& marks) {
   work_.notify_one();
 }
 
+void OutboxMarker::report() {
+  {
+    const std::lock_guard lock{mutex_};
+    report_ = true;
+  }
+  work_.notify_one();
+}
+
 std::size_t OutboxMarker::waiting() const {
   const std::lock_guard lock{mutex_};
   return marks_.size() + writing_;
@@ -61,16 +74,19 @@ bool OutboxMarker::fresh() const noexcept {
 void OutboxMarker::run(const std::stop_token& stop) {
   std::vector<OutboxMark> marks;  // stay here until they are committed
   milliseconds delay = first_pause;
+  bool report = false;
   while (!lost_) {
     if (marks.empty()) {
       const bool work = wait_for_work(stop);
       const std::lock_guard lock{mutex_};
       marks.swap(marks_);
       writing_ = marks.size();
+      report = std::exchange(report_, false) || report;
       if (!work && marks.empty()) return;  // stopped, and all is written
     }
     try {
-      if (!marks.empty() || steady_clock::now() >= renew_at_) write(marks);
+      if (!marks.empty() || report || steady_clock::now() >= renew_at_) write(marks);
+      report = false;
       if (lost_) break;
       marks.clear();
       {
@@ -95,18 +111,17 @@ void OutboxMarker::run(const std::stop_token& stop) {
 /// False when stopped.
 bool OutboxMarker::wait_for_work(const std::stop_token& stop) {
   std::unique_lock lock{mutex_};
-  work_.wait_until(lock, stop, std::min(renew_at_, clean_up_at_), [this] { return !marks_.empty(); });
+  work_.wait_until(lock, stop, std::min(renew_at_, clean_up_at_),
+                   [this] { return !marks_.empty() || report_; });
   return !stop.stop_requested();
 }
 
 void OutboxMarker::write(const std::vector<OutboxMark>& marks) {
-  database_.transact([&](Transaction& transaction) {
-    lost_ = !lease_.renew(transaction);
-    if (!lost_) outbox_.write_marks(transaction, marks, options_.retention.count() == 0);
+  write_fenced([&](Transaction& transaction) {
+    return rows_.write(transaction, marks, options_.retention.count() == 0);
   });
-  if (lost_) return;
-  fresh_until_ = lease_.fresh_until().time_since_epoch().count();
-  renew_at_ = steady_clock::now() + options_.renew_interval;
+  const auto oldest = outbox_.oldest_pending();
+  status_.update([&](auto& status) { status.oldest_pending = oldest; });
 }
 
 /// One small step; the next follows at once, or after the marks that came meanwhile.
@@ -114,17 +129,36 @@ void OutboxMarker::clean_up() {
   const auto begun = steady_clock::now();
   if (begun < clean_up_at_) return;
   OutboxRepository::Cleanup done;
-  database_.transact([&](Transaction& transaction) {
-    lost_ = !lease_.renew(transaction);
-    if (!lost_) done = outbox_.cleanup(transaction, options_.clock() - options_.retention, cleanup_step_);
+  write_fenced([&](Transaction& transaction) {
+    done = outbox_.cleanup(transaction, options_.clock() - options_.retention, cleanup_step_);
+    return -done.deleted;
   });
   if (lost_) return;
-  fresh_until_ = lease_.fresh_until().time_since_epoch().count();
   const auto took = steady_clock::now() - begun;
   cleanup_step_ =
       std::clamp(took > cleanup_takes_at_most ? cleanup_step_ / 2 : cleanup_step_ + cleanup_step_ / 4 + 1,
                  smallest_cleanup, largest_cleanup);
   if (!done.more) clean_up_at_ = steady_clock::now() + options_.cleanup_interval;
+}
+
+/// `work` says by how much it changed the number of PUBLISHED rows. Nothing is written when the lease is
+/// lost.
+template <class Work>
+void OutboxMarker::write_fenced(Work&& work) {
+  const auto status = status_.read();
+  const OutboxState state{.phase = to_string(status.phase),
+                          .since = status.since,
+                          .trouble = status.trouble,
+                          .in_flight = static_cast<std::int64_t>(status.in_flight)};
+  database_.transact([&](Transaction& transaction) {
+    lost_ = !lease_.renew(transaction);
+    if (lost_) return;
+    const int published = work(transaction);
+    write_state(transaction, state, published);
+  });
+  if (lost_) return;
+  fresh_until_ = lease_.fresh_until().time_since_epoch().count();
+  renew_at_ = steady_clock::now() + options_.renew_interval;
 }
 
 void OutboxMarker::pause(const std::stop_token& stop, milliseconds duration) {

@@ -2,10 +2,13 @@
 
 // Writes back what became of events, on a thread and connection of its own, so
 // that publishing does not wait for the disk. Every write is fenced by the lease,
-// which it renews; between writes it cleans up.
+// which it renews, and tells the processor's state to those who look at the
+// database; between writes it cleans up.
 
 #include "infrastructure/lease.hpp"
+#include "infrastructure/outbox_marks.hpp"
 #include "infrastructure/outbox_repository.hpp"
+#include "services/outbox_status.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -29,7 +32,8 @@ class OutboxMarker {
 
   /// Takes over `database` and the held `lease` until it is destroyed. `on_change` is called from
   /// the marker's thread when marks are written or something goes wrong; it must only wake.
-  OutboxMarker(Database& database, Lease& lease, Options options, std::function<void()> on_change);
+  OutboxMarker(Database& database, Lease& lease, OutboxStatusBoard& status, Options options,
+               std::function<void()> on_change);
 
   /// Writes what is waiting, unless the lease or the database is lost, then ends.
   ~OutboxMarker();
@@ -40,6 +44,8 @@ class OutboxMarker {
 
   /// Takes what is in `marks`, and leaves it empty.
   void add(std::vector<OutboxMark>& marks);
+  /// Writes the status soon, instead of with the next marks.
+  void report();
   /// Marks that are not committed yet.
   [[nodiscard]] std::size_t waiting() const;
   /// Another processor holds the lease: stop at once.
@@ -53,19 +59,24 @@ class OutboxMarker {
   void run(const std::stop_token& stop);
   void write(const std::vector<OutboxMark>& marks);
   void clean_up();
+  template <class Work>
+  void write_fenced(Work&& work);
   bool wait_for_work(const std::stop_token& stop);
   void pause(const std::stop_token& stop, std::chrono::milliseconds duration);
 
   Database& database_;
   Lease& lease_;
+  OutboxStatusBoard& status_;
   Options options_;
   std::function<void()> on_change_;
   OutboxRepository outbox_;
+  OutboxMarks rows_;
 
   mutable std::mutex mutex_;
   std::condition_variable_any work_;
   std::vector<OutboxMark> marks_;  // under mutex
   std::size_t writing_ = 0;        // under mutex
+  bool report_ = true;             // under mutex
 
   std::atomic<BootClock::rep> fresh_until_;
   std::atomic<bool> lost_{false};

@@ -5,12 +5,12 @@
 // what it refused, and cleans up.
 
 #include "services/event_publisher.hpp"
+#include "services/outbox_status.hpp"
 
 #include <tidings/backoff.hpp>
 #include <tidings/connection.hpp>
 #include <tidings/timestamp.hpp>
 
-#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -42,19 +42,6 @@ struct OutboxProcessorOptions {
   std::function<Timestamp()> clock = [] { return now(); };
 };
 
-/// What the processor is doing; thread-safe to read.
-struct OutboxProcessorStatus {
-  enum class Phase { starting, standby, active, waiting_for_broker, waiting_for_database, stopped };
-  Phase phase = Phase::starting;
-  std::uint64_t published = 0;  ///< confirmed by the stream since start
-  std::uint64_t refused = 0;    ///< failed attempts
-  std::uint64_t dead_lettered = 0;
-  std::size_t in_flight = 0;
-  std::size_t blocked_aggregates = 0;  ///< an event of theirs is FAILED; later ones wait
-};
-
-[[nodiscard]] const char* to_string(OutboxProcessorStatus::Phase phase) noexcept;
-
 class OutboxProcessor {
  public:
   /// Opens its own connections to the database at `database_path`.
@@ -69,11 +56,11 @@ class OutboxProcessor {
   /// After a commit in this process: look now. Thread-safe.
   void notify() noexcept;
 
+  /// Thread-safe.
   [[nodiscard]] OutboxProcessorStatus status() const;
 
-  struct State;  ///< opaque
-
  private:
+  struct State;
   std::unique_ptr<State> state_;
 };
 

@@ -18,9 +18,7 @@ OutboxEvent row(const std::string& event_data) {
   return made;
 }
 
-Event event_of(const OutboxEvent& row) {
-  return EventBuilder{}.build(row);
-}
+Event event_of(const OutboxEvent& row) { return EventBuilder{}.build(row); }
 
 }  // namespace
 

@@ -1,5 +1,7 @@
 #include "infrastructure/outbox_repository.hpp"
 
+#include "infrastructure/outbox_marks.hpp"
+#include "infrastructure/outbox_stats.hpp"
 #include "support/catch.hpp"
 #include "support/sqlite.hpp"
 #include "support/temp_dir.hpp"
@@ -26,6 +28,7 @@ struct Outbox {
     database.migrate();
     return OutboxRepository{database};
   }();
+  OutboxMarks marks{database};
 
   void add(const std::string& id, const std::string& aggregate = "a", const std::string& type = "User") {
     DomainEvent event;
@@ -42,9 +45,11 @@ struct Outbox {
     sqlite::execute(folder / "a.db", "UPDATE outbox_event SET " + set + " WHERE id = '" + id + "'");
   }
 
-  void mark(const std::vector<OutboxMark>& marks, bool delete_published = false) {
+  int mark(const std::vector<OutboxMark>& outcomes, bool delete_published = false) {
+    int published = 0;
     database.transact(
-        [&](Transaction& transaction) { repository.write_marks(transaction, marks, delete_published); });
+        [&](Transaction& transaction) { published = marks.write(transaction, outcomes, delete_published); });
+    return published;
   }
 
   OutboxRepository::Cleanup clean_up(Timestamp before, int limit) {
@@ -351,7 +356,7 @@ TEST_CASE("a mark is undone with its transaction") {
   Outbox outbox;
   outbox.add("e1");
   CHECK_THROWS_AS(outbox.database.transact([&](Transaction& transaction) {
-    outbox.repository.write_marks(transaction, {outbox.outcome("e1", OutboxStatus::published)}, false);
+    outbox.marks.write(transaction, {outbox.outcome("e1", OutboxStatus::published)}, false);
     throw std::runtime_error("lease lost");
   }),
                   std::runtime_error);
@@ -550,7 +555,7 @@ TEST_CASE("cleanup that was rolled back is done by the next pass") {
 
 TEST_CASE("stats count each status and name the oldest pending event") {
   Outbox outbox;
-  CHECK_FALSE(outbox.repository.stats().oldest_pending);
+  CHECK_FALSE(read_stats(outbox.database).oldest_pending);
   int count = 0;
   for (const auto* status : {"PENDING", "PROCESSING", "PUBLISHED", "FAILED", "DEAD_LETTER", "ARCHIVED"}) {
     ++count;
@@ -558,7 +563,7 @@ TEST_CASE("stats count each status and name the oldest pending event") {
       outbox.add_changed(status + std::to_string(i), "status = '" + std::string(status) + "'");
   }
   outbox.add_changed("old", "createdAt = '" + std::string(some_time_text) + "'");
-  const auto stats = outbox.repository.stats();
+  const auto stats = read_stats(outbox.database);
   CHECK(stats.pending == 2);
   CHECK(stats.processing == 2);
   CHECK(stats.published == 3);
@@ -623,12 +628,12 @@ TEST_CASE("rows of foreign writers are read whatever is in them") {
   CHECK(events[1].updated_at == some_time);
   CHECK(events[2].occurred_at == std::chrono::floor<std::chrono::seconds>(some_time));  // createdAt
   CHECK(repository.read_retries(0, 10).size() == 1);
-  CHECK(repository.stats().pending == 3);
+  CHECK(repository.oldest_pending());
   CHECK(repository.list({}, 100).size() == 6);
   CHECK(repository.find("odd")->event.status == OutboxStatus::dead_letter);  // not ours to touch
   CHECK(repository.find("none")->event.status == OutboxStatus::dead_letter);
   database.transact([&](Transaction& transaction) {
-    repository.write_marks(
+    OutboxMarks{database}.write(
         transaction, {{.position = events[0].position, .id = "nulls", .error = {}, .at = some_time}}, false);
     CHECK(repository.cleanup(transaction, now(), 10).deleted == 0);
   });
@@ -648,7 +653,7 @@ TEST_CASE("nothing that was read keeps the WAL from being checkpointed") {
   CHECK(outbox.can_be_checkpointed());
   CHECK(outbox.repository.pending_range().count == 1);
   CHECK(outbox.can_be_checkpointed());
-  CHECK(outbox.repository.stats().oldest_pending);
+  CHECK(read_stats(outbox.database).oldest_pending);
   CHECK(outbox.can_be_checkpointed());
   CHECK(outbox.repository.list({}, 1).size() == 1);
   CHECK(outbox.repository.list(OutboxStatus::failed, 1).size() == 1);

@@ -29,6 +29,17 @@ CREATE TABLE IF NOT EXISTS "outbox_lease" (
     "expiresAt" INTEGER NOT NULL
 );
 
+-- What the holder of the lease says of itself, and how many rows are PUBLISHED: for `tidings outbox stats`.
+CREATE TABLE IF NOT EXISTS "outbox_state" (
+    "name" TEXT NOT NULL PRIMARY KEY,
+    "phase" TEXT NOT NULL,
+    "since" INTEGER NOT NULL,
+    "trouble" TEXT NOT NULL,
+    "inFlight" INTEGER NOT NULL,
+    "writtenAt" INTEGER NOT NULL,
+    "published" INTEGER NOT NULL
+);
+
 -- "email" keeps the case that it was typed in; Ann@x.org and ann@x.org are one user.
 CREATE TABLE IF NOT EXISTS "user" (
     "id" TEXT NOT NULL PRIMARY KEY,
