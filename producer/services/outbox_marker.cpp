@@ -18,7 +18,8 @@ namespace {
 constexpr milliseconds first_pause{50};
 constexpr milliseconds longest_pause{1000};
 
-// A cleanup's transaction keeps writers waiting: its size follows the time it takes.
+// A transaction keeps the service's writers waiting. The size of a cleanup follows the time it takes.
+constexpr std::size_t most_marks_at_once = 2000;
 constexpr milliseconds cleanup_takes_at_most{8};
 constexpr int smallest_cleanup = 10;
 constexpr int largest_cleanup = 1000;
@@ -79,7 +80,10 @@ void OutboxMarker::run(const std::stop_token& stop) {
     if (marks.empty()) {
       const bool work = wait_for_work(stop);
       const std::lock_guard lock{mutex_};
-      marks.swap(marks_);
+      const auto taken =
+          marks_.begin() + static_cast<std::ptrdiff_t>(std::min(marks_.size(), most_marks_at_once));
+      marks.assign(std::move_iterator{marks_.begin()}, std::move_iterator{taken});
+      marks_.erase(marks_.begin(), taken);
       writing_ = marks.size();
       report = std::exchange(report_, false) || report;
       if (!work && marks.empty()) return;  // stopped, and all is written
@@ -126,15 +130,20 @@ void OutboxMarker::write(const std::vector<OutboxMark>& marks) {
 
 /// One small step; the next follows at once, or after the marks that came meanwhile.
 void OutboxMarker::clean_up() {
-  const auto begun = steady_clock::now();
+  auto begun = steady_clock::now();
   if (begun < clean_up_at_) return;
   OutboxRepository::Cleanup done;
   write_fenced([&](Transaction& transaction) {
+    begun = steady_clock::now();  // the wait for the lock is over
     done = outbox_.cleanup(transaction, options_.clock() - options_.retention, cleanup_step_);
     return -done.deleted;
   });
   if (lost_) return;
   const auto took = steady_clock::now() - begun;
+  status_.update([&](auto& status) {
+    status.longest_cleanup =
+        std::max(status.longest_cleanup, std::chrono::duration_cast<std::chrono::microseconds>(took));
+  });
   cleanup_step_ =
       std::clamp(took > cleanup_takes_at_most ? cleanup_step_ / 2 : cleanup_step_ + cleanup_step_ / 4 + 1,
                  smallest_cleanup, largest_cleanup);

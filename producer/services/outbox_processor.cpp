@@ -66,6 +66,8 @@ void OutboxProcessor::run(const std::stop_token& stop) {
     try {
       Database reading{state.database_path};
       Database writing{state.database_path};
+      // Rows are read and marked once, in order: a large cache would only fill.
+      for (auto* database : {&reading, &writing}) database->handle().exec("PRAGMA cache_size=-4096");
       if (!state.take(lease, writing, stop)) break;
       if (state.hold(lease, reading, writing, stop)) break;
     } catch (const DatabaseError& error) {

@@ -4,6 +4,7 @@
 
 #include <tidings/timestamp.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -21,7 +22,8 @@ struct OutboxProcessorStatus {
   std::uint64_t refused = 0;    ///< failed attempts
   std::uint64_t dead_lettered = 0;
   std::size_t in_flight = 0;
-  std::size_t blocked_aggregates = 0;  ///< an event of theirs is FAILED; later ones wait
+  std::size_t blocked_aggregates = 0;            ///< an event of theirs is FAILED; later ones wait
+  std::chrono::microseconds longest_cleanup{0};  ///< for so long a step of it kept writers waiting, at most
   /// createdAt of the oldest row that was PENDING when marks were last written (at least three times a
   /// lease); known to the active processor only.
   std::optional<Timestamp> oldest_pending;
