@@ -55,7 +55,7 @@ TEST_CASE("of sixty-four writers that pause inside their transactions none is sk
   writers.finish();
   CHECK(relays.outbox.count("1") == writers.committed());
   REQUIRE_WITHIN(20s, relays.all_published());
-  CHECK(relays.audit().empty());
+  CHECK(relays.audit() == "");
   check_same_order(relays);
   relay.kill(SIGTERM);
   CHECK(relay.wait() == exited(0));
@@ -73,7 +73,7 @@ TEST_CASE("events whose times go back an hour in mid-stream go out in commit ord
   add_dated(relays.outbox, "late-", 100, 5, time + 1h);
   add_dated(relays.outbox, "end-", 100, 5, time);
   REQUIRE_WITHIN(20s, relays.published() == 500);
-  CHECK(relays.audit().empty());
+  CHECK(relays.audit() == "");
   check_same_order(relays);
 }
 
