@@ -16,7 +16,10 @@ namespace tidings::test {
 
 class Outbox {
  public:
-  Outbox() : database_(path(), Database::Open::create) { database_.migrate(); }
+  explicit Outbox(const std::filesystem::path& parent = std::filesystem::temp_directory_path())
+      : folder_(parent), database_(path(), Database::Open::create) {
+    database_.migrate();
+  }
 
   [[nodiscard]] std::string path() const { return (folder_ / "auth.db").string(); }
   [[nodiscard]] std::string url() const { return "sqlite:" + path(); }

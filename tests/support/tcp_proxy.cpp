@@ -2,6 +2,8 @@
 
 #include "support/loopback.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -30,6 +32,12 @@ void reset_connection(FileDescriptor& socket) {
   const linger now{1, 0};
   ::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
   socket.reset();
+}
+
+/// Nagle's algorithm would hold small requests back for 40 ms, which no one on the way may add.
+void send_at_once(const FileDescriptor& socket) {
+  const int on = 1;
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 struct Chunk {
@@ -87,10 +95,11 @@ struct TcpProxy::State {
   void run_tasks();
   void accept_clients();
   void serve(Link& link);
-  void receive(Link& link, const FileDescriptor& from, Lane& lane, bool swallowed);
+  void receive(Link& link, const FileDescriptor& from, Lane& lane);
   void send(Link& link, const FileDescriptor& to, Lane& lane);
   std::size_t allowance(const Link& link, const Lane& lane) const;
   void count_upstream(std::size_t size);
+  std::size_t let_through(std::size_t size);
   void cut_all();
 
   const int target_port;
@@ -99,9 +108,9 @@ struct TcpProxy::State {
   FileDescriptor wake;
   std::list<Link> links;
   bool refusing = false, swallowing = false, cut_due = false;
-  std::optional<std::uint64_t> upstream_budget;
+  std::optional<std::uint64_t> upstream_budget, downstream_budget;
   std::chrono::milliseconds delay{0};
-  std::uint64_t accepted = 0, cuts = 0, bytes_to_server = 0;
+  std::uint64_t accepted = 0, cuts = 0, bytes_to_server = 0, bytes_from_server = 0;
 
   std::mutex mutex;
   std::vector<std::function<void()>> tasks;
@@ -158,13 +167,16 @@ void TcpProxy::State::accept_clients() {
       continue;
     }
     ++accepted;
-    links.push_back({std::move(client), start_connecting(target_port), {}, {}, false});
+    auto server = start_connecting(target_port);
+    send_at_once(client);
+    send_at_once(server);
+    links.push_back({std::move(client), std::move(server), {}, {}, false});
   }
 }
 
 void TcpProxy::State::serve(Link& link) {
-  receive(link, link.client, link.up, false);
-  receive(link, link.server, link.down, swallowing);
+  receive(link, link.client, link.up);
+  receive(link, link.server, link.down);
   send(link, link.server, link.up);
   send(link, link.client, link.down);
   if (!link.broken) return;
@@ -172,7 +184,7 @@ void TcpProxy::State::serve(Link& link) {
   reset_connection(link.server);
 }
 
-void TcpProxy::State::receive(Link& link, const FileDescriptor& from, Lane& lane, bool swallowed) {
+void TcpProxy::State::receive(Link& link, const FileDescriptor& from, Lane& lane) {
   std::array<char, 65536> buffer{};
   while (!link.broken && lane.wants_input()) {
     const auto size = ::recv(from.get(), buffer.data(), buffer.size(), 0);
@@ -181,9 +193,11 @@ void TcpProxy::State::receive(Link& link, const FileDescriptor& from, Lane& lane
       return;
     }
     lane.ended = size == 0;
-    if (size == 0 || swallowed) continue;
-    lane.chunks.push_back({Clock::now() + delay, {buffer.data(), static_cast<std::size_t>(size)}});
-    lane.size += static_cast<std::size_t>(size);
+    const auto received = static_cast<std::size_t>(size);
+    const auto kept = &lane == &link.down ? let_through(received) : received;
+    if (kept == 0) continue;
+    lane.chunks.push_back({Clock::now() + delay, {buffer.data(), kept}});
+    lane.size += kept;
   }
 }
 
@@ -215,6 +229,21 @@ void TcpProxy::State::count_upstream(std::size_t size) {
   if (*upstream_budget > 0) return;
   upstream_budget.reset();
   cut_due = true;
+}
+
+/// How many of the next bytes from the server are not swallowed.
+std::size_t TcpProxy::State::let_through(std::size_t size) {
+  if (swallowing) return 0;
+  if (downstream_budget) {
+    size = std::min(size, static_cast<std::size_t>(*downstream_budget));
+    *downstream_budget -= size;
+    if (*downstream_budget == 0) {
+      downstream_budget.reset();
+      swallowing = true;
+    }
+  }
+  bytes_from_server += size;
+  return size;
 }
 
 void TcpProxy::State::cut_all() {
@@ -250,6 +279,12 @@ void TcpProxy::delay(std::chrono::milliseconds time) {
 void TcpProxy::swallow_from_server(bool on) {
   state_->perform([this, on] { state_->swallowing = on; });
 }
+void TcpProxy::swallow_after_bytes_from_server(std::uint64_t count) {
+  state_->perform([this, count] {
+    state_->swallowing = count == 0;
+    if (count > 0) state_->downstream_budget = count;
+  });
+}
 
 std::size_t TcpProxy::connections() const {
   return state_->perform([this] { return state_->links.size(); });
@@ -262,6 +297,9 @@ std::uint64_t TcpProxy::cuts() const {
 }
 std::uint64_t TcpProxy::bytes_to_server() const {
   return state_->perform([this] { return state_->bytes_to_server; });
+}
+std::uint64_t TcpProxy::bytes_from_server() const {
+  return state_->perform([this] { return state_->bytes_from_server; });
 }
 
 }  // namespace tidings::test

@@ -29,11 +29,13 @@ class TcpProxy {
   /// Drops what the server sends: requests arrive, their answers are lost. Bytes are dropped in mid-line,
   /// so follow it with cut() before letting answers through again.
   void swallow_from_server(bool on);
+  void swallow_after_bytes_from_server(std::uint64_t count);  ///< on when that many more have come through
 
   [[nodiscard]] std::size_t connections() const;  ///< open now
   [[nodiscard]] std::uint64_t accepted() const;   ///< since the start, refused ones not counted
   [[nodiscard]] std::uint64_t cuts() const;       ///< cut() and cut_after_bytes_to_server() that happened
-  [[nodiscard]] std::uint64_t bytes_to_server() const;  ///< since the start
+  [[nodiscard]] std::uint64_t bytes_to_server() const;    ///< since the start
+  [[nodiscard]] std::uint64_t bytes_from_server() const;  ///< since the start, swallowed ones not counted
 
  private:
   struct State;

@@ -154,3 +154,24 @@ TEST_CASE("requests whose answers are swallowed were carried out nevertheless") 
   proxy.cut();
   CHECK(JetStream{proxy.url()}.publish("orders.made", "2").seq == 2);
 }
+
+TEST_CASE_METHOD(Fixture, "answers are let through up to the byte that was asked for, then swallowed") {
+  auto client = connect();
+  const auto server = accept();
+  proxy.swallow_after_bytes_from_server(7);
+  std::string there, back;
+  send(server, "first");
+  REQUIRE(receive(client, back) == 5);
+  send(server, "second");
+  REQUIRE(receive(client, back) == 2);
+  send(server, "third");
+  send(client, "still there?");  // what the proxy carries after it has met "third"
+  REQUIRE(receive(server, there) == 12);
+  CHECK(proxy.bytes_from_server() == 7);
+  CHECK(back == "firstse");
+
+  proxy.swallow_from_server(false);
+  send(server, "fourth");
+  REQUIRE(receive(client, back) == 6);
+  CHECK(back == "firstsefourth");
+}

@@ -9,8 +9,8 @@
 
 namespace tidings::test {
 
-TempDir::TempDir() {
-  std::string name = (std::filesystem::temp_directory_path() / "tidings-XXXXXX").string();
+TempDir::TempDir(const std::filesystem::path& parent) {
+  std::string name = (parent / "tidings-XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr)
     throw std::system_error(errno, std::generic_category(), "make " + name);
   path_ = name;

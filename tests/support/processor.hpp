@@ -1,0 +1,53 @@
+#pragma once
+
+// A processor in the test's own process, where its clock can be a test's.
+
+#include "services/outbox_processor.hpp"
+#include "support/outbox.hpp"
+
+#include <chrono>
+#include <exception>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace tidings::test {
+
+/// Works in a thread of its own until stop() or its end.
+class Processor {
+ public:
+  Processor(const Outbox& outbox, const std::string& url, OutboxProcessorOptions options)
+      : connection_(ConnectionOptions{.urls = {url}}, stop_.get_token()),
+        processor_(outbox.path(), connection_, std::move(options)),
+        thread_([this] { run(); }) {}
+  ~Processor() { stop(); }
+  Processor(const Processor&) = delete;
+  Processor& operator=(const Processor&) = delete;
+
+  void stop() {
+    stop_.request_stop();
+    if (thread_.joinable()) thread_.join();
+  }
+  [[nodiscard]] OutboxProcessorStatus status() const { return processor_.status(); }
+  [[nodiscard]] bool active() const { return status().phase == OutboxProcessorStatus::Phase::active; }
+  /// What run() threw. Only after stop().
+  [[nodiscard]] std::string error() const { return error_; }
+
+ private:
+  void run() {
+    try {
+      processor_.run(stop_.get_token());
+    } catch (const std::exception& error) {
+      error_ = error.what();
+    }
+  }
+
+  std::stop_source stop_;
+  Connection connection_;
+  OutboxProcessor processor_;
+  std::string error_;
+  std::thread thread_;
+};
+
+}  // namespace tidings::test
