@@ -32,6 +32,7 @@ constexpr int stream_sealed = 10109;
 constexpr const char* chain_header = "Nats-Expected-Last-Msg-Id";
 constexpr std::size_t most_answers_unseen = 256;
 constexpr std::size_t many_answers = 64;
+constexpr std::chrono::milliseconds after_trouble{500};
 constexpr std::chrono::microseconds gathering{500};
 
 /// The answer of the stream: a PubAck, a refusal or a sign of trouble.
@@ -41,9 +42,10 @@ PublishOutcome read_answer(natsMsg* message) {
   const std::string_view body{natsMsg_GetData(message),
                               static_cast<std::size_t>(natsMsg_GetDataLength(message))};
   if (body.find("\"error\"") == std::string_view::npos) {
-    const bool acknowledged = body.find("\"seq\"") != std::string_view::npos;
-    if (acknowledged) return {.kind = Kind::stored};  // `"duplicate": true` included
-    return {.kind = Kind::trouble, .error = "the answer is no PubAck"};
+    if (body.find("\"seq\"") == std::string_view::npos)
+      return {.kind = Kind::trouble, .error = "the answer is no PubAck"};
+    // The server leaves out what is false, and a stream's name holds no quotes.
+    return {.kind = body.find("\"duplicate\"") == std::string_view::npos ? Kind::stored : Kind::known};
   }
   const auto answer = nlohmann::json::parse(body, nullptr, false);
   const auto error =
@@ -104,7 +106,7 @@ struct EventPublisher::State {
     auto outcome = read_answer(raw);
     state.seen.add(MessagePtr{raw});
     if (!number) return;
-    const bool urgent = outcome.kind != Kind::stored;
+    const bool urgent = outcome.kind != Kind::stored && outcome.kind != Kind::known;
     bool many_to_come = false;
     {
       const std::lock_guard lock{state.mutex};
@@ -138,6 +140,16 @@ struct EventPublisher::State {
     for (const auto& [name, value] : wire.headers) natsMsgHeader_Delete(message.get(), name.c_str());
     natsMsgHeader_Delete(message.get(), chain_header);
     sent.add(std::move(message));
+  }
+
+  /// The server answers in order. When it says that it cannot store an event, it has forgotten those before
+  /// that are not answered yet (a stream that was deleted takes them with it): no use in waiting long.
+  void hasten(const std::vector<PublishOutcome>& landed) {
+    if (std::none_of(landed.begin(), landed.end(),
+                     [](const auto& outcome) { return outcome.kind == Kind::trouble; }))
+      return;
+    const auto soon = steady_clock::now() + after_trouble;
+    for (auto& flight : flights) flight.deadline = std::min(flight.deadline, soon);
   }
 
   void land(Flight& flight, PublishOutcome outcome, std::vector<PublishOutcome>& out) {
@@ -195,9 +207,9 @@ void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const 
     if (status == NATS_MAX_PAYLOAD)
       return at_once(Kind::refused, "larger than the server takes (max_payload " +
                                         std::to_string(own.connection.max_payload()) + " bytes)");
-    if (status != NATS_OK)
-      return at_once(Kind::trouble,
-                     own.connection.connected() ? natsStatus_GetText(status) : "not connected");
+    if (status == NATS_INSUFFICIENT_BUFFER)  // of those that it keeps for a reconnect, which is turned off
+      return at_once(Kind::trouble, "not connected");
+    if (status != NATS_OK) return at_once(Kind::trouble, natsStatus_GetText(status));
     own.flights.push_back({token, generation, steady_clock::now() + own.options.ack_timeout});
     ++own.in_flight;
   } catch (const Undecodable& error) {
@@ -222,6 +234,7 @@ void EventPublisher::collect(std::vector<PublishOutcome>& out) {
     if (answer.number >= own.first && answer.number - own.first < own.flights.size())
       own.land(own.flights[answer.number - own.first], std::move(answer.outcome), out);
   own.taken.clear();
+  own.hasten(out);
 
   const auto time = steady_clock::now();
   const auto generation = own.connection.generation();

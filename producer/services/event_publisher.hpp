@@ -26,7 +26,8 @@ struct PublisherOptions {
 /// Answer to one publish.
 struct PublishOutcome {
   enum class Kind {
-    stored,     ///< PubAck, `duplicate` included: the event is in the stream
+    stored,     ///< PubAck: the event is in the stream
+    known,      ///< PubAck with `duplicate`: the event was in the stream already
     refused,    ///< because of this event: too large, no legal subject, unreadable eventData
     unchained,  ///< the stream's last message is not the expected one; nothing was stored
     trouble,    ///< no responders, storage full, no leader, timeout, connection lost: not the event's fault

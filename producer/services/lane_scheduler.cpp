@@ -79,27 +79,32 @@ void LaneScheduler::refill(const Refill& request, std::vector<OutboxEvent> rows,
 }
 
 std::optional<LaneScheduler::Send> LaneScheduler::next_send() {
-  if (settling_ || ready_.empty() || (probing_ && in_flight_ > 0)) return std::nullopt;
+  if (settling_ || head_in_flight_ || ready_.empty() || (probing_ && in_flight_ > 0)) return std::nullopt;
   const auto slot = ready_.front();
   ready_.pop_front();
   auto& entry = entries_[slot];
   entry.sent = true;
   ++in_flight_;
   Send send{token_of(slot), &entry.event, chained_ ? last_sent_ : std::string{}};
+  head_in_flight_ = chained_ && last_sent_.empty();
   last_sent_ = entry.event.id;
   return send;
 }
 
-std::optional<OutboxEvent> LaneScheduler::stored(std::uint64_t token) {
+std::optional<OutboxEvent> LaneScheduler::stored(std::uint64_t token, bool duplicate) {
   const auto slot = in_flight_slot(token);
   if (slot == none) return std::nullopt;
+  const bool head = std::exchange(head_in_flight_, false);
   auto& lane = *entries_[slot].lane;
   auto event = remove(slot);
   --in_flight_;
   ++stored_in_this_state_;
   probing_ = false;
   advance(lane);
-  try_chain_again();
+  if (head && duplicate)
+    break_chain();
+  else
+    try_chain_again();
   landed();
   return event;
 }
@@ -255,6 +260,7 @@ void LaneScheduler::break_chain() {
   stored_in_this_state_ = 0;
   chained_ = false;
   settling_ = true;
+  head_in_flight_ = false;
 }
 
 void LaneScheduler::try_chain_again() {

@@ -5,7 +5,10 @@
 //
 // Chained (the normal state): events go out in commit order, many in flight, and
 // each names the one sent before it as the stream's expected last message. The
-// first that is not stored makes the stream refuse all behind it.
+// first that is not stored makes the stream refuse all behind it. A chain hangs on
+// a head that went alone and that the stream had not known: its end is then after
+// all that an earlier processor left there. On one that it had (a duplicate), the
+// chain could catch although others before it are not stored.
 //
 // Unchained (after a break): one event in flight for each aggregate; the next
 // follows when it is stored. After a while the chain is tried again.
@@ -65,7 +68,8 @@ class LaneScheduler {
 
   // Outcomes come back. Each returns the event when it is settled by it.
 
-  [[nodiscard]] std::optional<OutboxEvent> stored(std::uint64_t token);
+  /// `duplicate`: the stream had it already.
+  [[nodiscard]] std::optional<OutboxEvent> stored(std::uint64_t token, bool duplicate = false);
   /// Refused for its own sake: the event comes back to be marked, with retry_count raised. With
   /// `retry_at`, its aggregate is blocked until then; without, the event is dead and the next goes on.
   /// Empty when the refusal does not count, because the event was sent behind one that was not stored.
@@ -162,7 +166,8 @@ class LaneScheduler {
   std::int64_t left_behind_ = 0;
 
   bool chained_ = true;
-  bool settling_ = false;  // nothing is sent until what is in flight has landed
+  bool settling_ = false;        // nothing is sent until what is in flight has landed
+  bool head_in_flight_ = false;  // of a chain; nothing is sent until it is stored
   bool probing_ = false;
   std::string last_sent_;  // id of the event sent last, to which the next is chained
   std::uint64_t stored_in_this_state_ = 0;

@@ -106,9 +106,10 @@ void OutboxTerm::take_outcomes() {
 void OutboxTerm::take(PublishOutcome& outcome) {
   switch (outcome.kind) {
     case PublishOutcome::Kind::stored:
+    case PublishOutcome::Kind::known:
       pause_ = first_pause;
       enter(Phase::active);
-      if (auto event = scheduler_.stored(outcome.token)) {
+      if (auto event = scheduler_.stored(outcome.token, outcome.kind == PublishOutcome::Kind::known)) {
         mark(std::move(*event), OutboxStatus::published, {});
       }
       break;

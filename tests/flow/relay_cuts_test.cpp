@@ -128,7 +128,8 @@ TEST_CASE("a connection cut after any acknowledgement of a batch costs neither e
     const auto end = line.proxy.bytes_from_server() + bytes;
     line.proxy.swallow_after_bytes_from_server(bytes);
     line.add(batch);
-    REQUIRE_WITHIN(10s, line.stored() == batch && line.proxy.bytes_from_server() == end);
+    const int sent = k == 0 ? 1 : batch;  // the first goes alone, and the others when it is acknowledged
+    REQUIRE_WITHIN(10s, line.stored() == sent && line.proxy.bytes_from_server() == end);
     line.proxy.refuse(true);
     line.proxy.cut();
     REQUIRE_WITHIN(10s, line.published() == static_cast<int>(k));  // those that came count

@@ -38,16 +38,25 @@ std::vector<std::string> send_all(LaneScheduler& lanes, std::size_t most = 1000)
   return ids;
 }
 
+/// One whose chain has a head already: "e0".
+LaneScheduler chained(std::size_t window) {
+  LaneScheduler lanes{window};
+  lanes.offer(event(0, "head"));
+  REQUIRE(send_all(lanes).size() == 1);
+  REQUIRE(lanes.stored(token["e0"]));
+  return lanes;
+}
+
 /// The table, the stream and the processor around a scheduler, with failures drawn from a seed.
 class Simulation {
  public:
   struct Failures {
-    double refused = 0, trouble = 0, lost_ack = 0, foreign = 0;
+    double refused = 0, trouble = 0, lost_ack = 0, foreign = 0, takeover = 0;
     bool poison = false;  ///< every 17th event is refused for ever
   };
 
   Simulation(unsigned seed, std::size_t window, int events, int aggregates, Failures failures)
-      : random_(seed), lanes_(window), failures_(failures) {
+      : random_(seed), window_(window), lanes_(window), failures_(failures) {
     for (int i = 1; i <= events; ++i)
       table_.emplace(i, Row{event(i, "a" + std::to_string(draw(aggregates))), "PENDING", {}});
   }
@@ -59,6 +68,8 @@ class Simulation {
       read();
       send();
       answer_some();
+      if (chance(0.3)) unsaved_.clear();
+      if (chance(failures_.takeover)) take_over();
       clock_ += 1ms;
     }
     return false;
@@ -112,7 +123,8 @@ class Simulation {
       if (!request) break;
       std::vector<OutboxEvent> rows;
       const std::size_t limit = request->retry ? 1 : std::min<std::size_t>(3, lanes_.room());
-      for (auto row = table_.upper_bound(request->after); row != table_.end() && row->first <= cursor_; ++row)
+      const auto last = std::max(cursor_, request->after + 1);
+      for (auto row = table_.upper_bound(request->after); row != table_.end() && row->first <= last; ++row)
         if (row->second.event.aggregate_id == request->aggregate_id && rows.size() < limit &&
             (row->second.status == "PENDING" || row->second.status == "FAILED"))
           rows.push_back(row->second.event);
@@ -139,22 +151,46 @@ class Simulation {
     }
   }
 
+  /// The processor dies: what is on the wire may still arrive, marks that were not saved are lost.
+  void take_over() {
+    for (int arriving = draw(static_cast<int>(wire_.size()) + 1); arriving > 0; --arriving) {
+      const auto publish = std::move(wire_.front());
+      wire_.pop_front();
+      const bool poison = failures_.poison && publish.event.position % 17 == 0;
+      if (!poison && !ids_.contains(publish.event.id) && chained_well(publish)) store(publish.event);
+    }
+    wire_.clear();
+    for (const auto position : unsaved_) table_.at(position).status = "PENDING";
+    settled_ -= unsaved_.size();
+    unsaved_.clear();
+    lanes_ = LaneScheduler{window_};
+    cursor_ = 0;
+    for (const auto& [position, row] : table_)
+      if (row.status == "FAILED") lanes_.block(row.event, clock_);
+  }
+
+  [[nodiscard]] bool chained_well(const Publish& publish) const {
+    return publish.after.empty() || publish.after == last_stored_;
+  }
+
+  void store(const OutboxEvent& stored) {
+    stream_.push_back(stored);
+    ids_.insert(stored.id);
+    last_stored_ = stored.id;
+  }
+
   void answer(const Publish& publish) {
     if (chance(failures_.trouble)) return lanes_.returned(publish.token);
     const bool known = ids_.contains(publish.event.id);
     const bool poison = failures_.poison && publish.event.position % 17 == 0;
     if (!known && (poison || chance(failures_.refused))) return refuse(publish);
-    if (!known && !publish.after.empty() && publish.after != last_stored_)
-      return lanes_.returned(publish.token);
-    if (!known) {
-      stream_.push_back(publish.event);
-      ids_.insert(publish.event.id);
-      last_stored_ = publish.event.id;
-    }
+    if (!known && !chained_well(publish)) return lanes_.returned(publish.token);
+    if (!known) store(publish.event);
     if (chance(failures_.lost_ack)) return lanes_.returned(publish.token);
-    const auto stored = lanes_.stored(publish.token);
+    const auto stored = lanes_.stored(publish.token, known);
     REQUIRE(stored);
     settle(*stored, "PUBLISHED");
+    unsaved_.push_back(stored->position);
   }
 
   void refuse(const Publish& publish) {
@@ -178,12 +214,14 @@ class Simulation {
   }
 
   std::mt19937 random_;
+  std::size_t window_;
   LaneScheduler lanes_;
   Failures failures_;
   std::map<std::int64_t, Row> table_;
   std::int64_t cursor_ = 0;
   Timestamp clock_{};
   std::deque<Publish> wire_;
+  std::vector<std::int64_t> unsaved_;  // positions marked since the last commit
   std::vector<OutboxEvent> stream_;
   std::set<std::string> ids_;
   std::string last_stored_;
@@ -194,16 +232,37 @@ class Simulation {
 }  // namespace
 
 TEST_CASE("without failures everything is sent at once, in commit order, each chained to the one before") {
-  LaneScheduler lanes{10};
+  auto lanes = chained(10);
   for (int i = 1; i <= 4; ++i) lanes.offer(event(i, i % 2 == 0 ? "even" : "odd"));
   std::vector<std::string> after;
   while (const auto next = lanes.next_send()) after.push_back(next->after);
-  CHECK(after == std::vector<std::string>{"", "e1", "e2", "e3"});
+  CHECK(after == std::vector<std::string>{"e0", "e1", "e2", "e3"});
   CHECK(lanes.in_flight() == 4);
 }
 
-TEST_CASE("after a refusal nothing is sent until all that was in flight has landed") {
+TEST_CASE("the head of a chain goes alone, and one that the stream had already carries none") {
   LaneScheduler lanes{10};
+  for (int i = 1; i <= 4; ++i) lanes.offer(event(i, "a" + std::to_string(i)));
+  CHECK(send_all(lanes) == std::vector<std::string>{"e1"});
+  SECTION("stored") {
+    REQUIRE(lanes.stored(token["e1"]));
+    CHECK(lanes.next_send()->after == "e1");
+  }
+  SECTION("known") {
+    REQUIRE(lanes.stored(token["e1"], true));
+    CHECK_FALSE(lanes.chained());
+    CHECK(lanes.next_send()->after.empty());
+    CHECK(send_all(lanes) == std::vector<std::string>{"e3", "e4"});
+  }
+  SECTION("not stored") {
+    lanes.returned(token["e1"]);
+    CHECK_FALSE(lanes.chained());
+    CHECK(send_all(lanes).size() == 4);
+  }
+}
+
+TEST_CASE("after a refusal nothing is sent until all that was in flight has landed") {
+  auto lanes = chained(10);
   for (int i = 1; i <= 4; ++i) lanes.offer(event(i, "a" + std::to_string(i)));
   REQUIRE(send_all(lanes, 3).size() == 3);
   const auto in_ten_minutes = [](const OutboxEvent&) -> std::optional<Timestamp> { return Timestamp{10min}; };
@@ -218,7 +277,7 @@ TEST_CASE("after a refusal nothing is sent until all that was in flight has land
 }
 
 TEST_CASE("a refused event's successors stay in the table until it is stored, others go on") {
-  LaneScheduler lanes{10};
+  auto lanes = chained(10);
   for (const auto& [position, aggregate] : {std::pair{1, "bad"}, {2, "bad"}, {3, "good"}})
     lanes.offer(event(position, aggregate));
   send_all(lanes);
@@ -251,7 +310,7 @@ TEST_CASE("a refused event's successors stay in the table until it is stored, ot
 }
 
 TEST_CASE("the count of attempts does not wait for the table to show it") {
-  LaneScheduler lanes{10};
+  auto lanes = chained(10);
   lanes.offer(event(1, "a"));
   const auto again = [](const OutboxEvent&) -> std::optional<Timestamp> { return Timestamp{}; };
   for (int attempt = 1; attempt <= 3; ++attempt) {
@@ -265,7 +324,7 @@ TEST_CASE("the count of attempts does not wait for the table to show it") {
 }
 
 TEST_CASE("an outcome that comes twice, or for an event that is gone, changes nothing") {
-  LaneScheduler lanes{10};
+  auto lanes = chained(10);
   lanes.offer(event(1, "a"));
   send_all(lanes);
   REQUIRE(lanes.stored(token["e1"]));
@@ -278,7 +337,7 @@ TEST_CASE("an outcome that comes twice, or for an event that is gone, changes no
 }
 
 TEST_CASE("a probe sends one event until one is stored") {
-  LaneScheduler lanes{10};
+  auto lanes = chained(10);
   for (int i = 1; i <= 3; ++i) lanes.offer(event(i, "a" + std::to_string(i)));
   send_all(lanes);
   for (const auto* id : {"e1", "e2", "e3"}) lanes.returned(token[id]);
@@ -291,7 +350,7 @@ TEST_CASE("a probe sends one event until one is stored") {
 }
 
 TEST_CASE("an aggregate found FAILED at start is blocked until its time, and its rows are counted") {
-  LaneScheduler lanes{10};
+  auto lanes = chained(10);
   lanes.block(event(5, "a"), Timestamp{1s});
   lanes.offer(event(6, "a"));
   lanes.offer(event(7, "b"));
@@ -305,7 +364,7 @@ TEST_CASE("an aggregate found FAILED at start is blocked until its time, and its
 }
 
 TEST_CASE("a row that is gone when its retry is due frees its aggregate") {
-  LaneScheduler lanes{10};
+  auto lanes = chained(10);
   lanes.block(event(5, "a"), Timestamp{0s});
   const auto retry = lanes.next_refill(Timestamp{0s});
   REQUIRE(retry);
@@ -328,6 +387,7 @@ TEST_CASE("whatever fails, each aggregate keeps its order and every event is sto
                                       .trouble = 0.05 * (seed % 4),
                                       .lost_ack = 0.05 * (seed % 2),
                                       .foreign = seed % 5 == 0 ? 0.2 : 0,
+                                      .takeover = seed % 3 == 1 ? 0.05 : 0,
                                       .poison = seed % 7 == 3};
   Simulation simulation{seed, 16 + seed, 400, aggregates, failures};
   INFO("seed " << seed << " aggregates " << aggregates);
