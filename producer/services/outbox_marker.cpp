@@ -20,6 +20,8 @@ constexpr milliseconds longest_pause{1000};
 
 // A transaction keeps the service's writers waiting. The size of a cleanup follows the time it takes.
 constexpr std::size_t most_marks_at_once = 2000;
+constexpr std::size_t enough_marks = 200;
+constexpr milliseconds marks_gather{5};
 constexpr milliseconds cleanup_takes_at_most{8};
 constexpr int smallest_cleanup = 10;
 constexpr int largest_cleanup = 1000;
@@ -117,6 +119,8 @@ bool OutboxMarker::wait_for_work(const std::stop_token& stop) {
   std::unique_lock lock{mutex_};
   work_.wait_until(lock, stop, std::min(renew_at_, clean_up_at_),
                    [this] { return !marks_.empty() || report_; });
+  // A commit each would cost the service's writers the lock, and the disk a sync, as often as their own.
+  work_.wait_for(lock, stop, marks_gather, [this] { return marks_.size() >= enough_marks || report_; });
   return !stop.stop_requested();
 }
 
