@@ -41,8 +41,12 @@ void Figures::in_turn(const std::vector<Measure>& measures, int rounds) {
   std::vector<Figure> figures;
   for (const auto& measure : measures) figures.push_back({measure.key, measure.what, {}});
   for (int round = 0; round < rounds; ++round)
-    for (std::size_t i = 0; i < measures.size(); ++i)
-      if (wanted(measures[i].key)) figures[i].all.push_back(measures[i].measure());
+    for (std::size_t i = 0; i < measures.size(); ++i) {
+      if (!wanted(measures[i].key)) continue;
+      figures[i].all.push_back(measures[i].measure());
+      std::cerr << "round " << round + 1 << " of " << rounds << ": " << measures[i].key << ' '
+                << rounded(figures[i].all.back()) << std::endl;
+    }
   for (auto& figure : figures) {
     if (figure.all.empty()) continue;
     report(figure);

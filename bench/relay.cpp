@@ -69,6 +69,7 @@ class Outbox {
     database_.transact([&](Transaction& transaction) {
       for (int i = 0; i < events; ++i) outbox.add(transaction, UserCreatedEvent{some_user(i % aggregates)});
     });
+    settle();
   }
 
   /// Rows as they are `age` days after they were published.
@@ -85,11 +86,15 @@ class Outbox {
         "\"emailVerified\":false,\"createdAt\":\"2026-01-01T00:00:00.000Z\"},\"metadata\":{\"source\":\"auth-"
         "service\"}}', '" +
         day + "', '" + day + "', '" + day + "', 'PUBLISHED', '" + day + "', '" + day + "' FROM n");
+    settle();
   }
 
   Database& database() noexcept { return database_; }
 
  private:
+  /// What was filled in is on the disk before anything is measured.
+  void settle() { database_.handle().execAndGet("PRAGMA wal_checkpoint(TRUNCATE)"); }
+
   TempDir folder_;
   Database database_;
 };
@@ -229,6 +234,26 @@ std::vector<double> wake(const std::string& url, int events) {
   return latencies;
 }
 
+/// What (g) cannot be below: milliseconds of a synchronous publish, at the same pace.
+std::vector<double> publish_round_trips(const std::string& url, int events) {
+  Connection connection{ConnectionOptions{.urls = {url}}};
+  std::vector<double> latencies;
+  const std::string payload(160, 'x');
+  for (int i = 0; i < events; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds{5});
+    jsPubAck* raw = nullptr;
+    latencies.push_back(seconds([&] {
+                          check(
+                              js_Publish(&raw, connection.jetstream(), "auth.events.user.created",
+                                         payload.data(), static_cast<int>(payload.size()), nullptr, nullptr),
+                              "publish");
+                        }) *
+                        1000);
+    const PubAckPtr ack{raw};
+  }
+  return latencies;
+}
+
 /// (h) Users a second, one commit each; with and without their event.
 double registering(int users, bool with_event) {
   Outbox outbox;
@@ -311,14 +336,19 @@ int main(int argc, char** argv) {
       figures.set("cleanup_longest_ms", "    a step of cleanup, the longest, ms",
                   static_cast<double>(longest_cleanup.count()) / 1000);
     if (figures.wanted("wake_p50_ms")) {
-      std::vector<double> latencies;
+      std::vector<double> latencies, round_trips;
       for (int i = 0; i < sizes.repeats; ++i) {
         const auto some = wake(url, sizes.wakes);
         latencies.insert(latencies.end(), some.begin(), some.end());
+        const auto least = publish_round_trips(url, sizes.wakes);
+        round_trips.insert(round_trips.end(), least.begin(), least.end());
       }
       figures.set("wake_p50_ms", "(g) commit to PubAck, other process, p50 ms", percentile(latencies, 0.5));
       figures.set("wake_p99_ms", "    p99 ms", percentile(latencies, 0.99));
       figures.set("wake_max_ms", "    max ms", percentile(latencies, 1));
+      figures.set("publish_p50_ms", "    of this, one synchronous publish: p50 ms",
+                  percentile(round_trips, 0.5));
+      figures.set("publish_p99_ms", "    p99 ms", percentile(round_trips, 0.99));
     }
     figures.in_turn(
         {{"register_plain_per_s", "(h) users/s without event",

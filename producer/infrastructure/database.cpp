@@ -10,7 +10,6 @@
 
 #include <filesystem>
 #include <string_view>
-#include <thread>
 #include <utility>
 
 namespace tidings {
@@ -50,24 +49,11 @@ void check_file(const std::string& path, Database::Open mode) {
 /// SQLite would take `file:…` for a URI; what comes here is a path.
 std::string as_path(const std::string& path) { return path.starts_with("file:") ? "./" + path : path; }
 
-/// The switch to WAL needs the file for itself for a moment, and SQLite does not always wait for that.
-std::string switch_to_wal(SQLite::Database& database) {
-  const auto deadline = std::chrono::steady_clock::now() + busy_timeout;
-  for (;;) {
-    try {
-      return database.execAndGet("PRAGMA journal_mode=WAL").getString();
-    } catch (const SQLite::Exception& error) {
-      if (error.getErrorCode() != SQLITE_BUSY || std::chrono::steady_clock::now() >= deadline) throw;
-      std::this_thread::sleep_for(std::chrono::milliseconds{5});
-    }
-  }
-}
-
 void configure(SQLite::Database& database) {
   if (sqlite3_db_readonly(database.getHandle(), "main") == 1)
     throw DatabaseError("cannot open " + database.getFilename() +
                         ": it can only be read; let this user write it");
-  if (const auto mode = switch_to_wal(database); mode != "wal")
+  if (const auto mode = switch_to_wal(database, busy_timeout); mode != "wal")
     throw DatabaseError("cannot open " + database.getFilename() + ": journal_mode stays " + mode +
                         " where WAL is needed; move the file to a local file system");
   database.exec(

@@ -37,6 +37,7 @@ OutboxMarker::OutboxMarker(Database& database, Lease& lease, OutboxStatusBoard& 
       on_change_(std::move(on_change)),
       outbox_(database),
       rows_(database),
+      checkpointer_(database),
       fresh_until_(lease.fresh_until().time_since_epoch().count()),
       renew_at_(steady_clock::now() + options_.renew_interval),
       clean_up_at_(steady_clock::now()),
@@ -143,7 +144,7 @@ void OutboxMarker::clean_up() {
     return -done.deleted;
   });
   if (lost_) return;
-  const auto took = steady_clock::now() - begun;
+  const auto took = checkpointer_.committed_at() - begun;
   status_.update([&](auto& status) {
     status.longest_cleanup =
         std::max(status.longest_cleanup, std::chrono::duration_cast<std::chrono::microseconds>(took));
@@ -172,6 +173,7 @@ void OutboxMarker::write_fenced(Work&& work) {
   if (lost_) return;
   fresh_until_ = lease_.fresh_until().time_since_epoch().count();
   renew_at_ = steady_clock::now() + options_.renew_interval;
+  checkpointer_.run_if_due();
 }
 
 void OutboxMarker::pause(const std::stop_token& stop, milliseconds duration) {

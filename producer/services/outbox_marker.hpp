@@ -5,6 +5,7 @@
 // which it renews, and tells the processor's state to those who look at the
 // database; between writes it cleans up.
 
+#include "infrastructure/checkpointer.hpp"
 #include "infrastructure/lease.hpp"
 #include "infrastructure/outbox_marks.hpp"
 #include "infrastructure/outbox_repository.hpp"
@@ -71,6 +72,7 @@ class OutboxMarker {
   std::function<void()> on_change_;
   OutboxRepository outbox_;
   OutboxMarks rows_;
+  Checkpointer checkpointer_;
 
   mutable std::mutex mutex_;
   std::condition_variable_any work_;

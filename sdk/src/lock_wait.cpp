@@ -1,5 +1,7 @@
 #include "lock_wait.hpp"
 
+#include <SQLiteCpp/Column.h>
+#include <SQLiteCpp/Database.h>
 #include <sqlite3.h>
 
 #include <algorithm>
@@ -25,6 +27,18 @@ int wait_once(void* limit, int waited) {
 
 void wait_for_locks(sqlite3* connection, const std::chrono::milliseconds& limit) {
   sqlite3_busy_handler(connection, wait_once, const_cast<std::chrono::milliseconds*>(&limit));
+}
+
+std::string switch_to_wal(SQLite::Database& database, std::chrono::milliseconds limit) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  for (;;) {
+    try {
+      return database.execAndGet("PRAGMA journal_mode=WAL").getString();
+    } catch (const SQLite::Exception& error) {
+      if (error.getErrorCode() != SQLITE_BUSY || std::chrono::steady_clock::now() >= deadline) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds{5});
+    }
+  }
 }
 
 }  // namespace tidings

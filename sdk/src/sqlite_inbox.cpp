@@ -78,8 +78,9 @@ std::unique_ptr<SQLite::Database> open(const std::string& path) {
     auto database = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
     wait_for_locks(database->getHandle(), busy_timeout);
     // FULL: an ack must not go out before its inbox row is on the disk.
+    switch_to_wal(*database, busy_timeout);
     database->exec(
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; "
+        "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; "
         "PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY;");
     database->exec("BEGIN IMMEDIATE");
     database->exec(schema);

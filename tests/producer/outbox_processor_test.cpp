@@ -4,6 +4,7 @@
 #include "support/jetstream.hpp"
 #include "support/nats_server.hpp"
 #include "support/outbox.hpp"
+#include "support/processor.hpp"
 #include "support/tcp_proxy.hpp"
 #include "support/wait.hpp"
 
@@ -24,40 +25,6 @@ OutboxProcessorOptions quick() {
   return options;
 }
 
-class Processor {
- public:
-  Processor(const Outbox& outbox, const std::string& url, OutboxProcessorOptions options = quick())
-      : connection_(ConnectionOptions{.urls = {url}}, stop_.get_token()),
-        processor_(outbox.path(), connection_, std::move(options)),
-        thread_([this] { run(); }) {}
-  ~Processor() { stop(); }
-
-  void stop() {
-    stop_.request_stop();
-    if (thread_.joinable()) thread_.join();
-  }
-  void join() { thread_.join(); }
-  [[nodiscard]] Phase phase() const { return processor_.status().phase; }
-  [[nodiscard]] OutboxProcessorStatus status() const { return processor_.status(); }
-  OutboxProcessor& operator*() { return processor_; }
-  [[nodiscard]] std::string error() const { return error_; }
-
- private:
-  void run() {
-    try {
-      processor_.run(stop_.get_token());
-    } catch (const std::exception& error) {
-      error_ = error.what();
-    }
-  }
-
-  std::stop_source stop_;
-  Connection connection_;
-  OutboxProcessor processor_;
-  std::string error_;
-  std::thread thread_;
-};
-
 struct Broker {
   Broker() : jetstream(server.url()) {}
   NatsServer server;
@@ -72,7 +39,7 @@ TEST_CASE("events go out in commit order and are marked with their times") {
   Broker broker;
   Outbox outbox;
   outbox.add_many(500, 7);
-  Processor processor{outbox, broker.server.url()};
+  Processor processor{outbox, broker.server.url(), quick()};
   REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") == 500);
   processor.stop();
 
@@ -88,11 +55,11 @@ TEST_CASE("events go out in commit order and are marked with their times") {
 TEST_CASE("a commit wakes the processor, from this process and from another connection") {
   Broker broker;
   Outbox outbox;
-  Processor processor{outbox, broker.server.url()};
+  Processor processor{outbox, broker.server.url(), quick()};
   REQUIRE_WITHIN(5s, processor.phase() == Phase::active);
   outbox.add("a");
   REQUIRE_WITHIN(5s, outbox.count_status("PUBLISHED") == 1);
-  (*processor).notify();
+  processor.notify();
   outbox.add("b");
   REQUIRE_WITHIN(5s, outbox.count_status("PUBLISHED") == 2);
 }
@@ -108,7 +75,7 @@ TEST_CASE("a broker that is away at start is waited for, and uses up no attempt"
     broker.server.start();
   }};
   started = true;
-  Processor processor{outbox, broker.server.url()};
+  Processor processor{outbox, broker.server.url(), quick()};
   REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") == 1);
   CHECK(outbox.value(id, "retryCount") == "0");
   later.join();
@@ -118,7 +85,7 @@ TEST_CASE("a broker that goes down under way costs no attempt and no order") {
   Broker broker;
   Outbox outbox;
   outbox.add_many(3000, 11);
-  Processor processor{outbox, broker.server.url()};
+  Processor processor{outbox, broker.server.url(), quick()};
   REQUIRE_WITHIN(
       10s, broker.jetstream.has_stream("AUTH_EVENTS") && broker.jetstream.message_count("AUTH_EVENTS") > 100);
   broker.server.kill();
@@ -135,7 +102,7 @@ TEST_CASE("a connection cut at any place of a batch loses nothing and inverts no
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
   Outbox outbox;
   TcpProxy proxy{broker.server.port()};
-  Processor processor{outbox, proxy.url()};
+  Processor processor{outbox, proxy.url(), quick()};
   REQUIRE_WITHIN(5s, processor.phase() == Phase::active);
   int events = 0;
   for (std::uint64_t bytes = 1; bytes < 60000; bytes += 2719) {
@@ -155,7 +122,7 @@ TEST_CASE("an acknowledgement that got lost is no failure: the repeat is known t
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
   Outbox outbox;
   TcpProxy proxy{broker.server.port()};
-  Processor processor{outbox, proxy.url()};
+  Processor processor{outbox, proxy.url(), quick()};
   outbox.add("head");  // the chain hangs on it
   REQUIRE_WITHIN(5s, outbox.count_status("PUBLISHED") == 1);
   proxy.swallow_from_server(true);
@@ -176,7 +143,7 @@ TEST_CASE("a refused event is dead after the fifth attempt, and its aggregate's 
   const auto poison = outbox.add("hot", big_data(2000));
   const auto third = outbox.add("hot");
   outbox.add_many(200, 20, "other-");
-  Processor processor{outbox, broker.server.url()};
+  Processor processor{outbox, broker.server.url(), quick()};
   REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") == 202 && outbox.count_status("DEAD_LETTER") == 1);
   CHECK(outbox.value(poison, "status") == "DEAD_LETTER");
   CHECK(outbox.value(poison, "retryCount") == "5");
@@ -207,12 +174,12 @@ TEST_CASE("attempts are spaced by exponential backoff") {
     CHECK(delay >= 45s * (1 << (attempt - 1)));
     CHECK(delay <= 60s * (1 << (attempt - 1)));
     offset += (delay - 1s).count();
-    (*processor).notify();
+    processor.notify();
     outbox.add("marker-" + std::to_string(attempt));  // published after the processor has looked around
     REQUIRE_WITHIN(5s, outbox.count_status("PUBLISHED") == attempt);
     CHECK(attempts() == attempt);
     offset += 1001;
-    (*processor).notify();
+    processor.notify();
   }
   REQUIRE_WITHIN(5s, outbox.value(poison, "status") == "DEAD_LETTER");
   CHECK(attempts() == 5);
@@ -237,7 +204,7 @@ TEST_CASE("a hundred thousand events behind a blocked aggregate keep nobody wait
 TEST_CASE("a stream that is deleted while running is made again, and nothing is lost") {
   Broker broker;
   Outbox outbox;
-  Processor processor{outbox, broker.server.url()};
+  Processor processor{outbox, broker.server.url(), quick()};
   outbox.add("a");
   REQUIRE_WITHIN(5s, outbox.count_status("PUBLISHED") == 1);
   broker.jetstream.delete_stream("AUTH_EVENTS");
@@ -252,7 +219,7 @@ TEST_CASE("a stream that differs stops the processor with the field and both val
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"storage", "memory"}});
   Outbox outbox;
   outbox.add("a");
-  Processor processor{outbox, broker.server.url()};
+  Processor processor{outbox, broker.server.url(), quick()};
   processor.join();
   CHECK_THAT(processor.error(), tidings::test::ContainsSubstring("storage memory, needed is file"));
   CHECK(outbox.count_status("PENDING") == 1);
@@ -273,7 +240,7 @@ TEST_CASE("rows of other writers: cuids, plain data, unreadable data, impossible
   insert("bad-data", "user.created", "{oops");
   insert("bad-type", "user created", "{}");
   insert("fine", "user.deleted", R"({"data":{"x":1}})");
-  Processor processor{outbox, broker.server.url()};
+  Processor processor{outbox, broker.server.url(), quick()};
   REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") == 2 && outbox.count_status("DEAD_LETTER") == 2);
   CHECK_THAT(outbox.value("bad-data", "lastError"), tidings::test::ContainsSubstring("eventData"));
   CHECK_THAT(outbox.value("bad-type", "lastError"), tidings::test::ContainsSubstring("eventType"));
@@ -376,7 +343,7 @@ TEST_CASE("a second processor stands by, and takes over at once when the first s
 TEST_CASE("a processor whose lease was taken stops writing, and stands by") {
   Broker broker;
   Outbox outbox;
-  Processor processor{outbox, broker.server.url()};
+  Processor processor{outbox, broker.server.url(), quick()};
   REQUIRE_WITHIN(5s, processor.phase() == Phase::active);
   outbox.execute("UPDATE outbox_lease SET holder = 'another', epoch = epoch + 1, expiresAt = 9999999999999");
   const auto id = outbox.add("a");
@@ -412,7 +379,7 @@ TEST_CASE("another publisher on the same stream costs pace, never order") {
     while (!done) other.publish("auth.events.foreign", "{}");
   }};
   {
-    Processor processor{outbox, broker.server.url()};
+    Processor processor{outbox, broker.server.url(), quick()};
     CHECK(eventually(20s, [&] { return outbox.count_status("PUBLISHED") == 3000; }));
   }
   done = true;
@@ -427,7 +394,7 @@ TEST_CASE("another publisher on the same stream costs pace, never order") {
 TEST_CASE("writers with pauses inside their transactions: nothing is skipped") {
   Broker broker;
   Outbox outbox;
-  Processor processor{outbox, broker.server.url()};
+  Processor processor{outbox, broker.server.url(), quick()};
   std::vector<std::thread> writers;
   for (int writer = 0; writer < 8; ++writer) {
     writers.emplace_back([&, writer] {

@@ -317,7 +317,7 @@ TEST_CASE("any number of instances may open a new inbox at the same moment") {
           }
         });
     }
-    for (const auto& error : errors) CHECK(error.empty());
+    for (const auto& error : errors) CHECK(error == "");
     CHECK(sqlite::number(file, "SELECT count(*) FROM inbox JOIN inbox_group ON id = group_id") == instances);
   }
 }

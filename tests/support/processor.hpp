@@ -29,9 +29,12 @@ class Processor {
     stop_.request_stop();
     if (thread_.joinable()) thread_.join();
   }
+  void join() { thread_.join(); }  ///< waits for an end of its own
+  void notify() { processor_.notify(); }
   [[nodiscard]] OutboxProcessorStatus status() const { return processor_.status(); }
+  [[nodiscard]] OutboxProcessorStatus::Phase phase() const { return status().phase; }
   [[nodiscard]] bool active() const { return status().phase == OutboxProcessorStatus::Phase::active; }
-  /// What run() threw. Only after stop().
+  /// What run() threw. Only after stop() or join().
   [[nodiscard]] std::string error() const { return error_; }
 
  private:
