@@ -13,6 +13,11 @@ bool is_hex(char letter) {
 
 unsigned char byte(char letter) { return static_cast<unsigned char>(letter); }
 
+/// In a string, a character of one byte that is neither its end nor an escape.
+bool is_plain(char letter) {
+  return byte(letter) >= 0x20 && byte(letter) < 0x80 && letter != '"' && letter != '\\';
+}
+
 /// Bytes of the UTF-8 character that `text` begins with; 0 when it is none (overlong, surrogate, cut off).
 std::size_t utf8_length(std::string_view text) {
   const auto continues = [&text](std::size_t index, unsigned low, unsigned high) {
@@ -107,7 +112,9 @@ bool JsonScanner::skip_elements(int depth) {
 bool JsonScanner::skip_string() {
   if (peek() != '"') return false;
   ++at_;
-  while (at_ < text_.size()) {
+  for (;;) {
+    while (at_ < text_.size() && is_plain(text_[at_])) ++at_;  // most of most strings
+    if (at_ == text_.size()) return false;
     const char letter = text_[at_];
     if (letter == '"') {
       ++at_;
@@ -115,7 +122,6 @@ bool JsonScanner::skip_string() {
     }
     if (!(letter == '\\' ? skip_escape() : skip_character())) return false;
   }
-  return false;
 }
 
 bool JsonScanner::skip_escape() noexcept {
