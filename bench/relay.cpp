@@ -5,8 +5,8 @@
 #include "figures.hpp"
 #include "infrastructure/user_repository.hpp"
 #include "nats_handle.hpp"
+#include "sample_events.hpp"
 #include "services/auth_service.hpp"
-#include "services/event_data.hpp"
 #include "services/outbox_processor.hpp"
 #include "support/nats_server.hpp"
 #include "support/process.hpp"
@@ -49,13 +49,6 @@ struct Sizes {
   int wakes = 2000;
   int repeats = 3;
 };
-
-User some_user(int number) {
-  return {.id = "user-" + std::to_string(number),
-          .email = "user" + std::to_string(number) + "@example.org",
-          .name = "Zoë Example",
-          .created_at = now()};
-}
 
 /// An outbox file, filled in one commit.
 class Outbox {
@@ -112,59 +105,11 @@ double drain(const Outbox& outbox, const std::string& url,
   return took;
 }
 
-void purge(const std::string& url) {
-  Connection connection{ConnectionOptions{.urls = {url}}};
-  check(js_PurgeStream(connection.jetstream(), "AUTH_EVENTS", nullptr, nullptr), "purge the stream");
-}
-
-/// (a) js_PublishMsgAsync of the events that the relay would send, built beforehand as headers and
-/// payload; events a second.
+/// (a) The events that the relay would send, built beforehand; events a second.
 double raw_publish(const std::string& url, int events) {
+  const auto messages = sample_messages(events);
   purge(url);
-  Connection connection{ConnectionOptions{.urls = {url}}};
-  std::atomic<int> confirmed{0};
-  jsOptions options;
-  jsOptions_Init(&options);
-  options.PublishAsync.MaxPending = 4096;
-  options.PublishAsync.StallWait = 60000;
-  options.PublishAsync.AckHandlerClosure = &confirmed;
-  options.PublishAsync.AckHandler = [](jsCtx*, natsMsg* message, jsPubAck* ack, jsPubAckErr*, void* closure) {
-    if (ack != nullptr) ++*static_cast<std::atomic<int>*>(closure);
-    natsMsg_Destroy(message);
-  };
-  jsCtx* context = nullptr;
-  check(natsConnection_JetStream(&context, connection.native(), &options), "use JetStream");
-  std::vector<WireMessage> messages;
-  EventBuilder builder;
-  for (int i = 0; i < events; ++i) {
-    const UserCreatedEvent event{some_user(i)};
-    messages.push_back(encode(builder.build({.position = i,
-                                             .id = event.id,
-                                             .aggregate_id = event.aggregate_id,
-                                             .aggregate_type = event.aggregate_type,
-                                             .event_type = event.event_type,
-                                             .event_data = event.event_data(),
-                                             .occurred_at = event.occurred_at,
-                                             .updated_at = event.occurred_at})));
-  }
-  const double took = seconds([&] {
-    for (const auto& [headers, payload] : messages) {
-      natsMsg* message = nullptr;
-      check(natsMsg_Create(&message, "auth.events.user.created", nullptr, payload.data(),
-                           static_cast<int>(payload.size())),
-            "make a message");
-      for (const auto& [name, value] : headers)
-        check(natsMsgHeader_Set(message, name.c_str(), value.c_str()), "set a header");
-      check(js_PublishMsgAsync(context, &message, nullptr), "publish");
-    }
-    jsPubOptions wait;
-    jsPubOptions_Init(&wait);
-    wait.MaxWait = 60000;
-    check(js_PublishAsyncComplete(context, &wait), "wait for the acknowledgements");
-  });
-  jsCtx_Destroy(context);
-  if (confirmed != events) throw Error("raw publish: only " + std::to_string(confirmed) + " confirmed");
-  return events / took;
+  return events / publish_raw(url, messages);
 }
 
 double relay(const std::string& url, int events, int aggregates) {

@@ -43,9 +43,12 @@ void append_percent_encoded(std::string& out, std::string_view text) {
 }
 
 /// A percent sign that starts no code is taken as it is, since not every sender encodes.
-std::string percent_decode(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
+void percent_decode(std::string_view text, std::string& out) {
+  if (text.find('%') == std::string_view::npos) {
+    out = text;
+    return;
+  }
+  out.clear();
   for (std::size_t i = 0; i < text.size(); ++i) {
     unsigned code = 0;
     const char* const digits = text.data() + i + 1;
@@ -57,7 +60,6 @@ std::string percent_decode(std::string_view text) {
       out += text[i];
     }
   }
-  return out;
 }
 
 /// A value that goes out as it is: nats.c would take a line break in it for the next header, and trims
@@ -129,8 +131,9 @@ int parse_version(std::string_view text) {
 }
 
 void require_object(const std::string& metadata, const char* attribute) {
-  const auto json = nlohmann::json::parse(metadata, nullptr, false);
-  if (!json.is_object()) throw Undecodable(std::string(attribute) + ": is no JSON object");
+  const auto begin = metadata.find_first_not_of(" \t\r\n");
+  if (begin == std::string::npos || metadata[begin] != '{' || !nlohmann::json::accept(metadata))
+    throw Undecodable(std::string(attribute) + ": is no JSON object");
 }
 
 void require_specversion(std::string_view version) {
@@ -147,29 +150,39 @@ void complete(Event& event, std::string_view message_id, std::string_view subjec
   if (event.partition_key.empty()) event.partition_key = event.aggregate_id;
 }
 
-Event decode_binary(const Headers& headers, std::string_view payload, std::string_view subject_type) {
-  Event event;
+/// As a new one, but for the memory of its texts.
+void clear(Event& event) {
+  for (auto* text : {&event.id, &event.type, &event.source, &event.aggregate_id, &event.aggregate_type,
+                     &event.time, &event.partition_key, &event.traceparent, &event.tracestate, &event.data})
+    text->clear();
+  event.metadata = "{}";
+  event.version = 1;
+}
+
+void decode_binary(const Headers& headers, std::string_view payload, std::string_view subject_type,
+                   Event& event) {
+  clear(event);
   std::string_view message_id;
   for (const auto& [name, value] : headers) {
     const auto is = [&name = name](std::string_view wanted) { return equal_ignoring_case(name, wanted); };
     if (is("Nats-Msg-Id")) {
       message_id = value;
     } else if (is("ce-id")) {
-      event.id = percent_decode(value);
+      percent_decode(value, event.id);
     } else if (is("ce-type")) {
-      event.type = percent_decode(value);
+      percent_decode(value, event.type);
     } else if (is("ce-source")) {
-      event.source = percent_decode(value);
+      percent_decode(value, event.source);
     } else if (is("ce-subject")) {
-      event.aggregate_id = percent_decode(value);
+      percent_decode(value, event.aggregate_id);
     } else if (is("ce-time")) {
       event.time = value;
     } else if (is("ce-aggregatetype")) {
-      event.aggregate_type = percent_decode(value);
+      percent_decode(value, event.aggregate_type);
     } else if (is("ce-eventversion")) {
       event.version = parse_version(value);
     } else if (is("ce-partitionkey")) {
-      event.partition_key = percent_decode(value);
+      percent_decode(value, event.partition_key);
     } else if (is("ce-metadata")) {
       event.metadata = value;
       require_object(event.metadata, "ce-metadata");
@@ -183,7 +196,6 @@ Event decode_binary(const Headers& headers, std::string_view payload, std::strin
   }
   complete(event, message_id, subject_type);
   event.data = payload;
-  return event;
 }
 
 std::string text_member(const Json& document, const char* name) {
@@ -281,10 +293,17 @@ void encode(const Event& event, WireMessage& out) {
 }
 
 Event decode(const Headers& headers, std::string_view payload, std::string_view subject_type) {
+  Event event;
+  decode(headers, payload, subject_type, event);
+  return event;
+}
+
+void decode(const Headers& headers, std::string_view payload, std::string_view subject_type, Event& out) {
   const auto content_type = header(headers, "content-type").substr(0, structured_type.size());
   if (equal_ignoring_case(content_type, structured_type))
-    return decode_structured(headers, payload, subject_type);
-  return decode_binary(headers, payload, subject_type);
+    out = decode_structured(headers, payload, subject_type);
+  else
+    decode_binary(headers, payload, subject_type, out);
 }
 
 }  // namespace tidings

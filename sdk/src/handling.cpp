@@ -8,6 +8,11 @@ namespace {
 using std::chrono::steady_clock;
 using Kind = Verdict::Kind;
 
+// What the inbox says of a start whose end it does not know: written before the handler runs, replaced when
+// it throws.
+constexpr const char* ended = "the process ended while handling it";
+constexpr const char* ended_after_batch = "the process ended while handling it, after one in a batch";
+
 }  // namespace
 
 /// Runs work that leaves nothing behind when it throws, and tells the database's trouble apart.
@@ -100,15 +105,21 @@ Verdict Handling::alone(Delivery& delivery) {
     }
     const auto attempts = inbox_.attempts(id);
     const bool resumed = delivery.attempt > 0;  // after the inbox's trouble, not the message's: no new start
-    if (!resumed && attempts.starts >= options_.max_attempts) {
+    // A start in a batch that ended with its process blames nobody. Once the message has ended a process
+    // alone, too, that first one was its doing.
+    const bool first_in_batch = attempts.last_error == ended_after_batch;
+    const int starts = attempts.starts + (first_in_batch ? 1 : 0);
+    if (!resumed && starts >= options_.max_attempts) {
       inbox_.rollback();
-      return {
-          .kind = Kind::dead_letter,
-          .reason = attempts.last_error.empty() ? "the process ended while handling it" : attempts.last_error,
-          .attempts = attempts.starts};
+      return {.kind = Kind::dead_letter,
+              .reason = first_in_batch ? ended : attempts.last_error,
+              .attempts = starts};
     }
     // The start is on disk before the handler runs; its error is only known if the process survives.
-    if (!resumed) inbox_.record_attempts(id, {.starts = attempts.starts + 1, .last_error = {}});
+    const bool after_batch = first_in_batch || (attempts.starts == 0 && delivery.delivered > 1);
+    if (!resumed)
+      inbox_.record_attempts(
+          id, {.starts = attempts.starts + 1, .last_error = after_batch ? ended_after_batch : ended});
     inbox_.commit();
     if (!resumed) delivery.attempt = attempts.starts + 1;
     return run_started(delivery, *handler);

@@ -46,7 +46,8 @@ class Handling {
   [[nodiscard]] std::vector<Verdict> together(std::span<Delivery> deliveries);
 
   /// One redelivered message. Its start is committed before the handler runs: a message that
-  /// kills the process is found by its count, and its former neighbours are not blamed. A delivery
+  /// kills the process is found by its count, and its former neighbours are not blamed: dead after
+  /// `max_attempts` deaths, the one in a batch included. A delivery
   /// starts with attempt 0; after InboxTrouble, calling again with the same object counts no new start.
   [[nodiscard]] Verdict alone(Delivery& delivery);
 

@@ -47,6 +47,7 @@ struct Mailbox {
   std::deque<MessagePtr> messages;
   std::unordered_set<natsMsg*> in_hand;  // taken and not settled
   bool connection_changed = false;
+  DiscardedMessages settled;  // of the consumer's thread
 
   static void deliver(natsConnection*, natsSubscription*, natsMsg* message, void* closure) {
     auto& mailbox = *static_cast<Mailbox*>(closure);
@@ -90,7 +91,7 @@ void Received::settle(const std::string& verb) {
   // Lost with the connection, the message comes back and the inbox knows it: no error here.
   natsConnection_Publish(connection_->native(), natsMsg_GetReply(message_.get()), verb.data(),
                          static_cast<int>(verb.size()));
-  message_.reset();
+  mailbox_->settled.add(std::move(message_));
 }
 
 MessageSource::MessageSource(Connection& connection, Group group, int prefetch)

@@ -55,6 +55,7 @@ class Instance {
   }
   Verdict alone(const std::string& id) {
     auto redelivered = deliveries({id});
+    redelivered.front().delivered = 2;
     return handling.alone(redelivered.front());
   }
   static std::vector<Delivery> deliveries(const std::vector<std::string>& ids,
@@ -313,7 +314,7 @@ TEST_CASE("a message that kills the process is found by its count, and its neigh
   CHECK(signal_that_ends([&] {
           (void)Instance{file, die}.together({"before", "killer", "after"});
         }) == SIGABRT);
-  for (int start = 1; start <= 3; ++start)
+  for (int start = 2; start <= 3; ++start)
     CHECK(signal_that_ends([&] { (void)Instance{file, die}.alone("killer"); }) == SIGABRT);
 
   Instance instance{file, die};

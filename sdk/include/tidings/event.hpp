@@ -58,6 +58,8 @@ void encode(const Event& event, WireMessage& out);
 /// parsed here. Throws Undecodable naming the attribute that is wrong.
 [[nodiscard]] Event decode(const Headers& headers, std::string_view payload,
                            std::string_view subject_type = {});
+/// The same over an earlier event, whose memory is used again. After a throw it is half written.
+void decode(const Headers& headers, std::string_view payload, std::string_view subject_type, Event& out);
 
 /// The value of the first header of that name, in any case; empty when there is none.
 [[nodiscard]] std::string_view header(const Headers& headers, std::string_view name);

@@ -1,0 +1,377 @@
+// What the consumer engine reaches, against raw nats.c fetching of the same messages
+// and against the same handler and commits without a network. See scripts/bench.
+
+#include "domain/user_created_event.hpp"
+#include "figures.hpp"
+#include "handling.hpp"
+#include "infrastructure/outbox_repository.hpp"
+#include "nats_handle.hpp"
+#include "sample_events.hpp"
+#include "support/nats_server.hpp"
+#include "support/process.hpp"
+#include "support/temp_dir.hpp"
+
+#include <tidings/consumer.hpp>
+#include <tidings/stream.hpp>
+
+#include <CLI/CLI.hpp>
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <spdlog/spdlog.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <iostream>
+#include <optional>
+#include <span>
+#include <thread>
+
+using namespace tidings;
+using namespace tidings::bench;
+using namespace std::chrono_literals;
+using std::chrono::steady_clock;
+using tidings::test::NatsServer;
+using tidings::test::TempDir;
+
+struct UserCreated {
+  std::string userId, email, name;
+  bool emailVerified = false;
+  std::string createdAt;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(UserCreated, userId, email, name, emailVerified, createdAt)
+
+namespace {
+
+struct Sizes {
+  int events = 200000;
+  int commit_each = 5000;
+  int in_inbox = 5000000;
+  int flow = 2000;
+  int rounds = 3;
+};
+
+constexpr const char* group = "bench";
+
+/// One instance: an inbox on `file`, and a handler that writes a row of its own.
+class Mailer {
+ public:
+  Mailer(const std::filesystem::path& file, ConsumerOptions options,
+         std::function<void(const Delivery&)> before = {})
+      : inbox_(file.string()), before_(std::move(before)) {
+    inbox_.database().exec("CREATE TABLE IF NOT EXISTS welcome_email(user_id TEXT, address TEXT)");
+    insert_.emplace(inbox_.database(), "INSERT INTO welcome_email VALUES (?, ?)");
+    options.group = group;
+    consumer_.emplace(inbox_, std::move(options));
+    consumer_->on<UserCreated>("user.created",
+                               [this](const UserCreated& user, SQLite::Database&, const Delivery& delivery) {
+                                 if (before_) before_(delivery);
+                                 write(user);
+                               });
+  }
+
+  void write(const UserCreated& user) {
+    insert_->reset();
+    insert_->bind(1, user.userId);
+    insert_->bind(2, user.email);
+    insert_->exec();
+  }
+
+  Consumer<SqliteInbox>& consumer() { return *consumer_; }
+  SqliteInbox& inbox() { return inbox_; }
+
+ private:
+  SqliteInbox inbox_;
+  std::function<void(const Delivery&)> before_;
+  std::optional<SQLite::Statement> insert_;
+  std::optional<Consumer<SqliteInbox>> consumer_;
+};
+
+ConsumerOptions options_for(const std::string& url) {
+  ConsumerOptions options;
+  options.connection = {};
+  options.connection.urls = {url};
+  return options;
+}
+
+void forget_group(const std::string& url) {
+  Connection connection{ConnectionOptions{.urls = {url}}};
+  js_DeleteConsumer(connection.jetstream(), "AUTH_EVENTS", group, nullptr, nullptr);
+}
+
+/// Seconds until the consumers have settled `events` messages among them.
+double consume(std::span<Mailer> mailers, int events) {
+  std::vector<std::jthread> threads;
+  const auto settled = [&] {
+    std::uint64_t count = 0;
+    for (auto& mailer : mailers) {
+      const auto stats = mailer.consumer().stats();
+      count += stats.handled + stats.duplicates;
+    }
+    return count;
+  };
+  return seconds([&] {
+    for (auto& mailer : mailers)
+      threads.emplace_back([&mailer](const std::stop_token& stop) { mailer.consumer().run(stop); });
+    while (settled() < static_cast<std::uint64_t>(events)) std::this_thread::sleep_for(1ms);
+  });
+}
+
+/// (a) natsSubscription_Fetch of 500 and an ack for each; messages a second.
+double raw_consume(const std::string& url, int events) {
+  forget_group(url);
+  Connection connection{ConnectionOptions{.urls = {url}}};
+  natsSubscription* raw = nullptr;
+  jsSubOptions options;
+  jsSubOptions_Init(&options);
+  options.Stream = "AUTH_EVENTS";
+  options.Config.AckPolicy = js_AckExplicit;
+  options.Config.MaxAckPending = 100000;
+  check(js_PullSubscribe(&raw, connection.jetstream(), "auth.events.>", group, nullptr, &options, nullptr),
+        "subscribe");
+  const SubscriptionPtr subscription{raw};
+  int taken = 0;
+  const double took = seconds([&] {
+    while (taken < events) {
+      natsMsgList list;
+      if (natsSubscription_Fetch(&list, raw, std::min(500, events - taken), 1000, nullptr) != NATS_OK)
+        continue;
+      for (int i = 0; i < list.Count; ++i) natsMsg_Ack(list.Msgs[i], nullptr);
+      taken += list.Count;
+      natsMsgList_Destroy(&list);
+    }
+    connection.flush(5000ms);
+  });
+  return events / took;
+}
+
+/// (b) and its variants.
+double consume_with(const std::string& url, int events, ConsumerOptions options,
+                    std::function<void(const Delivery&)> before = {}) {
+  forget_group(url);
+  TempDir folder;
+  std::array mailers{Mailer{folder / "inbox.db", std::move(options), std::move(before)}};
+  return events / consume(mailers, events);
+}
+
+double consume_each(const std::string& url, int events) {
+  auto options = options_for(url);
+  options.max_batch = 1;
+  return consume_with(url, events, options);
+}
+
+/// (d) Four instances on one file.
+double consume_shared(const std::string& url, int events) {
+  forget_group(url);
+  TempDir folder;
+  const auto file = folder / "inbox.db";
+  std::array mailers{Mailer{file, options_for(url)}, Mailer{file, options_for(url)},
+                     Mailer{file, options_for(url)}, Mailer{file, options_for(url)}};
+  return events / consume(mailers, events);
+}
+
+/// (e) Every message a duplicate.
+double replay(const std::string& url, int events) {
+  TempDir folder;
+  forget_group(url);
+  {
+    std::array first{Mailer{folder / "inbox.db", options_for(url)}};
+    (void)consume(first, events);
+  }
+  forget_group(url);
+  std::array again{Mailer{folder / "inbox.db", options_for(url)}};
+  return events / consume(again, events);
+}
+
+/// (f) One in a hundred fails twice.
+double failing(const std::string& url, int events) {
+  auto options = options_for(url);
+  options.backoff = {.base = 10ms, .max = 100ms};
+  return consume_with(url, events, options, [](const Delivery& delivery) {
+    if (delivery.stream_sequence % 100 == 0 && delivery.attempt <= 2) throw std::runtime_error("not yet");
+  });
+}
+
+/// (i) With ids in the inbox already, as if events had come for months.
+double full_inbox(const std::string& url, int events, int rows) {
+  forget_group(url);
+  TempDir folder;
+  std::array mailers{Mailer{folder / "inbox.db", options_for(url)}};
+  auto& database = mailers[0].inbox().database();
+  database.exec("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < " +
+                std::to_string(rows) +
+                ") INSERT INTO inbox(group_id, event_id, handled_at) SELECT (SELECT id FROM inbox_group), "
+                "CAST(char(1) || '!' || printf('%014d', i) AS BLOB), 4102444800000 FROM n");
+  database.execAndGet("PRAGMA wal_checkpoint(TRUNCATE)");
+  return events / consume(mailers, events);
+}
+
+/// (k) The same handler, inbox rows and commits, fed from memory.
+double handler_limit(const std::vector<WireMessage>& messages) {
+  TempDir folder;
+  Mailer mailer{folder / "inbox.db", options_for("nats://none")};
+  const Handling::Handlers handlers{{"user.created", [&mailer](const Delivery& delivery) {
+                                       mailer.write(delivery.event.json().get<UserCreated>());
+                                     }}};
+  auto options = options_for("nats://none");
+  Handling handling{mailer.inbox(), handlers, options};
+  const double took = seconds([&] {
+    for (std::size_t done = 0; done < messages.size();) {
+      std::vector<Delivery> batch;
+      const auto end = std::min(done + static_cast<std::size_t>(options.max_batch), messages.size());
+      for (; done < end; ++done) {
+        Delivery delivery;
+        delivery.attempt = 0;
+        delivery.headers = messages[done].headers;
+        delivery.event = decode(delivery.headers, messages[done].payload, "user.created");
+        batch.push_back(std::move(delivery));
+      }
+      for (std::span<Delivery> rest{batch}; !rest.empty();)
+        rest = rest.subspan(handling.together(rest).size());
+    }
+  });
+  return static_cast<double>(messages.size()) / took;
+}
+
+/// (j) The largest resident size, in MiB, of the reference consumer over all events.
+double resident(const std::string& url) {
+  TempDir folder;
+  test::Process process{
+      test::executable("consumer-example"),
+      {"--group", "resident", "--db", (folder / "w.db").string(), "--exit-when-idle", "1000"},
+      {.environment = {{"NATS_URL", url}, {"TIDINGS_LOG", "warn"}}, .input = {}, .log_folder = {}}};
+  double most = 0;
+  while (process.running()) {
+    std::ifstream status{"/proc/" + std::to_string(process.pid()) + "/status"};
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with("VmHWM:")) most = std::max(most, std::stod(line.substr(6)) / 1024);
+    std::this_thread::sleep_for(20ms);
+  }
+  if (process.wait() != test::exited(0)) throw Error("the consumer failed: " + process.err());
+  return most;
+}
+
+/// (g) A writer commits 200 events a second, a relay publishes, a consumer handles: each a process.
+/// Milliseconds from the return of the writer's commit to that of the consumer's.
+std::vector<double> flow(const std::string& url, int events) {
+  purge(url);
+  forget_group(url);
+  TempDir folder;
+  const auto outbox_file = (folder / "auth.db").string();
+  Database outbox_database{outbox_file, Database::Open::create};
+  outbox_database.migrate();
+  std::array<int, 2> commits{}, effects{};
+  if (pipe(commits.data()) != 0 || pipe(effects.data()) != 0) throw Error("cannot make a pipe");
+  const auto tell = [](int pipe_end) {
+    const auto at = steady_clock::now().time_since_epoch().count();
+    if (write(pipe_end, &at, sizeof at) != sizeof at) _exit(1);
+  };
+  test::Process relay{test::executable("tidings"),
+                      {"relay"},
+                      {.environment = {{"DATABASE_URL", "sqlite:" + outbox_file}, {"NATS_URL", url}},
+                       .input = {},
+                       .log_folder = {}}};
+  const pid_t consumer = fork();
+  if (consumer == 0) {
+    Mailer mailer{folder / "inbox.db", options_for(url)};
+    std::jthread work{[&](const std::stop_token& stop) { mailer.consumer().run(stop); }};
+    for (std::uint64_t seen = 0; seen < static_cast<std::uint64_t>(events);) {
+      for (const auto handled = mailer.consumer().stats().handled; seen < handled; ++seen) tell(effects[1]);
+      std::this_thread::sleep_for(50us);
+    }
+    work.request_stop();
+    work.join();
+    _exit(0);
+  }
+  const pid_t writer = fork();
+  if (writer == 0) {
+    Database database{outbox_file};
+    OutboxRepository outbox{database};
+    auto next = steady_clock::now() + 1s;
+    for (int i = 0; i < events; ++i, next += 5ms) {
+      std::this_thread::sleep_until(next);
+      database.transact(
+          [&](Transaction& transaction) { outbox.add(transaction, UserCreatedEvent{some_user(i)}); });
+      tell(commits[1]);
+    }
+    _exit(0);
+  }
+  std::vector<double> latencies;
+  for (int i = 0; i < events; ++i) {
+    steady_clock::rep committed = 0, handled = 0;
+    if (read(commits[0], &committed, sizeof committed) != sizeof committed ||
+        read(effects[0], &handled, sizeof handled) != sizeof handled)
+      throw Error("the writer or the consumer failed");
+    latencies.push_back(static_cast<double>(handled - committed) / 1e6);
+  }
+  for (const auto child : {writer, consumer}) waitpid(child, nullptr, 0);
+  relay.kill(SIGTERM);
+  relay.wait();
+  for (const int end : {commits[0], commits[1], effects[0], effects[1]}) close(end);
+  return latencies;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Figures figures{"consumer"};
+  bool quick = false;
+  CLI::App app{"Measures the consumer engine against raw fetching and the handler alone.", "bench-consumer"};
+  app.add_flag("--quick", quick, "a tenth of the messages");
+  figures.add_flags(app);
+  CLI11_PARSE(app, argc, argv);
+  Sizes sizes;
+  if (quick) sizes = {20000, 500, 500000, 300, 3};
+
+  spdlog::set_level(spdlog::level::err);
+  try {
+    NatsServer server;
+    const auto url = server.url();
+    {
+      Connection connection{ConnectionOptions{.urls = {url}}};
+      ensure_stream(connection, {});
+    }
+    if (figures.wanted("flow_p50_ms")) {
+      std::vector<double> latencies;
+      for (int i = 0; i < sizes.rounds; ++i) {
+        const auto some = flow(url, sizes.flow);
+        latencies.insert(latencies.end(), some.begin(), some.end());
+      }
+      figures.set("flow_p50_ms", "(g) commit to handled through the relay, p50 ms",
+                  percentile(latencies, 0.5));
+      figures.set("flow_p99_ms", "    p99 ms", percentile(latencies, 0.99));
+      figures.set("flow_max_ms", "    max ms", percentile(latencies, 1));
+    }
+    purge(url);
+    const auto messages = sample_messages(sizes.events);
+    (void)publish_raw(url, messages);
+    figures.in_turn(
+        {{"raw_consume_per_s", "(a) raw fetch 500 and ack, messages/s",
+          [&] { return raw_consume(url, sizes.events); }},
+         {"consume_per_s", "(b) handler, business row, inbox row, fsync, events/s",
+          [&] { return consume_with(url, sizes.events, options_for(url)); }},
+         {"handler_limit_per_s", "(k) the same from memory, events/s",
+          [&] { return handler_limit(messages); }},
+         {"commit_each_per_s", "(c) a commit a message, events/s",
+          [&] { return consume_each(url, sizes.commit_each); }},
+         {"shared_inbox_per_s", "(d) four instances on one inbox, events/s",
+          [&] { return consume_shared(url, sizes.events); }},
+         {"replay_per_s", "(e) all duplicates, events/s", [&] { return replay(url, sizes.events); }},
+         {"failing_per_s", "(f) 1 % fail twice, events/s", [&] { return failing(url, sizes.events); }},
+         {"full_inbox_per_s", "(i) ids in the inbox already, events/s",
+          [&] { return full_inbox(url, sizes.events, sizes.in_inbox); }}},
+        sizes.rounds);
+    figures.ratio("consume_ratio", "(b)/(a)", "consume_per_s", "raw_consume_per_s");
+    figures.ratio("handler_limit_ratio", "(b)/(k)", "consume_per_s", "handler_limit_per_s");
+    figures.ratio("group_commit_ratio", "(b)/(c)", "consume_per_s", "commit_each_per_s");
+    figures.ratio("full_inbox_ratio", "(i)/(b)", "full_inbox_per_s", "consume_per_s");
+    if (figures.wanted("consumer_rss_mib"))
+      figures.set("consumer_rss_mib", "(j) resident, MiB", resident(url));
+    figures.print();
+    return 0;
+  } catch (const std::exception& error) {
+    std::cerr << "bench-consumer: " << error.what() << '\n';
+    return 1;
+  }
+}
