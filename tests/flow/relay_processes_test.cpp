@@ -214,7 +214,7 @@ TEST_CASE("a relay killed a hundred times at random moments loses nothing and in
   writers.stop();
   const auto published_by_killed = relays.published();
   INFO(writers.committed() << " events, " << published_by_killed << " marked by relays that were killed");
-  CHECK(published_by_killed > writers.committed() / 10);
+  CHECK(published_by_killed > 100);  // they did not only start
   CHECK(relays.outbox.count("1") == writers.committed());
   auto last = relays.start(settings, {"--drain"});
   REQUIRE(last.wait(60s) == exited(0));
