@@ -71,7 +71,6 @@ void read_headers(natsMsg* message, Headers& headers) {
     auto& [its_name, its_value] = headers[static_cast<std::size_t>(i)];
     its_name = names[i];
     its_value = natsMsgHeader_Get(message, names[i], &value) == NATS_OK && value != nullptr ? value : "";
-    natsMsgHeader_Delete(message, its_name.c_str());
   }
   std::free(static_cast<void*>(names));
 }
