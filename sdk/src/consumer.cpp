@@ -93,6 +93,7 @@ ConsumerStats ConsumerEngine::stats() const {
           .handled = state.handled,
           .duplicates = state.duplicates,
           .retried = state.retried,
+          .held_back = state.held_back,
           .dead_lettered = state.dead_lettered,
           .ignored = state.ignored,
           .commits = state.commits};

@@ -241,6 +241,10 @@ void ConsumerRun::settle(Received received, Delivery delivery, const Verdict& ve
                    delivery.event.type, verdict.attempts, verdict.delay.count(), verdict.reason);
       std::move(received).give_back(verdict.delay);
       break;
+    case Verdict::Kind::held_back:
+      ++state_.held_back;
+      std::move(received).give_back(verdict.delay);
+      break;
     case Verdict::Kind::dead_letter:
       bury(std::move(received), delivery, verdict);
       break;

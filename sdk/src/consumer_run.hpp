@@ -28,8 +28,8 @@ struct ConsumerEngine::State {
   Handling::Handlers handlers;
   std::atomic<bool> running{false};
 
-  std::atomic<std::uint64_t> received{0}, handled{0}, duplicates{0}, retried{0}, dead_lettered{0}, ignored{0},
-      commits{0};
+  std::atomic<std::uint64_t> received{0}, handled{0}, duplicates{0}, retried{0}, held_back{0},
+      dead_lettered{0}, ignored{0}, commits{0};
 };
 
 class ConsumerRun {

@@ -48,7 +48,9 @@ std::vector<Verdict> Handling::in_one_transaction(std::span<Delivery> deliveries
     const auto begun = steady_clock::now();
     inbox_.begin();
     for (auto& delivery : deliveries) {
-      verdicts.push_back(in_savepoint(delivery));
+      auto held = held_back(delivery);
+      verdicts.push_back(held ? std::move(*held) : in_savepoint(delivery));
+      hold_or_release(delivery, verdicts.back());
       if (steady_clock::now() - begun >= options_.max_batch_time) break;
     }
     inbox_.commit();
@@ -70,6 +72,21 @@ std::vector<Verdict> Handling::one_by_one(std::span<Delivery> deliveries) {
     if (steady_clock::now() - begun >= options_.max_batch_time) break;
   }
   return verdicts;
+}
+
+std::optional<Verdict> Handling::held_back(const Delivery& delivery) {
+  const auto delay = held_.delay(delivery.event.partition_key, delivery.stream_sequence, steady_clock::now());
+  if (!delay) return std::nullopt;
+  return Verdict{.kind = Kind::held_back, .delay = *delay};
+}
+
+void Handling::hold_or_release(const Delivery& delivery, const Verdict& verdict) {
+  if (verdict.kind == Kind::held_back || !options_.hold_back) return;
+  const auto& key = delivery.event.partition_key;
+  if (verdict.kind == Kind::retry)
+    held_.hold(key, delivery.stream_sequence, steady_clock::now() + verdict.delay, steady_clock::now());
+  else
+    held_.release(key, delivery.stream_sequence);
 }
 
 Verdict Handling::in_savepoint(Delivery& delivery) {
@@ -94,6 +111,13 @@ Verdict Handling::in_savepoint(Delivery& delivery) {
 }
 
 Verdict Handling::alone(Delivery& delivery) {
+  if (auto held = held_back(delivery)) return *held;
+  auto verdict = alone_unless_held(delivery);
+  hold_or_release(delivery, verdict);
+  return verdict;
+}
+
+Verdict Handling::alone_unless_held(Delivery& delivery) {
   const auto* handler = find_handler(delivery.event.type);
   if (handler == nullptr) return unhandled(delivery);
   return guarded([&]() -> Verdict {

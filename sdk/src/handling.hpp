@@ -3,6 +3,8 @@
 // Runs handlers inside the inbox's transactions and says what is to become of
 // each message. Knows nothing of NATS.
 
+#include "held_aggregates.hpp"
+
 #include <tidings/consumer.hpp>
 
 #include <chrono>
@@ -17,9 +19,9 @@ namespace tidings {
 
 /// What to do with a message now that the inbox has committed.
 struct Verdict {
-  enum class Kind { handled, duplicate, ignored, retry, dead_letter };
+  enum class Kind { handled, duplicate, ignored, retry, held_back, dead_letter };
   Kind kind = Kind::handled;
-  std::chrono::milliseconds delay{};  ///< of a retry
+  std::chrono::milliseconds delay{};  ///< of a retry, or of one that is held back behind it
   std::string reason{};               ///< of a retry or dead letter
   int attempts = 0;                   ///< handler starts so far
 };
@@ -62,6 +64,9 @@ class Handling {
   [[nodiscard]] std::vector<Verdict> in_one_transaction(std::span<Delivery> deliveries);
   [[nodiscard]] std::vector<Verdict> one_by_one(std::span<Delivery> deliveries);
   [[nodiscard]] Verdict in_savepoint(Delivery& delivery);
+  [[nodiscard]] Verdict alone_unless_held(Delivery& delivery);
+  [[nodiscard]] std::optional<Verdict> held_back(const Delivery& delivery);
+  void hold_or_release(const Delivery& delivery, const Verdict& verdict);
   [[nodiscard]] Verdict run_started(Delivery& delivery, const ConsumerEngine::Handler& handler);
   [[nodiscard]] Verdict unhandled(const Delivery& delivery) const;
   [[nodiscard]] Verdict judge_current_exception(const Delivery& delivery) const;
@@ -75,6 +80,7 @@ class Handling {
   Inbox& inbox_;
   const Handlers& handlers_;
   const ConsumerOptions& options_;
+  HeldAggregates held_;
 };
 
 }  // namespace tidings

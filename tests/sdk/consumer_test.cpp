@@ -402,3 +402,34 @@ TEST_CASE("an option that cannot be used is an error with its name, its value an
   CHECK_THAT(told, ContainsSubstring(": takes "));
   inbox.join("mailer");  // is still free for a consumer with good options
 }
+
+TEST_CASE("while an event waits for its retry, later ones of its aggregate wait with it, and others do not") {
+  Scene scene;
+  const bool hold_back = GENERATE(true, false);
+  INFO("hold_back " << hold_back);
+  for (const auto& [id, aggregate] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"hot-1", "hot"}, {"hot-2", "hot"}, {"other-1", "other"}, {"hot-3", "hot"}, {"other-2", "other"}})
+    scene.js.publish("auth.events.user.created", "{}",
+                     {{"Nats-Msg-Id", id},
+                      {"ce-specversion", "1.0"},
+                      {"ce-id", id},
+                      {"ce-type", "user.created"},
+                      {"ce-subject", aggregate}});
+  auto options = scene.options();
+  options.hold_back = hold_back;
+  options.backoff = {.base = 200ms, .max = 200ms};
+  int failures = 0;
+  Instance instance{scene.file, options, on_event("hot-1", [&failures] {
+                      if (++failures <= 2) throw std::runtime_error("not yet");
+                    })};
+  instance.start();
+  REQUIRE_WITHIN(20s, scene.effects().size() == 5 && scene.all_acked());
+  const auto held_back = instance.stats().held_back;
+  if (hold_back) {
+    CHECK(scene.effects() == std::vector<std::string>{"other-1", "other-2", "hot-1", "hot-2", "hot-3"});
+    CHECK(held_back >= 2);
+  } else {
+    CHECK(scene.effects() == std::vector<std::string>{"hot-2", "other-1", "hot-3", "other-2", "hot-1"});
+    CHECK(held_back == 0);
+  }
+}

@@ -53,6 +53,10 @@ struct ConsumerOptions {
       settings::milliseconds_or("CONSUMER_ACK_WAIT_MS", std::chrono::seconds{30},
                                 std::chrono::milliseconds{100}, std::chrono::hours{1});
 
+  /// While an event waits for its retry, this instance gives later events of its aggregate (its partition
+  /// key) back to the group instead of handling them: they would overtake it.
+  bool hold_back = true;
+
   int max_batch = 500;  ///< messages a transaction, 1 to 10000
   int prefetch = 2000;  ///< messages asked for ahead of handling, max_batch to 100000
   std::chrono::milliseconds max_batch_time{20};  ///< a batch commits when it has run this long
@@ -74,6 +78,7 @@ struct ConsumerStats {
   std::uint64_t handled = 0;     ///< handler succeeded and its transaction is committed
   std::uint64_t duplicates = 0;  ///< id was in the inbox: acked without a second effect
   std::uint64_t retried = 0;     ///< handler failed, will be redelivered
+  std::uint64_t held_back = 0;   ///< given back unstarted, behind one of its aggregate that is retried
   std::uint64_t dead_lettered = 0;
   std::uint64_t ignored = 0;  ///< no handler for the type
   std::uint64_t commits = 0;
