@@ -6,6 +6,7 @@
 #include "handling.hpp"
 #include "infrastructure/outbox_repository.hpp"
 #include "nats_handle.hpp"
+#include "resident.hpp"
 #include "sample_events.hpp"
 #include "support/nats_server.hpp"
 #include "support/process.hpp"
@@ -22,7 +23,6 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <iostream>
 #include <optional>
 #include <span>
@@ -241,15 +241,7 @@ double resident(const std::string& url) {
       test::executable("consumer-example"),
       {"--group", "resident", "--db", (folder / "w.db").string(), "--exit-when-idle", "1000"},
       {.environment = {{"NATS_URL", url}, {"TIDINGS_LOG", "warn"}}, .input = {}, .log_folder = {}}};
-  double most = 0;
-  while (process.running()) {
-    std::ifstream status{"/proc/" + std::to_string(process.pid()) + "/status"};
-    for (std::string line; std::getline(status, line);)
-      if (line.starts_with("VmHWM:")) most = std::max(most, std::stod(line.substr(6)) / 1024);
-    std::this_thread::sleep_for(20ms);
-  }
-  if (process.wait() != test::exited(0)) throw Error("the consumer failed: " + process.err());
-  return most;
+  return largest_resident(process);
 }
 
 /// (g) A writer commits 200 events a second, a relay publishes, a consumer handles: each a process.

@@ -5,6 +5,7 @@
 #include "figures.hpp"
 #include "infrastructure/user_repository.hpp"
 #include "nats_handle.hpp"
+#include "resident.hpp"
 #include "sample_events.hpp"
 #include "services/auth_service.hpp"
 #include "services/outbox_processor.hpp"
@@ -25,7 +26,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
-#include <fstream>
 #include <functional>
 #include <iostream>
 #include <mutex>
@@ -228,15 +228,7 @@ double resident(const std::string& url, int backlog) {
                         {.environment = {{"DATABASE_URL", "sqlite:" + outbox.path()}, {"NATS_URL", url}},
                          .input = {},
                          .log_folder = {}}};
-  double most = 0;
-  while (process.running()) {
-    std::ifstream status{"/proc/" + std::to_string(process.pid()) + "/status"};
-    for (std::string line; std::getline(status, line);)
-      if (line.starts_with("VmHWM:")) most = std::max(most, std::stod(line.substr(6)) / 1024);
-    std::this_thread::sleep_for(std::chrono::milliseconds{20});
-  }
-  if (process.wait() != test::exited(0)) throw Error("the relay failed: " + process.err());
-  return most;
+  return largest_resident(process);
 }
 
 }  // namespace

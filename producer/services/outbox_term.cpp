@@ -161,7 +161,8 @@ void OutboxTerm::enter(Phase phase, const std::string& why) {
 void OutboxTerm::back_off(const std::string& why) {
   if (steady_clock::now() < pause_until_) return;
   enter(Phase::waiting_for_broker, why);
-  pause_until_ = steady_clock::now() + pause_;
+  // Up to a quarter less, so that those who lost the same broker do not come back to it as one.
+  pause_until_ = steady_clock::now() + pause_ - pause_ * (random_() % 256) / 1024;
   pause_ = std::min(pause_ * 2, longest_pause);
   stream_checked_ = false;
 }

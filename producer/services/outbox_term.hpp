@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <random>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -79,6 +80,7 @@ class OutboxTerm {
   Clock::time_point looked_for_strays_{};
   Clock::time_point pause_until_{};
   std::chrono::milliseconds pause_;
+  std::minstd_rand random_{std::random_device{}()};
   bool stream_checked_ = false;
 };
 
