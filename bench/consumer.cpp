@@ -211,9 +211,10 @@ double full_inbox(const std::string& url, int events, int rows) {
 double handler_limit(const std::vector<WireMessage>& messages) {
   TempDir folder;
   Mailer mailer{folder / "inbox.db", options_for("nats://none")};
-  const Handling::Handlers handlers{{"user.created", [&mailer](const Delivery& delivery) {
-                                       mailer.write(delivery.event.json().get<UserCreated>());
-                                     }}};
+  Handlers handlers;
+  handlers.add("user.created", {[&mailer](const Delivery& delivery) {
+                 mailer.write(delivery.event.json().get<UserCreated>());
+               }});
   auto options = options_for("nats://none");
   Handling handling{mailer.inbox(), handlers, options};
   const double took = seconds([&] {
@@ -227,7 +228,9 @@ double handler_limit(const std::vector<WireMessage>& messages) {
         delivery.event = decode(delivery.headers, messages[done].payload, "user.created");
         batch.push_back(std::move(delivery));
       }
-      for (std::span<Delivery> rest{batch}; !rest.empty();)
+      std::vector<Delivery*> pointers;
+      for (auto& delivery : batch) pointers.push_back(&delivery);
+      for (std::span<Delivery* const> rest{pointers}; !rest.empty();)
         rest = rest.subspan(handling.together(rest).size());
     }
   });

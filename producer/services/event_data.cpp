@@ -1,6 +1,6 @@
 #include "services/event_data.hpp"
 
-#include "services/json_scanner.hpp"
+#include "json_scanner.hpp"
 
 #include <nlohmann/json.hpp>
 

@@ -31,6 +31,10 @@ bool is_prefix(const std::string& subject) {
 
 std::string text(milliseconds time) { return std::to_string(time.count()); }
 
+std::string text(const Backoff& backoff) { return text(backoff.base) + "…" + text(backoff.max); }
+
+bool sound(const Backoff& backoff) { return backoff.base.count() > 0 && backoff.max >= backoff.base; }
+
 void validate(const ConsumerOptions& options) {
   constexpr const char* name_rule = "1 to 31 letters, digits, _ or -";
   require(is_name(options.group), "group", options.group, name_rule);
@@ -41,13 +45,18 @@ void validate(const ConsumerOptions& options) {
   require(is_prefix(options.dead_letter_prefix), "dead_letter_prefix", options.dead_letter_prefix,
           prefix_rule);
   require(options.max_attempts >= 1, "max_attempts", std::to_string(options.max_attempts), "at least 1");
-  require(options.backoff.base.count() > 0 && options.backoff.max >= options.backoff.base, "backoff",
-          text(options.backoff.base) + "…" + text(options.backoff.max), "0 < base <= max");
+  require(sound(options.backoff), "backoff", text(options.backoff), "0 < base <= max");
   require(options.ack_wait >= milliseconds{100}, "ack_wait", text(options.ack_wait), "at least 100 ms");
   require(options.max_batch >= 1 && options.max_batch <= 10000, "max_batch",
           std::to_string(options.max_batch), "1 to 10000");
   require(options.prefetch >= options.max_batch && options.prefetch <= 100000, "prefetch",
           std::to_string(options.prefetch), "max_batch to 100000");
+  require(options.prefetch_bytes >= 65536, "prefetch_bytes", std::to_string(options.prefetch_bytes),
+          "at least 65536");
+  require(options.workers >= 0 && options.workers <= 1024, "workers", std::to_string(options.workers),
+          "0 to 1024");
+  require(options.handler_time_limit >= milliseconds{100}, "handler_time_limit",
+          text(options.handler_time_limit), "at least 100 ms");
   require(options.max_batch_time.count() >= 0, "max_batch_time", text(options.max_batch_time),
           "0 ms or more");
   require(options.inbox_retention.count() >= 1, "inbox_retention",
@@ -55,6 +64,15 @@ void validate(const ConsumerOptions& options) {
   require(!options.exit_when_idle || options.exit_when_idle->count() > 0, "exit_when_idle",
           text(options.exit_when_idle.value_or(milliseconds{})), "at least 1 ms, or nothing");
   require(options.drain_timeout.count() > 0, "drain_timeout", text(options.drain_timeout), "at least 1 ms");
+}
+
+void validate(const std::string& type, const RetryPolicy& retry) {
+  const auto require = [&type](bool holds, const std::string& what, const char* takes) {
+    if (!holds) throw SettingError("RetryPolicy of " + type + ": " + what + ": takes " + takes);
+  };
+  if (retry.max_attempts)
+    require(*retry.max_attempts >= 1, "max_attempts=" + std::to_string(*retry.max_attempts), "at least 1");
+  if (retry.backoff) require(sound(*retry.backoff), "backoff=" + text(*retry.backoff), "0 < base <= max");
 }
 
 }  // namespace
@@ -67,9 +85,13 @@ ConsumerEngine::ConsumerEngine(Inbox& inbox, ConsumerOptions options) {
 
 ConsumerEngine::~ConsumerEngine() = default;
 
-void ConsumerEngine::on(const std::string& type, Handler handler) {
+void ConsumerEngine::on(const std::string& type, Handler handler, Takes takes, RetryPolicy retry) {
   if (state_->running) throw Error("handler for " + type + " comes too late: add handlers before run()");
-  if (!state_->handlers.emplace(type, std::move(handler)).second)
+  if (takes == Takes::transaction && state_->options.workers > 0)
+    throw Error("the handler for " + type +
+                " takes a transaction, which there is none of with workers: take (event, delivery) only");
+  validate(type, retry);
+  if (!state_->handlers.add(type, {std::move(handler), std::move(retry)}))
     throw Error("there is a handler for " + type + " already: one for each type");
 }
 
@@ -82,21 +104,35 @@ void ConsumerEngine::run(const std::stop_token& stop) {
   } const ended{state_->running};
   try {
     ConsumerRun{*state_, stop}.work();
-  } catch (const Error& error) {
-    if (!error.retryable() || !stop.stop_requested()) throw;  // stopped while it waited for NATS
+    state_->set_status(ConsumerStatus::State::stopped);
+  } catch (const std::exception& error) {
+    state_->set_status(ConsumerStatus::State::stopped, error.what());
+    const auto* own = dynamic_cast<const Error*>(&error);
+    if (own == nullptr || !own->retryable() || !stop.stop_requested()) throw;
+    // Stopped while it waited for NATS: an end like any other.
   }
 }
 
 ConsumerStats ConsumerEngine::stats() const {
-  const auto& state = *state_;
-  return {.received = state.received,
-          .handled = state.handled,
-          .duplicates = state.duplicates,
-          .retried = state.retried,
-          .held_back = state.held_back,
-          .dead_lettered = state.dead_lettered,
-          .ignored = state.ignored,
-          .commits = state.commits};
+  const auto& meters = state_->meters;
+  return {.received = meters.received,
+          .handled = meters.handled,
+          .duplicates = meters.duplicates,
+          .retried = meters.retried,
+          .held_back = meters.held_back,
+          .dead_lettered = meters.dead_lettered,
+          .ignored = meters.ignored,
+          .fenced = meters.fenced,
+          .commits = meters.commits,
+          .in_flight = meters.group.in_flight,
+          .lag = meters.group.lag,
+          .last_commit_size = meters.last_commit_size,
+          .handling_p50 = meters.handling.at(0.5),
+          .handling_p99 = meters.handling.at(0.99),
+          .age_p50 = meters.age.at(0.5),
+          .age_p99 = meters.age.at(0.99)};
 }
+
+ConsumerStatus ConsumerEngine::status() const { return state_->status(); }
 
 }  // namespace tidings

@@ -1,17 +1,13 @@
 #include "consumer_run.hpp"
 
-#include "ack_subject.hpp"
-
 #include <tidings/stream.hpp>
+#include <tidings/timestamp.hpp>
 
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <condition_variable>
-#include <cstdlib>
-#include <mutex>
 #include <span>
-#include <string>
 #include <string_view>
 
 namespace tidings {
@@ -24,6 +20,7 @@ namespace {
 constexpr milliseconds first_pause{50};
 constexpr milliseconds longest_pause{1000};
 constexpr milliseconds look_around{1000};  // between looks at the clock when nothing arrives
+constexpr std::size_t ahead_of_a_worker = 8;
 constexpr int prune_step = 1000;
 constexpr seconds prune_interval{60};
 
@@ -33,6 +30,14 @@ ConnectionOptions named_connection(const ConsumerOptions& options) {
   return connection;
 }
 
+Prefetch prefetch(const ConsumerOptions& options) {
+  const auto messages =
+      options.workers > 0
+          ? std::min(options.prefetch, options.workers * static_cast<int>(ahead_of_a_worker))
+          : options.prefetch;
+  return {messages, options.prefetch_bytes};
+}
+
 void pause(const std::stop_token& stop, milliseconds duration) {
   std::mutex mutex;
   std::condition_variable_any never;
@@ -40,52 +45,27 @@ void pause(const std::stop_token& stop, milliseconds duration) {
   never.wait_for(lock, stop, duration, [] { return false; });
 }
 
-/// Calls `work` until it ends without a retryable error, once at least. False when `stop` came first.
-template <class Work>
-bool persist(const std::stop_token& stop, const char* what, Work&& work) {
-  std::string told;
-  for (milliseconds delay = first_pause;; delay = std::min(delay * 2, longest_pause)) {
-    try {
-      work();
-      if (!told.empty()) spdlog::info("{}: resumed", what);
-      return true;
-    } catch (const Error& error) {
-      if (!error.retryable()) throw;
-      // One line for each trouble, not for each try.
-      if (told != error.what()) spdlog::warn("{}: {}; trying again", what, error.what());
-      told = error.what();
-    }
-    pause(stop, delay);
-    if (stop.stop_requested()) return false;
-  }
-}
-
-/// Over the headers of an earlier message, whose memory is used again.
-void read_headers(natsMsg* message, Headers& headers) {
-  const char** names = nullptr;
-  int count = 0;
-  if (natsMsgHeader_Keys(message, &names, &count) != NATS_OK) return headers.clear();  // it has none
-  headers.resize(static_cast<std::size_t>(count));
-  for (int i = 0; i < count; ++i) {
-    const char* value = nullptr;
-    auto& [its_name, its_value] = headers[static_cast<std::size_t>(i)];
-    its_name = names[i];
-    its_value = natsMsgHeader_Get(message, names[i], &value) == NATS_OK && value != nullptr ? value : "";
-  }
-  std::free(static_cast<void*>(names));
-}
-
-std::string_view payload(const Received& received) {
-  return {natsMsg_GetData(received.native()),
-          static_cast<std::size_t>(natsMsg_GetDataLength(received.native()))};
-}
-
-std::string_view type_in_subject(std::string_view subject, std::string_view prefix) {
-  if (subject.size() <= prefix.size() + 1 || !subject.starts_with(prefix)) return {};
-  return subject.substr(prefix.size() + 1);
+std::chrono::nanoseconds age(const Delivery& delivery) {
+  return now() - parse_timestamp(delivery.event.time).value_or(delivery.stored_at);
 }
 
 }  // namespace
+
+void ConsumerEngine::State::set_status(ConsumerStatus::State state, const std::string& reason) {
+  ConsumerStatus told;
+  {
+    const std::lock_guard lock{mutex_};
+    if (status_.state == state && status_.reason == reason) return;
+    status_ = {state, reason, std::chrono::system_clock::now()};
+    told = status_;
+  }
+  if (options.on_status) options.on_status(told);
+}
+
+ConsumerStatus ConsumerEngine::State::status() const {
+  const std::lock_guard lock{mutex_};
+  return status_;
+}
 
 ConsumerRun::ConsumerRun(ConsumerEngine::State& state, const std::stop_token& stop)
     : state_(state),
@@ -97,27 +77,52 @@ ConsumerRun::ConsumerRun(ConsumerEngine::State& state, const std::stop_token& st
       last_message_(Clock::now()) {}
 
 void ConsumerRun::work() {
+  state_.set_status(ConsumerStatus::State::joining);
   if (stop_.stop_requested() || !join()) return;
-  MessageSource source{connection_, *group_, options_.prefetch};
+  source_.emplace(connection_, *group_, options_.subject_prefix, prefetch(options_), state_.meters.group,
+                  [this](std::uint64_t sequence) { return !handling_.overdue(sequence); });
+  if (options_.workers > 0)
+    concurrent_.emplace(state_.inbox, state_.handlers, options_, [this] { source_->wake(); });
   last_message_ = Clock::now();
   while (!stop_.stop_requested() && !idle_for_too_long()) {
     connection_.require_open();
-    auto batch = source.take(static_cast<std::size_t>(options_.max_batch), next_wait(), stop_);
+    show_status();
+    auto batch = source_->take(room(), next_wait(), stop_);
     if (!batch.empty()) {
-      state_.received += batch.size();
+      state_.meters.received += batch.size();
       handle(std::move(batch));
       last_message_ = Clock::now();  // time in handlers is not idle time
     }
-    if (const auto delay = source.rejoin_after(); delay && !join_again(*delay)) break;
+    if (concurrent_) step();
+    if (const auto delay = source_->rejoin_after(); delay && !join_again(*delay)) break;
     prune_if_due();
   }
-  source.stop(options_.drain_timeout, std::move(not_started_));
-  connection_.flush(options_.drain_timeout);
+  state_.set_status(ConsumerStatus::State::draining);
+  drain();
+}
+
+bool ConsumerRun::persist(const char* what, const std::function<void()>& work) {
+  std::string told;
+  for (milliseconds delay = first_pause;; delay = std::min(delay * 2, longest_pause)) {
+    try {
+      work();
+      if (!told.empty()) spdlog::info("{}: resumed", what);
+      return true;
+    } catch (const Error& error) {
+      if (!error.retryable()) throw;
+      state_.set_status(ConsumerStatus::State::waiting, error.what());
+      // One line for each trouble, not for each try.
+      if (told != error.what()) spdlog::warn("{}: {}; trying again", what, error.what());
+      told = error.what();
+    }
+    pause(stop_, delay);
+    if (stop_.stop_requested()) return false;
+  }
 }
 
 /// Streams and durable, waiting for a JetStream that does not answer. False when stopped.
 bool ConsumerRun::join() {
-  return persist(stop_, "joining the group", [this] {
+  return persist("joining the group", [this] {
     if (options_.manage_streams) {
       // Only a publisher knows its dedup window: an existing stream's is not ours to judge.
       ensure_stream(connection_, {.name = options_.stream,
@@ -125,158 +130,229 @@ bool ConsumerRun::join() {
                                   .duplicate_window = seconds{0}});
       dead_letters_.ensure();
     }
-    group_ = join_group(connection_, options_);
+    group_ = group_ ? join_group_again(connection_, options_, *group_) : join_group(connection_, options_);
+    warn_of_replay_beyond(connection_, options_);
   });
 }
 
 bool ConsumerRun::join_again(milliseconds delay) {
   pause(stop_, delay);
-  const auto before = *group_;
-  if (stop_.stop_requested() || !join()) return false;
-  if (group_->deliver_subject != before.deliver_subject || group_->deliver_group != before.deliver_group)
-    throw NatsError("the group " + options_.group +
-                    " was changed between pull and push while this consumer ran: start it again");
-  return true;
+  return !stop_.stop_requested() && join();
 }
 
 bool ConsumerRun::idle_for_too_long() const {
-  return options_.exit_when_idle && Clock::now() - last_message_ >= *options_.exit_when_idle;
+  return options_.exit_when_idle && submitted_.empty() &&
+         Clock::now() - last_message_ >= *options_.exit_when_idle;
 }
 
-milliseconds ConsumerRun::next_wait() const {
-  if (!options_.exit_when_idle) return look_around;
-  const auto left = std::chrono::ceil<milliseconds>(last_message_ + *options_.exit_when_idle - Clock::now());
-  return std::clamp(left, milliseconds{1}, look_around);
+/// How many messages may be taken.
+std::size_t ConsumerRun::room() const {
+  if (!concurrent_) return static_cast<std::size_t>(options_.max_batch);
+  const auto most = static_cast<std::size_t>(options_.workers) * ahead_of_a_worker;
+  return most - std::min(most, concurrent_->size());
 }
 
-void ConsumerRun::handle(std::vector<Received> batch) {
-  std::vector<std::pair<Received, Delivery>> again;
+milliseconds ConsumerRun::next_wait() {
+  auto wait = look_around;
+  const auto until = [&wait](Clock::time_point time) {
+    wait = std::clamp(std::chrono::ceil<milliseconds>(time - Clock::now()), milliseconds{1}, wait);
+  };
+  if (options_.exit_when_idle) until(last_message_ + *options_.exit_when_idle);
+  if (!concurrent_) return wait;
+  if (concurrent_->more_to_do()) return milliseconds{0};
+  if (const auto overdue = concurrent_->next_overdue()) until(*overdue);
+  return wait;
+}
+
+void ConsumerRun::show_status() {
+  using enum ConsumerStatus::State;
+  if (!connection_.connected()) {
+    state_.set_status(waiting, "NATS: not connected");
+  } else if (concurrent_ && concurrent_->stuck() >= static_cast<std::size_t>(options_.workers)) {
+    state_.set_status(waiting, "workers: all are held by handlers that ran longer than handler_time_limit");
+  } else {
+    state_.set_status(running);
+  }
+}
+
+void ConsumerRun::handle(std::vector<ReceivedPtr> batch) {
+  std::vector<ReceivedPtr> again;
   for (auto& received : batch) {
-    auto delivery = describe(received);
-    const auto type = type_in_subject(delivery.subject, options_.subject_prefix);
-    try {
-      decode(delivery.headers, payload(received), type, delivery.event);
-    } catch (const Undecodable& error) {
-      delivery.event = {};
-      delivery.event.type = type;
-      bury(std::move(received), delivery, {.reason = error.what(), .attempts = 0});
-      continue;
-    }
-    if (delivery.delivered > 1) {
-      again.emplace_back(std::move(received), std::move(delivery));
+    if (!received->undecodable.empty()) {
+      const auto reason = received->undecodable;
+      bury(std::move(received), {.kind = Verdict::Kind::dead_letter, .reason = reason});
+    } else if (concurrent_) {
+      handle_concurrently(std::move(received));
+    } else if (received->delivery.delivered > 1) {
+      again.push_back(std::move(received));
     } else {
+      deliveries_.push_back(&received->delivery);
       first_.push_back(std::move(received));
-      deliveries_.push_back(std::move(delivery));
     }
   }
   handle_together();
-  for (auto& [received, delivery] : again) handle_alone(std::move(received), std::move(delivery));
-}
-
-/// What the message says of itself, before its event is decoded.
-Delivery ConsumerRun::describe(const Received& received) {
-  Delivery delivery;
-  if (!spare_.empty()) {
-    delivery = std::move(spare_.back());
-    spare_.pop_back();
-  }
-  delivery.attempt = 0;
-  delivery.subject = natsMsg_GetSubject(received.native());
-  read_headers(received.native(), delivery.headers);
-  const auto ack = AckSubject::parse(received.reply());
-  delivery.stream = ack ? ack->stream : "";
-  delivery.stream_sequence = ack ? ack->stream_sequence : 0;
-  delivery.delivered = ack ? ack->delivered : 1;
-  delivery.stored_at = Timestamp{
-      std::chrono::duration_cast<milliseconds>(std::chrono::nanoseconds{ack ? ack->stored_at_ns : 0})};
-  return delivery;
+  for (auto& received : again) handle_alone(std::move(received));
 }
 
 void ConsumerRun::handle_together() {
   std::size_t done = 0;
   while (done < first_.size() && !stop_.stop_requested()) {
     std::vector<Verdict> verdicts;
-    const bool committed =
-        persist(stop_, "inbox", [&] { verdicts = handling_.together(std::span{deliveries_}.subspan(done)); });
-    if (!committed) break;
-    ++state_.commits;
-    for (const auto& verdict : verdicts) {
-      settle(std::move(first_[done]), std::move(deliveries_[done]), verdict);
-      ++done;
-    }
+    if (!persist("inbox", [&] { verdicts = handling_.together(std::span{deliveries_}.subspan(done)); }))
+      break;
+    committed(verdicts.size());
+    for (const auto& verdict : verdicts) settle(std::move(first_[done++]), verdict);
   }
   for (; done < first_.size(); ++done) not_started_.push_back(std::move(first_[done]));
   first_.clear();
   deliveries_.clear();
 }
 
-void ConsumerRun::handle_alone(Received received, Delivery delivery) {
+void ConsumerRun::handle_alone(ReceivedPtr received) {
   Verdict verdict;
-  if (stop_.stop_requested() || !persist(stop_, "inbox", [&] { verdict = handling_.alone(delivery); })) {
+  if (stop_.stop_requested() ||
+      !persist("inbox", [&] { verdict = handling_.alone(received->delivery); })) {
     not_started_.push_back(std::move(received));
     return;
   }
-  ++state_.commits;
-  settle(std::move(received), std::move(delivery), verdict);
+  committed(1);
+  settle(std::move(received), verdict);
+}
+
+void ConsumerRun::handle_concurrently(ReceivedPtr received) {
+  const auto ticket = next_ticket_++;
+  concurrent_->submit(ticket, std::move(received->delivery));
+  submitted_.emplace(ticket, std::move(received));
+}
+
+void ConsumerRun::step() {
+  if (!concurrent_->more_to_do()) return;
+  std::vector<ConcurrentHandling::Settlement> settlements;
+  if (!persist("inbox", [&] { settlements = concurrent_->step(); })) return;
+  last_message_ = Clock::now();
+  committed(settlements.size());
+  settle(std::move(settlements));
+}
+
+void ConsumerRun::settle(std::vector<ConcurrentHandling::Settlement> settlements) {
+  for (auto& [ticket, delivery, verdict] : settlements) {
+    auto received = std::move(submitted_.extract(ticket).mapped());
+    received->delivery = std::move(delivery);
+    settle(std::move(received), verdict);
+  }
+}
+
+void ConsumerRun::committed(std::size_t messages) {
+  ++state_.meters.commits;
+  state_.meters.last_commit_size = messages;
 }
 
 /// After the inbox's commit: a crash in between costs a duplicate, never a loss.
-void ConsumerRun::settle(Received received, Delivery delivery, const Verdict& verdict) {
+void ConsumerRun::settle(ReceivedPtr received, const Verdict& verdict) {
+  auto& meters = state_.meters;
+  const auto& delivery = received->delivery;
+  if (verdict.took.count() > 0) meters.handling.add(verdict.took, Clock::now());
   switch (verdict.kind) {
     case Verdict::Kind::handled:
-      ++state_.handled;
-      std::move(received).ack();
-      break;
+      ++meters.handled;
+      meters.age.add(age(delivery), Clock::now());
+      return source_->ack(std::move(received));
     case Verdict::Kind::duplicate:
-      ++state_.duplicates;
-      std::move(received).ack();
-      break;
+      ++meters.duplicates;
+      return source_->ack(std::move(received));
     case Verdict::Kind::ignored:
-      ++state_.ignored;
-      std::move(received).ack();
-      break;
+      ++meters.ignored;
+      return source_->ack(std::move(received));
     case Verdict::Kind::retry:
-      ++state_.retried;
+      ++meters.retried;
       spdlog::warn("retry id={} type={} attempt={} delay_ms={} reason=\"{}\"", delivery.event.id,
                    delivery.event.type, verdict.attempts, verdict.delay.count(), verdict.reason);
-      std::move(received).give_back(verdict.delay);
-      break;
+      tell_failure(delivery, verdict);
+      return source_->give_back(std::move(received), verdict.delay);
     case Verdict::Kind::held_back:
-      ++state_.held_back;
-      std::move(received).give_back(verdict.delay);
-      break;
+      ++meters.held_back;
+      return source_->give_back(std::move(received), verdict.delay);
+    case Verdict::Kind::fenced:
+      // Not ours any more: whoever has it now settles it.
+      ++meters.fenced;
+      spdlog::warn("fenced id={} type={} attempt={}: its handler ended too late", delivery.event.id,
+                   delivery.event.type, verdict.attempts);
+      return;
+    case Verdict::Kind::not_started:
+      return source_->give_back(std::move(received));
     case Verdict::Kind::dead_letter:
-      bury(std::move(received), delivery, verdict);
-      break;
+      return bury(std::move(received), verdict);
   }
-  if (spare_.size() < static_cast<std::size_t>(options_.max_batch)) spare_.push_back(std::move(delivery));
 }
 
 /// Copy confirmed first, original ended after it. Without a confirmed copy the message stays.
-void ConsumerRun::bury(Received received, const Delivery& delivery, const Verdict& verdict) {
+void ConsumerRun::bury(ReceivedPtr received, const Verdict& verdict) {
+  const auto& delivery = received->delivery;
   try {
     dead_letters_.publish({.delivery = delivery,
-                           .payload = std::string{payload(received)},
+                           .payload = received->payload(),
                            .reason = verdict.reason,
                            .attempts = verdict.attempts});
   } catch (const NatsError& error) {
     spdlog::error("dead letter not stored, the message stays: id={} {}", delivery.event.id, error.what());
-    return std::move(received).give_back(
-        options_.backoff.delay(static_cast<int>(delivery.delivered), delivery.subject));
+    const auto delay = options_.backoff.delay(static_cast<int>(delivery.delivered), delivery.subject);
+    return source_->give_back(std::move(received), delay);
   }
   spdlog::error("dead letter id={} type={} sequence={} attempts={} reason=\"{}\"", delivery.event.id,
                 delivery.event.type, delivery.stream_sequence, verdict.attempts, verdict.reason);
-  ++state_.dead_lettered;
-  std::move(received).terminate();
-  if (!delivery.event.id.empty()) persist(stop_, "inbox", [&] { handling_.forget(delivery.event.id); });
+  ++state_.meters.dead_lettered;
+  tell_failure(delivery, verdict);
+  const auto id = delivery.event.id;
+  source_->terminate(std::move(received));
+  if (!id.empty()) (void)persist("inbox", [&] { handling_.forget(id); });
+}
+
+void ConsumerRun::tell_failure(const Delivery& delivery, const Verdict& verdict) {
+  if (options_.on_failure)
+    options_.on_failure({.delivery = delivery,
+                         .reason = verdict.reason,
+                         .dead_letter = verdict.kind == Verdict::Kind::dead_letter,
+                         .attempts = verdict.attempts,
+                         .delay = verdict.delay});
 }
 
 void ConsumerRun::prune_if_due() {
   if (Clock::now() < prune_again_) return;
-  persist(stop_, "inbox", [this] {
+  (void)persist("inbox", [this] {
     const bool round_done = handling_.prune(options_.inbox_retention, prune_step);
     prune_again_ = Clock::now() + (round_done ? prune_interval : seconds{0});
   });
+}
+
+void ConsumerRun::drain() {
+  const auto deadline = Clock::now() + options_.drain_timeout;
+  if (concurrent_) {
+    try {
+      for (auto& settlement : concurrent_->withdraw())
+        not_started_.push_back(std::move(submitted_.extract(settlement.ticket).mapped()));
+    } catch (const InboxTrouble& trouble) {
+      spdlog::warn("{}: messages that no worker has started are given back late", trouble.what());
+    }
+  }
+  source_->stop(options_.drain_timeout, std::move(not_started_));
+  if (concurrent_) drain_workers(deadline);
+  connection_.flush(options_.drain_timeout);
+}
+
+/// Handlers that run are waited for; what they have done by then counts.
+void ConsumerRun::drain_workers(Clock::time_point deadline) {
+  while (concurrent_->size() > 0 && Clock::now() < deadline) {
+    try {
+      settle(concurrent_->step());
+    } catch (const InboxTrouble&) {  // until the deadline
+    }
+    if (!concurrent_->more_to_do()) (void)source_->take(0, milliseconds{50}, {});
+  }
+  if (concurrent_->size() > 0)
+    spdlog::warn("{} handlers still run at the end of drain_timeout: their messages go back, and what they do "
+                 "from now on is done again",
+                 concurrent_->size());
+  settle(concurrent_->abandon_all());
 }
 
 }  // namespace tidings

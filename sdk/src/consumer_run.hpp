@@ -3,6 +3,8 @@
 // One run of a consumer, from connecting to drained: takes messages, has them
 // handled, and settles them once the inbox has committed.
 
+#include "concurrent_handling.hpp"
+#include "consumer_meters.hpp"
 #include "dead_letter.hpp"
 #include "group.hpp"
 #include "handling.hpp"
@@ -12,9 +14,13 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstdint>
+#include <cstddef>
+#include <functional>
+#include <mutex>
 #include <optional>
 #include <stop_token>
+#include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -23,13 +29,18 @@ namespace tidings {
 struct ConsumerEngine::State {
   State(Inbox& its_inbox, ConsumerOptions its_options) : inbox(its_inbox), options(std::move(its_options)) {}
 
+  void set_status(ConsumerStatus::State state, const std::string& reason = {});
+  [[nodiscard]] ConsumerStatus status() const;
+
   Inbox& inbox;
   const ConsumerOptions options;
-  Handling::Handlers handlers;
+  Handlers handlers;
   std::atomic<bool> running{false};
+  ConsumerMeters meters;
 
-  std::atomic<std::uint64_t> received{0}, handled{0}, duplicates{0}, retried{0}, held_back{0},
-      dead_lettered{0}, ignored{0}, commits{0};
+ private:
+  mutable std::mutex mutex_;
+  ConsumerStatus status_{.since = std::chrono::system_clock::now()};
 };
 
 class ConsumerRun {
@@ -46,14 +57,25 @@ class ConsumerRun {
   [[nodiscard]] bool join();
   [[nodiscard]] bool join_again(std::chrono::milliseconds delay);
   [[nodiscard]] bool idle_for_too_long() const;
-  [[nodiscard]] std::chrono::milliseconds next_wait() const;
-  void handle(std::vector<Received> batch);
-  [[nodiscard]] Delivery describe(const Received& received);
+  [[nodiscard]] std::size_t room() const;
+  [[nodiscard]] std::chrono::milliseconds next_wait();
+  void show_status();
+  void handle(std::vector<ReceivedPtr> batch);
   void handle_together();
-  void handle_alone(Received received, Delivery delivery);
-  void settle(Received received, Delivery delivery, const Verdict& verdict);
-  void bury(Received received, const Delivery& delivery, const Verdict& verdict);
+  void handle_alone(ReceivedPtr received);
+  void handle_concurrently(ReceivedPtr received);
+  void step();
+  void settle(std::vector<ConcurrentHandling::Settlement> settlements);
+  void settle(ReceivedPtr received, const Verdict& verdict);
+  void bury(ReceivedPtr received, const Verdict& verdict);
+  void tell_failure(const Delivery& delivery, const Verdict& verdict);
   void prune_if_due();
+  void drain();
+  void drain_workers(Clock::time_point deadline);
+  void committed(std::size_t messages);
+
+  /// Calls `work` until it ends without a retryable error, once at least. False when stopped first.
+  [[nodiscard]] bool persist(const char* what, const std::function<void()>& work);
 
   ConsumerEngine::State& state_;
   const ConsumerOptions& options_;
@@ -62,11 +84,14 @@ class ConsumerRun {
   DeadLetters dead_letters_;
   Handling handling_;
   std::optional<Group> group_;
-  // The batch at hand: of messages that were never delivered before, each with its delivery.
-  std::vector<Received> first_;
-  std::vector<Delivery> deliveries_;
-  std::vector<Delivery> spare_;        // used again for their memory
-  std::vector<Received> not_started_;  // at a stop: given back once the server sends us no more
+  std::optional<MessageSource> source_;
+  std::vector<ReceivedPtr> first_;        // the batch at hand: messages that were never delivered before
+  std::vector<Delivery*> deliveries_;     // theirs
+  std::vector<ReceivedPtr> not_started_;  // at a stop: given back once the server sends us no more
+  // In concurrent mode, by ticket.
+  std::unordered_map<ConcurrentHandling::Ticket, ReceivedPtr> submitted_;
+  ConcurrentHandling::Ticket next_ticket_ = 0;
+  std::optional<ConcurrentHandling> concurrent_;
   Clock::time_point last_message_;
   Clock::time_point prune_again_{};
 };

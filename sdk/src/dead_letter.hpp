@@ -6,12 +6,13 @@
 #include <tidings/consumer.hpp>
 
 #include <string>
+#include <string_view>
 
 namespace tidings {
 
 struct DeadLetter {
   const Delivery& delivery;
-  std::string payload;
+  std::string_view payload;
   std::string reason;
   int attempts = 0;
 };

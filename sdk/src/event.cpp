@@ -1,3 +1,5 @@
+#include "json_scanner.hpp"
+
 #include <tidings/event.hpp>
 
 #include <nlohmann/json.hpp>
@@ -131,8 +133,9 @@ int parse_version(std::string_view text) {
 }
 
 void require_object(const std::string& metadata, const char* attribute) {
-  const auto begin = metadata.find_first_not_of(" \t\r\n");
-  if (begin == std::string::npos || metadata[begin] != '{' || !nlohmann::json::accept(metadata))
+  JsonScanner scanner{metadata};
+  const auto value = scanner.take_value();
+  if (!value || value->front() != '{' || !scanner.at_end())
     throw Undecodable(std::string(attribute) + ": is no JSON object");
 }
 

@@ -6,6 +6,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <limits>
+
 namespace tidings {
 namespace {
 
@@ -71,6 +73,30 @@ void compare(const jsConsumerConfig& is, const ConsumerOptions& options) {
 
 std::string text(const char* value) { return value == nullptr ? std::string{} : std::string{value}; }
 
+template <class Number>
+Number limit(int64_t value) {
+  return value > 0 ? Number(value) : std::numeric_limits<Number>::max();
+}
+
+Group describe(const jsConsumerConfig& config, const ConsumerOptions& options) {
+  compare(config, options);
+  return {options.stream,
+          options.group,
+          text(config.DeliverSubject),
+          text(config.DeliverGroup),
+          duration_cast<milliseconds>(nanoseconds{config.AckWait}),
+          limit<int>(config.MaxRequestBatch),
+          config.MaxRequestExpires > 0 ? nanoseconds{config.MaxRequestExpires} : nanoseconds::max(),
+          limit<std::size_t>(config.MaxRequestMaxBytes)};
+}
+
+Group unless_changed(const Group& before, Group now) {
+  if (now.deliver_subject != before.deliver_subject || now.deliver_group != before.deliver_group)
+    throw NatsError("the group " + now.durable +
+                    " was changed between pull and push while this consumer ran: start it again");
+  return now;
+}
+
 }  // namespace
 
 Group join_group(Connection& connection, const ConsumerOptions& options) {
@@ -79,10 +105,35 @@ Group join_group(Connection& connection, const ConsumerOptions& options) {
     throw NatsError("the group " + options.group + " does not exist on the stream " + options.stream +
                     ": make it, or let the consumer do so (manage_streams)");
   if (!info) info = make(connection, options);
-  const auto& config = *info->Config;
-  compare(config, options);
-  return {options.stream, options.group, text(config.DeliverSubject), text(config.DeliverGroup),
-          duration_cast<milliseconds>(nanoseconds{config.AckWait})};
+  return describe(*info->Config, options);
+}
+
+Group join_group_again(Connection& connection, const ConsumerOptions& options, const Group& before) {
+  if (!before.push()) return unless_changed(before, join_group(connection, options));
+  const auto info = find(connection, options);
+  if (!info)
+    throw NatsError("the push consumer " + options.group + " on the stream " + options.stream +
+                    " was deleted while this consumer ran: make it again, or start this consumer again to have "
+                    "a pull consumer made");
+  return unless_changed(before, describe(*info->Config, options));
+}
+
+void warn_of_replay_beyond(Connection& connection, const ConsumerOptions& options) {
+  jsStreamInfo* raw = nullptr;
+  if (js_GetStreamInfo(&raw, connection.jetstream(), options.stream.c_str(), nullptr, nullptr) != NATS_OK)
+    return;
+  const StreamInfoPtr info{raw};
+  const auto age = std::chrono::system_clock::now().time_since_epoch() - nanoseconds{info->State.FirstTime};
+  const bool older_already = info->State.Msgs > 0 && age > options.inbox_retention;
+  const nanoseconds max_age{info->Config->MaxAge};
+  if (older_already || max_age > options.inbox_retention)
+    spdlog::warn("inbox_retention is {} h, and the stream {} keeps events for {}: should the group {} be made "
+                 "anew, they would take effect again",
+                 options.inbox_retention.count(), options.stream,
+                 max_age.count() > 0
+                     ? std::to_string(duration_cast<std::chrono::hours>(max_age).count()) + " h"
+                     : "ever",
+                 options.group);
 }
 
 }  // namespace tidings

@@ -7,6 +7,8 @@
 #include <tidings/consumer.hpp>
 
 #include <chrono>
+#include <cstddef>
+#include <limits>
 #include <string>
 
 namespace tidings {
@@ -17,6 +19,10 @@ struct Group {
   std::string deliver_subject;  ///< of a push consumer; empty for a pull consumer
   std::string deliver_group;
   std::chrono::milliseconds ack_wait{};
+  // What the durable allows a pull to ask for.
+  int most_messages = std::numeric_limits<int>::max();
+  std::chrono::nanoseconds longest_pull = std::chrono::nanoseconds::max();
+  std::size_t most_bytes = std::numeric_limits<std::size_t>::max();
 
   [[nodiscard]] bool push() const noexcept { return !deliver_subject.empty(); }
 };
@@ -24,5 +30,14 @@ struct Group {
 /// Finds or makes the durable. Throws NatsError: retryable when JetStream does not answer; else
 /// naming what does not fit (ack policy, deliver limit, filter, a push consumer without group).
 [[nodiscard]] Group join_group(Connection& connection, const ConsumerOptions& options);
+
+/// The same when `before` may be gone from the server: a pull consumer is made again, another's push consumer
+/// is not. Throws NatsError when it is of the other kind now.
+[[nodiscard]] Group join_group_again(Connection& connection, const ConsumerOptions& options,
+                                     const Group& before);
+
+/// Logs a warning when the stream can hand out events again that are older than what the inbox remembers:
+/// they would take effect a second time.
+void warn_of_replay_beyond(Connection& connection, const ConsumerOptions& options);
 
 }  // namespace tidings

@@ -1,15 +1,16 @@
 #pragma once
 
-// Runs handlers inside the inbox's transactions and says what is to become of
-// each message. Knows nothing of NATS.
+// Transactional mode: runs handlers inside the inbox's transactions and says what
+// is to become of each message. Knows nothing of NATS.
 
 #include "held_aggregates.hpp"
+#include "verdict.hpp"
 
 #include <tidings/consumer.hpp>
 
+#include <atomic>
 #include <chrono>
-#include <functional>
-#include <map>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,35 +18,17 @@
 
 namespace tidings {
 
-/// What to do with a message now that the inbox has committed.
-struct Verdict {
-  enum class Kind { handled, duplicate, ignored, retry, held_back, dead_letter };
-  Kind kind = Kind::handled;
-  std::chrono::milliseconds delay{};  ///< of a retry, or of one that is held back behind it
-  std::string reason{};               ///< of a retry or dead letter
-  int attempts = 0;                   ///< handler starts so far
-};
-
-/// The inbox's database is in trouble (locked, full, gone): nothing was committed and no
-/// attempt used; try the same messages again.
-class InboxTrouble : public Error {
- public:
-  explicit InboxTrouble(const std::string& what) : Error("inbox: " + what, Retry::yes) {}
-};
-
 class Handling {
  public:
-  using Handlers = std::map<std::string, ConsumerEngine::Handler, std::less<>>;
-
   Handling(Inbox& inbox, const Handlers& handlers, const ConsumerOptions& options)
-      : inbox_(inbox), handlers_(handlers), options_(options) {}
+      : inbox_(inbox), handlers_(handlers), options_(options), judge_(options) {}
 
   /// Group commit: messages that JetStream hands out for the first time, in one transaction with
   /// a savepoint each, so that one that fails rolls back alone. Ends early when the batch's time
-  /// is up. Returns a verdict for each message that it came to: a prefix of `deliveries`.
+  /// is up. Returns a verdict for each message that it came to: the first so many of `batch`.
   /// When the transaction as a whole fails, for a deferred constraint or a ROLLBACK of a handler's own,
   /// each is handled alone.
-  [[nodiscard]] std::vector<Verdict> together(std::span<Delivery> deliveries);
+  [[nodiscard]] std::vector<Verdict> together(std::span<Delivery* const> batch);
 
   /// One redelivered message. Its start is committed before the handler runs: a message that
   /// kills the process is found by its count, and its former neighbours are not blamed: dead after
@@ -59,20 +42,19 @@ class Handling {
   /// A small step of forgetting what was handled longer than `age` ago; true at the end of a round.
   bool prune(std::chrono::hours age, int limit);
 
+  /// That the handler of this message runs longer than it may. Thread-safe.
+  [[nodiscard]] bool overdue(std::uint64_t stream_sequence) const;
+
  private:
-  const ConsumerEngine::Handler* find_handler(const std::string& type) const;
-  [[nodiscard]] std::vector<Verdict> in_one_transaction(std::span<Delivery> deliveries);
-  [[nodiscard]] std::vector<Verdict> one_by_one(std::span<Delivery> deliveries);
+  [[nodiscard]] std::vector<Verdict> in_one_transaction(std::span<Delivery* const> batch);
+  [[nodiscard]] std::vector<Verdict> one_by_one(std::span<Delivery* const> batch);
   [[nodiscard]] Verdict in_savepoint(Delivery& delivery);
   [[nodiscard]] Verdict alone_unless_held(Delivery& delivery);
   [[nodiscard]] std::optional<Verdict> held_back(const Delivery& delivery);
   void hold_or_release(const Delivery& delivery, const Verdict& verdict);
-  [[nodiscard]] Verdict run_started(Delivery& delivery, const ConsumerEngine::Handler& handler);
-  [[nodiscard]] Verdict unhandled(const Delivery& delivery) const;
-  [[nodiscard]] Verdict judge_current_exception(const Delivery& delivery) const;
-  [[nodiscard]] Verdict retry(const Delivery& delivery, std::string reason,
-                              std::optional<std::chrono::milliseconds> delay) const;
-  void remember(const Delivery& delivery, const Verdict& verdict);
+  [[nodiscard]] Verdict run_started(Delivery& delivery, const Handlers::Entry& entry);
+  [[nodiscard]] Verdict run(Delivery& delivery, const Handlers::Entry& entry);
+  void remember(const Delivery& delivery, const Handlers::Entry& entry, const Verdict& verdict);
 
   template <class Work>
   auto guarded(Work&& work);
@@ -80,7 +62,10 @@ class Handling {
   Inbox& inbox_;
   const Handlers& handlers_;
   const ConsumerOptions& options_;
+  Judge judge_;
   HeldAggregates held_;
+  std::atomic<std::uint64_t> running_{0};  // stream sequence of the message whose handler runs, or 0
+  std::atomic<std::chrono::steady_clock::rep> running_since_{0};
 };
 
 }  // namespace tidings

@@ -2,13 +2,16 @@
 
 #include <spdlog/spdlog.h>
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <charconv>
-#include <unordered_set>
+#include <condition_variable>
+#include <iterator>
+#include <mutex>
 
 namespace tidings {
 
-using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
@@ -28,6 +31,8 @@ constexpr Pace probing{milliseconds{1000}, milliseconds{500}, milliseconds{1000}
 // The server tells of a group's deletion before it has finished it (2.9.10): a group that is made again
 // at once would be deleted with it.
 constexpr milliseconds deletion_takes{200};
+// Between looks at the group's state: its lag, and whether it is there at all.
+constexpr seconds state_interval{10};
 
 std::string_view header_value(natsMsg* message, const char* name) {
   const char* value = nullptr;
@@ -42,74 +47,82 @@ bool is_delivery(natsMsg* message) {
 }  // namespace
 
 struct Mailbox {
+  Mailbox(natsConnection* its_connection, std::chrono::milliseconds ack_wait, std::string prefix,
+          GroupGauges& gauges, AtHand::MayExtend may_extend)
+      : connection(its_connection),
+        subject_prefix(std::move(prefix)),
+        at_hand(its_connection, ack_wait, gauges.in_flight, std::move(may_extend)) {}
+
+  natsConnection* const connection;
+  const std::string subject_prefix;
+  AtHand at_hand;
+  std::vector<ReceivedPtr> own_spare;  // of the thread that delivers
+
   std::mutex mutex;
   std::condition_variable_any arrived;
-  std::deque<MessagePtr> messages;
-  std::unordered_set<natsMsg*> in_hand;  // taken and not settled
-  bool connection_changed = false;
-  DiscardedMessages settled;  // of the consumer's thread
+  std::vector<ReceivedPtr> messages, spare;
+  std::vector<MessagePtr> notices, states;
+  bool woken = false;
 
-  static void deliver(natsConnection*, natsSubscription*, natsMsg* message, void* closure) {
+  /// Decodes outside of the lock, beside the handlers.
+  static void deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
     auto& mailbox = *static_cast<Mailbox*>(closure);
+    MessagePtr message{raw};
+    if (!is_delivery(raw)) return mailbox.put(mailbox.notices, std::move(message));
+    if (mailbox.own_spare.empty())
+      mailbox.own_spare.push_back(std::make_unique<Received>(mailbox.connection, mailbox.at_hand));
+    auto received = std::move(mailbox.own_spare.back());
+    mailbox.own_spare.pop_back();
+    received->read(std::move(message), mailbox.subject_prefix);
     const std::lock_guard lock{mailbox.mutex};
-    mailbox.messages.emplace_back(message);
+    mailbox.messages.push_back(std::move(received));
+    if (mailbox.own_spare.empty()) mailbox.own_spare.swap(mailbox.spare);
     mailbox.arrived.notify_one();
   }
 
-  void tell_connection_changed() {
+  static void answer(natsConnection*, natsSubscription*, natsMsg* message, void* closure) {
+    auto& mailbox = *static_cast<Mailbox*>(closure);
+    mailbox.put(mailbox.states, MessagePtr{message});
+  }
+
+  void put(std::vector<MessagePtr>& place, MessagePtr message) {
     const std::lock_guard lock{mutex};
-    connection_changed = true;
+    place.push_back(std::move(message));
+    arrived.notify_one();
+  }
+
+  void wake() {
+    const std::lock_guard lock{mutex};
+    woken = true;
     arrived.notify_one();
   }
 
   bool empty() {
     const std::lock_guard lock{mutex};
-    return messages.empty();
-  }
-
-  void put_down(natsMsg* message) {
-    const std::lock_guard lock{mutex};
-    in_hand.erase(message);
+    return messages.empty() && notices.empty();
   }
 };
 
-Received::Received(MessagePtr message, Mailbox& mailbox, Connection& connection)
-    : message_(std::move(message)), mailbox_(&mailbox), connection_(&connection) {}
-
-Received::~Received() {
-  if (message_) mailbox_->put_down(message_.get());
-}
-
-void Received::give_back(milliseconds delay) && {
-  if (delay.count() <= 0) return settle("-NAK");
-  settle("-NAK {\"delay\": " + std::to_string(duration_cast<nanoseconds>(delay).count()) + "}");
-}
-
-void Received::settle(const std::string& verb) {
-  // First, since a +WPI that follows a delayed -NAK would replace its delay by the AckWait.
-  mailbox_->put_down(message_.get());
-  // Lost with the connection, the message comes back and the inbox knows it: no error here.
-  natsConnection_Publish(connection_->native(), natsMsg_GetReply(message_.get()), verb.data(),
-                         static_cast<int>(verb.size()));
-  mailbox_->settled.add(std::move(message_));
-}
-
-MessageSource::MessageSource(Connection& connection, Group group, int prefetch)
+MessageSource::MessageSource(Connection& connection, Group group, std::string subject_prefix,
+                             Prefetch prefetch, GroupGauges& gauges, AtHand::MayExtend may_extend)
     : connection_(connection),
       group_(std::move(group)),
       prefetch_(prefetch),
-      mailbox_(std::make_shared<Mailbox>()),
+      gauges_(gauges),
+      mailbox_(std::make_shared<Mailbox>(connection.native(), group_.ack_wait, std::move(subject_prefix),
+                                         gauges, std::move(may_extend))),
       generation_(connection.generation()),
       last_sign_(steady_clock::now()) {
   subscribe();
   // Pull again as soon as the connection is back.
-  connection_.observe([mailbox = mailbox_](bool) { mailbox->tell_connection_changed(); });
-  heart_ = std::jthread([this](const std::stop_token& stop) { keep_alive(stop); });
+  connection_.observe([mailbox = mailbox_](bool) { mailbox->wake(); });
 }
 
 MessageSource::~MessageSource() {
   connection_.observe({});
   natsSubscription_Unsubscribe(subscription_);
+  natsSubscription_Unsubscribe(answers_);
+  mailbox_->at_hand.stop();
 }
 
 void MessageSource::subscribe() {
@@ -118,61 +131,89 @@ void MessageSource::subscribe() {
                                         group_.deliver_group.c_str(), Mailbox::deliver, mailbox_.get()),
           "join the deliver group " + group_.deliver_group);
   } else {
-    natsInbox* inbox = nullptr;
-    check(natsInbox_Create(&inbox), "make an inbox subject");
-    inbox_ = inbox;
-    natsInbox_Destroy(inbox);
-    check(natsConnection_Subscribe(&subscription_, connection_.native(), inbox_.c_str(), Mailbox::deliver,
-                                   mailbox_.get()),
-          "subscribe for pulled messages");
+    inbox_ = listen(Mailbox::deliver, &subscription_);
   }
+  answer_inbox_ = listen(Mailbox::answer, &answers_);
   // The prefetch is the bound; nats.c's own would drop messages.
   natsSubscription_SetPendingLimits(subscription_, -1, -1);
   // A message that races the subscription's end must still find it and the mailbox.
-  connection_.keep(std::shared_ptr<void>(subscription_, [mailbox = mailbox_](void* held) {
-    natsSubscription_Destroy(static_cast<natsSubscription*>(held));
-  }));
+  for (auto* subscription : {subscription_, answers_})
+    connection_.keep(std::shared_ptr<void>(subscription, [mailbox = mailbox_](void* held) {
+      natsSubscription_Destroy(static_cast<natsSubscription*>(held));
+    }));
 }
 
-std::vector<Received> MessageSource::take(std::size_t max, milliseconds wait, const std::stop_token& stop) {
-  std::vector<Received> taken;
+/// Returns the subject, which is ours alone.
+std::string MessageSource::listen(natsMsgHandler handler, natsSubscription** subscription) {
+  natsInbox* inbox = nullptr;
+  check(natsInbox_Create(&inbox), "make an inbox subject");
+  std::string subject = inbox;
+  natsInbox_Destroy(inbox);
+  check(natsConnection_Subscribe(subscription, connection_.native(), subject.c_str(), handler, mailbox_.get()),
+        "subscribe for what the server sends us");
+  return subject;
+}
+
+std::vector<ReceivedPtr> MessageSource::take(std::size_t max, milliseconds wait,
+                                             const std::stop_token& stop) {
+  std::vector<ReceivedPtr> taken;
   const auto deadline = steady_clock::now() + wait;
-  while (taken.empty()) {
+  bool woken = false;
+  while (taken.empty() && !woken) {
     notice_reconnect();
-    if (rejoin_after_) break;
+    if (rejoin_after_) return taken;
     pull_if_due();
-    std::vector<MessagePtr> statuses;
-    {
-      std::unique_lock lock{mailbox_->mutex};
-      const auto until = std::min(deadline, pull_again_ > steady_clock::now() ? pull_again_ : deadline);
-      mailbox_->arrived.wait_until(
-          lock, stop, until, [this] { return !mailbox_->messages.empty() || mailbox_->connection_changed; });
-      mailbox_->connection_changed = false;
-      while (!mailbox_->messages.empty() && taken.size() < max) {
-        auto message = std::move(mailbox_->messages.front());
-        mailbox_->messages.pop_front();
-        if (is_delivery(message.get())) {
-          mailbox_->in_hand.insert(message.get());
-          taken.emplace_back(std::move(message), *mailbox_, connection_);
-        } else {
-          statuses.push_back(std::move(message));
-        }
-      }
-    }
-    if (!taken.empty() || !statuses.empty()) {
-      heard_ = true;
-      last_sign_ = steady_clock::now();
-    }
-    requested_ = std::max(0, requested_ - static_cast<int>(taken.size()));
-    for (const auto& status : statuses) on_status(status.get(), header_value(status.get(), "Status"));
+    ask_for_state_if_due();
+    woken = wait_for_mail(max > 0, deadline, stop);
+    read_notices();
+    const auto count = std::min(max, ready_.size());
+    std::move(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(count),
+              std::back_inserter(taken));
+    ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(count));
+    requested_ = std::max(0, requested_ - static_cast<int>(count));
     if (stop.stop_requested() || rejoin_after_ || steady_clock::now() >= deadline) break;
   }
   if (!rejoin_after_) pull_if_due();
   return taken;
 }
 
+/// Empties the mailbox, after waiting for something in it. True when woken.
+bool MessageSource::wait_for_mail(bool want_messages, steady_clock::time_point until,
+                                  const std::stop_token& stop) {
+  const auto time = steady_clock::now();
+  for (const auto alarm : {pull_again_, ask_again_})
+    if (alarm > time) until = std::min(until, alarm);
+  auto& box = *mailbox_;
+  std::unique_lock lock{box.mutex};
+  if (!want_messages || ready_.empty())
+    box.arrived.wait_until(lock, stop, until, [&box, want_messages] {
+      return box.woken || !box.notices.empty() || !box.states.empty() ||
+             (want_messages && !box.messages.empty());
+    });
+  if (!box.messages.empty() || !box.notices.empty()) {
+    heard_ = true;
+    last_sign_ = steady_clock::now();
+  }
+  if (!box.messages.empty()) gauges_.lag = box.messages.back()->pending;
+  std::move(box.messages.begin(), box.messages.end(), std::back_inserter(ready_));
+  box.messages.clear();
+  notices_.swap(box.notices);
+  states_.swap(box.states);
+  std::move(spare_.begin(), spare_.end(), std::back_inserter(box.spare));
+  spare_.clear();
+  return std::exchange(box.woken, false);
+}
+
+void MessageSource::wake() { mailbox_->wake(); }
+
+void MessageSource::read_notices() {
+  for (const auto& status : std::exchange(notices_, {}))
+    on_status(status.get(), header_value(status.get(), "Status"));
+  for (const auto& state : std::exchange(states_, {})) on_state(state.get());
+}
+
 void MessageSource::notice_reconnect() {
-  if (!connection_.connected() || generation_ == connection_.generation()) return;
+  if (stopped_ || !connection_.connected() || generation_ == connection_.generation()) return;
   // Requests die with the connection, and the group may have been deleted meanwhile: a pull from one that
   // is not there gets no answer at all (2.9.10).
   generation_ = connection_.generation();
@@ -183,26 +224,33 @@ void MessageSource::notice_reconnect() {
 }
 
 void MessageSource::pull_if_due() {
-  if (group_.push()) return;
+  if (stopped_ || group_.push()) return;
   const auto time = steady_clock::now();
   if (!connection_.connected() || time < pull_again_) return;
   const auto& pace = heard_ ? steady : probing;
   // After a slow batch, signs of life may be waiting to be read.
-  if (requested_ > 0 && time - last_sign_ > pace.missed && mailbox_->empty()) {
+  if (requested_ > 0 && time - last_sign_ > pace.missed && ready_.empty() && mailbox_->empty()) {
     spdlog::warn("pull unanswered group={} for {} ms, pulling again", group_.durable, pace.missed.count());
     requested_ = 0;
     heard_ = false;
     rejoin_after_ = milliseconds{0};
     return;
   }
-  if (requested_ <= prefetch_ / 2) request(prefetch_ - requested_);
+  if (mailbox_->at_hand.bytes() > prefetch_.bytes / 2) return;
+  if (std::exchange(larger_than_pull_, false)) return request(1, true);
+  if (requested_ <= prefetch_.messages / 2) request(prefetch_.messages - requested_, false);
 }
 
-void MessageSource::request(int count) {
+void MessageSource::request(int count, bool of_any_size) {
   const auto& pace = heard_ ? steady : probing;
-  const auto body = "{\"batch\":" + std::to_string(count) +
-                    ",\"expires\":" + std::to_string(nanoseconds{pace.expires}.count()) +
-                    ",\"idle_heartbeat\":" + std::to_string(nanoseconds{pace.heartbeat}.count()) + "}";
+  count = std::min(count, group_.most_messages);
+  const auto expires = std::min<nanoseconds>(pace.expires, group_.longest_pull);
+  auto body = "{\"batch\":" + std::to_string(count) + ",\"expires\":" + std::to_string(expires.count()) +
+              ",\"idle_heartbeat\":" + std::to_string(std::min<nanoseconds>(pace.heartbeat, expires / 2).count());
+  // Two pulls may be open beside what is at hand.
+  const auto bytes = std::min(prefetch_.bytes / 4, group_.most_bytes);
+  if (!of_any_size) body += ",\"max_bytes\":" + std::to_string(bytes);
+  body += "}";
   const auto subject = "$JS.API.CONSUMER.MSG.NEXT." + group_.stream + "." + group_.durable;
   const auto status = natsConnection_PublishRequest(connection_.native(), subject.c_str(), inbox_.c_str(),
                                                     body.data(), static_cast<int>(body.size()));
@@ -224,6 +272,9 @@ void MessageSource::on_status(natsMsg* message, std::string_view status) {
   } else if (status == "409" && (description.find("Leadership") != std::string_view::npos ||
                                  description.find("Batch Completed") != std::string_view::npos)) {
     requested_ = 0;
+  } else if (status == "409" && description.find("Exceeds MaxBytes") != std::string_view::npos) {
+    expect_less(message);
+    larger_than_pull_ = true;
   } else if (status == "503") {
     // Nobody serves this durable: JetStream is electing, or the durable is gone.
     rejoin_after_ = milliseconds{0};
@@ -244,32 +295,65 @@ void MessageSource::expect_less(natsMsg* message) {
 
 void MessageSource::pause_pulling(milliseconds delay) { pull_again_ = steady_clock::now() + delay; }
 
-void MessageSource::keep_alive(const std::stop_token& stop) {
-  std::unique_lock lock{mailbox_->mutex};
-  std::condition_variable_any never;
-  while (!never.wait_for(lock, stop, group_.ack_wait / 3, [&stop] { return stop.stop_requested(); })) {
-    const auto extend = [this](natsMsg* message) {
-      natsConnection_PublishString(connection_.native(), natsMsg_GetReply(message), "+WPI");
-    };
-    for (natsMsg* message : mailbox_->in_hand) extend(message);
-    for (const auto& message : mailbox_->messages)
-      if (is_delivery(message.get())) extend(message.get());
-  }
-  nats_ReleaseThreadMemory();
+/// The answer comes like any message: nobody waits for it.
+void MessageSource::ask_for_state_if_due() {
+  const auto time = steady_clock::now();
+  if (stopped_ || time < ask_again_ || !connection_.connected()) return;
+  ask_again_ = time + state_interval;
+  const auto subject = "$JS.API.CONSUMER.INFO." + group_.stream + "." + group_.durable;
+  natsConnection_PublishRequestString(connection_.native(), subject.c_str(), answer_inbox_.c_str(), "");
 }
 
-void MessageSource::stop(milliseconds timeout, std::vector<Received> not_started) {
+/// A push consumer's end is told in no other way.
+void MessageSource::on_state(natsMsg* answer) {
+  if (natsMsg_GetDataLength(answer) == 0) return;  // no responders: JetStream is electing
+  const auto state = nlohmann::json::parse(natsMsg_GetData(answer),
+                                           natsMsg_GetData(answer) + natsMsg_GetDataLength(answer), nullptr,
+                                           false);
+  if (!state.is_object()) return;
+  if (const auto error = state.find("error"); error != state.end()) {
+    const int code = error->value("err_code", 0);
+    if (code == JSConsumerNotFoundErr || code == JSStreamNotFoundErr) {
+      rejoin_after_ = deletion_takes;
+      requested_ = 0;
+      heard_ = false;
+    }
+    return;
+  }
+  gauges_.lag = state.value("num_pending", std::uint64_t{0});
+}
+
+void MessageSource::ack(ReceivedPtr received) {
+  auto message = std::move(*received).ack();
+  settled(std::move(received), std::move(message));
+}
+
+void MessageSource::give_back(ReceivedPtr received, milliseconds delay) {
+  auto message = std::move(*received).give_back(delay);
+  settled(std::move(received), std::move(message));
+}
+
+void MessageSource::terminate(ReceivedPtr received) {
+  auto message = std::move(*received).terminate();
+  settled(std::move(received), std::move(message));
+}
+
+void MessageSource::settled(ReceivedPtr received, MessagePtr message) {
+  discarded_.add(std::move(message));
+  spare_.push_back(std::move(received));
+}
+
+void MessageSource::stop(milliseconds timeout, std::vector<ReceivedPtr> not_started) {
+  stopped_ = true;
   if (connection_.connected()) end_subscription(timeout);
-  heart_.request_stop();
-  heart_.join();
-  for (auto& received : not_started) std::move(received).give_back();
-  std::deque<MessagePtr> not_taken;
+  for (auto& received : not_started) give_back(std::move(received));
+  for (auto& received : ready_) give_back(std::move(received));
+  std::vector<ReceivedPtr> not_taken;
   {
     const std::lock_guard lock{mailbox_->mutex};
     not_taken.swap(mailbox_->messages);
   }
-  for (auto& message : not_taken)
-    if (is_delivery(message.get())) Received{std::move(message), *mailbox_, connection_}.give_back();
+  for (auto& received : not_taken) give_back(std::move(received));
 }
 
 void MessageSource::end_subscription(milliseconds timeout) {

@@ -1,70 +1,63 @@
 #pragma once
 
 // Where messages come from: our own pull loop (ADR-37) on core NATS requests, or
-// a push consumer's queue subscription. Fetching runs ahead of handling; what is
-// at hand is kept alive with in-progress acks until it is settled.
+// a push consumer's queue subscription. Fetching and decoding run ahead of handling,
+// on nats.c's own thread.
 
 #include "group.hpp"
-#include "nats_handle.hpp"
+#include "received.hpp"
 
 #include <tidings/connection.hpp>
 
+#include <atomic>
 #include <chrono>
-#include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
 namespace tidings {
 
-/// Filled by nats.c's delivery thread, emptied by the consumer's.
+/// Filled by nats.c's delivery threads, emptied by the consumer's.
 struct Mailbox;
 
-/// A message at hand, kept alive on the server while it is. Settled exactly once, by one of the
-/// rvalue verbs; one that is destroyed unsettled comes back after the group's AckWait.
-class Received {
- public:
-  Received(MessagePtr message, Mailbox& mailbox, Connection& connection);
-  ~Received();
-  Received(Received&&) noexcept = default;
-  Received& operator=(Received&&) = delete;
-
-  [[nodiscard]] natsMsg* native() const noexcept { return message_.get(); }
-  [[nodiscard]] std::string_view reply() const noexcept { return natsMsg_GetReply(message_.get()); }
-
-  void ack() && { settle("+ACK"); }
-  /// Back to the group at once, or after `delay`.
-  void give_back(std::chrono::milliseconds delay = {}) &&;
-  /// Never again; only after its dead-letter copy is confirmed.
-  void terminate() && { settle("+TERM"); }
-
- private:
-  void settle(const std::string& verb);
-
-  MessagePtr message_;
-  Mailbox* mailbox_;
-  Connection* connection_;
+/// How far the source reaches ahead of handling.
+struct Prefetch {
+  int messages;
+  std::size_t bytes;  ///< of all that is at hand, about; one message may be larger
 };
 
-/// take() and stop() belong to one thread.
+/// What is seen of the group from here. Read by any thread.
+struct GroupGauges {
+  std::atomic<std::uint64_t> in_flight{0};  ///< at hand and not settled
+  std::atomic<std::uint64_t> lag{0};        ///< on the stream, and handed to no instance yet
+};
+
+/// Belongs to one thread, but for wake().
 class MessageSource {
  public:
-  MessageSource(Connection& connection, Group group, int prefetch);
+  MessageSource(Connection& connection, Group group, std::string subject_prefix, Prefetch prefetch,
+                GroupGauges& gauges, AtHand::MayExtend may_extend);
   ~MessageSource();
   MessageSource(const MessageSource&) = delete;
   MessageSource& operator=(const MessageSource&) = delete;
 
-  /// Waits for messages, at most for `wait`, and returns up to `max` of those at hand.
-  [[nodiscard]] std::vector<Received> take(std::size_t max, std::chrono::milliseconds wait,
-                                           const std::stop_token& stop);
+  /// Waits for messages, at most for `wait` and until woken, and returns up to `max` of those at hand.
+  [[nodiscard]] std::vector<ReceivedPtr> take(std::size_t max, std::chrono::milliseconds wait,
+                                              const std::stop_token& stop);
+  /// Ends the running take(), or else the next. Thread-safe.
+  void wake();
+
+  // A message is settled once, by giving it to one of these.
+  void ack(ReceivedPtr received);
+  void give_back(ReceivedPtr received, std::chrono::milliseconds delay = {});
+  void terminate(ReceivedPtr received);
 
   /// Given once when the server no longer knows the group's durable, or may not: join again after
   /// this long. Nothing is pulled before that.
@@ -72,34 +65,52 @@ class MessageSource {
     return std::exchange(rejoin_after_, std::nullopt);
   }
 
-  /// No new messages; gives back to the group `not_started` and what was not taken.
-  void stop(std::chrono::milliseconds timeout, std::vector<Received> not_started);
+  /// No new messages; gives back to the group `not_started` and what was not taken. What was taken is kept
+  /// alive until it is settled.
+  void stop(std::chrono::milliseconds timeout, std::vector<ReceivedPtr> not_started);
 
  private:
   void subscribe();
+  [[nodiscard]] std::string listen(natsMsgHandler handler, natsSubscription** subscription);
   void notice_reconnect();
+  bool wait_for_mail(bool want_messages, std::chrono::steady_clock::time_point until,
+                     const std::stop_token& stop);
   void pull_if_due();
-  void request(int count);
+  void request(int count, bool of_any_size);
+  void read_notices();
   void on_status(natsMsg* message, std::string_view status);
   void expect_less(natsMsg* message);
   void pause_pulling(std::chrono::milliseconds delay);
+  void ask_for_state_if_due();
+  void on_state(natsMsg* answer);
   void end_subscription(std::chrono::milliseconds timeout);
-  void keep_alive(const std::stop_token& stop);
+  void settled(ReceivedPtr received, MessagePtr message);
 
   Connection& connection_;
   Group group_;
-  int prefetch_;
+  Prefetch prefetch_;
+  GroupGauges& gauges_;
   std::shared_ptr<Mailbox> mailbox_;
-  natsSubscription* subscription_ = nullptr;  // kept by the connection until it is closed
-  std::string inbox_;
+  natsSubscription* subscription_ = nullptr;  // both kept by the connection until it is closed
+  natsSubscription* answers_ = nullptr;
+  std::string inbox_;         // where pulled messages come to
+  std::string answer_inbox_;  // where the server tells the group's state
 
+  std::deque<ReceivedPtr> ready_;    // out of the mailbox, not taken yet
+  std::vector<MessagePtr> notices_;  // of the mailbox, being read
+  std::vector<MessagePtr> states_;   // the same
+  std::vector<ReceivedPtr> spare_;   // settled: their memory is used again
+  DiscardedMessages discarded_;
+
+  bool stopped_ = false;
   int requested_ = 0;  // asked for and neither taken nor written off
+  bool larger_than_pull_ = false;  // the next message does not fit the bytes of a pull
   std::uint64_t generation_;
   bool heard_ = false;                               // the durable has answered since we joined
   std::chrono::steady_clock::time_point last_sign_;  // of life: message, heartbeat or request
   std::chrono::steady_clock::time_point pull_again_{};
+  std::chrono::steady_clock::time_point ask_again_{};
   std::optional<std::chrono::milliseconds> rejoin_after_;
-  std::jthread heart_;
 };
 
 }  // namespace tidings

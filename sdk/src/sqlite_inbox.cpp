@@ -16,7 +16,9 @@
 namespace tidings {
 namespace {
 
-constexpr std::chrono::milliseconds busy_timeout{5000};
+constexpr std::chrono::milliseconds opening_timeout{5000};
+// Later, whoever waits for a lock also looks whether it should stop.
+constexpr std::chrono::milliseconds busy_timeout{1000};
 
 constexpr const char* schema = R"sql(
 CREATE TABLE IF NOT EXISTS inbox_group (
@@ -76,15 +78,16 @@ void bind_key(SQLite::Statement& statement, int index, const std::string& id) {
 std::unique_ptr<SQLite::Database> open(const std::string& path) {
   try {
     auto database = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
-    wait_for_locks(database->getHandle(), busy_timeout);
+    wait_for_locks(database->getHandle(), opening_timeout);
     // FULL: an ack must not go out before its inbox row is on the disk.
-    switch_to_wal(*database, busy_timeout);
+    switch_to_wal(*database, opening_timeout);
     database->exec(
         "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; "
         "PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY;");
     database->exec("BEGIN IMMEDIATE");
     database->exec(schema);
     database->exec("COMMIT");
+    wait_for_locks(database->getHandle(), busy_timeout);
     return database;
   } catch (const SQLite::Exception& error) {
     throw DatabaseError("cannot open the inbox " + path + ": " + error.what() +

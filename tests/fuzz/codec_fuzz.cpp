@@ -2,7 +2,7 @@
 // An input is header lines, an empty line, and a payload. See scripts/fuzz.
 
 #include "ack_subject.hpp"
-#include "services/json_scanner.hpp"
+#include "json_scanner.hpp"
 
 #include <tidings/event.hpp>
 

@@ -30,7 +30,7 @@ class Instance {
   using Handler = std::function<void(const Delivery&, SQLite::Database&)>;
 
   explicit Instance(const std::filesystem::path& file, Handler handler = {},
-                    std::function<void(ConsumerOptions&)> change = {})
+                    std::function<void(ConsumerOptions&)> change = {}, const RetryPolicy& retry = {})
       : inbox(file.string()) {
     options.group = "mailer";
     options.max_attempts = 3;
@@ -39,7 +39,7 @@ class Instance {
     if (change) change(options);
     inbox.join("mailer");
     inbox.database().exec("CREATE TABLE IF NOT EXISTS effect(id TEXT)");
-    handlers["user.created"] = [this, handler = std::move(handler)](const Delivery& delivery) {
+    const auto handle = [this, handler = std::move(handler)](const Delivery& delivery) {
       started.push_back(delivery.event.id);
       attempts.push_back(delivery.attempt);
       SQLite::Statement insert{inbox.transaction(), "INSERT INTO effect VALUES (?)"};
@@ -47,11 +47,17 @@ class Instance {
       insert.exec();
       if (handler) handler(delivery, inbox.transaction());
     };
+    handlers.add("user.created", {handle, retry});
   }
 
   std::vector<Verdict> together(const std::vector<std::string>& ids) {
     auto all = deliveries(ids);
-    return handling.together(all);
+    return together(all);
+  }
+  std::vector<Verdict> together(std::vector<Delivery>& batch) {
+    std::vector<Delivery*> pointers;
+    for (auto& delivery : batch) pointers.push_back(&delivery);
+    return handling.together(pointers);
   }
   Verdict alone(const std::string& id) {
     auto redelivered = deliveries({id});
@@ -74,7 +80,7 @@ class Instance {
 
   SqliteInbox inbox;
   ConsumerOptions options;
-  Handling::Handlers handlers;
+  Handlers handlers;
   Handling handling{inbox, handlers, options};
   std::vector<std::string> started;  ///< ids, in the order in which the handler was called
   std::vector<int> attempts;         ///< which attempt each call was told to be
@@ -282,7 +288,7 @@ TEST_CASE("a type without a handler is ignored, or a dead letter by option") {
   const auto deliver = [](Instance& instance, bool as_redelivered) {
     auto strange = Instance::deliveries({"a"}, "user.renamed");
     return as_redelivered ? instance.handling.alone(strange.front())
-                          : instance.handling.together(strange).front();
+                          : instance.together(strange).front();
   };
   const bool as_redelivered = GENERATE(false, true);
   Instance lenient{folder / "inbox.db"};
@@ -361,11 +367,11 @@ TEST_CASE("an inbox in trouble uses no attempt of the messages in a batch") {
   {
     SQLite::Database other{file.string(), SQLite::OPEN_READWRITE};
     other.exec("BEGIN IMMEDIATE");
-    CHECK_THROWS_AS((void)instance.handling.together(batch), InboxTrouble);
+    CHECK_THROWS_AS((void)instance.together(batch), InboxTrouble);
     CHECK_THROWS_AS((void)instance.handling.alone(batch.front()), InboxTrouble);
   }
   CHECK(instance.started.empty());
-  CHECK(kinds(instance.handling.together(batch)) == std::vector{Kind::handled, Kind::handled});
+  CHECK(kinds(instance.together(batch)) == std::vector{Kind::handled, Kind::handled});
   CHECK(instance.attempts == std::vector{1, 1});
 }
 

@@ -1,4 +1,4 @@
-#include "services/json_scanner.hpp"
+#include "json_scanner.hpp"
 
 #include "support/catch.hpp"
 

@@ -1,0 +1,22 @@
+#pragma once
+
+// The headers of a received message, read from its bytes as they came: nats.c would
+// put each into a hash table of its own, which costs more than all the rest of
+// receiving (docs/decisions/0005-headers-from-bytes.md).
+
+#include <tidings/event.hpp>
+
+#include <nats/nats.h>
+
+#include <string_view>
+
+namespace tidings {
+
+/// Over the headers of an earlier message, whose memory is used again. Before any other access to them.
+void read_headers(natsMsg* message, Headers& headers);
+
+/// `NATS/1.0`, lines of `Name: value`, an empty line; all ended by CR LF. False when it is not that, or has
+/// lines that go on in the next one; `headers` are of no use then.
+[[nodiscard]] bool parse_headers(std::string_view block, Headers& headers);
+
+}  // namespace tidings
