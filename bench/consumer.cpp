@@ -47,6 +47,7 @@ namespace {
 struct Sizes {
   int events = 200000;
   int commit_each = 5000;
+  int concurrent = 50000;
   int in_inbox = 5000000;
   int flow = 2000;
   int rounds = 3;
@@ -193,6 +194,24 @@ double failing(const std::string& url, int events) {
   });
 }
 
+/// (h) Handlers that wait 5 ms each, on 64 workers.
+double consume_concurrently(const std::string& url, int events) {
+  forget_group(url);
+  TempDir folder;
+  SqliteInbox inbox{(folder / "inbox.db").string()};
+  auto options = options_for(url);
+  options.group = group;
+  options.workers = 64;
+  Consumer consumer{inbox, options};
+  consumer.on<UserCreated>("user.created",
+                           [](const UserCreated&, const Delivery&) { std::this_thread::sleep_for(5ms); });
+  return events / seconds([&] {
+           std::jthread work{[&](const std::stop_token& stop) { consumer.run(stop); }};
+           while (consumer.stats().handled < static_cast<std::uint64_t>(events))
+             std::this_thread::sleep_for(1ms);
+         });
+}
+
 /// (i) With ids in the inbox already, as if events had come for months.
 double full_inbox(const std::string& url, int events, int rows) {
   forget_group(url);
@@ -317,7 +336,7 @@ int main(int argc, char** argv) {
   figures.add_flags(app);
   CLI11_PARSE(app, argc, argv);
   Sizes sizes;
-  if (quick) sizes = {20000, 500, 500000, 300, 3};
+  if (quick) sizes = {20000, 500, 20000, 500000, 300, 3};
 
   spdlog::set_level(spdlog::level::err);
   try {
@@ -354,6 +373,8 @@ int main(int argc, char** argv) {
           [&] { return consume_shared(url, sizes.events); }},
          {"replay_per_s", "(e) all duplicates, events/s", [&] { return replay(url, sizes.events); }},
          {"failing_per_s", "(f) 1 % fail twice, events/s", [&] { return failing(url, sizes.events); }},
+         {"concurrent_per_s", "(h) 64 workers, handlers of 5 ms, events/s",
+          [&] { return consume_concurrently(url, sizes.concurrent); }},
          {"full_inbox_per_s", "(i) ids in the inbox already, events/s",
           [&] { return full_inbox(url, sizes.events, sizes.in_inbox); }}},
         sizes.rounds);

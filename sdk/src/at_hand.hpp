@@ -29,7 +29,8 @@ class AtHand {
          MayExtend may_extend);
 
   [[nodiscard]] Slot add(natsMsg* message, std::uint64_t stream_sequence);
-  /// Before the message is settled: a +WPI that follows a delayed -NAK would replace its delay by the AckWait.
+  /// Before the message is settled: a +WPI that follows a delayed -NAK would replace its delay by the
+  /// AckWait.
   void remove(Slot slot);
 
   /// Of payloads and headers, about.

@@ -146,9 +146,7 @@ Verdict ConcurrentHandling::end(const Run& run) {
   if (!same(inbox_.attempts(id), run.kept)) {
     verdict.kind = inbox_.handled(id) ? Kind::duplicate : Kind::fenced;
   } else if (verdict.kind != Kind::handled) {
-    const bool dead = verdict.kind == Kind::dead_letter;
-    inbox_.record_attempts(id, {.starts = dead ? judge_.max_attempts(*run.entry) : run.delivery.attempt,
-                                .last_error = verdict.reason});
+    inbox_.record_attempts(id, Starts::after(run.delivery, verdict));
   } else if (inbox_.claim(id)) {
     inbox_.forget_attempts(id);
   } else {
@@ -166,7 +164,7 @@ std::optional<Verdict> ConcurrentHandling::begin(Run& run) {
   if (run.entry == nullptr) return judge_.unhandled(delivery);
   if (inbox_.handled(id)) return Verdict{.kind = Kind::duplicate};
   const Starts starts{inbox_.attempts(id), false};
-  if (starts.failed() >= judge_.max_attempts(*run.entry))
+  if (starts.over(judge_.max_attempts(*run.entry)))
     return Verdict{.kind = Kind::dead_letter, .reason = starts.reason(), .attempts = starts.failed()};
   if (starts.suspect() && !run.alone) return std::nullopt;
   delivery.attempt = starts.next();
@@ -200,8 +198,7 @@ void ConcurrentHandling::hold_or_release(const Run& run, const Verdict& verdict,
       continue;
     }
     runs_.erase(ticket);
-    settled.push_back(
-        {ticket, std::move(waiting->delivery), {.kind = Kind::held_back, .delay = *delay}});
+    settled.push_back({ticket, std::move(waiting->delivery), {.kind = Kind::held_back, .delay = *delay}});
   }
 }
 

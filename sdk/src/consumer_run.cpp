@@ -23,6 +23,8 @@ constexpr milliseconds look_around{1000};  // between looks at the clock when no
 constexpr std::size_t ahead_of_a_worker = 8;
 constexpr int prune_step = 1000;
 constexpr seconds prune_interval{60};
+constexpr milliseconds last_flush{
+    200};  // however late it is: what is not acked comes back only after AckWait
 
 ConnectionOptions named_connection(const ConsumerOptions& options) {
   auto connection = options.connection;
@@ -32,9 +34,8 @@ ConnectionOptions named_connection(const ConsumerOptions& options) {
 
 Prefetch prefetch(const ConsumerOptions& options) {
   const auto messages =
-      options.workers > 0
-          ? std::min(options.prefetch, options.workers * static_cast<int>(ahead_of_a_worker))
-          : options.prefetch;
+      options.workers > 0 ? std::min(options.prefetch, options.workers * static_cast<int>(ahead_of_a_worker))
+                          : options.prefetch;
   return {messages, options.prefetch_bytes};
 }
 
@@ -210,8 +211,7 @@ void ConsumerRun::handle_together() {
 
 void ConsumerRun::handle_alone(ReceivedPtr received) {
   Verdict verdict;
-  if (stop_.stop_requested() ||
-      !persist("inbox", [&] { verdict = handling_.alone(received->delivery); })) {
+  if (stop_.stop_requested() || !persist("inbox", [&] { verdict = handling_.alone(received->delivery); })) {
     not_started_.push_back(std::move(received));
     return;
   }
@@ -334,9 +334,9 @@ void ConsumerRun::drain() {
       spdlog::warn("{}: messages that no worker has started are given back late", trouble.what());
     }
   }
-  source_->stop(options_.drain_timeout, std::move(not_started_));
+  source_->stop(deadline, std::move(not_started_));
   if (concurrent_) drain_workers(deadline);
-  connection_.flush(options_.drain_timeout);
+  connection_.flush(std::max(std::chrono::ceil<milliseconds>(deadline - Clock::now()), last_flush));
 }
 
 /// Handlers that run are waited for; what they have done by then counts.
@@ -349,9 +349,10 @@ void ConsumerRun::drain_workers(Clock::time_point deadline) {
     if (!concurrent_->more_to_do()) (void)source_->take(0, milliseconds{50}, {});
   }
   if (concurrent_->size() > 0)
-    spdlog::warn("{} handlers still run at the end of drain_timeout: their messages go back, and what they do "
-                 "from now on is done again",
-                 concurrent_->size());
+    spdlog::warn(
+        "{} handlers still run at the end of drain_timeout: their messages go back, and what they do "
+        "from now on is done again",
+        concurrent_->size());
   settle(concurrent_->abandon_all());
 }
 

@@ -54,13 +54,20 @@ void DeadLetters::ensure() {
 }
 
 void DeadLetters::publish(const DeadLetter& letter) {
+  jsErrCode code{};
+  auto status = publish(letter, letter.payload, &code);
+  const bool too_large = status == NATS_MAX_PAYLOAD || code == JSStreamMessageExceedsMaximumErr;
+  if (too_large && !letter.payload.empty()) status = publish(letter, {}, &code);
+  check(status, "publish to the dead-letter stream " + options_.dead_letter_stream, code);
+}
+
+natsStatus DeadLetters::publish(const DeadLetter& letter, std::string_view payload, jsErrCode* code) {
   const auto& delivery = letter.delivery;
   const auto& type = delivery.event.type;
   const auto subject = options_.dead_letter_prefix + "." + options_.group + "." +
                        (legal_subject_tail(type) ? type : std::string{"unknown"});
   natsMsg* raw = nullptr;
-  check(natsMsg_Create(&raw, subject.c_str(), nullptr, letter.payload.data(),
-                       static_cast<int>(letter.payload.size())),
+  check(natsMsg_Create(&raw, subject.c_str(), nullptr, payload.data(), static_cast<int>(payload.size())),
         "make a dead letter");
   const MessagePtr message{raw};
   copy_headers(raw, delivery.headers);
@@ -71,15 +78,18 @@ void DeadLetters::publish(const DeadLetter& letter) {
   set_header(raw, "tidings-original-sequence", std::to_string(delivery.stream_sequence));
   set_header(raw, "tidings-group", options_.group);
   set_header(raw, "tidings-failed-at", to_iso8601(now()));
+  // The message id of the original is not copied, and may have been the event's only one.
+  if (!delivery.event.id.empty()) set_header(raw, "tidings-original-id", header_text(delivery.event.id));
+  if (payload.size() < letter.payload.size())
+    set_header(raw, "tidings-payload-left-out", std::to_string(letter.payload.size()));
 
   const auto id = delivery.stream + ":" + options_.group + ":" + std::to_string(delivery.stream_sequence);
   jsPubOptions publish_options;
   jsPubOptions_Init(&publish_options);
   publish_options.MsgId = id.c_str();
   publish_options.ExpectStream = options_.dead_letter_stream.c_str();
-  jsErrCode code{};
-  check(js_PublishMsg(nullptr, connection_.jetstream(), raw, &publish_options, &code),
-        "publish to the dead-letter stream " + options_.dead_letter_stream, code);
+  *code = {};
+  return js_PublishMsg(nullptr, connection_.jetstream(), raw, &publish_options, code);
 }
 
 }  // namespace tidings

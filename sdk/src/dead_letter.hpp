@@ -2,6 +2,8 @@
 
 // The dead-letter stream of consumers: a copy of the message, and why it is there.
 
+#include "nats_handle.hpp"
+
 #include <tidings/connection.hpp>
 #include <tidings/consumer.hpp>
 
@@ -26,10 +28,14 @@ class DeadLetters {
   void ensure();
 
   /// Returns once the stream has confirmed the copy; a second copy of the same message is
-  /// recognised by the stream. Throws NatsError, and then the original must stay.
+  /// recognised by the stream. A payload that is too large for it beside the added headers is left out: the
+  /// header tidings-payload-left-out has its size, and the original stays in its stream. Throws NatsError,
+  /// and then the original must not be ended.
   void publish(const DeadLetter& letter);
 
  private:
+  [[nodiscard]] natsStatus publish(const DeadLetter& letter, std::string_view payload, jsErrCode* code);
+
   Connection& connection_;
   const ConsumerOptions& options_;
 };

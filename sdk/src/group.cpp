@@ -112,9 +112,10 @@ Group join_group_again(Connection& connection, const ConsumerOptions& options, c
   if (!before.push()) return unless_changed(before, join_group(connection, options));
   const auto info = find(connection, options);
   if (!info)
-    throw NatsError("the push consumer " + options.group + " on the stream " + options.stream +
-                    " was deleted while this consumer ran: make it again, or start this consumer again to have "
-                    "a pull consumer made");
+    throw NatsError(
+        "the push consumer " + options.group + " on the stream " + options.stream +
+        " was deleted while this consumer ran: make it again, or start this consumer again to have "
+        "a pull consumer made");
   return unless_changed(before, describe(*info->Config, options));
 }
 
@@ -127,13 +128,13 @@ void warn_of_replay_beyond(Connection& connection, const ConsumerOptions& option
   const bool older_already = info->State.Msgs > 0 && age > options.inbox_retention;
   const nanoseconds max_age{info->Config->MaxAge};
   if (older_already || max_age > options.inbox_retention)
-    spdlog::warn("inbox_retention is {} h, and the stream {} keeps events for {}: should the group {} be made "
-                 "anew, they would take effect again",
-                 options.inbox_retention.count(), options.stream,
-                 max_age.count() > 0
-                     ? std::to_string(duration_cast<std::chrono::hours>(max_age).count()) + " h"
-                     : "ever",
-                 options.group);
+    spdlog::warn(
+        "inbox_retention is {} h, and the stream {} keeps events for {}: should the group {} be made "
+        "anew, they would take effect again",
+        options.inbox_retention.count(), options.stream,
+        max_age.count() > 0 ? std::to_string(duration_cast<std::chrono::hours>(max_age).count()) + " h"
+                            : "ever",
+        options.group);
 }
 
 }  // namespace tidings

@@ -96,7 +96,7 @@ Verdict Handling::in_savepoint(Delivery& delivery) {
   auto verdict = run(delivery, *entry);
   if (verdict.kind != Kind::handled) {
     inbox_.rollback_to_savepoint();
-    remember(delivery, *entry, verdict);
+    inbox_.record_attempts(delivery.event.id, Starts::after(delivery, verdict));
   }
   inbox_.release_savepoint();
   return verdict;
@@ -121,7 +121,7 @@ Verdict Handling::alone_unless_held(Delivery& delivery) {
     }
     const Starts starts{inbox_.attempts(id), delivery.delivered > 1};
     const bool resumed = delivery.attempt > 0;  // after the inbox's trouble, not the message's: no new start
-    if (!resumed && starts.failed() >= judge_.max_attempts(*entry)) {
+    if (!resumed && starts.over(judge_.max_attempts(*entry))) {
       inbox_.rollback();
       return {.kind = Kind::dead_letter, .reason = starts.reason(), .attempts = starts.failed()};
     }
@@ -152,7 +152,7 @@ Verdict Handling::run_started(Delivery& delivery, const Handlers::Entry& entry) 
   }
   inbox_.rollback();
   inbox_.begin();
-  remember(delivery, entry, verdict);
+  inbox_.record_attempts(delivery.event.id, Starts::after(delivery, verdict));
   inbox_.commit();
   return verdict;
 }
@@ -203,14 +203,6 @@ bool Handling::prune(std::chrono::hours age, int limit) {
     inbox_.commit();
     return round_done;
   });
-}
-
-void Handling::remember(const Delivery& delivery, const Handlers::Entry& entry, const Verdict& verdict) {
-  // A dead letter's count is full: should its message come back before it is terminated, no
-  // handler runs again.
-  const int starts =
-      verdict.kind == Kind::dead_letter ? judge_.max_attempts(entry) : delivery.attempt;
-  inbox_.record_attempts(delivery.event.id, {.starts = starts, .last_error = verdict.reason});
 }
 
 }  // namespace tidings

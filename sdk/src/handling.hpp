@@ -54,7 +54,6 @@ class Handling {
   void hold_or_release(const Delivery& delivery, const Verdict& verdict);
   [[nodiscard]] Verdict run_started(Delivery& delivery, const Handlers::Entry& entry);
   [[nodiscard]] Verdict run(Delivery& delivery, const Handlers::Entry& entry);
-  void remember(const Delivery& delivery, const Handlers::Entry& entry, const Verdict& verdict);
 
   template <class Work>
   auto guarded(Work&& work);

@@ -1,8 +1,7 @@
 #include "message_source.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <charconv>
@@ -149,8 +148,9 @@ std::string MessageSource::listen(natsMsgHandler handler, natsSubscription** sub
   check(natsInbox_Create(&inbox), "make an inbox subject");
   std::string subject = inbox;
   natsInbox_Destroy(inbox);
-  check(natsConnection_Subscribe(subscription, connection_.native(), subject.c_str(), handler, mailbox_.get()),
-        "subscribe for what the server sends us");
+  check(
+      natsConnection_Subscribe(subscription, connection_.native(), subject.c_str(), handler, mailbox_.get()),
+      "subscribe for what the server sends us");
   return subject;
 }
 
@@ -167,8 +167,7 @@ std::vector<ReceivedPtr> MessageSource::take(std::size_t max, milliseconds wait,
     woken = wait_for_mail(max > 0, deadline, stop);
     read_notices();
     const auto count = std::min(max, ready_.size());
-    std::move(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(count),
-              std::back_inserter(taken));
+    std::move(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(count), std::back_inserter(taken));
     ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(count));
     requested_ = std::max(0, requested_ - static_cast<int>(count));
     if (stop.stop_requested() || rejoin_after_ || steady_clock::now() >= deadline) break;
@@ -245,8 +244,9 @@ void MessageSource::request(int count, bool of_any_size) {
   const auto& pace = heard_ ? steady : probing;
   count = std::min(count, group_.most_messages);
   const auto expires = std::min<nanoseconds>(pace.expires, group_.longest_pull);
-  auto body = "{\"batch\":" + std::to_string(count) + ",\"expires\":" + std::to_string(expires.count()) +
-              ",\"idle_heartbeat\":" + std::to_string(std::min<nanoseconds>(pace.heartbeat, expires / 2).count());
+  auto body =
+      "{\"batch\":" + std::to_string(count) + ",\"expires\":" + std::to_string(expires.count()) +
+      ",\"idle_heartbeat\":" + std::to_string(std::min<nanoseconds>(pace.heartbeat, expires / 2).count());
   // Two pulls may be open beside what is at hand.
   const auto bytes = std::min(prefetch_.bytes / 4, group_.most_bytes);
   if (!of_any_size) body += ",\"max_bytes\":" + std::to_string(bytes);
@@ -307,9 +307,8 @@ void MessageSource::ask_for_state_if_due() {
 /// A push consumer's end is told in no other way.
 void MessageSource::on_state(natsMsg* answer) {
   if (natsMsg_GetDataLength(answer) == 0) return;  // no responders: JetStream is electing
-  const auto state = nlohmann::json::parse(natsMsg_GetData(answer),
-                                           natsMsg_GetData(answer) + natsMsg_GetDataLength(answer), nullptr,
-                                           false);
+  const auto state = nlohmann::json::parse(
+      natsMsg_GetData(answer), natsMsg_GetData(answer) + natsMsg_GetDataLength(answer), nullptr, false);
   if (!state.is_object()) return;
   if (const auto error = state.find("error"); error != state.end()) {
     const int code = error->value("err_code", 0);
@@ -343,9 +342,9 @@ void MessageSource::settled(ReceivedPtr received, MessagePtr message) {
   spare_.push_back(std::move(received));
 }
 
-void MessageSource::stop(milliseconds timeout, std::vector<ReceivedPtr> not_started) {
+void MessageSource::stop(steady_clock::time_point deadline, std::vector<ReceivedPtr> not_started) {
   stopped_ = true;
-  if (connection_.connected()) end_subscription(timeout);
+  if (connection_.connected()) end_subscription(deadline);
   for (auto& received : not_started) give_back(std::move(received));
   for (auto& received : ready_) give_back(std::move(received));
   std::vector<ReceivedPtr> not_taken;
@@ -356,18 +355,21 @@ void MessageSource::stop(milliseconds timeout, std::vector<ReceivedPtr> not_star
   for (auto& received : not_taken) give_back(std::move(received));
 }
 
-void MessageSource::end_subscription(milliseconds timeout) {
+void MessageSource::end_subscription(steady_clock::time_point deadline) {
+  const auto left = [deadline] {
+    return std::max<int64_t>(1, std::chrono::ceil<milliseconds>(deadline - steady_clock::now()).count());
+  };
   // Draining tells the server to send no more, and still delivers what is on its way; a bare
   // unsubscribe would drop that, and it would be missing for a whole AckWait.
-  if (natsSubscription_DrainTimeout(subscription_, timeout.count()) == NATS_OK)
-    natsSubscription_WaitForDrainCompletion(subscription_, timeout.count());
+  if (natsSubscription_DrainTimeout(subscription_, left()) == NATS_OK)
+    natsSubscription_WaitForDrainCompletion(subscription_, left());
   if (group_.push()) return;
   // Our pull requests are still queued on the server. Until 2.10.27 (seen in 2.9.10 to 2.10.0) a message that
   // is given back to such a queue is taken for the dead request and forgotten for a whole AckWait; asking for
   // the consumer's state makes the server drop requests that nobody listens for.
   jsOptions options;
   jsOptions_Init(&options);
-  options.Wait = timeout.count();
+  options.Wait = left();
   jsConsumerInfo* info = nullptr;
   js_GetConsumerInfo(&info, connection_.jetstream(), group_.stream.c_str(), group_.durable.c_str(), &options,
                      nullptr);

@@ -67,7 +67,7 @@ class MessageSource {
 
   /// No new messages; gives back to the group `not_started` and what was not taken. What was taken is kept
   /// alive until it is settled.
-  void stop(std::chrono::milliseconds timeout, std::vector<ReceivedPtr> not_started);
+  void stop(std::chrono::steady_clock::time_point deadline, std::vector<ReceivedPtr> not_started);
 
  private:
   void subscribe();
@@ -83,7 +83,7 @@ class MessageSource {
   void pause_pulling(std::chrono::milliseconds delay);
   void ask_for_state_if_due();
   void on_state(natsMsg* answer);
-  void end_subscription(std::chrono::milliseconds timeout);
+  void end_subscription(std::chrono::steady_clock::time_point deadline);
   void settled(ReceivedPtr received, MessagePtr message);
 
   Connection& connection_;
@@ -103,7 +103,7 @@ class MessageSource {
   DiscardedMessages discarded_;
 
   bool stopped_ = false;
-  int requested_ = 0;  // asked for and neither taken nor written off
+  int requested_ = 0;              // asked for and neither taken nor written off
   bool larger_than_pull_ = false;  // the next message does not fit the bytes of a pull
   std::uint64_t generation_;
   bool heard_ = false;                               // the durable has answered since we joined

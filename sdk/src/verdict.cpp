@@ -12,6 +12,7 @@ using Kind = Verdict::Kind;
 constexpr const char* ended = "the process ended while handling it";
 constexpr const char* ended_after_crowd = "the process ended while handling it, after one in a batch";
 constexpr const char* ended_in_crowd = "the process ended while handling it and others";
+constexpr std::string_view for_dead_letters = "for the dead letters: ";
 
 }  // namespace
 
@@ -64,9 +65,13 @@ Starts::Starts(Inbox::Attempts attempts, bool in_crowd_before)
     : attempts_(std::move(attempts)),
       in_crowd_(attempts_.last_error == ended_in_crowd || (attempts_.starts == 0 && in_crowd_before)),
       after_crowd_(attempts_.last_error == ended_after_crowd),
-      alone_(attempts_.last_error == ended) {}
+      alone_(attempts_.last_error == ended),
+      dead_(attempts_.last_error.starts_with(for_dead_letters)) {}
 
-std::string Starts::reason() const { return after_crowd_ || in_crowd_ ? ended : attempts_.last_error; }
+std::string Starts::reason() const {
+  if (dead_) return attempts_.last_error.substr(for_dead_letters.size());
+  return after_crowd_ || in_crowd_ ? ended : attempts_.last_error;
+}
 
 Inbox::Attempts Starts::alone() const {
   return {.starts = next(), .last_error = in_crowd_ || after_crowd_ ? ended_after_crowd : ended};
@@ -74,6 +79,12 @@ Inbox::Attempts Starts::alone() const {
 
 Inbox::Attempts Starts::in_crowd() const {
   return {.starts = attempts_.starts, .last_error = ended_in_crowd};
+}
+
+Inbox::Attempts Starts::after(const Delivery& delivery, const Verdict& verdict) {
+  const bool dead = verdict.kind == Verdict::Kind::dead_letter;
+  return {.starts = delivery.attempt,
+          .last_error = dead ? std::string{for_dead_letters} + verdict.reason : verdict.reason};
 }
 
 }  // namespace tidings

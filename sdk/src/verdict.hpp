@@ -89,6 +89,9 @@ class Starts {
   [[nodiscard]] bool suspect() const noexcept { return in_crowd_ || after_crowd_ || alone_; }
   /// Starts that failed or ended a process.
   [[nodiscard]] int failed() const noexcept { return attempts_.starts + (after_crowd_ ? 1 : 0); }
+  /// No handler is to run again: it failed so often, or was rejected, and its dead letter could not be
+  /// stored.
+  [[nodiscard]] bool over(int max_attempts) const noexcept { return dead_ || failed() >= max_attempts; }
   /// Of the latest.
   [[nodiscard]] std::string reason() const;
   /// The number of the start to come, as its handler is told.
@@ -98,10 +101,12 @@ class Starts {
   // What the inbox is to keep while the event runs.
   [[nodiscard]] Inbox::Attempts alone() const;
   [[nodiscard]] Inbox::Attempts in_crowd() const;
+  /// What it keeps after a start that failed.
+  [[nodiscard]] static Inbox::Attempts after(const Delivery& delivery, const Verdict& verdict);
 
  private:
   Inbox::Attempts attempts_;
-  bool in_crowd_, after_crowd_, alone_;
+  bool in_crowd_, after_crowd_, alone_, dead_;
 };
 
 }  // namespace tidings

@@ -166,6 +166,32 @@ TEST_CASE("a rejected message is a dead letter at once") {
   CHECK(letters[0].header("tidings-attempts") == "1");
 }
 
+TEST_CASE("a payload that leaves no room for the headers of a dead letter stays in its stream") {
+  Scene scene{"max_payload: 4096"};
+  const auto large = R"({"name": ")" + std::string(3800, 'x') + "\"}";
+  const auto sequence = scene.publish("large", large).seq;
+  Instance instance{scene.file, scene.options(), on_event("large", [] { throw Reject("no such address"); })};
+  instance.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  instance.stop();
+  const auto letters = scene.dead_letters();
+  REQUIRE(letters.size() == 1);
+  CHECK(letters[0].data.empty());
+  CHECK(letters[0].header("tidings-payload-left-out") == std::to_string(large.size()));
+  CHECK(letters[0].header("tidings-reason") == "no such address");
+  CHECK(letters[0].header("tidings-original-sequence") == std::to_string(sequence));
+  CHECK(scene.js.message_count("AUTH_EVENTS") == 1);
+}
+
+TEST_CASE("an event whose only id is the message's keeps it as a dead letter") {
+  Scene scene;
+  scene.js.publish("auth.events.user.created", "{}", {{"Nats-Msg-Id", "one"}});
+  Instance instance{scene.file, scene.options(), on_event("one", [] { throw Reject("no such address"); })};
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.stats().dead_lettered == 1);
+  CHECK(scene.dead_letters().at(0).header("tidings-original-id") == "one");
+}
+
 TEST_CASE("a reason of any length and bytes is a header that can be read") {
   Scene scene;
   std::string reason(999, 'x');

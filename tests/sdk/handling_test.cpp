@@ -212,6 +212,7 @@ TEST_CASE("a dead letter that comes back, since it could not be stored, is not s
   const auto rejected = instance.alone("rejected");
   CHECK(rejected.kind == Kind::dead_letter);
   CHECK(rejected.reason == "no such address");
+  CHECK(rejected.attempts == 1);
   const auto failed = instance.alone("failed");
   CHECK(failed.kind == Kind::dead_letter);
   CHECK(failed.reason == "mail server down");
@@ -287,8 +288,7 @@ TEST_CASE("a type without a handler is ignored, or a dead letter by option") {
   const TempDir folder;
   const auto deliver = [](Instance& instance, bool as_redelivered) {
     auto strange = Instance::deliveries({"a"}, "user.renamed");
-    return as_redelivered ? instance.handling.alone(strange.front())
-                          : instance.together(strange).front();
+    return as_redelivered ? instance.handling.alone(strange.front()) : instance.together(strange).front();
   };
   const bool as_redelivered = GENERATE(false, true);
   Instance lenient{folder / "inbox.db"};

@@ -100,7 +100,7 @@ struct ConsumerOptions {
   /// Messages asked for ahead of handling, max_batch to 100000; in concurrent mode 8 for each worker at most,
   /// so that other instances have their share. An existing push consumer has its own limit.
   int prefetch = 2000;
-  std::size_t prefetch_bytes = 16U << 20U;  ///< the same in bytes, about; 64 KiB or more
+  std::size_t prefetch_bytes = 16U << 20U;       ///< the same in bytes, about; 64 KiB or more
   std::chrono::milliseconds max_batch_time{20};  ///< a batch commits when it has run this long
 
   enum class Unhandled { ack, dead_letter };
@@ -185,8 +185,9 @@ class Consumer {
           },
           ConsumerEngine::Takes::transaction, std::move(retry));
     } else {
-      static_assert(std::is_invocable_v<Handler&, const T&, const Delivery&>,
-                    "a handler takes (const T&, Transaction&, const Delivery&) or (const T&, const Delivery&)");
+      static_assert(
+          std::is_invocable_v<Handler&, const T&, const Delivery&>,
+          "a handler takes (const T&, Transaction&, const Delivery&) or (const T&, const Delivery&)");
       engine_.on(
           type,
           [handler = std::move(handler)](const Delivery& delivery) mutable {
