@@ -1,10 +1,10 @@
 // What the consumer engine reaches, against raw nats.c fetching of the same messages
 // and against the same handler and commits without a network. See scripts/bench.
 
-#include "domain/user_created_event.hpp"
 #include "figures.hpp"
+#include "flow.hpp"
 #include "handling.hpp"
-#include "infrastructure/outbox_repository.hpp"
+#include "mailer.hpp"
 #include "nats_handle.hpp"
 #include "resident.hpp"
 #include "sample_events.hpp"
@@ -16,15 +16,11 @@
 #include <tidings/stream.hpp>
 
 #include <CLI/CLI.hpp>
-#include <SQLiteCpp/SQLiteCpp.h>
 #include <spdlog/spdlog.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <iostream>
-#include <optional>
 #include <span>
 #include <thread>
 
@@ -34,13 +30,6 @@ using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 using tidings::test::NatsServer;
 using tidings::test::TempDir;
-
-struct UserCreated {
-  std::string userId, email, name;
-  bool emailVerified = false;
-  std::string createdAt;
-};
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(UserCreated, userId, email, name, emailVerified, createdAt)
 
 namespace {
 
@@ -52,54 +41,6 @@ struct Sizes {
   int flow = 2000;
   int rounds = 3;
 };
-
-constexpr const char* group = "bench";
-
-/// One instance: an inbox on `file`, and a handler that writes a row of its own.
-class Mailer {
- public:
-  Mailer(const std::filesystem::path& file, ConsumerOptions options,
-         std::function<void(const Delivery&)> before = {})
-      : inbox_(file.string()), before_(std::move(before)) {
-    inbox_.database().exec("CREATE TABLE IF NOT EXISTS welcome_email(user_id TEXT, address TEXT)");
-    insert_.emplace(inbox_.database(), "INSERT INTO welcome_email VALUES (?, ?)");
-    options.group = group;
-    consumer_.emplace(inbox_, std::move(options));
-    consumer_->on<UserCreated>("user.created",
-                               [this](const UserCreated& user, SQLite::Database&, const Delivery& delivery) {
-                                 if (before_) before_(delivery);
-                                 write(user);
-                               });
-  }
-
-  void write(const UserCreated& user) {
-    insert_->reset();
-    insert_->bind(1, user.userId);
-    insert_->bind(2, user.email);
-    insert_->exec();
-  }
-
-  Consumer<SqliteInbox>& consumer() { return *consumer_; }
-  SqliteInbox& inbox() { return inbox_; }
-
- private:
-  SqliteInbox inbox_;
-  std::function<void(const Delivery&)> before_;
-  std::optional<SQLite::Statement> insert_;
-  std::optional<Consumer<SqliteInbox>> consumer_;
-};
-
-ConsumerOptions options_for(const std::string& url) {
-  ConsumerOptions options;
-  options.connection = {};
-  options.connection.urls = {url};
-  return options;
-}
-
-void forget_group(const std::string& url) {
-  Connection connection{ConnectionOptions{.urls = {url}}};
-  js_DeleteConsumer(connection.jetstream(), "AUTH_EVENTS", group, nullptr, nullptr);
-}
 
 /// Seconds until the consumers have settled `events` messages among them.
 double consume(std::span<Mailer> mailers, int events) {
@@ -200,7 +141,6 @@ double consume_concurrently(const std::string& url, int events) {
   TempDir folder;
   SqliteInbox inbox{(folder / "inbox.db").string()};
   auto options = options_for(url);
-  options.group = group;
   options.workers = 64;
   Consumer consumer{inbox, options};
   consumer.on<UserCreated>("user.created",
@@ -266,66 +206,6 @@ double resident(const std::string& url) {
   return largest_resident(process);
 }
 
-/// (g) A writer commits 200 events a second, a relay publishes, a consumer handles: each a process.
-/// Milliseconds from the return of the writer's commit to that of the consumer's.
-std::vector<double> flow(const std::string& url, int events) {
-  purge(url);
-  forget_group(url);
-  TempDir folder;
-  const auto outbox_file = (folder / "auth.db").string();
-  Database outbox_database{outbox_file, Database::Open::create};
-  outbox_database.migrate();
-  std::array<int, 2> commits{}, effects{};
-  if (pipe(commits.data()) != 0 || pipe(effects.data()) != 0) throw Error("cannot make a pipe");
-  const auto tell = [](int pipe_end) {
-    const auto at = steady_clock::now().time_since_epoch().count();
-    if (write(pipe_end, &at, sizeof at) != sizeof at) _exit(1);
-  };
-  test::Process relay{test::executable("tidings"),
-                      {"relay"},
-                      {.environment = {{"DATABASE_URL", "sqlite:" + outbox_file}, {"NATS_URL", url}},
-                       .input = {},
-                       .log_folder = {}}};
-  const pid_t consumer = fork();
-  if (consumer == 0) {
-    Mailer mailer{folder / "inbox.db", options_for(url)};
-    std::jthread work{[&](const std::stop_token& stop) { mailer.consumer().run(stop); }};
-    for (std::uint64_t seen = 0; seen < static_cast<std::uint64_t>(events);) {
-      for (const auto handled = mailer.consumer().stats().handled; seen < handled; ++seen) tell(effects[1]);
-      std::this_thread::sleep_for(50us);
-    }
-    work.request_stop();
-    work.join();
-    _exit(0);
-  }
-  const pid_t writer = fork();
-  if (writer == 0) {
-    Database database{outbox_file};
-    OutboxRepository outbox{database};
-    auto next = steady_clock::now() + 1s;
-    for (int i = 0; i < events; ++i, next += 5ms) {
-      std::this_thread::sleep_until(next);
-      database.transact(
-          [&](Transaction& transaction) { outbox.add(transaction, UserCreatedEvent{some_user(i)}); });
-      tell(commits[1]);
-    }
-    _exit(0);
-  }
-  std::vector<double> latencies;
-  for (int i = 0; i < events; ++i) {
-    steady_clock::rep committed = 0, handled = 0;
-    if (read(commits[0], &committed, sizeof committed) != sizeof committed ||
-        read(effects[0], &handled, sizeof handled) != sizeof handled)
-      throw Error("the writer or the consumer failed");
-    latencies.push_back(static_cast<double>(handled - committed) / 1e6);
-  }
-  for (const auto child : {writer, consumer}) waitpid(child, nullptr, 0);
-  relay.kill(SIGTERM);
-  relay.wait();
-  for (const int end : {commits[0], commits[1], effects[0], effects[1]}) close(end);
-  return latencies;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -349,7 +229,7 @@ int main(int argc, char** argv) {
     if (figures.wanted("flow_p50_ms")) {
       std::vector<double> latencies;
       for (int i = 0; i < sizes.rounds; ++i) {
-        const auto some = flow(url, sizes.flow);
+        const auto some = flow_latencies(url, sizes.flow);
         latencies.insert(latencies.end(), some.begin(), some.end());
       }
       figures.set("flow_p50_ms", "(g) commit to handled through the relay, p50 ms",

@@ -1,0 +1,42 @@
+#include "mailer.hpp"
+
+#include "nats_handle.hpp"
+
+#include <utility>
+
+namespace tidings::bench {
+
+ConsumerOptions options_for(const std::string& url) {
+  ConsumerOptions options;
+  options.group = group;
+  options.connection = {};
+  options.connection.urls = {url};
+  return options;
+}
+
+void forget_group(const std::string& url) {
+  Connection connection{ConnectionOptions{.urls = {url}}};
+  js_DeleteConsumer(connection.jetstream(), "AUTH_EVENTS", group, nullptr, nullptr);
+}
+
+Mailer::Mailer(const std::filesystem::path& file, ConsumerOptions options,
+               std::function<void(const Delivery&)> before)
+    : inbox_(file.string()), before_(std::move(before)) {
+  inbox_.database().exec("CREATE TABLE IF NOT EXISTS welcome_email(user_id TEXT, address TEXT)");
+  insert_.emplace(inbox_.database(), "INSERT INTO welcome_email VALUES (?, ?)");
+  consumer_.emplace(inbox_, std::move(options));
+  consumer_->on<UserCreated>("user.created",
+                             [this](const UserCreated& user, SQLite::Database&, const Delivery& delivery) {
+                               if (before_) before_(delivery);
+                               write(user);
+                             });
+}
+
+void Mailer::write(const UserCreated& user) {
+  insert_->reset();
+  insert_->bind(1, user.userId);
+  insert_->bind(2, user.email);
+  insert_->exec();
+}
+
+}  // namespace tidings::bench
