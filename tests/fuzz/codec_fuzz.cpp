@@ -3,6 +3,7 @@
 
 #include "ack_subject.hpp"
 #include "json_scanner.hpp"
+#include "message_headers.hpp"
 
 #include <tidings/event.hpp>
 
@@ -45,7 +46,8 @@ void check_event(const Headers& headers, std::string_view payload) {
     return;
   }
   require(!event.id.empty() && !event.type.empty(), "an event has an id and a type");
-  require(nlohmann::json::parse(event.metadata).is_object(), "metadata is a JSON object");
+  JsonScanner metadata{event.metadata};
+  require(metadata.take('{'), "metadata is a JSON object");
   WireMessage wire;
   try {
     wire = encode(event);
@@ -59,6 +61,24 @@ void check_event(const Headers& headers, std::string_view payload) {
               again.aggregate_id == event.aggregate_id && again.aggregate_type == event.aggregate_type &&
               again.version == event.version && again.data == event.data,
           "what is encoded is decoded to the same event");
+}
+
+/// What a sender puts on the wire is read back; what is no block of headers is refused.
+void check_header_block(const Headers& headers, std::string_view text) {
+  Headers read;
+  if (parse_headers(text, read))
+    for (const auto& [name, value] : read)
+      require(!name.empty() && name.find(':') == std::string::npos, "a header has a name");
+  std::string block = "NATS/1.0\r\n";
+  for (const auto& [name, value] : headers) {
+    const auto plain = [](const std::string& part) {
+      return !part.empty() && part.find_first_of("\r\n\t :") == std::string::npos;
+    };
+    if (!plain(name) || !plain(value)) return;
+    block += name + ": " + value + "\r\n";
+  }
+  require(parse_headers(block + "\r\n", read) && read == headers, "headers are read as they were sent");
+  require(!parse_headers(block, read), "a block ends with an empty line");
 }
 
 void check_ack_subject(std::string_view text) {
@@ -99,6 +119,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   check_scanner(text);
   const auto headers = take_headers(text);
   check_event(headers, text);
+  check_header_block(headers, text);
   check_scanner(text);
   return 0;
 }
