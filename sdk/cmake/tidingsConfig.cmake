@@ -6,4 +6,5 @@ find_dependency(SQLiteCpp)
 find_dependency(spdlog)
 find_dependency(OpenSSL)
 pkg_check_modules(libnats REQUIRED IMPORTED_TARGET libnats)
+pkg_check_modules(libpq QUIET IMPORTED_TARGET libpq)  # for tidings::postgres
 include(${CMAKE_CURRENT_LIST_DIR}/tidingsTargets.cmake)

@@ -42,6 +42,7 @@ std::vector<Verdict> Handling::in_one_transaction(std::span<Delivery* const> bat
     verdicts.reserve(batch.size());
     const auto begun = steady_clock::now();
     inbox_.begin();
+    if (inbox_.claims_ahead()) claim_ahead(batch);
     for (auto* delivery : batch) {
       auto held = held_back(*delivery);
       verdicts.push_back(held ? std::move(*held) : in_savepoint(*delivery));
@@ -51,6 +52,13 @@ std::vector<Verdict> Handling::in_one_transaction(std::span<Delivery* const> bat
     inbox_.commit();
     return verdicts;
   });
+}
+
+void Handling::claim_ahead(std::span<Delivery* const> batch) {
+  std::vector<std::string> ids;
+  for (const auto* delivery : batch)
+    if (handlers_.find(delivery->event.type) != nullptr) ids.push_back(delivery->event.id);
+  inbox_.claim_ahead(ids);
 }
 
 std::vector<Verdict> Handling::one_by_one(std::span<Delivery* const> batch) {

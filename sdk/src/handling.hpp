@@ -47,6 +47,7 @@ class Handling {
 
  private:
   [[nodiscard]] std::vector<Verdict> in_one_transaction(std::span<Delivery* const> batch);
+  void claim_ahead(std::span<Delivery* const> batch);
   [[nodiscard]] std::vector<Verdict> one_by_one(std::span<Delivery* const> batch);
   [[nodiscard]] Verdict in_savepoint(Delivery& delivery);
   [[nodiscard]] Verdict alone_unless_held(Delivery& delivery);

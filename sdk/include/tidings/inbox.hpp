@@ -7,6 +7,7 @@
 #include <chrono>
 #include <exception>
 #include <string>
+#include <vector>
 
 namespace tidings {
 
@@ -32,6 +33,12 @@ class Inbox {
   virtual void savepoint() = 0;
   virtual void release_savepoint() = 0;
   virtual void rollback_to_savepoint() = 0;
+
+  /// In a transaction: these are about to be claimed, each in a savepoint of its own. One statement may do
+  /// for all of them; those that are not claimed in the end leave no row.
+  virtual void claim_ahead(const std::vector<std::string>& /*event_ids*/) {}
+  /// False where a claim costs no round trip: then it is not called.
+  [[nodiscard]] virtual bool claims_ahead() const noexcept { return false; }
 
   /// Writes the event's row. False when it is there already: handled before.
   [[nodiscard]] virtual bool claim(const std::string& event_id) = 0;

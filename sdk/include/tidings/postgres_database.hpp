@@ -1,0 +1,133 @@
+#pragma once
+
+// One connection to PostgreSQL, for statements with parameters. What handlers of a
+// PostgresInbox are given.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+extern "C" {
+typedef struct pg_conn PGconn;
+typedef struct pg_result PGresult;
+}
+
+namespace tidings {
+
+/// The server refuses a statement, or cannot be reached.
+class PostgresError : public std::runtime_error {
+ public:
+  PostgresError(const std::string& what, std::string sqlstate)
+      : std::runtime_error(what), sqlstate_(std::move(sqlstate)) {}
+
+  /// Five characters (PostgreSQL manual, appendix A); empty when the connection was lost.
+  [[nodiscard]] const std::string& sqlstate() const noexcept { return sqlstate_; }
+
+  /// The database's trouble and not the statement's: connection, shutdown, deadlock, serialization, disk,
+  /// memory, a server that only reads. The same may succeed later.
+  [[nodiscard]] bool trouble() const noexcept;
+
+ private:
+  std::string sqlstate_;
+};
+
+/// What a statement returned, as text.
+class PostgresRows {
+ public:
+  explicit PostgresRows(PGresult* result);
+  /// Throws PostgresError when this is an error.
+  void require() const;
+
+  [[nodiscard]] int size() const noexcept;
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+  /// The command's name as the server says it: `COMMIT`, `INSERT 0 1`.
+  [[nodiscard]] std::string_view command() const noexcept;
+  /// Rows that the statement has inserted, updated or deleted.
+  [[nodiscard]] std::int64_t affected() const;
+  [[nodiscard]] bool is_null(int row, int column) const noexcept;
+  [[nodiscard]] std::string_view text(int row, int column) const noexcept;  ///< empty for NULL
+  [[nodiscard]] std::int64_t integer(int row, int column) const;
+
+ private:
+  std::shared_ptr<PGresult> result_;
+};
+
+/// Not thread-safe.
+class PostgresDatabase {
+ public:
+  using Parameter = std::optional<std::string>;  ///< as text; empty: NULL
+
+  /// `postgresql://user:password@host:5432/database`, also with several hosts. Does not connect yet.
+  explicit PostgresDatabase(std::string url);
+  ~PostgresDatabase();
+  PostgresDatabase(const PostgresDatabase&) = delete;
+  PostgresDatabase& operator=(const PostgresDatabase&) = delete;
+
+  /// Runs one statement with $1, $2… Numbers, bool, texts, std::optional of them and std::nullopt. Throws
+  /// PostgresError; inside of a transaction nothing but a rollback is possible after that.
+  template <class... Values>
+  PostgresRows exec(const std::string& statement, const Values&... values) {
+    return run(statement, {parameter(values)...});
+  }
+  PostgresRows run(const std::string& statement, std::vector<Parameter> parameters);
+
+  /// Sent together with the next statement that is run, before it: costs no round trip of its own. Its error
+  /// is that statement's. `statement` needs no parameters and its rows are of no interest.
+  void queue(std::string statement);
+  /// Runs what is queued.
+  void flush();
+
+  /// A script of several statements without parameters.
+  void script(const std::string& statements);
+
+  /// Connects when there is no connection. Throws PostgresError. Nothing else connects.
+  void connect();
+  [[nodiscard]] bool connected() const noexcept;
+  /// Forgets what is queued, and the connection when it is broken or in the middle of a transaction which
+  /// cannot be rolled back.
+  void rollback() noexcept;
+  [[nodiscard]] bool in_transaction() const noexcept;
+
+  /// The URL without password.
+  [[nodiscard]] std::string name() const;
+
+ private:
+  struct Command {
+    std::string statement;
+    std::vector<Parameter> parameters;
+  };
+
+  template <class Value>
+  static Parameter parameter(const Value& value) {
+    if constexpr (std::is_same_v<Value, std::nullopt_t>) {
+      return std::nullopt;
+    } else if constexpr (std::is_same_v<Value, bool>) {
+      return value ? "t" : "f";
+    } else if constexpr (std::is_arithmetic_v<Value>) {
+      return std::to_string(value);
+    } else if constexpr (std::is_convertible_v<const Value&, std::string_view>) {
+      return std::string{std::string_view{value}};
+    } else {
+      return value ? parameter(*value) : std::nullopt;
+    }
+  }
+
+  void send(const Command& command, std::vector<std::string>& answers);
+  PostgresRows receive(const std::vector<std::string>& answers);
+  [[noreturn]] void lost();
+
+  std::string url_;
+  PGconn* connection_ = nullptr;
+  std::vector<Command> queued_;
+  std::unordered_map<std::string, std::string> prepared_;  // statement to name
+  int next_name_ = 0;
+};
+
+}  // namespace tidings

@@ -1,0 +1,57 @@
+#pragma once
+
+// The inbox in PostgreSQL, beside the tables that handlers write. Instances on any
+// number of hosts may share it. Link tidings::postgres.
+
+#include <tidings/inbox.hpp>
+#include <tidings/postgres_database.hpp>
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace tidings {
+
+/// Not thread-safe: it belongs to the one consumer that joined it. A connection that is lost is made again.
+class PostgresInbox final : public Inbox {
+ public:
+  /// What handlers are given: statements on it are part of the event's transaction.
+  using Transaction = PostgresDatabase;
+
+  /// Connects and makes the inbox tables that are missing, in the schema that the login's search path names.
+  /// Throws DatabaseError, and SettingError for a URL that is not PostgreSQL's.
+  explicit PostgresInbox(const std::string& url);
+
+  /// For making the handlers' own tables before the consumer runs.
+  [[nodiscard]] PostgresDatabase& database() noexcept { return database_; }
+  [[nodiscard]] Transaction& transaction() noexcept { return database_; }
+
+  void join(const std::string& group) override;
+  void begin() override;
+  void commit() override;
+  void rollback() noexcept override;
+  void savepoint() override;
+  void release_savepoint() override;
+  void rollback_to_savepoint() override;
+  [[nodiscard]] bool claims_ahead() const noexcept override { return true; }
+  void claim_ahead(const std::vector<std::string>& event_ids) override;
+  [[nodiscard]] bool claim(const std::string& event_id) override;
+  [[nodiscard]] bool handled(const std::string& event_id) override;
+  [[nodiscard]] Attempts attempts(const std::string& event_id) override;
+  void record_attempts(const std::string& event_id, const Attempts& attempts) override;
+  void forget_attempts(const std::string& event_id) override;
+  bool prune(std::chrono::hours age, int limit) override;
+  [[nodiscard]] bool is_trouble(const std::exception& error) const noexcept override;
+
+ private:
+  // Of the rows that claim_ahead() has written.
+  enum class Ahead { written, taken, there_before };
+
+  PostgresDatabase database_;
+  std::string group_;  // its id in the database
+  std::unordered_map<std::string, Ahead> ahead_;
+  std::string in_savepoint_;  // the id that was taken since the savepoint
+  std::string prune_position_ = "\\x";
+};
+
+}  // namespace tidings

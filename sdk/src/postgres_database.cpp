@@ -1,0 +1,196 @@
+#include <tidings/postgres_database.hpp>
+
+#include <libpq-fe.h>
+
+#include <array>
+#include <charconv>
+#include <cstddef>
+
+namespace tidings {
+namespace {
+
+std::string one_line(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  for (char& letter : text)
+    if (letter == '\n') letter = ' ';
+  return text;
+}
+
+std::string sqlstate(const PGresult* result) {
+  const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+  return state != nullptr ? state : "";
+}
+
+}  // namespace
+
+bool PostgresError::trouble() const noexcept {
+  if (sqlstate_.empty()) return true;
+  for (const char* group :
+       {"08", "40", "53", "57", "58"})  // connection, rollback, resources, operator, system
+    if (sqlstate_.starts_with(group)) return true;
+  // Lock not available, a server that only reads (it was failed over), out of the data files' reach.
+  return sqlstate_ == "55P03" || sqlstate_ == "25006" || sqlstate_ == "25P03" || sqlstate_ == "XX001";
+}
+
+PostgresRows::PostgresRows(PGresult* result) : result_(result, PQclear) {}
+
+void PostgresRows::require() const {
+  if (PQresultStatus(result_.get()) == PGRES_FATAL_ERROR)
+    throw PostgresError(one_line(PQresultErrorMessage(result_.get())), sqlstate(result_.get()));
+}
+
+int PostgresRows::size() const noexcept { return PQntuples(result_.get()); }
+
+std::string_view PostgresRows::command() const noexcept { return PQcmdStatus(result_.get()); }
+
+std::int64_t PostgresRows::affected() const {
+  const std::string_view text = PQcmdTuples(result_.get());
+  std::int64_t number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
+bool PostgresRows::is_null(int row, int column) const noexcept {
+  return PQgetisnull(result_.get(), row, column) != 0;
+}
+
+std::string_view PostgresRows::text(int row, int column) const noexcept {
+  return {PQgetvalue(result_.get(), row, column),
+          static_cast<std::size_t>(PQgetlength(result_.get(), row, column))};
+}
+
+std::int64_t PostgresRows::integer(int row, int column) const {
+  const auto digits = text(row, column);
+  std::int64_t number = 0;
+  if (std::from_chars(digits.data(), digits.data() + digits.size(), number).ec != std::errc{})
+    throw std::out_of_range("\"" + std::string{digits} + "\" is no whole number");
+  return number;
+}
+
+PostgresDatabase::PostgresDatabase(std::string url) : url_(std::move(url)) {}
+
+PostgresDatabase::~PostgresDatabase() { PQfinish(connection_); }
+
+void PostgresDatabase::connect() {
+  if (connected()) return;
+  PQfinish(connection_);
+  prepared_.clear();
+  queued_.clear();
+  // A host that is gone is noticed within seconds; the URL may say otherwise, it comes last.
+  const std::array<const char*, 9> names{"connect_timeout",  "keepalives_idle",  "keepalives_interval",
+                                         "tcp_user_timeout", "application_name", "target_session_attrs",
+                                         "client_encoding",  "dbname",           nullptr};
+  const std::array<const char*, 9> values{"5",          "10",   "5",          "15000", "tidings",
+                                          "read-write", "UTF8", url_.c_str(), nullptr};
+  connection_ = PQconnectdbParams(names.data(), values.data(), 1);
+  if (PQstatus(connection_) != CONNECTION_OK) {
+    const auto why = one_line(PQerrorMessage(connection_));
+    PQfinish(connection_);
+    connection_ = nullptr;
+    throw PostgresError("cannot connect to " + name() + ": " + why, "");
+  }
+  PQsetNoticeProcessor(
+      connection_, [](void*, const char*) {}, nullptr);
+}
+
+bool PostgresDatabase::connected() const noexcept {
+  return connection_ != nullptr && PQstatus(connection_) == CONNECTION_OK;
+}
+
+bool PostgresDatabase::in_transaction() const noexcept {
+  return connected() && PQtransactionStatus(connection_) != PQTRANS_IDLE;
+}
+
+std::string PostgresDatabase::name() const {
+  const auto scheme = url_.find("://");
+  const auto at = url_.rfind('@');
+  return scheme == std::string::npos || at == std::string::npos
+             ? url_
+             : url_.substr(0, scheme + 3) + url_.substr(at + 1);
+}
+
+void PostgresDatabase::queue(std::string statement) { queued_.push_back({std::move(statement), {}}); }
+
+void PostgresDatabase::flush() {
+  if (queued_.empty()) return;
+  auto last = std::move(queued_.back());
+  queued_.pop_back();
+  (void)run(last.statement, std::move(last.parameters));
+}
+
+PostgresRows PostgresDatabase::run(const std::string& statement, std::vector<Parameter> parameters) {
+  // Never on a new connection by itself: a transaction that was lost would go on as single statements.
+  if (!connected() || PQenterPipelineMode(connection_) != 1) lost();
+  auto commands = std::exchange(queued_, {});
+  commands.push_back({statement, std::move(parameters)});
+  std::vector<std::string> answers;  // to come: for each, the statement that it prepares, or none
+  for (const auto& command : commands) send(command, answers);
+  if (PQpipelineSync(connection_) != 1) lost();
+  return receive(answers);
+}
+
+/// Prepared at its first use, in the same round trip.
+void PostgresDatabase::send(const Command& command, std::vector<std::string>& answers) {
+  auto known = prepared_.find(command.statement);
+  if (known == prepared_.end()) {
+    known = prepared_.emplace(command.statement, "tidings_" + std::to_string(next_name_++)).first;
+    if (PQsendPrepare(connection_, known->second.c_str(), command.statement.c_str(), 0, nullptr) != 1) lost();
+    answers.push_back(command.statement);
+  }
+  std::vector<const char*> values;
+  values.reserve(command.parameters.size());
+  for (const auto& value : command.parameters) values.push_back(value ? value->c_str() : nullptr);
+  if (PQsendQueryPrepared(connection_, known->second.c_str(), static_cast<int>(values.size()), values.data(),
+                          nullptr, nullptr, 0) != 1)
+    lost();
+  answers.emplace_back();
+}
+
+/// Up to the sync that ends them. Returns the last, or throws the first error.
+PostgresRows PostgresDatabase::receive(const std::vector<std::string>& answers) {
+  std::optional<PostgresRows> last;
+  std::optional<PostgresError> error;
+  for (const auto& prepares : answers) {
+    PGresult* const result = PQgetResult(connection_);
+    if (result == nullptr) lost();
+    last.emplace(result);
+    const auto status = PQresultStatus(result);
+    if (status == PGRES_FATAL_ERROR && !error)
+      error.emplace(one_line(PQresultErrorMessage(result)), sqlstate(result));
+    if (status != PGRES_COMMAND_OK && !prepares.empty()) prepared_.erase(prepares);
+    if (!connected()) lost();
+    PQclear(PQgetResult(connection_));  // the null behind each
+  }
+  PQclear(PQgetResult(connection_));  // of the sync
+  if (!connected() || PQexitPipelineMode(connection_) != 1) lost();
+  if (error) throw *error;
+  return *last;
+}
+
+void PostgresDatabase::script(const std::string& statements) {
+  flush();
+  if (!connected()) lost();
+  const PostgresRows rows{PQexec(connection_, statements.c_str())};
+  if (!connected()) lost();
+  rows.require();
+}
+
+void PostgresDatabase::rollback() noexcept {
+  queued_.clear();
+  if (!in_transaction()) return;
+  PQclear(PQexec(connection_, "ROLLBACK"));
+  if (!connected() || PQtransactionStatus(connection_) != PQTRANS_IDLE) {
+    PQfinish(connection_);
+    connection_ = nullptr;
+  }
+}
+
+void PostgresDatabase::lost() {
+  const auto why = one_line(connection_ != nullptr ? PQerrorMessage(connection_) : "");
+  PQfinish(connection_);
+  connection_ = nullptr;
+  prepared_.clear();
+  throw PostgresError("the connection to " + name() + " was lost: " + why, "");
+}
+
+}  // namespace tidings

@@ -1,0 +1,224 @@
+#include "event_key.hpp"
+
+#include <tidings/error.hpp>
+#include <tidings/postgres_inbox.hpp>
+#include <tidings/settings.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace tidings {
+namespace {
+
+// In one transaction under a lock: instances that start at the same moment would make the same table twice.
+constexpr const char* schema = R"sql(
+BEGIN;
+SELECT pg_advisory_xact_lock(hashtext('tidings inbox'));
+CREATE TABLE IF NOT EXISTS inbox_group (
+    id serial PRIMARY KEY,
+    name text NOT NULL UNIQUE
+);
+-- A row for each event whose effects are committed. The key is a UUID's 16 bytes, or the id's text behind a zero byte
+-- (and before another one when those were 16 bytes).
+CREATE TABLE IF NOT EXISTS inbox (
+    group_id integer NOT NULL,
+    event_id bytea NOT NULL,
+    handled_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (group_id, event_id)
+);
+-- Events that were started and did not succeed yet.
+CREATE TABLE IF NOT EXISTS inbox_attempt (
+    group_id integer NOT NULL,
+    event_id bytea NOT NULL,
+    starts integer NOT NULL,
+    last_error text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (group_id, event_id)
+);
+COMMIT;
+)sql";
+
+std::string hex(std::string_view bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text = "\\x";
+  for (const char letter : bytes) {
+    const auto byte = static_cast<unsigned char>(letter);
+    text += digits[byte >> 4U];
+    text += digits[byte & 0xfU];
+  }
+  return text;
+}
+
+std::string key(const std::string& event_id) {
+  if (const auto bytes = uuid_bytes(event_id))
+    return hex({reinterpret_cast<const char*>(bytes->data()), bytes->size()});
+  auto text = std::string(1, '\0') + event_id;
+  if (text.size() == 16) text += '\0';  // no UUID is as long
+  return hex(text);
+}
+
+/// PostgreSQL takes valid UTF-8 without NUL only, which the text of an error need not be.
+std::string storable(std::string text) {
+  std::replace(text.begin(), text.end(), '\0', ' ');
+  using Json = nlohmann::json;
+  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
+}
+
+/// In the order of the keys, so that no two instances wait for each other's rows in a circle.
+std::string array(std::vector<std::string> keys) {
+  std::sort(keys.begin(), keys.end());
+  std::string text = "{";
+  for (const auto& one : keys) text += (text.size() > 1 ? ",\"\\" : "\"\\") + one + "\"";
+  return text + "}";
+}
+
+}  // namespace
+
+PostgresInbox::PostgresInbox(const std::string& url) : database_(url) {
+  if (DatabaseUrl::parse(url, "the inbox").kind != DatabaseUrl::Kind::postgresql)
+    throw SettingError("the inbox is no PostgreSQL database: takes postgresql://HOST/DATABASE");
+  try {
+    database_.connect();
+    database_.script(schema);
+  } catch (const PostgresError& error) {
+    throw DatabaseError("cannot make the inbox tables in " + database_.name() + ": " + error.what(),
+                        error.trouble() ? Error::Retry::yes : Error::Retry::no);
+  }
+}
+
+void PostgresInbox::join(const std::string& group) {
+  if (!group_.empty())
+    throw Error("this inbox already serves a consumer: give each its own PostgresInbox object");
+  try {
+    database_.exec("INSERT INTO inbox_group(name) VALUES ($1) ON CONFLICT DO NOTHING", group);
+    group_ = database_.exec("SELECT id FROM inbox_group WHERE name = $1", group).text(0, 0);
+  } catch (const PostgresError& error) {
+    throw DatabaseError("cannot join the group " + group + " in the inbox " + database_.name() + ": " +
+                        error.what());
+  }
+}
+
+void PostgresInbox::begin() {
+  database_.rollback();
+  database_.connect();
+  ahead_.clear();
+  in_savepoint_.clear();
+  database_.queue("BEGIN");
+}
+
+void PostgresInbox::commit() {
+  std::vector<std::string> not_taken;
+  for (const auto& [id, state] : ahead_)
+    if (state == Ahead::written) not_taken.push_back(key(id));
+  if (!not_taken.empty())
+    database_.exec("DELETE FROM inbox WHERE group_id = $1 AND event_id = ANY ($2::bytea[])", group_,
+                   array(std::move(not_taken)));
+  ahead_.clear();
+  const auto done = database_.exec("COMMIT");
+  // A transaction that an earlier error has ended is rolled back by COMMIT without an error.
+  if (done.command() != "COMMIT")
+    throw PostgresError("the transaction was rolled back by an error before", "25P02");
+}
+
+void PostgresInbox::rollback() noexcept {
+  ahead_.clear();
+  database_.rollback();
+}
+
+void PostgresInbox::savepoint() {
+  in_savepoint_.clear();
+  database_.queue("SAVEPOINT delivery");
+}
+
+void PostgresInbox::release_savepoint() { database_.queue("RELEASE SAVEPOINT delivery"); }
+
+void PostgresInbox::rollback_to_savepoint() {
+  if (const auto taken = ahead_.find(in_savepoint_); taken != ahead_.end()) taken->second = Ahead::written;
+  database_.exec("ROLLBACK TO SAVEPOINT delivery");
+}
+
+void PostgresInbox::claim_ahead(const std::vector<std::string>& event_ids) {
+  if (event_ids.empty()) return;
+  std::vector<std::string> keys;
+  std::unordered_map<std::string, const std::string*> ids;
+  for (const auto& id : event_ids) {
+    ahead_.emplace(id, Ahead::there_before);
+    keys.push_back(key(id));
+    ids.emplace(keys.back(), &id);
+  }
+  const auto rows = database_.exec(
+      "INSERT INTO inbox(group_id, event_id) SELECT $1, ids.key FROM unnest($2::bytea[]) AS ids(key) "
+      "ON CONFLICT DO NOTHING RETURNING event_id",
+      group_, array(std::move(keys)));
+  for (int row = 0; row < rows.size(); ++row)
+    ahead_[*ids.at(std::string{rows.text(row, 0)})] = Ahead::written;
+}
+
+bool PostgresInbox::claim(const std::string& event_id) {
+  if (const auto found = ahead_.find(event_id); found != ahead_.end()) {
+    if (found->second != Ahead::written) return false;
+    found->second = Ahead::taken;
+    in_savepoint_ = event_id;
+    return true;
+  }
+  return database_
+             .exec("INSERT INTO inbox(group_id, event_id) VALUES ($1, $2::bytea) ON CONFLICT DO NOTHING",
+                   group_, key(event_id))
+             .affected() == 1;
+}
+
+bool PostgresInbox::handled(const std::string& event_id) {
+  return !database_
+              .exec("SELECT 1 FROM inbox WHERE group_id = $1 AND event_id = $2::bytea", group_, key(event_id))
+              .empty();
+}
+
+Inbox::Attempts PostgresInbox::attempts(const std::string& event_id) {
+  const auto rows = database_.exec(
+      "SELECT starts, last_error FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea", group_,
+      key(event_id));
+  if (rows.empty()) return {};
+  return {static_cast<int>(rows.integer(0, 0)), std::string{rows.text(0, 1)}};
+}
+
+void PostgresInbox::record_attempts(const std::string& event_id, const Attempts& attempts) {
+  database_.exec(
+      "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error) VALUES ($1, $2::bytea, $3, $4) "
+      "ON CONFLICT (group_id, event_id) DO UPDATE SET starts = excluded.starts, last_error = "
+      "excluded.last_error, updated_at = now()",
+      group_, key(event_id), attempts.starts, storable(attempts.last_error));
+}
+
+void PostgresInbox::forget_attempts(const std::string& event_id) {
+  database_.exec("DELETE FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea", group_,
+                 key(event_id));
+}
+
+bool PostgresInbox::prune(std::chrono::hours age, int limit) {
+  const auto end = database_.exec(
+      "WITH step AS (SELECT event_id, handled_at FROM inbox WHERE group_id = $1 AND event_id > $2::bytea "
+      "ORDER BY event_id LIMIT $3), "
+      "gone AS (DELETE FROM inbox USING step WHERE inbox.group_id = $1 AND inbox.event_id = step.event_id "
+      "AND step.handled_at < now() - make_interval(hours => $4::int)) "
+      "SELECT event_id FROM step ORDER BY event_id DESC LIMIT 1",
+      group_, prune_position_, limit, age.count());
+  if (!end.empty()) {
+    prune_position_ = end.text(0, 0);
+    return false;
+  }
+  prune_position_ = "\\x";
+  database_.exec(
+      "DELETE FROM inbox_attempt WHERE group_id = $1 AND updated_at < now() - make_interval(hours => "
+      "$2::int)",
+      group_, age.count());
+  return true;
+}
+
+bool PostgresInbox::is_trouble(const std::exception& error) const noexcept {
+  const auto* own = dynamic_cast<const PostgresError*>(&error);
+  return own != nullptr && own->trouble();
+}
+
+}  // namespace tidings

@@ -1,0 +1,349 @@
+// What every inbox does, whichever database it is in.
+
+#include "support/catch.hpp"
+#include "support/postgres_server.hpp"
+#include "support/sqlite.hpp"
+#include "support/temp_dir.hpp"
+
+#include <tidings/error.hpp>
+#include <tidings/postgres_inbox.hpp>
+#include <tidings/sqlite_inbox.hpp>
+
+#include <SQLiteCpp/SQLiteCpp.h>
+
+#include <algorithm>
+#include <barrier>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace tidings;
+using namespace tidings::test;
+using std::chrono::hours;
+
+namespace {
+
+const std::string uuid = "0190d5a2-7c3e-7b1f-8a6d-3f2e1d0c9b8a";
+
+/// A new inbox in an SQLite file, and looks into it from outside.
+struct SqliteFile {
+  [[nodiscard]] std::unique_ptr<SqliteInbox> open() const {
+    return std::make_unique<SqliteInbox>((folder / "inbox.db").string());
+  }
+  [[nodiscard]] std::int64_t number(const std::string& query) const {
+    return sqlite::number(folder / "inbox.db", query);
+  }
+  void let_handled_long_ago(const std::string& ids) const {
+    sqlite::execute(folder / "inbox.db",
+                    "UPDATE inbox SET handled_at = 1000 WHERE CAST(event_id AS TEXT) IN (" + ids + ")");
+  }
+  void let_attempted_long_ago(const std::string& id) const {
+    sqlite::execute(folder / "inbox.db",
+                    "UPDATE inbox_attempt SET updated_at = 1000 WHERE event_id = '" + id + "'");
+  }
+  static void write_effect(SqliteInbox& inbox, const std::string& id) {
+    inbox.transaction().exec("INSERT INTO effect VALUES ('" + id + "')");
+  }
+  static void make_effects(SqliteInbox& inbox) { inbox.database().exec("CREATE TABLE effect(id TEXT)"); }
+
+  TempDir folder;
+};
+
+/// The same in a PostgreSQL of its own.
+struct PostgresTables {
+  [[nodiscard]] std::unique_ptr<PostgresInbox> open() const {
+    return std::make_unique<PostgresInbox>(server.url());
+  }
+  [[nodiscard]] std::int64_t number(const std::string& query) const { return look(query).integer(0, 0); }
+  void let_handled_long_ago(const std::string& ids) const {
+    look("UPDATE inbox SET handled_at = '2001-01-01' WHERE convert_from(substr(event_id, 2), 'UTF8') IN (" +
+         ids + ")");
+  }
+  void let_attempted_long_ago(const std::string& id) const {
+    look("UPDATE inbox_attempt SET updated_at = '2001-01-01' WHERE event_id = '\\x00'::bytea || '" + id +
+         "'::bytea");
+  }
+  static void write_effect(PostgresInbox& inbox, const std::string& id) {
+    inbox.transaction().exec("INSERT INTO effect VALUES ($1)", id);
+  }
+  static void make_effects(PostgresInbox& inbox) { inbox.database().exec("CREATE TABLE effect(id text)"); }
+
+  PostgresServer server;
+
+ private:
+  PostgresRows look(const std::string& statement) const {
+    PostgresDatabase database{server.url()};
+    database.connect();
+    return database.exec(statement);
+  }
+};
+
+template <class Place>
+auto joined(const Place& place, const std::string& group = "mailer") {
+  auto inbox = place.open();
+  inbox->join(group);
+  return inbox;
+}
+
+bool claim(Inbox& inbox, const std::string& id) {
+  inbox.begin();
+  const bool first = inbox.claim(id);
+  inbox.commit();
+  return first;
+}
+
+void record(Inbox& inbox, const std::string& id, const Inbox::Attempts& attempts) {
+  inbox.begin();
+  inbox.record_attempts(id, attempts);
+  inbox.commit();
+}
+
+bool prune(Inbox& inbox, hours age, int limit) {
+  inbox.begin();
+  const bool round_done = inbox.prune(age, limit);
+  inbox.commit();
+  return round_done;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("an event is claimed once, also after the inbox is opened again", "", SqliteFile,
+                   PostgresTables) {
+  const TestType place;
+  const std::vector<std::string> ids{uuid, "cl9ebqhxk00003b600tymydho", "ü/'; DROP TABLE inbox"};
+  {
+    const auto first = joined(place);
+    for (const auto& id : ids) {
+      INFO(id);
+      CHECK_FALSE(first->handled(id));
+      CHECK(claim(*first, id));
+      CHECK_FALSE(claim(*first, id));
+      CHECK(first->handled(id));
+    }
+  }
+  const auto again = joined(place);
+  for (const auto& id : ids) {
+    INFO(id);
+    CHECK(again->handled(id));
+    CHECK_FALSE(claim(*again, id));
+  }
+}
+
+TEMPLATE_TEST_CASE("a second claim in the same transaction is refused too", "", SqliteFile, PostgresTables) {
+  const TestType place;
+  const auto inbox = joined(place);
+  inbox->begin();
+  if (inbox->claims_ahead()) inbox->claim_ahead({uuid, uuid});
+  inbox->savepoint();
+  CHECK(inbox->claim(uuid));
+  inbox->release_savepoint();
+  inbox->savepoint();
+  CHECK_FALSE(inbox->claim(uuid));
+  inbox->release_savepoint();
+  inbox->commit();
+}
+
+TEMPLATE_TEST_CASE("two instances that share an inbox claim an event once between them", "", SqliteFile,
+                   PostgresTables) {
+  const TestType place;
+  const auto one = joined(place), other = joined(place);
+  CHECK(claim(*one, uuid));
+  CHECK_FALSE(claim(*other, uuid));
+  CHECK(other->handled(uuid));
+}
+
+TEMPLATE_TEST_CASE("two groups in one inbox know nothing of each other", "", SqliteFile, PostgresTables) {
+  const TestType place;
+  const auto mailer = joined(place, "mailer"), audit = joined(place, "audit");
+  CHECK(claim(*mailer, "event-1"));
+  record(*mailer, "other", {.starts = 3, .last_error = "no"});
+  CHECK_FALSE(audit->handled("event-1"));
+  CHECK(audit->attempts("other").starts == 0);
+  CHECK(claim(*audit, "event-1"));
+
+  place.let_handled_long_ago("'event-1'");
+  while (!prune(*mailer, hours{24}, 100)) continue;
+  CHECK_FALSE(mailer->handled("event-1"));
+  CHECK(audit->handled("event-1"));
+}
+
+TEMPLATE_TEST_CASE("ids that only look like the same UUID stay distinct", "", SqliteFile, PostgresTables) {
+  const TestType place;
+  const auto inbox = joined(place);
+  std::string upper = uuid;
+  std::ranges::transform(upper, upper.begin(), [](char letter) {
+    return letter >= 'a' && letter <= 'f' ? static_cast<char>(letter - 32) : letter;
+  });
+  std::string bare = uuid;
+  std::erase(bare, '-');
+  std::string bytes;  // the very bytes that the UUID is kept in
+  for (std::size_t i = 0; i < bare.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(bare.substr(i, 2), nullptr, 16));
+  const std::vector<std::string> ids{uuid,
+                                     upper,
+                                     bare,
+                                     "{" + uuid + "}",
+                                     uuid + " ",
+                                     bytes,
+                                     "0190d5a-27c3e-7b1f-8a6d-3f2e1d0c9b8a",
+                                     std::string(36, '-'),
+                                     "fifteen letters",
+                                     "00666966-7465-656e-206c-657474657273"};
+  for (const auto& id : ids) {
+    INFO(id);
+    CHECK(claim(*inbox, id));
+  }
+  for (const auto& id : ids) {
+    INFO(id);
+    CHECK_FALSE(claim(*inbox, id));
+  }
+}
+
+TEMPLATE_TEST_CASE("a rolled back savepoint undoes its claim and writes, and nothing else", "", SqliteFile,
+                   PostgresTables) {
+  const TestType place;
+  const auto inbox = joined(place);
+  TestType::make_effects(*inbox);
+  const bool ahead = GENERATE(false, true);
+  inbox->begin();
+  // The last one is not come to: a batch ends when its time is up.
+  if (ahead && inbox->claims_ahead()) inbox->claim_ahead({"one", "two", "three", "four"});
+  for (const char* id : {"one", "two", "three"}) {
+    inbox->savepoint();
+    CHECK(inbox->claim(id));
+    TestType::write_effect(*inbox, id);
+    if (id == std::string("two")) inbox->rollback_to_savepoint();
+    inbox->release_savepoint();
+  }
+  inbox->commit();
+  CHECK(inbox->handled("one"));
+  CHECK_FALSE(inbox->handled("two"));
+  CHECK(inbox->handled("three"));
+  CHECK_FALSE(inbox->handled("four"));
+  CHECK(place.number("SELECT count(*) FROM effect WHERE id IN ('one', 'three')") == 2);
+  CHECK(place.number("SELECT count(*) FROM effect") == 2);
+}
+
+TEMPLATE_TEST_CASE("a rollback undoes everything since begin, and without a transaction it does nothing", "",
+                   SqliteFile, PostgresTables) {
+  const TestType place;
+  const auto inbox = joined(place);
+  inbox->rollback();
+  inbox->begin();
+  CHECK(inbox->claim("one"));
+  inbox->savepoint();
+  CHECK(inbox->claim("two"));
+  inbox->rollback();
+  inbox->rollback();
+  CHECK_FALSE(inbox->handled("one"));
+  CHECK_FALSE(inbox->handled("two"));
+}
+
+TEMPLATE_TEST_CASE("attempts are counted by event, kept and forgotten on demand", "", SqliteFile,
+                   PostgresTables) {
+  const TestType place;
+  const std::string odd{"a NUL \0 and bytes \xff that are no UTF-8", 39};
+  {
+    const auto inbox = joined(place);
+    CHECK(inbox->attempts(uuid).starts == 0);
+    CHECK(inbox->attempts(uuid).last_error.empty());
+    record(*inbox, uuid, {.starts = 1, .last_error = "first"});
+    record(*inbox, uuid, {.starts = 2, .last_error = "second"});
+    record(*inbox, "other", {.starts = 7, .last_error = {}});
+    record(*inbox, "odd", {.starts = 1, .last_error = odd});
+  }
+  const auto again = joined(place);
+  CHECK(again->attempts(uuid).starts == 2);
+  CHECK(again->attempts(uuid).last_error == "second");
+  again->begin();
+  again->forget_attempts(uuid);
+  again->commit();
+  CHECK(again->attempts(uuid).starts == 0);
+  CHECK(again->attempts("other").starts == 7);
+  CHECK(again->attempts("odd").starts == 1);
+}
+
+TEMPLATE_TEST_CASE("pruning goes in steps, forgets only what is old, and comes to an end", "", SqliteFile,
+                   PostgresTables) {
+  const TestType place;
+  const auto inbox = joined(place);
+  constexpr int limit = 3;
+  std::string old;
+  inbox->begin();
+  for (int i = 10; i < 30; ++i) {  // old and new alternating
+    const auto id = "event-" + std::to_string(i);
+    CHECK(inbox->claim(id));
+    if (i % 2 == 0) old += (old.empty() ? "'" : ", '") + id + "'";
+  }
+  inbox->commit();
+  place.let_handled_long_ago(old);
+  const auto count = [&] { return place.number("SELECT count(*) FROM inbox"); };
+
+  int steps = 0;
+  for (bool round_done = false; !round_done; ++steps) {
+    REQUIRE(steps < 100);
+    const auto before = count();
+    round_done = prune(*inbox, hours{24}, limit);
+    CHECK(before - count() <= limit);
+  }
+  CHECK(steps >= 7);  // twenty rows, three at a time
+  CHECK(count() == 10);
+  CHECK(inbox->handled("event-11"));
+  CHECK_FALSE(inbox->handled("event-10"));
+
+  // The next round begins at the first row again.
+  place.let_handled_long_ago("'event-11'");
+  CHECK_FALSE(prune(*inbox, hours{24}, limit));
+  CHECK(count() == 9);
+}
+
+TEMPLATE_TEST_CASE("pruning an empty inbox ends at once", "", SqliteFile, PostgresTables) {
+  const TestType place;
+  CHECK(prune(*joined(place), hours{24}, 1000));
+}
+
+TEMPLATE_TEST_CASE("pruning forgets old attempts and keeps new ones", "", SqliteFile, PostgresTables) {
+  const TestType place;
+  const auto inbox = joined(place);
+  record(*inbox, "old", {.starts = 2, .last_error = "x"});
+  record(*inbox, "new", {.starts = 2, .last_error = "x"});
+  place.let_attempted_long_ago("old");
+  CHECK(prune(*inbox, hours{24}, 10));
+  CHECK(inbox->attempts("old").starts == 0);
+  CHECK(inbox->attempts("new").starts == 2);
+}
+
+TEMPLATE_TEST_CASE("one inbox object serves one consumer", "", SqliteFile, PostgresTables) {
+  const TestType place;
+  const auto inbox = joined(place);
+  CHECK_THAT(error_of<Error>([&] { inbox->join("other"); }), ContainsSubstring("give each its own"));
+}
+
+TEMPLATE_TEST_CASE("any number of instances may open a new inbox at the same moment", "", SqliteFile,
+                   PostgresTables) {
+  const TestType place;
+  constexpr int instances = 8;
+  std::barrier start{instances};
+  std::vector<std::string> errors(instances);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < instances; ++i)
+      threads.emplace_back([&, i] {
+        start.arrive_and_wait();
+        try {
+          if (!claim(*joined(place), "event" + std::to_string(i))) errors[i] = "not claimed";
+        } catch (const std::exception& error) {
+          errors[i] = error.what();
+        }
+      });
+  }
+  for (const auto& error : errors) CHECK(error == "");
+  CHECK(place.number("SELECT count(*) FROM inbox JOIN inbox_group ON id = group_id") == instances);
+}
+
+TEMPLATE_TEST_CASE("an error of somebody else's is not the database's trouble", "", SqliteFile,
+                   PostgresTables) {
+  const TestType place;
+  CHECK_FALSE(joined(place)->is_trouble(std::runtime_error("database is locked")));
+}

@@ -1,0 +1,123 @@
+#include "support/postgres_server.hpp"
+
+#include "support/file_descriptor.hpp"
+#include "support/wait.hpp"
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <stdexcept>
+#include <utility>
+
+namespace tidings::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Where Debian puts the programs of a version.
+fs::path programs() {
+  fs::path newest;
+  int version = 0;
+  if (fs::exists("/usr/lib/postgresql"))
+    for (const auto& entry : fs::directory_iterator{"/usr/lib/postgresql"})
+      if (const int its = std::atoi(entry.path().filename().c_str());
+          its > version && fs::exists(entry.path() / "bin/initdb")) {
+        version = its;
+        newest = entry.path() / "bin";
+      }
+  if (newest.empty()) throw std::runtime_error("no PostgreSQL in /usr/lib/postgresql: run scripts/setup");
+  return newest;
+}
+
+/// PostgreSQL refuses to run as root: then as the user that its package has made.
+std::pair<fs::path, std::vector<std::string>> as_its_user(const fs::path& program,
+                                                          std::vector<std::string> arguments) {
+  if (geteuid() != 0) return {program, std::move(arguments)};
+  arguments.insert(arguments.begin(), {"--reuid=postgres", "--regid=postgres", "--clear-groups", program});
+  return {"setpriv", std::move(arguments)};
+}
+
+void give_to_its_user(const fs::path& folder) {
+  if (geteuid() != 0) return;
+  const auto* user = getpwnam("postgres");
+  if (user == nullptr || chown(folder.c_str(), user->pw_uid, user->pw_gid) != 0)
+    throw std::runtime_error("cannot give " + folder.string() + " to the user postgres");
+}
+
+/// Data files as initdb makes them, shared by all tests of this user on this machine.
+fs::path fresh_files() {
+  const auto bin = programs();
+  const auto name =
+      "tidings-postgres-" + bin.parent_path().filename().string() + "-" + std::to_string(geteuid());
+  const auto place = fs::temp_directory_path() / name;
+  const FileDescriptor lock{::open((place.string() + ".lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600),
+                            "lock " + place.string()};
+  if (::flock(lock.get(), LOCK_EX) != 0) throw std::runtime_error("cannot lock " + place.string());
+  if (fs::exists(place / "done")) return place / "data";
+  fs::remove_all(place);
+  fs::create_directories(place / "data");
+  give_to_its_user(place / "data");
+  const auto [program, arguments] =
+      as_its_user(bin / "initdb",
+                  {"-D", place / "data", "-U", "tidings", "--auth=trust", "--encoding=UTF8", "--locale=C"});
+  const auto made = run(program, arguments, {}, 60s);
+  if (made.exit != exited(0)) throw std::runtime_error("initdb failed: " + made.out + made.err);
+  std::ofstream{place / "done"} << "";
+  return place / "data";
+}
+
+}  // namespace
+
+PostgresServer::PostgresServer(std::vector<std::string> settings) : settings_(std::move(settings)) {
+  fs::permissions(folder_.path(), fs::perms::others_exec | fs::perms::group_exec, fs::perm_options::add);
+  const auto copied = run("cp", {"-a", fresh_files(), folder_ / "data"});
+  if (copied.exit != exited(0)) throw std::runtime_error("cannot copy PostgreSQL's files: " + copied.err);
+  start();
+}
+
+PostgresServer::~PostgresServer() {
+  if (process_ && process_->running()) kill();
+}
+
+void PostgresServer::start() {
+  std::vector<std::string> arguments{"-D", folder_ / "data", "-p", std::to_string(port()),
+                                     "-h", "127.0.0.1",      "-k", ""};
+  for (const auto& setting : settings_) arguments.insert(arguments.end(), {"-c", setting});
+  const auto [program, all] = as_its_user(programs() / "postgres", std::move(arguments));
+  process_.emplace(program, all, ProcessOptions{.log_folder = folder_.path()});
+  const auto probe = programs() / "pg_isready";
+  const auto ready = [&] {
+    return run(probe, {"-q", "-h", "127.0.0.1", "-p", std::to_string(port())}).exit == exited(0);
+  };
+  bool up = false;
+  (void)eventually(30s, [&] {
+    up = ready();
+    return up || !process_->running();
+  });
+  if (!up) throw std::runtime_error("PostgreSQL did not come up:\n" + log());
+}
+
+void PostgresServer::stop() { end(SIGINT); }
+void PostgresServer::kill() { end(SIGQUIT); }
+void PostgresServer::pause() { process_->pause(); }
+void PostgresServer::resume() { process_->resume(); }
+
+void PostgresServer::end(int signal) {
+  process_->kill(signal);
+  process_->wait(30s);
+}
+
+std::string PostgresServer::url() const {
+  return "postgresql://tidings@127.0.0.1:" + std::to_string(port()) + "/postgres";
+}
+
+std::string PostgresServer::log() const { return process_ ? process_->out() + process_->err() : ""; }
+
+}  // namespace tidings::test
