@@ -173,6 +173,7 @@ Verdict Handling::run(Delivery& delivery, const Handlers::Entry& entry) {
   Verdict verdict{.kind = Kind::handled, .attempts = delivery.attempt};
   try {
     entry.handle(delivery);
+    inbox_.require_sound();
   } catch (const std::exception& error) {
     running_ = 0;
     if (inbox_.is_trouble(error)) throw InboxTrouble(error.what());

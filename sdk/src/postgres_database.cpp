@@ -101,6 +101,10 @@ bool PostgresDatabase::in_transaction() const noexcept {
   return connected() && PQtransactionStatus(connection_) != PQTRANS_IDLE;
 }
 
+bool PostgresDatabase::in_failed_transaction() const noexcept {
+  return connected() && PQtransactionStatus(connection_) == PQTRANS_INERROR;
+}
+
 std::string PostgresDatabase::name() const {
   const auto scheme = url_.find("://");
   const auto at = url_.rfind('@');

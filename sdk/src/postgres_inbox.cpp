@@ -139,6 +139,11 @@ void PostgresInbox::rollback_to_savepoint() {
   database_.exec("ROLLBACK TO SAVEPOINT delivery");
 }
 
+void PostgresInbox::require_sound() const {
+  if (database_.in_failed_transaction())
+    throw PostgresError("a statement failed, and the handler went on as if it had not", "25P02");
+}
+
 void PostgresInbox::claim_ahead(const std::vector<std::string>& event_ids) {
   if (event_ids.empty()) return;
   std::vector<std::string> keys;

@@ -40,6 +40,9 @@ class Inbox {
   /// False where a claim costs no round trip: then it is not called.
   [[nodiscard]] virtual bool claims_ahead() const noexcept { return false; }
 
+  /// After a handler: throws when a statement of its failed, which it has hidden, and the transaction with it.
+  virtual void require_sound() const {}
+
   /// Writes the event's row. False when it is there already: handled before.
   [[nodiscard]] virtual bool claim(const std::string& event_id) = 0;
   [[nodiscard]] virtual bool handled(const std::string& event_id) = 0;

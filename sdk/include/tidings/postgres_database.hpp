@@ -94,6 +94,8 @@ class PostgresDatabase {
   /// cannot be rolled back.
   void rollback() noexcept;
   [[nodiscard]] bool in_transaction() const noexcept;
+  /// In a transaction that an error has ended: nothing but a rollback is possible.
+  [[nodiscard]] bool in_failed_transaction() const noexcept;
 
   /// The URL without password.
   [[nodiscard]] std::string name() const;

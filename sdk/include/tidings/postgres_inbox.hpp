@@ -33,6 +33,7 @@ class PostgresInbox final : public Inbox {
   void savepoint() override;
   void release_savepoint() override;
   void rollback_to_savepoint() override;
+  void require_sound() const override;
   [[nodiscard]] bool claims_ahead() const noexcept override { return true; }
   void claim_ahead(const std::vector<std::string>& event_ids) override;
   [[nodiscard]] bool claim(const std::string& event_id) override;

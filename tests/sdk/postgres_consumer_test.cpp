@@ -1,0 +1,172 @@
+// The consumer on an inbox in PostgreSQL, with the broker and the database in trouble.
+
+#include "consuming.hpp"
+#include "support/postgres_server.hpp"
+
+#include <tidings/postgres_inbox.hpp>
+
+#include <map>
+#include <memory>
+#include <vector>
+
+using namespace tidings;
+using namespace tidings::test;
+
+namespace {
+
+/// One instance, as on a host of its own.
+class PostgresInstance {
+ public:
+  using Handler = std::function<void(const Delivery&, PostgresDatabase&)>;
+
+  PostgresInstance(const std::string& database, ConsumerOptions options, Handler handler = {})
+      : inbox_(database), consumer_(inbox_, std::move(options)) {
+    inbox_.database().exec("CREATE TABLE IF NOT EXISTS effect(id text)");
+    consumer_.on<nlohmann::json>("user.created",
+                                 [handler = std::move(handler)](const nlohmann::json&, PostgresDatabase& tx,
+                                                                const Delivery& delivery) {
+                                   tx.exec("INSERT INTO effect VALUES ($1)", delivery.event.id);
+                                   if (handler) handler(delivery, tx);
+                                 });
+    thread_ = std::jthread([this](const std::stop_token& stop) { consumer_.run(stop); });
+  }
+
+  [[nodiscard]] ConsumerStats stats() const { return consumer_.stats(); }
+  [[nodiscard]] ConsumerStatus status() const { return consumer_.status(); }
+
+ private:
+  PostgresInbox inbox_;
+  Consumer<PostgresInbox> consumer_;
+  std::jthread thread_;
+};
+
+PostgresRows query(const PostgresServer& server, const std::string& statement) {
+  PostgresDatabase database{server.url()};
+  database.connect();
+  return database.exec(statement);
+}
+
+std::int64_t number(const PostgresServer& server, const std::string& statement) {
+  return query(server, statement).integer(0, 0);
+}
+
+}  // namespace
+
+TEST_CASE("instances on several hosts share an inbox in PostgreSQL, and each event has one effect") {
+  const PostgresServer postgres;
+  Scene scene;
+  constexpr int events = 2000;
+  std::atomic<int> failures{0};
+  {
+    const auto fail_now_and_then = [&failures](const Delivery& delivery, PostgresDatabase&) {
+      if (delivery.stream_sequence % 100 != 0 || delivery.attempt > 2) return;
+      ++failures;
+      throw std::runtime_error("not yet");
+    };
+    PostgresInstance one{postgres.url(), scene.options(), fail_now_and_then};
+    PostgresInstance other{postgres.url(), scene.options(), fail_now_and_then};
+    scene.publish_many(events);
+    // The same events under other message ids: as after a relay's dedup window.
+    for (int i = 0; i < 90; ++i)
+      scene.js.publish(
+          "auth.events.user.created", "{}",
+          {{"Nats-Msg-Id", "again-" + std::to_string(i)}, {"ce-id", "event-" + std::to_string(i)}});
+    REQUIRE_WITHIN(60s, one.stats().handled + other.stats().handled == events && scene.all_acked());
+    CHECK(one.stats().duplicates + other.stats().duplicates == 90);
+    CHECK(one.stats().dead_lettered + other.stats().dead_lettered == 0);
+  }
+  CHECK(failures == events / 100 * 2);
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == events);
+  CHECK(number(postgres, "SELECT count(DISTINCT id) FROM effect") == events);
+  CHECK(number(postgres, "SELECT count(*) FROM inbox") == events);
+  CHECK(number(postgres, "SELECT count(*) FROM inbox_attempt") == 0);
+}
+
+TEST_CASE("a statement that PostgreSQL refuses undoes its own event alone, also when the handler hides it") {
+  const PostgresServer postgres;
+  Scene scene;
+  const bool hides = GENERATE(false, true);
+  auto options = scene.options();
+  options.max_attempts = 2;
+  scene.publish_many(20, "good");
+  scene.publish("bad");
+  scene.publish_many(20, "fine");
+  PostgresInstance instance{postgres.url(), options, [hides](const Delivery& delivery, PostgresDatabase& tx) {
+                              if (delivery.event.id != "bad") return;
+                              try {
+                                tx.exec("INSERT INTO missing VALUES (1)");
+                              } catch (const PostgresError&) {
+                                if (!hides) throw;
+                              }
+                            }};
+  REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1 && scene.all_acked());
+  CHECK(instance.stats().handled == 40);
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == 40);
+  CHECK(number(postgres, "SELECT count(*) FROM effect WHERE id = 'bad'") == 0);
+  CHECK_THAT(scene.dead_letters().at(0).header("tidings-reason"),
+             ContainsSubstring(hides ? "the handler went on" : "\"missing\""));
+}
+
+TEST_CASE("a PostgreSQL that crashes or is stopped uses no attempt, and each event has one effect") {
+  PostgresServer postgres;
+  Scene scene;
+  constexpr int events = 1500;
+  PostgresInstance instance{postgres.url(), scene.options()};
+  int published = 0;
+  const auto publish_some = [&] {
+    for (int i = 0; i < events / 3; ++i) scene.publish("event-" + std::to_string(published++));
+  };
+  publish_some();
+  REQUIRE_WITHIN(20s, instance.stats().handled > 100);
+  postgres.kill();
+  REQUIRE_WITHIN(20s, !instance.status().ready());
+  CHECK_THAT(instance.status().reason, ContainsSubstring("inbox"));
+  publish_some();
+  postgres.start();
+  REQUIRE_WITHIN(20s, instance.status().ready());
+  publish_some();
+  postgres.stop();
+  REQUIRE_WITHIN(20s, !instance.status().ready());
+  postgres.start();
+  REQUIRE_WITHIN(60s, scene.all_acked());
+  CHECK(instance.stats().retried == 0);
+  CHECK(instance.stats().dead_lettered == 0);
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == events);
+  CHECK(number(postgres, "SELECT count(DISTINCT id) FROM effect") == events);
+}
+
+TEST_CASE("connections that an administrator ends use no attempt") {
+  const PostgresServer postgres;
+  Scene scene;
+  PostgresInstance one{postgres.url(), scene.options()}, other{postgres.url(), scene.options()};
+  constexpr int events = 2000;
+  int ended = 0;
+  for (int i = 0; i < events; ++i) {
+    scene.publish("event-" + std::to_string(i));
+    if (i % 100 == 50)
+      ended += query(postgres,
+                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
+                     "'tidings' AND pid <> pg_backend_pid()")
+                   .size();
+  }
+  CHECK(ended > 0);
+  REQUIRE_WITHIN(60s, scene.all_acked());
+  CHECK(one.stats().retried + other.stats().retried == 0);
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == events);
+  CHECK(number(postgres, "SELECT count(DISTINCT id) FROM effect") == events);
+}
+
+TEST_CASE("a serialization failure is the database's trouble and not the event's") {
+  const PostgresServer postgres;
+  Scene scene;
+  std::atomic<int> failures{0};
+  PostgresInstance instance{postgres.url(), scene.options(),
+                            [&failures](const Delivery& delivery, PostgresDatabase& tx) {
+                              CHECK(delivery.attempt == 1);
+                              if (++failures <= 3) tx.exec("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$");
+                            }};
+  scene.publish("one");
+  REQUIRE_WITHIN(20s, instance.stats().handled == 1);
+  CHECK(instance.stats().retried == 0);
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == 1);
+}
