@@ -3,14 +3,12 @@
 #include "handling.hpp"
 
 #include "support/catch.hpp"
-#include "support/process.hpp"
+#include "support/child.hpp"
 #include "support/sqlite.hpp"
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"
 
 #include <SQLiteCpp/SQLiteCpp.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -94,20 +92,6 @@ std::vector<Kind> kinds(const std::vector<Verdict>& verdicts) {
   std::vector<Kind> all;
   for (const auto& verdict : verdicts) all.push_back(verdict.kind);
   return all;
-}
-
-/// Runs `work` in a process of its own and returns the signal that ended it, 0 for none.
-template <class Work>
-int signal_that_ends(Work&& work) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    std::signal(SIGABRT, SIG_DFL);  // Catch2 would report the child's death as the test's
-    work();
-    ::_exit(0);
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
 /// Handlers for one id; the others succeed.

@@ -1,0 +1,307 @@
+// Handlers side by side when something goes wrong: a process that dies, a handler that
+// takes too long, an inbox in trouble, a stop in the middle. Without NATS.
+
+#include "crew.hpp"
+#include "support/child.hpp"
+
+#include <csignal>
+#include <cstdlib>
+
+using namespace tidings;
+using namespace tidings::test;
+using Kind = Verdict::Kind;
+using Calls = std::vector<Crew::Call>;
+
+namespace {
+
+constexpr auto limit = 100ms;
+
+void with_limit(ConsumerOptions& options) { options.handler_time_limit = limit; }
+
+/// One process after another, as a supervisor starts them, until one lives; how many died.
+template <class Work>
+int deaths_of(Work&& work) {
+  int deaths = 0;
+  while (deaths < 10 && signal_that_ends([&] { work(deaths); }) == SIGABRT) ++deaths;
+  return deaths;
+}
+
+}  // namespace
+
+TEST_CASE("an event that kills its process among others ends as a dead letter, and the others are handled") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  const auto max_attempts = GENERATE(1, 2, 3);
+  INFO("max_attempts " << max_attempts);
+  const std::vector<std::string> ids{"before", "killer", "after", "last"};
+  const auto change = [&](ConsumerOptions& options) { options.max_attempts = max_attempts; };
+
+  const int deaths = deaths_of([&](int former) {
+    Meeting all_four{4};
+    Gate never;
+    Room room;
+    Crew crew{file,
+              [&](const Delivery& delivery) {
+                if (former == 0) all_four.join();
+                if (former > 0 && !room.alone()) ::_exit(1);  // which ends this too early, and is seen
+                if (delivery.event.id == "killer") std::abort();
+                if (former == 0) never.pass();
+              },
+              change};
+    crew.submit_all(ids);
+    (void)crew.settle(ids.size());
+  });
+  // A death beside others blames nobody: even where one attempt is all, there is a second death, alone.
+  const auto expected = std::max(2, max_attempts);
+  CHECK(deaths == expected);
+
+  Crew crew{file, {}, change};
+  crew.submit_all(ids);
+  REQUIRE(crew.settle(ids.size()));
+  CHECK(crew.kind("killer") == Kind::dead_letter);
+  CHECK(crew.verdict("killer").reason == "the process ended while handling it");
+  CHECK(crew.verdict("killer").attempts == expected);
+  for (const auto* id : {"before", "after", "last"}) CHECK(crew.kind(id) == Kind::duplicate);
+  CHECK(rows(file, "inbox") == 3);
+  CHECK(crew.calls().empty());
+}
+
+TEST_CASE("with workers, errors before and deaths after are one count") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  CHECK(Crew(file, [](const Delivery&) { throw std::runtime_error("mail server down"); }).handle("a").kind ==
+        Kind::retry);
+  CHECK(deaths_of([&](int) { (void)Crew{file, [](const Delivery&) { std::abort(); }}.handle("a"); }) == 2);
+  const auto verdict = Crew(file).handle("a");
+  CHECK(verdict.kind == Kind::dead_letter);
+  CHECK(verdict.attempts == 3);
+}
+
+TEST_CASE("after a process has died, what it had started runs alone, and the rest side by side") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  CHECK(signal_that_ends([&] {
+          Crew crew{file, on_id("killer", [] { std::abort(); }), workers(1)};
+          crew.submit_all({"killer", "b", "c", "d", "e"});
+          (void)crew.settle(5);
+        }) == SIGABRT);
+  // The killer, and two that were written down as its worker's next.
+  REQUIRE(rows(file, "inbox_attempt") == 3);
+
+  Meeting both{2};
+  Room room;
+  Crew crew{file, [&](const Delivery& delivery) {
+              const auto& id = delivery.event.id;
+              if (id == "d" || id == "e") both.join();
+              const bool alone = room.alone();
+              if ((id == "b" || id == "c") && !alone) throw Reject("others ran beside it");
+            }};
+  crew.submit_all({"b", "d", "c", "e"});
+  REQUIRE(crew.settle(4));
+  for (const auto* id : {"b", "c", "d", "e"}) CHECK(crew.verdict(id).reason.empty());
+  for (const auto* id : {"b", "c", "d", "e"}) CHECK(crew.kind(id) == Kind::handled);
+  for (const auto& call : crew.calls()) CHECK(call.attempt == 1);
+}
+
+TEST_CASE("a handler that runs longer than it may is a failure, and its late success is none") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  Gate gate;
+  Crew crew{file, on_id("slow-1", [&] { gate.pass(); }), with_limit};
+  crew.submit("slow-1", "slow");
+  crew.submit("slow-2", "slow");
+  CHECK_FALSE(crew.handling.next_overdue());
+  const auto begun = std::chrono::steady_clock::now();
+  crew.step();
+  REQUIRE_WITHIN(10s, crew.handling.next_overdue().has_value());
+  CHECK(*crew.handling.next_overdue() <= std::chrono::steady_clock::now() + limit + 1ms);
+  CHECK(crew.handling.stuck() == 0);
+
+  REQUIRE(crew.settle(2));
+  CHECK(std::chrono::steady_clock::now() >= begun + limit);
+  const auto verdict = crew.verdict("slow-1");
+  CHECK(verdict.kind == Kind::retry);
+  CHECK(verdict.reason == "the handler ran longer than 100 ms");
+  CHECK(verdict.attempts == 1);
+  CHECK(verdict.delay == crew.options.backoff.delay(1, "slow-1"));
+  CHECK(crew.kind("slow-2") == Kind::held_back);
+  CHECK(crew.inbox.attempts("slow-1").starts == 1);
+  CHECK(crew.handling.stuck() == 1);
+  CHECK(crew.handling.size() == 0);
+  CHECK(crew.handle("other").kind == Kind::handled);  // by another worker
+
+  gate.open();
+  REQUIRE_WITHIN(10s, !crew.handling.more_to_do() && crew.handling.stuck() == 0);
+  CHECK(crew.settled.size() == 3);
+  CHECK_FALSE(crew.inbox.handled("slow-1"));
+  CHECK(crew.inbox.attempts("slow-1").last_error == verdict.reason);
+}
+
+TEST_CASE("a handler that runs too long at its last attempt is a dead letter") {
+  const TempDir folder;
+  Gate gate;
+  Crew crew{folder / "inbox.db", [&](const Delivery&) { gate.pass(); }, with_limit, {.max_attempts = 1}};
+  CHECK(crew.handle("a").kind == Kind::dead_letter);
+  gate.open();
+}
+
+TEST_CASE("while a late handler still runs, another instance handles its event, once") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  Gate gate;
+  Crew late{file, [&](const Delivery&) { gate.pass(); }, with_limit};
+  CHECK(late.handle("a").kind == Kind::retry);
+  Crew other{file};
+  CHECK(other.handle("a").kind == Kind::handled);
+  CHECK(other.calls() == Calls{{"a", 2}});
+  gate.open();
+  REQUIRE_WITHIN(10s, !late.handling.more_to_do() && late.handling.stuck() == 0);
+  CHECK(late.settled.size() == 1);
+  CHECK(late.inbox.handled("a"));
+  CHECK(rows(file, "inbox_attempt") == 0);
+}
+
+TEST_CASE("a result that comes after another instance has started the event is of no effect") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  const bool succeeds = GENERATE(true, false);
+  INFO("the late one succeeds: " << succeeds);
+  Gate one_ends, other_ends;
+  Crew one{file, [&](const Delivery&) {
+             one_ends.pass();
+             if (!succeeds) throw std::runtime_error("mail server down");
+           }};
+  Crew other{file, [&](const Delivery&) { other_ends.pass(); }};
+  one.submit("a");
+  one.step();
+  REQUIRE_WITHIN(10s, one_ends.entered() == 1);
+  // The server hands it to another, since it has heard nothing of the first.
+  other.submit("a");
+  REQUIRE_WITHIN(10s, (other.handling.more_to_do() ? other.step() : void(), other_ends.entered() == 1));
+
+  SECTION("while the other one runs") {
+    one_ends.open();
+    REQUIRE(one.settle(1));
+    CHECK(one.kind("a") == Kind::fenced);
+    CHECK(rows(file, "inbox") == 0);
+    other_ends.open();
+    REQUIRE(other.settle(1));
+    CHECK(other.kind("a") == Kind::handled);
+  }
+  SECTION("after the other one has succeeded") {
+    other_ends.open();
+    REQUIRE(other.settle(1));
+    CHECK(other.kind("a") == Kind::handled);
+    one_ends.open();
+    REQUIRE(one.settle(1));
+    CHECK(one.kind("a") == Kind::duplicate);
+  }
+  CHECK(rows(file, "inbox") == 1);
+  CHECK(rows(file, "inbox_attempt") == 0);
+  CHECK(one.calls().size() == 1);
+  CHECK(other.calls().size() == 1);
+}
+
+TEST_CASE("an inbox in trouble changes nothing, and the same is settled after it") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  Crew crew{file, on_id("b", [] { throw std::runtime_error("mail server down"); })};
+  crew.inbox.database().setBusyTimeout(1);
+  SQLite::Database other{file.string(), SQLite::OPEN_READWRITE};
+  crew.submit_all({"a", "b"});
+  other.exec("BEGIN IMMEDIATE");
+  for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(crew.step(), InboxTrouble);
+  CHECK(crew.handling.more_to_do());
+  CHECK(crew.calls().empty());  // no start without its row
+  other.exec("ROLLBACK");
+  crew.step();
+  REQUIRE_WITHIN(10s, crew.calls().size() == 2 && crew.handling.more_to_do());
+  other.exec("BEGIN IMMEDIATE");
+  for (int i = 0; i < 5; ++i) CHECK_THROWS_AS(crew.step(), InboxTrouble);  // more than max_attempts
+  CHECK(crew.handling.more_to_do());
+  CHECK(crew.settled.empty());
+  CHECK(crew.handling.size() == 2);
+  other.exec("ROLLBACK");
+  REQUIRE(crew.settle(2));
+  CHECK(crew.kind("a") == Kind::handled);
+  CHECK(crew.kind("b") == Kind::retry);
+  CHECK(crew.verdict("b").attempts == 1);
+  CHECK(crew.inbox.attempts("b").starts == 1);
+  CHECK(crew.calls().size() == 2);
+}
+
+TEST_CASE("trouble in the middle of a commit leaves nothing of it behind") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  Crew crew{file};
+  crew.inbox.database().exec("PRAGMA max_page_count = 1");  // no less than there are: full from now on
+  const std::vector<std::string> ids = [] {
+    std::vector<std::string> long_ones;
+    for (int i = 0; i < 12; ++i) long_ones.push_back(std::to_string(i) + std::string(2000, 'x'));
+    return long_ones;
+  }();
+  crew.submit_all(ids);
+  CHECK_THROWS_AS(crew.step(), InboxTrouble);
+  CHECK(rows(file, "inbox_attempt") == 0);
+  CHECK(crew.calls().empty());
+  crew.inbox.database().exec("PRAGMA max_page_count = 1000000");
+  REQUIRE(crew.settle(ids.size()));
+  CHECK(rows(file, "inbox") == 12);
+}
+
+TEST_CASE("at a stop, what no worker has started goes back with its former count") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  CHECK(Crew(file, [](const Delivery&) { throw std::runtime_error("mail server down"); }).handle("b").kind ==
+        Kind::retry);
+  Gate gate;
+  Crew crew{file, on_id("a", [&] { gate.pass(); }), workers(1)};
+  crew.submit_all({"a", "b", "c", "d", "e"});
+  crew.step();
+  REQUIRE_WITHIN(10s, gate.entered() == 1);
+  CHECK(crew.inbox.attempts("b").last_error != "mail server down");  // b and c are written down as started
+
+  SECTION("with a good inbox") { crew.withdraw(); }
+  SECTION("once its inbox is no longer in trouble") {
+    crew.inbox.database().setBusyTimeout(1);
+    SQLite::Database other{file.string(), SQLite::OPEN_READWRITE};
+    other.exec("BEGIN IMMEDIATE");
+    CHECK_THROWS_AS(crew.withdraw(), InboxTrouble);
+    CHECK(crew.settled.empty());
+    CHECK(crew.handling.size() == 5);
+    other.exec("ROLLBACK");
+    crew.withdraw();
+  }
+  auto back = crew.settled_ids();
+  std::ranges::sort(back);
+  CHECK(back == std::vector<std::string>{"b", "c", "d", "e"});
+  for (const auto& [id, verdict] : crew.settled) CHECK(verdict.kind == Kind::not_started);
+  CHECK(crew.inbox.attempts("b").starts == 1);
+  CHECK(crew.inbox.attempts("b").last_error == "mail server down");
+  CHECK(rows(file, "inbox_attempt") == 2);  // that one, and what runs
+
+  gate.open();
+  REQUIRE(crew.settle(5));
+  CHECK(crew.kind("a") == Kind::handled);
+  CHECK(crew.calls() == Calls{{"a", 1}});
+  CHECK(crew.handling.size() == 0);
+}
+
+TEST_CASE("handlers that are given up on are of no effect when they end") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  Gate gate;
+  Crew crew{file, [&](const Delivery&) { gate.pass(); }};
+  crew.submit_all({"a", "b"});
+  crew.step();
+  REQUIRE_WITHIN(10s, gate.entered() == 2);
+  crew.abandon_all();
+  CHECK(crew.settled.size() == 2);
+  for (const auto& [id, verdict] : crew.settled) CHECK(verdict.kind == Kind::not_started);
+  CHECK(crew.handling.size() == 0);
+  gate.open();
+  REQUIRE_WITHIN(10s, crew.wakes >= 1);
+  CHECK_FALSE(crew.handling.more_to_do());
+  CHECK(crew.settled.size() == 2);
+  CHECK(rows(file, "inbox") == 0);
+}
