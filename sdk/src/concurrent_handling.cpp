@@ -216,7 +216,7 @@ std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::withdraw() {
     transact([&] {
       for (const auto& run : back) {
         if (!same(inbox_.attempts(run->delivery.event.id), run->kept)) continue;
-        if (run->before.starts == 0)
+        if (same(run->before, {}))
           inbox_.forget_attempts(run->delivery.event.id);
         else
           inbox_.record_attempts(run->delivery.event.id, run->before);

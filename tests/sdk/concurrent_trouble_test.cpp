@@ -287,6 +287,29 @@ TEST_CASE("at a stop, what no worker has started goes back with its former count
   CHECK(crew.handling.size() == 0);
 }
 
+TEST_CASE("a suspect that goes back at a stop stays one") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  CHECK(signal_that_ends([&] {
+          (void)Crew{file, [](const Delivery&) { std::abort(); }}.handle("suspect");
+        }) == SIGABRT);
+  const auto before = Crew{file}.inbox.attempts("suspect");
+  Gate gate;
+  Crew crew{file, on_id("slow", [&] { gate.pass(); }), [](ConsumerOptions& options) {
+              options.workers = 1;
+              with_limit(options);
+            }};
+  REQUIRE(crew.handle("slow").kind == Kind::retry);
+  crew.submit("suspect");  // and its only worker is held by the other one
+  while (crew.handling.more_to_do()) crew.step();
+  CHECK(crew.inbox.attempts("suspect").starts == 1);
+  crew.withdraw();
+  CHECK(crew.kind("suspect") == Kind::not_started);
+  CHECK(crew.inbox.attempts("suspect").starts == before.starts);
+  CHECK(crew.inbox.attempts("suspect").last_error == before.last_error);
+  gate.open();
+}
+
 TEST_CASE("handlers that are given up on are of no effect when they end") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
