@@ -251,6 +251,7 @@ std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::abandon_all() {
     run->abandoned = true;
     settled.push_back({ticket, run->delivery, {.kind = Kind::not_started}});
   }
+  stuck_ += active_.size();  // until they end
   runs_.clear();
   active_.clear();
   ended_.clear();
