@@ -52,6 +52,15 @@ struct Scene {
     return js.publish("auth.events." + type, data,
                       {{"Nats-Msg-Id", id}, {"ce-specversion", "1.0"}, {"ce-id", id}, {"ce-type", type}});
   }
+  /// Of an aggregate.
+  PublishAck publish_for(const std::string& key, const std::string& id) {
+    return js.publish("auth.events.user.created", "{}",
+                      {{"Nats-Msg-Id", id},
+                       {"ce-specversion", "1.0"},
+                       {"ce-id", id},
+                       {"ce-type", "user.created"},
+                       {"ce-partitionkey", key}});
+  }
   /// `prefix-0`, `prefix-1` and so on.
   void publish_many(int count, const std::string& prefix = "event") {
     for (int i = 0; i < count; ++i) publish(prefix + "-" + std::to_string(i));
@@ -93,6 +102,7 @@ struct Call {
 class Instance {
  public:
   using Handler = std::function<void(const Delivery&, SQLite::Database&)>;
+  using WorkersHandler = std::function<void(const Delivery&)>;
 
   Instance(const std::filesystem::path& file, ConsumerOptions options, Handler handler = {})
       : inbox(file.string()), consumer(inbox, std::move(options)) {
@@ -100,16 +110,21 @@ class Instance {
     consumer.on<nlohmann::json>(
         "user.created", [this, handler = std::move(handler)](const nlohmann::json&, SQLite::Database& tx,
                                                              const Delivery& delivery) {
-          {
-            const std::lock_guard lock{mutex_};
-            calls_.push_back(
-                {delivery.event.id, delivery.attempt, delivery.delivered, std::chrono::steady_clock::now()});
-          }
+          record(delivery);
           SQLite::Statement insert{tx, "INSERT INTO effect VALUES (?)"};
           insert.bind(1, delivery.event.id);
           insert.exec();
           if (handler) handler(delivery, tx);
         });
+  }
+  /// One with workers: its handler runs on their threads, and writes nothing into the file.
+  Instance(const std::filesystem::path& file, ConsumerOptions options, WorkersHandler handler)
+      : inbox(file.string()), consumer(inbox, std::move(options)) {
+    consumer.on<nlohmann::json>("user.created", [this, handler = std::move(handler)](
+                                                    const nlohmann::json&, const Delivery& delivery) {
+      record(delivery);
+      if (handler) handler(delivery);
+    });
   }
   ~Instance() { stop(); }
   Instance(const Instance&) = delete;
@@ -155,6 +170,12 @@ class Instance {
   Consumer<SqliteInbox> consumer;
 
  private:
+  void record(const Delivery& delivery) {
+    const std::lock_guard lock{mutex_};
+    calls_.push_back(
+        {delivery.event.id, delivery.attempt, delivery.delivered, std::chrono::steady_clock::now()});
+  }
+
   mutable std::mutex mutex_;
   std::vector<Call> calls_;
   std::string error_;

@@ -1,0 +1,334 @@
+// A consumer with workers on a real server. What its handlers do beside each other is in
+// concurrent_handling_test.cpp, without a server.
+
+#include "consuming.hpp"
+#include "support/gate.hpp"
+#include "support/process.hpp"
+#include "support/tcp_proxy.hpp"
+
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <set>
+
+using namespace tidings;
+using namespace tidings::test;
+using std::chrono::steady_clock;
+using State = ConsumerStatus::State;
+
+namespace {
+
+ConsumerOptions with_workers(ConsumerOptions options, int workers) {
+  options.workers = workers;
+  return options;
+}
+
+void nothing(const Delivery&) {}
+
+std::vector<std::string> inbox_rows(const Scene& scene) {
+  return sqlite::column(scene.file, "SELECT event_id FROM inbox ORDER BY event_id");
+}
+
+std::vector<std::string> ids_of(const std::vector<Call>& calls) {
+  std::vector<std::string> ids;
+  for (const auto& call : calls) ids.push_back(call.id);
+  return ids;
+}
+
+const char* const victim = "a consumer with workers that dies (runs in a process of its own)";
+
+Process start_victim(const Scene& scene, int former_deaths) {
+  return Process{std::filesystem::read_symlink("/proc/self/exe"),
+                 {victim},
+                 {.environment = {{"TIDINGS_TEST_URL", scene.server.url()},
+                                  {"TIDINGS_TEST_FILE", scene.file.string()},
+                                  {"TIDINGS_TEST_DEATHS", std::to_string(former_deaths)}},
+                  .input = {},
+                  .log_folder = {}}};
+}
+
+}  // namespace
+
+TEST_CASE(victim, "[.]") {
+  const char* const url = std::getenv("TIDINGS_TEST_URL");
+  if (url == nullptr) return;  // only for the tests below
+  std::signal(SIGABRT, SIG_DFL);
+  const bool first = std::string{std::getenv("TIDINGS_TEST_DEATHS")} == "0";
+  auto options = with_workers(consumer_of(url), 4);
+  options.ack_wait = 300ms;
+  options.max_attempts = 2;
+  Meeting all_four{4};
+  Instance instance{std::getenv("TIDINGS_TEST_FILE"), options, [&](const Delivery& delivery) {
+                      if (!delivery.event.id.ends_with("killer")) return take_time(10ms);
+                      if (first) all_four.join();
+                      if (delivery.event.id == "killer") std::abort();
+                    }};
+  instance.start();
+  REQUIRE_WITHIN(60s, instance.ended());
+}
+
+TEST_CASE("with workers, each event is handled once, in the order of its aggregate") {
+  Scene scene;
+  for (int i = 0; i < 200; ++i) scene.publish_for("user-" + std::to_string(i % 10), std::to_string(1000 + i));
+  std::mutex mutex;
+  std::map<std::string, std::vector<std::string>> handled;
+  Instance instance{scene.file, with_workers(scene.options(), 8), [&](const Delivery& delivery) {
+                      const std::lock_guard lock{mutex};
+                      handled[delivery.event.partition_key].push_back(delivery.event.id);
+                    }};
+  instance.start();
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  instance.stop();
+  CHECK(instance.error().empty());
+  CHECK(handled.size() == 10);
+  for (const auto& [key, ids] : handled) {
+    CHECK(ids.size() == 20);
+    CHECK(std::ranges::is_sorted(ids));
+  }
+  CHECK(instance.calls().size() == 200);
+  CHECK(inbox_rows(scene).size() == 200);
+  CHECK(instance.stats().received == 200);
+  CHECK(instance.stats().handled == 200);
+  CHECK(instance.stats().in_flight == 0);
+}
+
+TEST_CASE("as many handlers run at once as there are workers") {
+  Scene scene;
+  Gate gate;
+  Instance instance{scene.file, with_workers(scene.options(), 8), [&](const Delivery&) { gate.pass(); }};
+  instance.start();
+  for (int i = 0; i < 12; ++i) scene.publish_for("user-" + std::to_string(i), std::to_string(i));
+  REQUIRE_WITHIN(10s, gate.entered() == 8 && instance.stats().in_flight == 12);
+  CHECK(scene.group().acked_to == 0);
+  CHECK(instance.consumer.status().state == State::running);
+  gate.open();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  CHECK(instance.calls().size() == 12);
+}
+
+TEST_CASE("messages that run or wait for a worker longer than the ack wait are kept") {
+  Scene scene;
+  auto options = with_workers(scene.options(), 2);
+  options.ack_wait = 400ms;
+  for (int i = 0; i < 20; ++i) scene.publish(std::to_string(i));
+  Instance slow{scene.file, options,
+                [](const Delivery& delivery) { take_time(delivery.event.id == "0" ? 1000ms : 60ms); }};
+  slow.start();
+  REQUIRE_WITHIN(10s, slow.stats().received >= 16);
+  Instance eager{scene.folder / "other.db", options, nothing};
+  eager.start();
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  CHECK(slow.stats().handled == 20);
+  CHECK(slow.stats().received == 20);
+  CHECK(eager.stats().received == 0);
+  CHECK(scene.group().delivered == 20);
+}
+
+TEST_CASE("a result that comes after its message went to another instance is of no effect") {
+  Scene scene;
+  TcpProxy proxy{scene.server.port()};
+  auto options = with_workers(consumer_of(proxy.url()), 2);
+  options.ack_wait = 300ms;
+  Gate cut_off_ends, other_ends;
+  Instance cut_off{scene.file, options, [&](const Delivery&) { cut_off_ends.pass(); }};
+  scene.publish("one");
+  cut_off.start();
+  REQUIRE_WITHIN(10s, cut_off_ends.entered() == 1);
+  proxy.refuse(true);
+  proxy.cut();
+  options.connection.urls = {scene.server.url()};
+  Instance other{scene.file, options, [&](const Delivery&) { other_ends.pass(); }};
+  other.start();
+  REQUIRE_WITHIN(10s, other_ends.entered() == 1);
+  cut_off_ends.open();
+  REQUIRE_WITHIN(10s, cut_off.stats().fenced == 1);
+  CHECK(inbox_rows(scene).empty());
+  other_ends.open();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  CHECK(cut_off.stats().handled == 0);
+  CHECK(other.stats().handled == 1);
+  CHECK(inbox_rows(scene) == std::vector<std::string>{"one"});
+}
+
+TEST_CASE("with workers, later events of an aggregate wait behind a retry") {
+  Scene scene;
+  auto options = with_workers(scene.options(), 4);
+  options.backoff = {.base = 200ms, .max = 200ms};
+  for (const auto* id : {"hot-1", "hot-2", "hot-3"}) scene.publish_for("hot", id);
+  scene.publish_for("other", "other");
+  std::atomic<int> failures{0};
+  Instance instance{scene.file, options, [&](const Delivery& delivery) {
+                      if (delivery.event.id == "hot-1" && ++failures <= 2)
+                        throw std::runtime_error("not yet");
+                    }};
+  instance.start();
+  REQUIRE_WITHIN(20s, instance.stats().handled == 4 && scene.all_acked());
+  auto called = ids_of(instance.calls());
+  std::erase(called, "other");
+  CHECK(called == std::vector<std::string>{"hot-1", "hot-1", "hot-1", "hot-2", "hot-3"});
+  CHECK(instance.stats().retried == 2);
+  CHECK(instance.stats().held_back >= 2);
+}
+
+TEST_CASE("time on a worker is not idle time") {
+  Scene scene;
+  scene.publish_many(2);
+  auto options = with_workers(scene.options(), 2);
+  options.exit_when_idle = 50ms;
+  Instance instance{scene.file, options, [](const Delivery&) { take_time(300ms); }};
+  instance.start();
+  REQUIRE_WITHIN(20s, instance.ended());
+  CHECK(instance.stats().handled == 2);
+}
+
+TEST_CASE("at a stop, running handlers are finished and acked, and what waits is handled elsewhere at once") {
+  Scene scene;
+  auto options = with_workers(scene.options(), 1);  // and an ack wait of 30 s
+  options.drain_timeout = 30s;
+  Gate gate;
+  Instance leaving{scene.file, options, [&](const Delivery&) { gate.pass(); }};
+  leaving.start();
+  scene.publish("running");
+  REQUIRE_WITHIN(10s, gate.entered() == 1);
+  for (int i = 0; i < 10; ++i) scene.publish_for("user-1", std::to_string(i));
+  REQUIRE_WITHIN(10s, leaving.stats().in_flight == 11);
+  Instance staying{scene.file, with_workers(scene.options(), 4), nothing};
+  staying.start();
+  leaving.ask_to_stop();
+  REQUIRE_WITHIN(10s, leaving.consumer.status().state == State::draining);
+  const auto asked = steady_clock::now();
+  REQUIRE_WITHIN(20s, staying.stats().handled == 10);
+  CHECK(steady_clock::now() - asked < 5s);
+  CHECK_FALSE(leaving.ended());
+  gate.open();
+  leaving.stop();
+  CHECK(leaving.error().empty());
+  CHECK(leaving.stats().handled == 1);
+  CHECK(ids_of(leaving.calls()) == std::vector<std::string>{"running"});
+  CHECK(scene.all_acked());
+  CHECK(inbox_rows(scene).size() == 11);
+  for (const auto& call : staying.calls()) CHECK(call.attempt == 1);
+}
+
+TEST_CASE("a handler that runs beyond the end of a drain loses its message to another instance") {
+  Scene scene;
+  auto options = with_workers(scene.options(), 2);
+  options.drain_timeout = 200ms;
+  Gate gate;
+  Instance leaving{scene.file, options, [&](const Delivery&) { gate.pass(); }};
+  leaving.start();
+  scene.publish("one");
+  REQUIRE_WITHIN(10s, gate.entered() == 1);
+  leaving.ask_to_stop();
+  Instance staying{scene.file, options, nothing};
+  staying.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());  // the ack wait is 30 s
+  CHECK(staying.stats().handled == 1);
+  gate.open();
+  leaving.stop();
+  CHECK(leaving.error().empty());
+  CHECK(leaving.stats().handled == 0);
+  CHECK(inbox_rows(scene) == std::vector<std::string>{"one"});
+}
+
+TEST_CASE("a stop while another locks the inbox ends in time, and the messages go back") {
+  Scene scene;
+  auto options = with_workers(scene.options(), 1);
+  options.drain_timeout = 300ms;
+  Gate gate;
+  Instance leaving{scene.file, options, [&](const Delivery&) { gate.pass(); }};
+  leaving.inbox.database().setBusyTimeout(1);
+  leaving.start();
+  scene.publish_many(5);
+  REQUIRE_WITHIN(10s, gate.entered() == 1 && leaving.stats().in_flight == 5);
+  {
+    SQLite::Database other{scene.file.string(), SQLite::OPEN_READWRITE};
+    other.exec("BEGIN IMMEDIATE");
+    leaving.ask_to_stop();
+    REQUIRE_WITHIN(10s, leaving.consumer.status().state == State::draining);
+    gate.open();
+    REQUIRE_WITHIN(10s, leaving.ended());
+  }
+  CHECK(leaving.error().empty());
+  Instance staying{scene.file, options, nothing};
+  staying.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());  // the ack wait is 30 s
+  CHECK(staying.stats().handled == 5);
+  CHECK(scene.dead_letters().empty());
+}
+
+TEST_CASE("workers that are killed at any moment leave each event to be handled, and none that was twice") {
+  Scene scene;
+  for (int i = 0; i < 60; ++i) scene.publish_for("user-" + std::to_string(i % 8), std::to_string(1000 + i));
+  const SqliteInbox makes_the_file{scene.file.string()};
+  std::set<std::string> handled;
+  for (const std::size_t kill_at : {10U, 25U}) {
+    auto process = start_victim(scene, 0);
+    REQUIRE_WITHIN(20s, inbox_rows(scene).size() >= kill_at);
+    process.kill(SIGKILL);
+    CHECK(process.wait() == killed_by(SIGKILL));
+  }
+  std::ranges::copy(inbox_rows(scene), std::inserter(handled, handled.end()));
+  REQUIRE(handled.size() < 60);
+
+  Instance instance{scene.file, with_workers(scene.options(), 4), nothing};
+  instance.start();
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  CHECK(inbox_rows(scene).size() == 60);
+  for (const auto& call : instance.calls()) CHECK_FALSE(handled.contains(call.id));
+  CHECK(instance.calls().size() == 60 - handled.size());
+  CHECK(scene.dead_letters().empty());
+}
+
+TEST_CASE("an event that kills its workers' process ends as a dead letter, and those beside it are handled") {
+  Scene scene;
+  for (const auto* id : {"with-one-killer", "killer", "with-killer", "with-another-killer"})
+    scene.publish(id);
+  int deaths = 0;
+  for (std::optional<Process> process; scene.dead_letters().empty();) {
+    process.emplace(start_victim(scene, deaths));
+    REQUIRE_WITHIN(20s, !process->running() || !scene.dead_letters().empty());
+    if (!scene.dead_letters().empty()) {
+      REQUIRE_WITHIN(10s, scene.all_acked());
+      break;
+    }
+    CHECK(process->wait() == killed_by(SIGABRT));
+    REQUIRE(++deaths < 10);
+  }
+  CHECK(deaths == 2);  // max_attempts
+  const auto letters = scene.dead_letters();
+  REQUIRE(letters.size() == 1);
+  CHECK(letters[0].header("ce-id") == "killer");
+  CHECK(letters[0].header("tidings-reason") == "the process ended while handling it");
+  CHECK(letters[0].header("tidings-attempts") == "2");
+  CHECK(inbox_rows(scene).size() == 3);
+}
+
+TEST_CASE("a handler that takes a transaction is refused where there are workers") {
+  const TempDir folder;
+  SqliteInbox inbox{(folder / "inbox.db").string()};
+  Consumer consumer{inbox, with_workers(consumer_of("nats://127.0.0.1:4222"), 1)};
+  const auto told = error_of<Error>([&] {
+    consumer.on<nlohmann::json>("user.created",
+                                [](const nlohmann::json&, SQLite::Database&, const Delivery&) {});
+  });
+  CHECK_THAT(told, ContainsSubstring("user.created takes a transaction"));
+  CHECK_THAT(told, ContainsSubstring("take (event, delivery) only"));
+  consumer.on<nlohmann::json>("user.created", [](const nlohmann::json&, const Delivery&) {});
+}
+
+TEST_CASE("workers and their time limit are options with limits") {
+  const TempDir folder;
+  SqliteInbox inbox{(folder / "inbox.db").string()};
+  for (const int workers : {-1, 1025})
+    CHECK_THAT(error_of<SettingError>([&] {
+                 Consumer{inbox, with_workers(consumer_of("nats://a"), workers)};
+               }),
+               ContainsSubstring("workers=" + std::to_string(workers) + ": takes 0 to 1024"));
+  auto options = consumer_of("nats://a");
+  options.handler_time_limit = 99ms;
+  CHECK_THAT(error_of<SettingError>([&] {
+               Consumer{inbox, options};
+             }),
+             ContainsSubstring("handler_time_limit=99: takes at least 100 ms"));
+}
