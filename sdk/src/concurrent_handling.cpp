@@ -242,6 +242,7 @@ std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::withdraw() {
     settled.push_back({next->first, std::move(run->delivery), {.kind = Kind::not_started}});
     next = runs_.erase(next);
   }
+  std::ranges::sort(settled, {}, &Settlement::ticket);  // whoever gets them next gets them in their order
   return settled;
 }
 

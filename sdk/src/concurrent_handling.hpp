@@ -52,7 +52,8 @@ class ConcurrentHandling {
   /// Submitted and not settled.
   [[nodiscard]] std::size_t size() const noexcept { return runs_.size(); }
 
-  /// At a stop: what no worker has started, with its former count of starts. Throws InboxTrouble as step().
+  /// At a stop: what no worker has started, in order, with its former count of starts. Throws InboxTrouble as
+  /// step().
   [[nodiscard]] std::vector<Settlement> withdraw();
   /// Gives up on what still runs.
   [[nodiscard]] std::vector<Settlement> abandon_all();

@@ -207,6 +207,7 @@ TEST_CASE("at a stop, running handlers are finished and acked, and what waits is
   CHECK(ids_of(leaving.calls()) == std::vector<std::string>{"running"});
   CHECK(scene.all_acked());
   CHECK(inbox_rows(scene).size() == 11);
+  CHECK(std::ranges::is_sorted(ids_of(staying.calls())));  // still in the order of their aggregate
   for (const auto& call : staying.calls()) CHECK(call.attempt == 1);
 }
 
