@@ -121,6 +121,7 @@ void ConcurrentHandling::collect_ended() {
 
 void ConcurrentHandling::choose_candidates() {
   if (!candidates_.empty()) return;  // of a commit that failed
+  if (all_stuck()) return;
   if (!suspects_.empty()) {
     if (active_.empty()) {
       suspects_.front()->alone = true;
@@ -210,27 +211,21 @@ std::optional<steady_clock::time_point> ConcurrentHandling::next_overdue() const
   return first;
 }
 
-std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::withdraw() {
+std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::withdraw(std::chrono::milliseconds delay) {
   auto back = pool_.take_back();
   try {
-    transact([&] {
-      for (const auto& run : back) {
-        if (!same(inbox_.attempts(run->delivery.event.id), run->kept)) continue;
-        if (same(run->before, {}))
-          inbox_.forget_attempts(run->delivery.event.id);
-        else
-          inbox_.record_attempts(run->delivery.event.id, run->before);
-      }
-    });
+    if (!back.empty()) transact([&] { undo_starts(back); });
   } catch (const InboxTrouble&) {
     for (auto& run : back) pool_.start(std::move(run));
     throw;
   }
-  for (const auto& run : back) active_.erase(run->ticket);
   (void)lanes_.clear();
-  suspects_.clear();
-  candidates_.clear();
+  for (const auto& run : back) active_.erase(run->ticket);
+  std::ranges::move(std::exchange(suspects_, {}), std::back_inserter(back));
+  std::ranges::move(std::exchange(candidates_, {}), std::back_inserter(back));
+  for (const auto& run : back) lanes_.done(run->lane);
   auto settled = std::exchange(settled_at_once_, {});
+  const auto time = steady_clock::now();
   for (auto next = runs_.begin(); next != runs_.end();) {
     const auto& run = next->second;
     const bool begun = run->abandoned || active_.contains(next->first) ||
@@ -239,11 +234,25 @@ std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::withdraw() {
       ++next;
       continue;
     }
-    settled.push_back({next->first, std::move(run->delivery), {.kind = Kind::not_started}});
+    const auto& event = run->delivery.event;
+    if (options_.hold_back)
+      held_.hold(event.partition_key, run->delivery.stream_sequence, time + delay, time);
+    settled.push_back({next->first, std::move(run->delivery), {.kind = Kind::not_started, .delay = delay}});
     next = runs_.erase(next);
   }
   std::ranges::sort(settled, {}, &Settlement::ticket);  // whoever gets them next gets them in their order
   return settled;
+}
+
+void ConcurrentHandling::undo_starts(const std::vector<RunPtr>& runs) {
+  for (const auto& run : runs) {
+    const auto& id = run->delivery.event.id;
+    if (!same(inbox_.attempts(id), run->kept)) continue;
+    if (same(run->before, {}))
+      inbox_.forget_attempts(id);
+    else
+      inbox_.record_attempts(id, run->before);
+  }
 }
 
 std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::abandon_all() {

@@ -49,12 +49,16 @@ class ConcurrentHandling {
   [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> next_overdue() const;
   /// Workers that are held by handlers which ran too long.
   [[nodiscard]] std::size_t stuck() const noexcept { return stuck_; }
+  /// Then nothing is started.
+  [[nodiscard]] bool all_stuck() const noexcept {
+    return stuck_ >= static_cast<std::size_t>(options_.workers);
+  }
   /// Submitted and not settled.
   [[nodiscard]] std::size_t size() const noexcept { return runs_.size(); }
 
-  /// At a stop: what no worker has started, in order, with its former count of starts. Throws InboxTrouble as
-  /// step().
-  [[nodiscard]] std::vector<Settlement> withdraw();
+  /// What no worker has started, in order, with its former count of starts: at a stop, or while all workers
+  /// are stuck, and then to come back after `delay`. Throws InboxTrouble as step().
+  [[nodiscard]] std::vector<Settlement> withdraw(std::chrono::milliseconds delay = {});
   /// Gives up on what still runs.
   [[nodiscard]] std::vector<Settlement> abandon_all();
 
@@ -65,6 +69,7 @@ class ConcurrentHandling {
   [[nodiscard]] std::optional<Verdict> begin(Run& run);
   void settle(const RunPtr& run, Verdict verdict, std::vector<Settlement>& settled);
   void hold_or_release(const Run& run, const Verdict& verdict, std::vector<Settlement>& settled);
+  void undo_starts(const std::vector<RunPtr>& runs);
   template <class Work>
   void transact(Work&& work);
 

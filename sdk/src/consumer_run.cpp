@@ -20,6 +20,7 @@ namespace {
 constexpr milliseconds first_pause{50};
 constexpr milliseconds longest_pause{1000};
 constexpr milliseconds look_around{1000};  // between looks at the clock when nothing arrives
+constexpr milliseconds stuck_delay{100};   // of messages that find no worker
 constexpr std::size_t ahead_of_a_worker = 8;
 constexpr int prune_step = 1000;
 constexpr seconds prune_interval{60};
@@ -94,7 +95,10 @@ void ConsumerRun::work() {
       handle(std::move(batch));
       last_message_ = Clock::now();  // time in handlers is not idle time
     }
-    if (concurrent_) step();
+    if (concurrent_) {
+      step();
+      leave_to_others();
+    }
     if (const auto delay = source_->rejoin_after(); delay && !join_again(*delay)) break;
     prune_if_due();
   }
@@ -169,7 +173,7 @@ void ConsumerRun::show_status() {
   using enum ConsumerStatus::State;
   if (!connection_.connected()) {
     state_.set_status(waiting, "NATS: not connected");
-  } else if (concurrent_ && concurrent_->stuck() >= static_cast<std::size_t>(options_.workers)) {
+  } else if (concurrent_ && concurrent_->all_stuck()) {
     state_.set_status(waiting, "workers: all are held by handlers that ran longer than handler_time_limit");
   } else {
     state_.set_status(running);
@@ -234,6 +238,15 @@ void ConsumerRun::step() {
   settle(std::move(settlements));
 }
 
+/// Kept here, messages would wait as long as the handlers that hold all workers, which may be for ever.
+void ConsumerRun::leave_to_others() {
+  source_->pause(concurrent_->all_stuck());
+  if (!concurrent_->all_stuck() || concurrent_->size() == 0) return;
+  std::vector<ConcurrentHandling::Settlement> settlements;
+  if (persist("inbox", [&] { settlements = concurrent_->withdraw(stuck_delay); }))
+    settle(std::move(settlements));
+}
+
 void ConsumerRun::settle(std::vector<ConcurrentHandling::Settlement> settlements) {
   for (auto& [ticket, delivery, verdict] : settlements) {
     auto received = std::move(submitted_.extract(ticket).mapped());
@@ -279,7 +292,7 @@ void ConsumerRun::settle(ReceivedPtr received, const Verdict& verdict) {
                    delivery.event.type, verdict.attempts);
       return;
     case Verdict::Kind::not_started:
-      return source_->give_back(std::move(received));
+      return source_->give_back(std::move(received), verdict.delay);
     case Verdict::Kind::dead_letter:
       return bury(std::move(received), verdict);
   }

@@ -65,6 +65,7 @@ class ConsumerRun {
   void handle_alone(ReceivedPtr received);
   void handle_concurrently(ReceivedPtr received);
   void step();
+  void leave_to_others();
   void settle(std::vector<ConcurrentHandling::Settlement> settlements);
   void settle(ReceivedPtr received, const Verdict& verdict);
   void bury(ReceivedPtr received, const Verdict& verdict);

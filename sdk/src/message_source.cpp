@@ -223,7 +223,7 @@ void MessageSource::notice_reconnect() {
 }
 
 void MessageSource::pull_if_due() {
-  if (stopped_ || group_.push()) return;
+  if (stopped_ || paused_ || group_.push()) return;
   const auto time = steady_clock::now();
   if (!connection_.connected() || time < pull_again_) return;
   const auto& pace = heard_ ? steady : probing;

@@ -65,6 +65,9 @@ class MessageSource {
     return std::exchange(rejoin_after_, std::nullopt);
   }
 
+  /// While paused, no messages are asked for; some may still come.
+  void pause(bool paused) noexcept { paused_ = paused; }
+
   /// No new messages; gives back to the group `not_started` and what was not taken. What was taken is kept
   /// alive until it is settled.
   void stop(std::chrono::steady_clock::time_point deadline, std::vector<ReceivedPtr> not_started);
@@ -103,6 +106,7 @@ class MessageSource {
   DiscardedMessages discarded_;
 
   bool stopped_ = false;
+  bool paused_ = false;
   int requested_ = 0;              // asked for and neither taken nor written off
   bool larger_than_pull_ = false;  // the next message does not fit the bytes of a pull
   std::uint64_t generation_;

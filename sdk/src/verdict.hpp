@@ -22,11 +22,11 @@ struct Verdict {
     retry,
     held_back,    ///< not started: an earlier event of its aggregate waits for its retry
     fenced,       ///< its handler ended too late, the message belongs to a later delivery of it
-    not_started,  ///< at a stop
+    not_started,  ///< at a stop, or while no worker is left
     dead_letter
   };
   Kind kind = Kind::handled;
-  std::chrono::milliseconds delay{};  ///< of a retry, or of one that is held back behind it
+  std::chrono::milliseconds delay{};  ///< of a retry, and of one that was not started
   std::string reason{};               ///< of a retry or dead letter
   int attempts = 0;                   ///< handler starts so far
   std::chrono::nanoseconds took{};    ///< by the handler

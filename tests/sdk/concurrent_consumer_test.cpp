@@ -124,6 +124,51 @@ TEST_CASE("messages that run or wait for a worker longer than the ack wait are k
   CHECK(scene.group().delivered == 20);
 }
 
+TEST_CASE("while a handler runs too long, its event is handled elsewhere, and it is of no effect itself") {
+  Scene scene;
+  const bool same_inbox = GENERATE(true, false);
+  INFO("same inbox " << same_inbox);
+  auto options = with_workers(scene.options(), 1);
+  options.handler_time_limit = 200ms;
+  Gate gate;
+  Instance late{scene.file, options, [&](const Delivery&) { gate.pass(); }};
+  scene.publish("one");
+  late.start();
+  REQUIRE_WITHIN(10s, gate.entered() == 1);
+  Instance other{same_inbox ? scene.file : scene.folder / "other.db", options, nothing};
+  other.start();
+  REQUIRE_WITHIN(10s, other.stats().handled == 1);
+  CHECK(other.calls().front().attempt == (same_inbox ? 2 : 1));
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  REQUIRE_WITHIN(10s, late.consumer.status().state == State::waiting);
+  CHECK_THAT(late.consumer.status().reason, ContainsSubstring("workers"));
+  CHECK_FALSE(late.consumer.status().ready());
+
+  gate.open();
+  REQUIRE_WITHIN(10s, late.consumer.status().ready());
+  CHECK(late.stats().handled == 0);
+  CHECK(late.stats().retried == 1);
+  CHECK(inbox_rows(scene).size() == (same_inbox ? 1 : 0));
+  CHECK(scene.dead_letters().empty());
+}
+
+TEST_CASE("an instance whose workers are all held keeps no messages from the others") {
+  Scene scene;
+  auto options = with_workers(scene.options(), 2);
+  options.handler_time_limit = 200ms;
+  Gate gate;
+  Instance held{scene.file, options, [&](const Delivery&) { gate.pass(); }};
+  scene.publish_many(10);
+  held.start();
+  REQUIRE_WITHIN(10s, held.consumer.status().state == State::waiting);
+  Instance other{scene.file, options, nothing};
+  other.start();
+  scene.publish_many(10, "later");
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  CHECK(other.stats().handled == 20);
+  gate.open();
+}
+
 TEST_CASE("a result that comes after its message went to another instance is of no effect") {
   Scene scene;
   TcpProxy proxy{scene.server.port()};

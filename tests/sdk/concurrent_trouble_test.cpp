@@ -103,6 +103,23 @@ TEST_CASE("after a process has died, what it had started runs alone, and the res
   for (const auto& call : crew.calls()) CHECK(call.attempt == 1);
 }
 
+TEST_CASE("while a suspect runs, nothing is started beside it") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  CHECK(signal_that_ends([&] {
+          (void)Crew{file, [](const Delivery&) { std::abort(); }}.handle("suspect");
+        }) == SIGABRT);
+  Gate gate;
+  Crew crew{file, on_id("suspect", [&] { gate.pass(); })};
+  crew.submit("suspect");
+  REQUIRE_WITHIN(10s, (crew.handling.more_to_do() ? crew.step() : void(), gate.entered() == 1));
+  crew.submit("other");
+  CHECK_FALSE(crew.handling.more_to_do());
+  gate.open();
+  REQUIRE(crew.settle(2));
+  CHECK(crew.settled_ids() == std::vector<std::string>{"suspect", "other"});
+}
+
 TEST_CASE("a handler that runs longer than it may is a failure, and its late success is none") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
@@ -285,6 +302,47 @@ TEST_CASE("at a stop, what no worker has started goes back with its former count
   CHECK(crew.handling.size() == 0);
 }
 
+TEST_CASE("while all workers are held by late handlers, what waits goes back for others to handle") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  Gate gate;
+  Crew crew{file, on_id("late", [&] { gate.pass(); }), [](ConsumerOptions& options) {
+              options.workers = 1;
+              with_limit(options);
+            }};
+  crew.submit("late", "late");
+  for (const auto* id : {"b1", "b2"}) crew.submit(id, "b");
+  REQUIRE(crew.settle(1));
+  CHECK(crew.handling.all_stuck());
+  CHECK(crew.handling.size() == 2);
+
+  crew.withdraw(10s);
+  CHECK(crew.settled_ids() == std::vector<std::string>{"late", "b1", "b2"});
+  for (const auto* id : {"b1", "b2"}) {
+    CHECK(crew.kind(id) == Kind::not_started);
+    CHECK(crew.verdict(id).delay == 10s);
+  }
+  CHECK(rows(file, "inbox_attempt") == 1);  // of the late one
+  CHECK(crew.handling.size() == 0);
+  crew.submit("b3", "b");  // would overtake them
+  crew.submit("c", "c");
+  crew.step();
+  CHECK(crew.kind("b3") == Kind::held_back);
+  CHECK(crew.handling.size() == 1);
+  CHECK(rows(file, "inbox_attempt") == 1);  // nothing is started
+
+  gate.open();
+  REQUIRE(crew.settle(5));
+  CHECK(crew.kind("c") == Kind::handled);
+  CHECK_FALSE(crew.handling.all_stuck());
+  crew.submit("b1", "b");
+  REQUIRE(crew.settle(6));
+  CHECK(crew.kind("b1") == Kind::handled);
+  crew.submit("b2", "b");
+  REQUIRE(crew.settle(7));
+  CHECK(crew.kind("b2") == Kind::handled);
+}
+
 TEST_CASE("a suspect that goes back at a stop stays one") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
@@ -293,12 +351,10 @@ TEST_CASE("a suspect that goes back at a stop stays one") {
         }) == SIGABRT);
   const auto before = Crew{file}.inbox.attempts("suspect");
   Gate gate;
-  Crew crew{file, on_id("slow", [&] { gate.pass(); }), [](ConsumerOptions& options) {
-              options.workers = 1;
-              with_limit(options);
-            }};
-  REQUIRE(crew.handle("slow").kind == Kind::retry);
-  crew.submit("suspect");  // and its only worker is held by the other one
+  Crew crew{file, {}, workers(1)};
+  crew.on_wake = [&] { gate.pass(); };  // the only worker comes to the suspect late
+  REQUIRE(crew.handle("first").kind == Kind::handled);
+  crew.submit("suspect");
   while (crew.handling.more_to_do()) crew.step();
   CHECK(crew.inbox.attempts("suspect").starts == 1);
   crew.withdraw();

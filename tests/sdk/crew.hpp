@@ -66,7 +66,7 @@ class Crew {
     for (const auto& id : ids) submit(id);
   }
   void step() { add(handling.step()); }
-  void withdraw() { add(handling.withdraw()); }
+  void withdraw(std::chrono::milliseconds delay = {}) { add(handling.withdraw(delay)); }
   void abandon_all() { add(handling.abandon_all()); }
 
   /// Does what a consumer does until so many messages in all are settled. False when they are not in time.
@@ -129,8 +129,12 @@ class Crew {
   const ConsumerOptions options;
   Handlers handlers;
   std::vector<std::pair<std::string, Verdict>> settled;  ///< in the order of their settlements
+  std::function<void()> on_wake;                         ///< on a worker's thread
   std::atomic<int> wakes{0};
-  ConcurrentHandling handling{inbox, handlers, options, [this] { ++wakes; }};
+  ConcurrentHandling handling{inbox, handlers, options, [this] {
+                                ++wakes;
+                                if (on_wake) on_wake();
+                              }};
 };
 
 inline std::int64_t rows(const std::filesystem::path& file, const std::string& table) {
