@@ -226,6 +226,23 @@ TEST_CASE("time on a worker is not idle time") {
   CHECK(instance.stats().handled == 2);
 }
 
+TEST_CASE("a consumer whose workers are all held is not idle") {
+  Scene scene;
+  scene.publish_many(3);
+  auto options = with_workers(scene.options(), 1);
+  options.handler_time_limit = 100ms;
+  options.exit_when_idle = 50ms;
+  Gate gate;
+  Instance instance{scene.file, options, [&](const Delivery&) { gate.pass(); }};
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.consumer.status().state == State::waiting);
+  take_time(1000ms);  // by then nothing comes in any more
+  CHECK(instance.consumer.status().state == State::waiting);
+  gate.open();
+  REQUIRE_WITHIN(20s, instance.ended());
+  CHECK(instance.stats().handled == 3);
+}
+
 TEST_CASE("at a stop, running handlers are finished and acked, and what waits is handled elsewhere at once") {
   Scene scene;
   auto options = with_workers(scene.options(), 1);  // and an ack wait of 30 s
