@@ -185,8 +185,13 @@ TEST_CASE("a result that comes after its message went to another instance is of 
   Instance other{scene.file, options, [&](const Delivery&) { other_ends.pass(); }};
   other.start();
   REQUIRE_WITHIN(10s, other_ends.entered() == 1);
+  REQUIRE_WITHIN(10s, !cut_off.consumer.status().ready());
+  proxy.refuse(false);
+  REQUIRE_WITHIN(10s, cut_off.consumer.status().ready());
   cut_off_ends.open();
   REQUIRE_WITHIN(10s, cut_off.stats().fenced == 1);
+  cut_off.stop();
+  CHECK(scene.group().num_ack_pending == 1);  // the other one's to settle
   CHECK(inbox_rows(scene).empty());
   other_ends.open();
   REQUIRE_WITHIN(10s, scene.all_acked());

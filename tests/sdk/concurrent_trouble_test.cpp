@@ -266,6 +266,22 @@ TEST_CASE("trouble in the middle of a commit leaves nothing of it behind") {
   CHECK(rows(file, "inbox") == 12);
 }
 
+TEST_CASE("a row that the inbox refuses is an error and no trouble, and leaves no transaction open") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  Crew crew{file};
+  crew.inbox.database().exec(
+      "CREATE TRIGGER no_b BEFORE INSERT ON inbox_attempt WHEN NEW.event_id = 'b' "
+      "BEGIN SELECT RAISE(ABORT, 'no b'); END");
+  crew.submit_all({"a", "b"});
+  CHECK_THAT(error_of<DatabaseError>([&] { crew.step(); }), ContainsSubstring("no b"));
+  CHECK(rows(file, "inbox_attempt") == 0);
+  CHECK(crew.calls().empty());
+  crew.inbox.database().exec("DROP TRIGGER no_b");
+  REQUIRE(crew.settle(2));
+  CHECK(rows(file, "inbox") == 2);
+}
+
 TEST_CASE("at a stop, what no worker has started goes back with its former count") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
