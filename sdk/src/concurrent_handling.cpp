@@ -212,13 +212,9 @@ std::optional<steady_clock::time_point> ConcurrentHandling::next_overdue() const
 }
 
 std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::withdraw(std::chrono::milliseconds delay) {
-  auto back = pool_.take_back();
-  try {
-    if (!back.empty()) transact([&] { undo_starts(back); });
-  } catch (const InboxTrouble&) {
-    for (auto& run : back) pool_.start(std::move(run));
-    throw;
-  }
+  std::ranges::move(pool_.take_back(), std::back_inserter(taken_back_));
+  if (!taken_back_.empty()) transact([&] { undo_starts(taken_back_); });
+  auto back = std::exchange(taken_back_, {});
   (void)lanes_.clear();
   for (const auto& run : back) active_.erase(run->ticket);
   std::ranges::move(std::exchange(suspects_, {}), std::back_inserter(back));
@@ -261,10 +257,12 @@ std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::abandon_all() {
     run->abandoned = true;
     settled.push_back({ticket, run->delivery, {.kind = Kind::not_started}});
   }
+  for (const auto& run : taken_back_) active_.erase(run->ticket);
   stuck_ += active_.size();  // until they end
   runs_.clear();
   active_.clear();
   ended_.clear();
+  taken_back_.clear();
   return settled;
 }
 

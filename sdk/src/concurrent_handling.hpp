@@ -57,7 +57,8 @@ class ConcurrentHandling {
   [[nodiscard]] std::size_t size() const noexcept { return runs_.size(); }
 
   /// What no worker has started, in order, with its former count of starts: at a stop, or while all workers
-  /// are stuck, and then to come back after `delay`. Throws InboxTrouble as step().
+  /// are stuck, and then to come back after `delay`. Throws InboxTrouble: then the workers start nothing of
+  /// it, call again.
   [[nodiscard]] std::vector<Settlement> withdraw(std::chrono::milliseconds delay = {});
   /// Gives up on what still runs.
   [[nodiscard]] std::vector<Settlement> abandon_all();
@@ -84,6 +85,7 @@ class ConcurrentHandling {
   std::deque<RunPtr> suspects_;                // wait until nothing else runs
   std::vector<RunPtr> candidates_;             // to be started by the next commit
   std::vector<RunPtr> ended_;                  // to be settled by the next commit
+  std::vector<RunPtr> taken_back_;             // from the workers, to be given back by the next commit
   std::vector<Settlement> settled_at_once_;
   std::size_t stuck_ = 0;
   WorkerPool pool_;

@@ -359,6 +359,7 @@ void ConsumerRun::drain() {
 void ConsumerRun::drain_workers(Clock::time_point deadline) {
   while (concurrent_->size() > 0 && Clock::now() < deadline) {
     try {
+      settle(concurrent_->withdraw());  // nothing, but where the inbox was in trouble before
       settle(concurrent_->step());
     } catch (const InboxTrouble&) {  // until the deadline
     }

@@ -325,6 +325,35 @@ TEST_CASE("a stop while another locks the inbox ends in time, and the messages g
   CHECK(scene.dead_letters().empty());
 }
 
+TEST_CASE("nothing is started after a stop, also when the inbox is in trouble just then") {
+  Scene scene;
+  auto options = with_workers(scene.options(), 1);
+  options.drain_timeout = 30s;
+  Gate gate;
+  Instance leaving{scene.file, options, [&](const Delivery&) { gate.pass(); }};
+  leaving.inbox.database().setBusyTimeout(1);
+  leaving.start();
+  scene.publish_many(8);
+  REQUIRE_WITHIN(10s, gate.entered() == 1 && leaving.stats().in_flight == 8);
+  {
+    SQLite::Database other{scene.file.string(), SQLite::OPEN_READWRITE};
+    other.exec("BEGIN IMMEDIATE");
+    leaving.ask_to_stop();
+    REQUIRE_WITHIN(10s, scene.group().num_waiting == 0);  // it has tried to take them back by then
+    gate.open();
+    REQUIRE_WITHIN(10s, gate.passed() >= 1);
+  }
+  leaving.stop();
+  CHECK(leaving.error().empty());
+  CHECK(leaving.calls().size() == 1);
+  CHECK(leaving.stats().handled == 1);
+  Instance staying{scene.file, options, nothing};
+  staying.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());  // the ack wait is 30 s
+  CHECK(staying.stats().handled == 7);
+  for (const auto& call : staying.calls()) CHECK(call.attempt == 1);
+}
+
 TEST_CASE("workers that are killed at any moment leave each event to be handled, and none that was twice") {
   Scene scene;
   for (int i = 0; i < 60; ++i) scene.publish_for("user-" + std::to_string(i % 8), std::to_string(1000 + i));

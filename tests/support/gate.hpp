@@ -16,13 +16,15 @@ class Gate {
   void pass() {
     ++entered_;
     if (!eventually(30s, [this] { return open_.load(); })) throw std::logic_error("nobody opened the gate");
+    ++passed_;
   }
   void open() { open_ = true; }
   [[nodiscard]] int entered() const { return entered_; }  ///< those that have passed included
+  [[nodiscard]] int passed() const { return passed_; }
 
  private:
   std::atomic<bool> open_{false};
-  std::atomic<int> entered_{0};
+  std::atomic<int> entered_{0}, passed_{0};
 };
 
 /// Lets handlers go on when so many of them are there at the same time.
