@@ -115,6 +115,7 @@ void ConsumerEngine::run(const std::stop_token& stop) {
 
 ConsumerStats ConsumerEngine::stats() const {
   const auto& meters = state_->meters;
+  const auto time = Percentiles::Clock::now();
   return {.received = meters.received,
           .handled = meters.handled,
           .duplicates = meters.duplicates,
@@ -127,10 +128,10 @@ ConsumerStats ConsumerEngine::stats() const {
           .in_flight = meters.group.in_flight,
           .lag = meters.group.lag,
           .last_commit_size = meters.last_commit_size,
-          .handling_p50 = meters.handling.at(0.5),
-          .handling_p99 = meters.handling.at(0.99),
-          .age_p50 = meters.age.at(0.5),
-          .age_p99 = meters.age.at(0.99)};
+          .handling_p50 = meters.handling.at(0.5, time),
+          .handling_p99 = meters.handling.at(0.99, time),
+          .age_p50 = meters.age.at(0.5, time),
+          .age_p99 = meters.age.at(0.99, time)};
 }
 
 ConsumerStatus ConsumerEngine::status() const { return state_->status(); }

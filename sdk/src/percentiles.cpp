@@ -12,8 +12,9 @@ constexpr std::chrono::minutes turn{1};
 }  // namespace
 
 void Percentiles::add(std::chrono::nanoseconds value, Clock::time_point now) {
-  if (now >= next_turn_) {
-    const bool both_are_old = now >= next_turn_ + turn;
+  const auto next_turn = next_turn_.load(std::memory_order_relaxed);
+  if (now >= next_turn) {
+    const bool both_are_old = now >= next_turn + turn;
     const auto next = 1 - current_.load();
     for (auto& count : counts_[next]) count = 0;
     if (both_are_old)
@@ -26,15 +27,23 @@ void Percentiles::add(std::chrono::nanoseconds value, Clock::time_point now) {
       1, std::memory_order_relaxed);
 }
 
-std::chrono::microseconds Percentiles::at(double share) const {
+std::chrono::microseconds Percentiles::at(double share, Clock::time_point now) const {
+  // Minutes also pass when nothing is added.
+  const auto next_turn = next_turn_.load();
+  if (now >= next_turn + turn) return std::chrono::microseconds{0};
+  const auto current = current_.load();
+  const bool last_one_counts = now < next_turn;
+  const auto count_of = [&](std::size_t i) -> std::uint64_t {
+    const std::uint64_t last_one = last_one_counts ? counts_[1 - current][i].load() : 0;
+    return counts_[current][i].load() + last_one;
+  };
   std::uint64_t total = 0;
-  for (const auto& counts : counts_)
-    for (const auto& count : counts) total += count.load(std::memory_order_relaxed);
+  for (std::size_t i = 0; i < buckets; ++i) total += count_of(i);
   const auto wanted =
       std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::ceil(share * static_cast<double>(total))));
   std::uint64_t seen = 0;
   for (std::size_t i = 0; i < buckets && total > 0; ++i) {
-    for (const auto& counts : counts_) seen += counts[i].load(std::memory_order_relaxed);
+    seen += count_of(i);
     if (seen >= wanted) return std::chrono::microseconds{upper_bound(i)};
   }
   return std::chrono::microseconds{0};

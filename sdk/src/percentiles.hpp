@@ -20,7 +20,7 @@ class Percentiles {
 
   /// What a share of them (0.5: the median) did not exceed, a bucket's width at most too large; 0 when
   /// there were none.
-  [[nodiscard]] std::chrono::microseconds at(double share) const;
+  [[nodiscard]] std::chrono::microseconds at(double share, Clock::time_point now) const;
 
  private:
   static constexpr std::size_t steps = 8;  // in each doubling
@@ -32,7 +32,7 @@ class Percentiles {
 
   std::array<Counts, 2> counts_{};  // this minute's and the last one's
   std::atomic<std::size_t> current_{0};
-  Clock::time_point next_turn_{};
+  std::atomic<Clock::time_point> next_turn_{};
 };
 
 }  // namespace tidings
