@@ -103,6 +103,7 @@ void ConsumerEngine::run(const std::stop_token& stop) {
     ~Ended() { running = false; }
   } const ended{state_->running};
   try {
+    state_->set_status(ConsumerStatus::State::waiting, "NATS: not connected");  // yet
     ConsumerRun{*state_, stop}.work();
     state_->set_status(ConsumerStatus::State::stopped);
   } catch (const std::exception& error) {

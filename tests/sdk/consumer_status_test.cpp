@@ -1,0 +1,418 @@
+// What a consumer tells of itself: status and stats, the hooks, and a warning at its start.
+
+#include "consuming.hpp"
+
+#include <spdlog/sinks/ostream_sink.h>
+
+#include <sstream>
+
+using namespace tidings;
+using namespace tidings::test;
+using std::chrono::milliseconds;
+using State = ConsumerStatus::State;
+
+namespace {
+
+constexpr std::int64_t hour = 3'600'000'000'000;
+
+/// What on_status was told, as texts: "running", "waiting: inbox: …".
+class StatusLog {
+ public:
+  void add(const ConsumerStatus& status) {
+    static const std::vector<std::string> names{"stopped", "joining", "running", "waiting", "draining"};
+    const std::lock_guard lock{mutex_};
+    entries_.push_back(names.at(static_cast<std::size_t>(status.state)) +
+                       (status.reason.empty() ? "" : ": " + status.reason));
+  }
+  [[nodiscard]] std::vector<std::string> entries() const {
+    const std::lock_guard lock{mutex_};
+    return entries_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> entries_;
+};
+
+/// What on_failure was told.
+struct Told {
+  std::string id, reason;
+  bool dead_letter;
+  int attempts;
+  milliseconds delay;
+};
+
+bool within_backoff(milliseconds delay, milliseconds full) { return delay <= full && delay >= full * 3 / 4; }
+
+/// A handler that stays until it is let go.
+struct Gate {
+  std::atomic<bool> entered{false}, open{false};
+  void pass() {
+    entered = true;
+    (void)eventually(60s, [this] { return open.load(); });
+  }
+};
+
+/// Everything that is logged while this lives.
+class Log {
+ public:
+  Log() : before_(spdlog::default_logger()) {
+    auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(text_);
+    spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", std::move(sink)));
+  }
+  ~Log() { spdlog::set_default_logger(before_); }
+  Log(const Log&) = delete;
+  Log& operator=(const Log&) = delete;
+
+  /// Once nobody logs any more.
+  [[nodiscard]] std::string text() const { return text_.str(); }
+
+ private:
+  std::ostringstream text_;
+  std::shared_ptr<spdlog::logger> before_;
+};
+
+}  // namespace
+
+TEST_CASE("a run goes from waiting for NATS over joining and running to draining and stopped") {
+  Scene scene;
+  StatusLog log;
+  auto options = scene.options();
+  options.on_status = [&log](const ConsumerStatus& status) { log.add(status); };
+  Instance instance{scene.file, options};
+  CHECK(instance.consumer.status().state == State::stopped);
+  CHECK_FALSE(instance.consumer.status().ready());
+  const auto before = std::chrono::system_clock::now();
+  for (std::size_t round = 1; round <= 2; ++round) {
+    instance.start();
+    REQUIRE_WITHIN(10s, instance.consumer.status().ready());
+    CHECK(instance.consumer.status().since >= before);
+    instance.stop();
+    CHECK(instance.consumer.status().state == State::stopped);
+    CHECK(instance.consumer.status().reason.empty());
+    CHECK(log.entries().size() == 5 * round);
+  }
+  auto entries = log.entries();
+  entries.resize(5);
+  CHECK(entries == std::vector<std::string>{"waiting: NATS: not connected", "joining", "running", "draining",
+                                            "stopped"});
+}
+
+TEST_CASE("a consumer whose server is stopped waits for NATS, and runs again after it") {
+  Scene scene;
+  Instance instance{scene.file, scene.options()};
+  const auto status = [&] { return instance.consumer.status(); };
+  const auto waits_for_nats = [&] {
+    return status().state == State::waiting && status().reason.starts_with("NATS") && !status().ready();
+  };
+  scene.server.stop();
+  instance.start();
+  REQUIRE_WITHIN(10s, waits_for_nats());  // from the start
+  scene.server.start();
+  REQUIRE_WITHIN(10s, status().ready());
+  scene.server.stop();
+  REQUIRE_WITHIN(10s, waits_for_nats());  // and in the middle of the run
+  scene.server.start();
+  REQUIRE_WITHIN(10s, status().ready());
+  scene.publish("one");
+  REQUIRE_WITHIN(10s, instance.stats().handled == 1);
+}
+
+TEST_CASE("a consumer whose inbox is locked waits for the inbox, and runs again after it") {
+  Scene scene;
+  Instance instance{scene.file, scene.options()};
+  instance.inbox.database().setBusyTimeout(1);
+  instance.start();
+  scene.publish("one");
+  REQUIRE_WITHIN(10s, instance.stats().handled == 1 && instance.consumer.status().ready());
+  {
+    SQLite::Database other{scene.file.string(), SQLite::OPEN_READWRITE};
+    other.setBusyTimeout(10000);
+    other.exec("BEGIN IMMEDIATE");
+    scene.publish("two");
+    REQUIRE_WITHIN(10s, instance.consumer.status().state == State::waiting);
+    const auto status = instance.consumer.status();
+    CHECK_THAT(status.reason, ContainsSubstring("inbox") && ContainsSubstring("locked"));
+    CHECK_FALSE(status.ready());
+  }
+  REQUIRE_WITHIN(10s, instance.stats().handled == 2);
+  REQUIRE_WITHIN(10s, instance.consumer.status().ready());
+}
+
+TEST_CASE("a run that ends with an error is stopped with that reason") {
+  Scene scene;
+  auto options = scene.options();
+  options.manage_streams = false;  // and there is no group
+  Instance instance{scene.file, options};
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.ended());
+  CHECK(instance.consumer.status().state == State::stopped);
+  CHECK(instance.consumer.status().reason == instance.error());
+  CHECK_THAT(instance.error(), ContainsSubstring("the group mailer does not exist"));
+}
+
+TEST_CASE("a draining consumer says so while its last handler runs on") {
+  Scene scene;
+  Gate gate;
+  StatusLog log;
+  auto options = scene.options();
+  options.on_status = [&log](const ConsumerStatus& status) { log.add(status); };
+  Instance instance{scene.file, options, [&](const Delivery&, SQLite::Database&) { gate.pass(); }};
+  scene.publish("one");
+  instance.start();
+  REQUIRE_WITHIN(10s, gate.entered.load());
+  instance.ask_to_stop();
+  CHECK(instance.consumer.status().state == State::running);  // it still does its work
+  gate.open = true;
+  instance.stop();
+  CHECK(log.entries().back() == "stopped");
+  CHECK(log.entries().at(log.entries().size() - 2) == "draining");
+  CHECK(instance.stats().handled == 1);
+}
+
+TEST_CASE("on_failure is told each attempt that failed, with its delay, and the dead letter") {
+  Scene scene;
+  std::vector<Told> told;  // on the thread of run() only
+  auto options = scene.options();
+  options.max_attempts = 3;
+  options.backoff = {.base = 40ms, .max = 10s};
+  options.on_failure = [&told](const Failure& failure) {
+    CHECK(failure.delivery.stream == "AUTH_EVENTS");
+    told.push_back(
+        {failure.delivery.event.id, failure.reason, failure.dead_letter, failure.attempts, failure.delay});
+  };
+  Instance instance{scene.file, options, [](const Delivery& delivery, SQLite::Database&) {
+                      if (delivery.event.id == "bad") throw std::runtime_error("mail server down");
+                      if (delivery.event.id == "rejected") throw Reject("no such address");
+                      if (delivery.event.id == "later" && delivery.attempt == 1)
+                        throw RetryAfter(123ms, "rate limit");
+                    }};
+  for (const char* id : {"good", "bad", "rejected", "later"}) scene.publish(id);
+  scene.js.publish("auth.events.user.created", "{}");  // no event: has no id
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.stats().dead_lettered == 3);
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  instance.stop();
+  const auto of = [&told](const std::string& id) {
+    auto found = told;
+    std::erase_if(found, [&id](const Told& entry) { return entry.id != id; });
+    return found;
+  };
+  CHECK(told.size() == 6);
+  const auto bad = of("bad");
+  REQUIRE(bad.size() == 3);
+  for (int i = 0; i < 3; ++i) {
+    const auto& entry = bad[static_cast<std::size_t>(i)];
+    CHECK(entry.reason == "mail server down");
+    CHECK(entry.attempts == i + 1);
+    CHECK(entry.dead_letter == (i == 2));
+    if (i < 2) CHECK(within_backoff(entry.delay, 40ms * (1 << i)));
+  }
+  CHECK(bad[2].delay == 0ms);
+  REQUIRE(of("rejected").size() == 1);
+  CHECK(of("rejected")[0].dead_letter);
+  CHECK(of("rejected")[0].reason == "no such address");
+  CHECK(of("rejected")[0].attempts == 1);
+  REQUIRE(of("later").size() == 1);
+  CHECK_FALSE(of("later")[0].dead_letter);
+  CHECK(of("later")[0].delay == 123ms);
+  REQUIRE(of("").size() == 1);
+  CHECK(of("")[0].dead_letter);
+  CHECK(of("")[0].attempts == 0);
+}
+
+TEST_CASE("what a hook throws ends the run, and the message comes back to another") {
+  Scene scene;
+  auto options = scene.options();
+  options.ack_wait = 500ms;
+  auto throwing = options;
+  throwing.on_failure = [](const Failure&) { throw std::runtime_error("alarm bell is broken"); };
+  Instance instance{scene.file, throwing,
+                    [](const Delivery&, SQLite::Database&) { throw std::runtime_error("mail server down"); }};
+  scene.publish("one");
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.ended());
+  CHECK(instance.error() == "alarm bell is broken");
+  Instance other{scene.file, options};
+  other.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  CHECK(scene.effects() == std::vector<std::string>{"one"});
+}
+
+TEST_CASE("a type's own retry policy stands in for the consumer's, for what it sets") {
+  Scene scene;
+  std::vector<Told> told;
+  auto options = scene.options();
+  options.max_attempts = 2;
+  options.on_failure = [&told](const Failure& failure) {
+    told.push_back(
+        {failure.delivery.event.type, failure.reason, failure.dead_letter, failure.attempts, failure.delay});
+  };
+  const auto fail = [](const nlohmann::json&, SQLite::Database&, const Delivery&) {
+    throw std::runtime_error("mail server down");
+  };
+  Instance instance{scene.file, options};
+  instance.consumer.on<nlohmann::json>("as.options", fail);
+  instance.consumer.on<nlohmann::json>("own.attempts", fail, {.max_attempts = 4, .backoff = {}});
+  instance.consumer.on<nlohmann::json>("own.backoff", fail,
+                                       {.max_attempts = {}, .backoff = Backoff{.base = 200ms, .max = 200ms}});
+  instance.consumer.on<nlohmann::json>("own.both", fail,
+                                       {.max_attempts = 1, .backoff = Backoff{.base = 1h, .max = 1h}});
+  for (const char* type : {"as.options", "own.attempts", "own.backoff", "own.both"})
+    scene.publish(type, "{}", type);
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.stats().dead_lettered == 4);
+  instance.stop();
+  const auto attempts_of = [&told](const std::string& type) {
+    return std::ranges::count(told, type, &Told::id);
+  };
+  CHECK(attempts_of("as.options") == 2);
+  CHECK(attempts_of("own.attempts") == 4);
+  CHECK(attempts_of("own.backoff") == 2);
+  CHECK(attempts_of("own.both") == 1);
+  for (const auto& entry : told) {
+    if (entry.dead_letter) continue;
+    INFO(entry.id << " attempt " << entry.attempts << " delay " << entry.delay.count());
+    const auto full = entry.id == "own.backoff" ? 200ms : std::min(20ms * (1 << (entry.attempts - 1)), 100ms);
+    CHECK(within_backoff(entry.delay, full));
+  }
+}
+
+TEST_CASE("a retry policy that cannot be used is an error with its type, its value and what it takes") {
+  const TempDir folder;
+  struct Case {
+    std::string told;
+    RetryPolicy policy;
+  };
+  const auto bad = GENERATE(values<Case>({
+      {"max_attempts=0", {.max_attempts = 0, .backoff = {}}},
+      {"max_attempts=-1", {.max_attempts = -1, .backoff = {}}},
+      {"backoff=0…10", {.max_attempts = {}, .backoff = Backoff{.base = 0ms, .max = 10ms}}},
+      {"backoff=5…4", {.max_attempts = {}, .backoff = Backoff{.base = 5ms, .max = 4ms}}},
+  }));
+  SqliteInbox inbox{(folder / "inbox.db").string()};
+  Consumer consumer{inbox, consumer_of("nats://127.0.0.1:4222")};
+  const auto nothing = [](const nlohmann::json&, SQLite::Database&, const Delivery&) {};
+  const auto told =
+      error_of<SettingError>([&] { consumer.on<nlohmann::json>("user.created", nothing, bad.policy); });
+  CHECK_THAT(told, ContainsSubstring("user.created") && ContainsSubstring(bad.told) &&
+                       ContainsSubstring(": takes "));
+  consumer.on<nlohmann::json>("user.created", nothing);  // the type is still free
+}
+
+TEST_CASE("messages ahead of a slow handler are in flight or lag, and none of either afterwards") {
+  Scene scene;
+  scene.publish_many(100);
+  auto options = scene.options();
+  options.prefetch = options.max_batch = 10;
+  std::uint64_t most_in_flight = 0;
+  Instance instance{scene.file, options, [](const Delivery&, SQLite::Database&) { take_time(5ms); }};
+  instance.start();
+  REQUIRE_WITHIN(10s, [&] {
+    const auto stats = instance.stats();
+    return stats.in_flight > 0 && stats.lag > 50 && stats.lag + stats.in_flight + stats.handled == 100;
+  }());
+  REQUIRE_WITHIN(20s, [&] {
+    const auto stats = instance.stats();
+    most_in_flight = std::max(most_in_flight, stats.in_flight);
+    return stats.handled == 100;
+  }());
+  CHECK(most_in_flight <= 2 * 10);
+  REQUIRE_WITHIN(10s, instance.stats().in_flight == 0);
+  CHECK(instance.stats().lag == 0);
+}
+
+TEST_CASE("an idle instance sees the lag of its group within ten seconds") {
+  Scene scene;
+  // One message at a time for the whole group: while one instance holds it, the other gets nothing.
+  scene.js.add_consumer("AUTH_EVENTS", "mailer", {{"ack_wait", hour}, {"max_ack_pending", 1}});
+  Gate gate;
+  Instance busy{scene.file, scene.options(), [&](const Delivery&, SQLite::Database&) { gate.pass(); }};
+  scene.publish_many(50);
+  busy.start();
+  REQUIRE_WITHIN(10s, gate.entered.load());
+  Instance idle{scene.folder / "other.db", scene.options()};
+  idle.start();
+  REQUIRE_WITHIN(10s, idle.stats().lag == 49);
+  scene.js.purge("AUTH_EVENTS");
+  REQUIRE_WITHIN(12s, idle.stats().lag == 0);
+  CHECK(idle.stats().received == 0);  // no message has told it
+  gate.open = true;
+}
+
+TEST_CASE("the last commit's size is that of all messages that were at hand") {
+  Scene scene;
+  Gate gate;
+  auto options = scene.options();
+  options.max_batch_time = 30s;
+  Instance instance{scene.file, options, on_event("first", [&gate] { gate.pass(); })};
+  scene.publish("first");
+  instance.start();
+  REQUIRE_WITHIN(10s, gate.entered.load());
+  scene.publish_many(19);
+  REQUIRE_WITHIN(10s, instance.stats().in_flight == 20);
+  gate.open = true;
+  REQUIRE_WITHIN(10s, instance.stats().handled == 20);
+  CHECK(instance.stats().commits == 2);
+  CHECK(instance.stats().last_commit_size == 19);
+}
+
+TEST_CASE("handling times and ages are told as percentiles") {
+  Scene scene;
+  Instance instance{scene.file, scene.options(), [](const Delivery& delivery, SQLite::Database&) {
+                      take_time(delivery.event.id == "slow" ? 300ms : 30ms);
+                      if (delivery.event.id == "bad") throw Reject("no such address");
+                    }};
+  CHECK(instance.stats().handling_p99.count() == 0);
+  CHECK(instance.stats().age_p99.count() == 0);
+  instance.start();
+  scene.publish("bad");
+  REQUIRE_WITHIN(10s, instance.stats().dead_lettered == 1);
+  CHECK(instance.stats().handling_p50 >= 30ms);
+  CHECK(instance.stats().age_p99.count() == 0);  // it never had an effect
+  const auto publish_of = [&](const std::string& id, const std::string& time) {
+    scene.js.publish("auth.events.user.created", "{}", {{"ce-id", id}, {"ce-time", time}});
+  };
+  publish_of("slow", to_iso8601(now() - std::chrono::hours{1}));
+  for (const char* id : {"1", "2", "3"}) publish_of(id, to_iso8601(now() - std::chrono::minutes{1}));
+  for (const char* id : {"4", "5", "6", "7"})
+    publish_of(id, "yesterday");  // then it is as old as its storing
+  REQUIRE_WITHIN(10s, instance.stats().handled == 8);
+  const auto stats = instance.stats();
+  CHECK(stats.handling_p50 >= 30ms);
+  CHECK(stats.handling_p50 < 300ms);
+  CHECK(stats.handling_p99 >= 300ms);
+  CHECK(stats.age_p50 < 55s);
+  CHECK(stats.age_p99 >= 1h);
+  CHECK(stats.age_p99 < 2h);
+}
+
+TEST_CASE("a stream that keeps events longer than the inbox remembers them is warned of at the start") {
+  struct Case {
+    std::int64_t max_age;  // hours; 0: for ever
+    int retention;
+    std::string told;  // nothing: no warning
+  };
+  // For ever is no trouble before the stream has an event that is older than the retention.
+  const auto [max_age, retention, expected] = GENERATE(
+      values<Case>({{3, 2, "inbox_retention is 2 h, and the stream AUTH_EVENTS keeps events for 3 h"},
+                    {2, 2, ""},
+                    {2, 3, ""},
+                    {0, 1, ""}}));
+  INFO("max_age " << max_age << " retention " << retention);
+  Scene scene;
+  scene.js.delete_stream("AUTH_EVENTS");
+  scene.js.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_age", max_age * hour}});
+  scene.publish("one");
+  auto options = scene.options();
+  options.inbox_retention = std::chrono::hours{retention};
+  const Log log;
+  Instance instance{scene.file, options};
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.stats().handled == 1);
+  instance.stop();
+  if (expected.empty())
+    CHECK_THAT(log.text(), !ContainsSubstring("inbox_retention"));
+  else
+    CHECK_THAT(log.text(), ContainsSubstring("warning") && ContainsSubstring(expected));
+}
