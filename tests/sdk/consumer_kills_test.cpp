@@ -1,0 +1,247 @@
+// Consumers that are killed between any two of their steps, told to stop under load, or that come and go:
+// every event has one effect, and every poison one dead letter.
+
+#include "consuming.hpp"
+#include "support/process.hpp"
+
+#include <sqlite3.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <random>
+
+using namespace tidings;
+using namespace tidings::test;
+using std::chrono::duration_cast;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+namespace {
+
+const char* const victim = "a consumer that is killed at a place (runs in a process of its own)";
+const char* const servant = "a consumer that is told to stop (runs in a process of its own)";
+
+Process start(const char* test_case, const Scene& scene, const std::string& place = {}) {
+  return Process{std::filesystem::read_symlink("/proc/self/exe"),
+                 {test_case},
+                 {.environment = {{"TIDINGS_TEST_URL", scene.server.url()},
+                                  {"TIDINGS_TEST_FILE", scene.file.string()},
+                                  {"TIDINGS_TEST_PLACE", place}},
+                  .input = {},
+                  .log_folder = {}}};
+}
+
+bool is_poison(const Delivery& delivery) { return delivery.event.id.starts_with("poison"); }
+
+void refuse_poison(const Delivery& delivery, SQLite::Database&) {
+  if (is_poison(delivery)) throw Reject("no such address");
+}
+
+/// Every message in a transaction of its own: the nth step of a kind is that of the nth message.
+ConsumerOptions one_by_one(ConsumerOptions options) {
+  options.ack_wait = 200ms;
+  options.max_attempts = 1000;  // being killed is nobody's fault here
+  options.max_batch = 1;
+  return options;
+}
+
+/// Kills this process when a step is done the third time, so that each process has got two messages further.
+struct Killer {
+  std::string place;
+  int times = 0;
+  // Of the message at hand.
+  bool effect = false, rejected = false, buried = false;
+
+  void pass(const std::string& step) {
+    if (step == place && ++times == 3) std::raise(SIGKILL);
+  }
+  void before_commit() {
+    if (std::exchange(buried, false)) return pass("before the count is forgotten");
+    if (effect) pass("before the commit");
+  }
+  void after_commit() {
+    if (std::exchange(effect, false)) pass("after the commit");
+    if (std::exchange(rejected, false)) pass("before the copy");
+  }
+};
+
+}  // namespace
+
+TEST_CASE(victim, "[.]") {
+  const char* const url = std::getenv("TIDINGS_TEST_URL");
+  if (url == nullptr) return;  // only for the tests below
+  Killer killer{.place = std::getenv("TIDINGS_TEST_PLACE")};
+  auto options = one_by_one(consumer_of(url));
+  // Called when the copy is confirmed and the original's end is not sent yet.
+  options.on_failure = [&killer](const Failure& failure) {
+    killer.buried = failure.dead_letter;
+    killer.pass("after the copy");
+  };
+  Instance instance{std::getenv("TIDINGS_TEST_FILE"), options,
+                    [&killer](const Delivery& delivery, SQLite::Database& tx) {
+                      killer.effect = !is_poison(delivery);
+                      killer.rejected = !killer.effect;
+                      killer.pass("in the handler");
+                      refuse_poison(delivery, tx);
+                    }};
+  auto* const database = instance.inbox.database().getHandle();
+  const auto before_commit = [](void* its_killer) {
+    static_cast<Killer*>(its_killer)->before_commit();
+    return 0;
+  };
+  const auto after_commit = [](void* its_killer, sqlite3*, const char*, int) {
+    static_cast<Killer*>(its_killer)->after_commit();
+    return SQLITE_OK;
+  };
+  sqlite3_commit_hook(database, before_commit, &killer);
+  sqlite3_wal_hook(database, after_commit, &killer);
+  instance.start();
+  REQUIRE_WITHIN(60s, instance.ended());
+}
+
+TEST_CASE(servant, "[.]") {
+  const char* const url = std::getenv("TIDINGS_TEST_URL");
+  if (url == nullptr) return;
+  Instance instance{std::getenv("TIDINGS_TEST_FILE"), consumer_of(url),
+                    [](const Delivery&, SQLite::Database&) { take_time(2ms); }};
+  instance.consumer.run();  // until SIGTERM, as a service does
+}
+
+TEST_CASE("a consumer that is killed between any two steps loses nothing and does nothing twice") {
+  const std::string place = GENERATE("in the handler", "before the commit", "after the commit",
+                                     "before the copy", "after the copy", "before the count is forgotten");
+  INFO("killed " << place);
+  Scene scene;
+  std::vector<std::string> good, poison;
+  for (int i = 0; i < 10; ++i) {
+    good.push_back("good-" + std::to_string(i));
+    poison.push_back("poison-" + std::to_string(i));
+    scene.publish(good.back());
+    scene.publish(poison.back());
+  }
+  // As a supervisor does: start it again each time it dies.
+  int deaths = 0;
+  for (bool done = false; !done;) {
+    auto process = start(victim, scene, place);
+    REQUIRE_WITHIN(30s, !process.running() || (done = scene.all_acked()));
+    if (done) break;
+    REQUIRE(process.wait() == killed_by(SIGKILL));
+    REQUIRE(++deaths < 30);
+  }
+  CHECK(deaths >= 3);
+  Instance last{scene.file, one_by_one(scene.options()), refuse_poison};
+  last.start();
+  scene.publish("good-last");
+  good.emplace_back("good-last");
+  REQUIRE_WITHIN(10s, scene.effects().size() >= good.size() && scene.all_acked());
+  last.stop();
+
+  auto effects = scene.effects();
+  std::ranges::sort(effects);
+  CHECK(effects == good);
+  std::vector<std::string> dead;
+  for (const auto& letter : scene.dead_letters()) {
+    dead.push_back(letter.header("ce-id"));
+    CHECK(letter.header("tidings-reason") == "no such address");
+  }
+  std::ranges::sort(dead);
+  CHECK(dead == poison);
+}
+
+TEST_CASE("a verdict that was committed before a kill stands: the handler is not started again") {
+  Scene scene;
+  for (int i = 0; i < 3; ++i) scene.publish("poison-" + std::to_string(i));
+  CHECK(start(victim, scene, "before the copy").wait() == killed_by(SIGKILL));
+  CHECK(scene.dead_letters().size() == 2);
+  Instance instance{scene.file, one_by_one(scene.options()), refuse_poison};
+  instance.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  instance.stop();
+  CHECK(instance.calls_for("poison-2").empty());
+  const auto letters = scene.dead_letters();
+  REQUIRE(letters.size() == 3);
+  CHECK(letters[2].header("ce-id") == "poison-2");
+  CHECK(letters[2].header("tidings-reason") == "no such address");
+  CHECK(letters[2].header("tidings-attempts") == "1");
+}
+
+TEST_CASE("SIGTERM under full load ends a consumer soon, and another has what it returns within a second") {
+  Scene scene;
+  constexpr std::uint64_t total = 4000;
+  scene.publish_many(total);
+  auto leaving = start(servant, scene);
+  // It takes its prefetch of 2000 or more, and then the other gets the rest at once: what comes later is
+  // what the first one has returned.
+  REQUIRE_WITHIN(20s, scene.has_group() && scene.group().num_ack_pending >= 1500);
+  auto options = scene.options();
+  options.prefetch = 5000;
+  Instance staying{scene.file, options};
+  staying.start();
+  REQUIRE_WITHIN(30s, scene.group().num_pending == 0 && staying.stats().handled >= 1000 &&
+                          staying.stats().in_flight == 0);
+
+  const auto asked = steady_clock::now();
+  leaving.kill(SIGTERM);
+  CHECK(leaving.wait() == exited(0));
+  const auto ended = steady_clock::now();
+  CHECK(ended - asked < 5s);
+  const auto left = [&] {
+    return scene.effects().size() - staying.stats().handled;  // handled by the one that has left
+  };
+  const auto returned = [&] {
+    const auto stats = staying.stats();
+    return total - left() == stats.handled + stats.duplicates + stats.in_flight;
+  };
+  REQUIRE(left() < 2000);
+  REQUIRE_WITHIN(10s, returned());
+  const auto took = duration_cast<milliseconds>(steady_clock::now() - ended);
+  INFO("returned after " << took.count() << " ms");
+  CHECK(took < 3s);  // a tenth of the ack wait, on a machine with its own pauses
+  REQUIRE_WITHIN(25s, scene.all_acked());
+  staying.stop();
+  CHECK(staying.stats().duplicates == 0);
+  CHECK(scene.effects().size() == total);
+  CHECK(sqlite::number(scene.file, "SELECT count(DISTINCT id) FROM effect") == total);
+}
+
+TEST_CASE("fifty instances that come and go at random leave each event with one effect") {
+  const auto seed = GENERATE(range(1U, 4U));
+  INFO("seed " << seed);
+  std::mt19937 random{seed};
+  Scene scene;
+  auto options = scene.options();
+  options.prefetch = options.max_batch = 50;
+  const auto work = [](const Delivery&, SQLite::Database&) { take_time(0ms); };
+  constexpr std::size_t most_at_once = 6;
+  std::vector<std::unique_ptr<Instance>> all;
+  std::vector<Instance*> present;
+  int published = 0;
+  const auto publish_some = [&] {
+    for (const int last = published + 30; published < last; ++published)
+      scene.publish("event-" + std::to_string(published));
+  };
+  for (int i = 0; i < 50; ++i) {
+    present.push_back(all.emplace_back(std::make_unique<Instance>(scene.file, options, work)).get());
+    present.back()->start();
+    publish_some();
+    while (present.size() > random() % most_at_once) {
+      const auto leaving = present.begin() + static_cast<std::ptrdiff_t>(random() % present.size());
+      (*leaving)->ask_to_stop();  // and is on its way out while others join
+      present.erase(leaving);
+    }
+  }
+  for (auto& instance : all) instance->stop();
+  Instance last{scene.file, options, work};
+  last.start();
+  REQUIRE_WITHIN(20s, scene.all_acked());  // the ack wait is 30 s: nothing was left behind
+  last.stop();
+  auto handled = last.stats().handled;
+  for (const auto& instance : all) {
+    CHECK(instance->error().empty());
+    handled += instance->stats().handled;
+  }
+  CHECK(handled == static_cast<std::uint64_t>(published));
+  CHECK(scene.effects().size() == static_cast<std::size_t>(published));
+  CHECK(sqlite::number(scene.file, "SELECT count(DISTINCT id) FROM effect") == published);
+  CHECK(scene.dead_letters().empty());
+}
