@@ -83,7 +83,9 @@ natsStatus DeadLetters::publish(const DeadLetter& letter, std::string_view paylo
   if (payload.size() < letter.payload.size())
     set_header(raw, "tidings-payload-left-out", std::to_string(letter.payload.size()));
 
-  const auto id = delivery.stream + ":" + options_.group + ":" + std::to_string(delivery.stream_sequence);
+  // A stream that is deleted and made again starts with the same sequences: the time tells them apart.
+  const auto id = delivery.stream + ":" + options_.group + ":" + std::to_string(delivery.stream_sequence) +
+                  ":" + std::to_string(delivery.stored_at.time_since_epoch().count());
   jsPubOptions publish_options;
   jsPubOptions_Init(&publish_options);
   publish_options.MsgId = id.c_str();

@@ -140,6 +140,22 @@ TEST_CASE("a stream that is deleted under a consumer is made again when the cons
   CHECK(scene.effects() == std::vector<std::string>{"one", "two"});
 }
 
+TEST_CASE("dead letters of a stream and of the one that takes its place are told apart") {
+  Scene scene;
+  Instance instance{scene.file, scene.options(),
+                    [](const Delivery&, SQLite::Database&) { throw Reject("no such address"); }};
+  REQUIRE(scene.publish("first").seq == 1);
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.stats().dead_lettered == 1);
+  scene.js.delete_stream("AUTH_EVENTS");
+  REQUIRE_WITHIN(20s, scene.js.has_stream("AUTH_EVENTS") && scene.has_group());
+  REQUIRE(scene.publish("second").seq == 1);
+  REQUIRE_WITHIN(10s, instance.stats().dead_lettered == 2);
+  const auto letters = scene.dead_letters();
+  REQUIRE(letters.size() == 2);
+  CHECK(letters[1].header("ce-id") == "second");
+}
+
 TEST_CASE("a stream that is deleted under a consumer is waited for when the consumer must not make it") {
   Scene scene;
   scene.js.add_consumer("AUTH_EVENTS", "mailer");

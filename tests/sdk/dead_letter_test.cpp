@@ -143,7 +143,7 @@ TEST_CASE("a message that fails too often is in the dead-letter stream, with its
                                                         {"ce-metadata", R"({"a":1})"},
                                                         {"x-extra", "kept"}})
     CHECK(letter.header(name) == value);
-  CHECK(letter.header("Nats-Msg-Id") == "AUTH_EVENTS:mailer:" + std::to_string(sequence));
+  CHECK(letter.header("Nats-Msg-Id").starts_with("AUTH_EVENTS:mailer:" + std::to_string(sequence) + ":"));
 
   CHECK(instance.calls_for("poison").size() == 3);
   CHECK(instance.stats().dead_lettered == 1);
