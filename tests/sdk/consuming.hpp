@@ -196,4 +196,22 @@ inline Instance::Handler on_event(const std::string& id, std::function<void()> a
   };
 }
 
+inline ConsumerOptions with_workers(ConsumerOptions options, int workers) {
+  options.workers = workers;
+  return options;
+}
+
+/// A handler for workers.
+inline void nothing(const Delivery&) {}
+
+inline std::vector<std::string> inbox_rows(const Scene& scene) {
+  return sqlite::column(scene.file, "SELECT event_id FROM inbox ORDER BY event_id");
+}
+
+inline std::vector<std::string> ids_of(const std::vector<Call>& calls) {
+  std::vector<std::string> ids;
+  for (const auto& call : calls) ids.push_back(call.id);
+  return ids;
+}
+
 }  // namespace tidings::test
