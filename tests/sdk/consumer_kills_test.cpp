@@ -231,8 +231,10 @@ TEST_CASE("fifty instances that come and go at random leave each event with one 
     for (const int last = published + 30; published < last; ++published)
       scene.publish("event-" + std::to_string(published));
   };
-  for (int i = 0; i < 50; ++i) {
-    present.push_back(all.emplace_back(std::make_unique<Instance>(scene.file, options)).get());
+  // Opened while nobody else writes: a new inbox waits for 5 s at most.
+  for (int i = 0; i < 50; ++i) all.push_back(std::make_unique<Instance>(scene.file, options));
+  for (const auto& instance : all) {
+    present.push_back(instance.get());
     present.back()->start();
     publish_some();
     while (present.size() > random() % most_at_once) {
