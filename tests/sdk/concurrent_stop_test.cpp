@@ -110,6 +110,7 @@ TEST_CASE("a stop while another locks the inbox ends in time, and the messages g
   REQUIRE_WITHIN(10s, gate.entered() == 1 && leaving.stats().in_flight == 5);
   {
     SQLite::Database other{scene.file.string(), SQLite::OPEN_READWRITE};
+    other.setBusyTimeout(10000);  // the consumer may just be writing down starts
     other.exec("BEGIN IMMEDIATE");
     leaving.ask_to_stop();
     REQUIRE_WITHIN(10s, leaving.consumer.status().state == State::draining);
@@ -136,6 +137,7 @@ TEST_CASE("nothing is started after a stop, also when the inbox is in trouble ju
   REQUIRE_WITHIN(10s, gate.entered() == 1 && leaving.stats().in_flight == 8);
   {
     SQLite::Database other{scene.file.string(), SQLite::OPEN_READWRITE};
+    other.setBusyTimeout(10000);  // the consumer may just be writing down starts
     other.exec("BEGIN IMMEDIATE");
     leaving.ask_to_stop();
     REQUIRE_WITHIN(10s, scene.group().num_waiting == 0);  // it has tried to take them back by then
