@@ -1,5 +1,7 @@
 #include "support/jetstream.hpp"
 
+#include "support/wait.hpp"
+
 #include <nats/nats.h>
 
 #include <algorithm>
@@ -152,9 +154,21 @@ json JetStream::api(const std::string& request, const json& body) {
 
 void JetStream::add_stream(const std::string& stream, const std::vector<std::string>& subjects,
                            const json& config) {
-  api("STREAM.CREATE." + stream,
-      with_defaults({{"name", stream}, {"subjects", subjects}, {"storage", "file"}, {"retention", "limits"}},
-                    config));
+  const auto whole = with_defaults(
+      {{"name", stream}, {"subjects", subjects}, {"storage", "file"}, {"retention", "limits"}}, config);
+  // A server that has just deleted a stream of this name may still be at it (2.10.27).
+  std::string busy;
+  const bool made = eventually(5s, [&] {
+    try {
+      api("STREAM.CREATE." + stream, whole);
+      return true;
+    } catch (const std::runtime_error& error) {
+      busy = error.what();
+      if (busy.find("10049") == std::string::npos) throw;
+      return false;
+    }
+  });
+  if (!made) throw std::runtime_error(busy);
 }
 
 bool JetStream::has_stream(const std::string& stream) { return state_->exists("STREAM.INFO." + stream); }
@@ -163,6 +177,11 @@ json JetStream::stream_config(const std::string& stream) { return api("STREAM.IN
 
 std::uint64_t JetStream::message_count(const std::string& stream) {
   return api("STREAM.INFO." + stream).at("state").at("messages").get<std::uint64_t>();
+}
+
+std::uint64_t JetStream::last_sequence(const std::string& stream) {
+  const auto state = api("STREAM.INFO." + stream).at("state");
+  return state.at("messages") == 0 ? 0 : state.at("last_seq").get<std::uint64_t>();
 }
 
 // Asks for many messages before the first answer is there: one round trip each would take seconds.
