@@ -241,10 +241,9 @@ void ConsumerRun::step() {
 /// Kept here, messages would wait as long as the handlers that hold all workers, which may be for ever.
 void ConsumerRun::leave_to_others() {
   const bool stuck = concurrent_->all_stuck();
+  if (stuck || source_->paused()) last_message_ = Clock::now();  // there may be more that was not asked for
   source_->pause(stuck);
-  if (!stuck) return;
-  last_message_ = Clock::now();  // there may be more, for which there is no worker
-  if (concurrent_->size() == 0) return;
+  if (!stuck || concurrent_->size() == 0) return;
   std::vector<ConcurrentHandling::Settlement> settlements;
   if (persist("inbox", [&] { settlements = concurrent_->withdraw(stuck_delay); }))
     settle(std::move(settlements));

@@ -67,6 +67,7 @@ class MessageSource {
 
   /// While paused, no messages are asked for; some may still come.
   void pause(bool paused) noexcept { paused_ = paused; }
+  [[nodiscard]] bool paused() const noexcept { return paused_; }
 
   /// No new messages; gives back to the group `not_started` and what was not taken. What was taken is kept
   /// alive until it is settled.

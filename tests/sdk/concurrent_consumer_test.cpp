@@ -180,7 +180,7 @@ TEST_CASE("a consumer whose workers are all held is not idle") {
   scene.publish_many(3);
   auto options = with_workers(scene.options(), 1);
   options.handler_time_limit = 100ms;
-  options.exit_when_idle = 50ms;
+  options.exit_when_idle = 200ms;
   Gate gate;
   Instance instance{scene.file, options, [&](const Delivery&) { gate.pass(); }};
   instance.start();
