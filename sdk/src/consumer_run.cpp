@@ -259,7 +259,7 @@ void ConsumerRun::settle(std::vector<ConcurrentHandling::Settlement> settlements
 
 void ConsumerRun::committed(std::size_t messages) {
   ++state_.meters.commits;
-  state_.meters.last_commit_size = messages;
+  if (messages > 0) state_.meters.last_commit_size = messages;  // else one of starts alone
 }
 
 /// After the inbox's commit: a crash in between costs a duplicate, never a loss.
@@ -360,9 +360,10 @@ void ConsumerRun::drain_workers(Clock::time_point deadline) {
     try {
       settle(concurrent_->withdraw());  // nothing, but where the inbox was in trouble before
       settle(concurrent_->step());
+      if (concurrent_->more_to_do()) continue;
     } catch (const InboxTrouble&) {  // until the deadline
     }
-    if (!concurrent_->more_to_do()) (void)source_->take(0, milliseconds{50}, {});
+    (void)source_->take(0, milliseconds{50}, {});
   }
   if (concurrent_->size() > 0)
     spdlog::warn(
