@@ -1,0 +1,129 @@
+#include "support/nats_cluster.hpp"
+
+#include "support/wait.hpp"
+
+#include <stdexcept>
+
+namespace tidings::test {
+
+using nlohmann::json;
+
+namespace {
+
+std::string name_of(std::size_t index) { return "n" + std::to_string(index); }
+
+/// One that is being elected does not answer: the next question is worth more than a long wait.
+constexpr std::chrono::milliseconds patience{300};
+
+}  // namespace
+
+NatsCluster::NatsCluster(const std::string& config) {
+  std::string routes;
+  for (const auto& port : routes_)
+    routes +=
+        (routes.empty() ? "\"" : ", \"") + ("nats-route://127.0.0.1:" + std::to_string(port.number())) + "\"";
+  for (std::size_t i = 0; i < size; ++i)
+    servers_.at(i) = std::make_unique<NatsServer>(NatsServerOptions{
+        .config = "server_name: " + name_of(i) + "\ncluster { name: c, listen: \"127.0.0.1:" +
+                  std::to_string(routes_.at(i).number()) + "\", routes: [" + routes + "] }\n" + config,
+        .arguments = {},
+        .jetstream = true,
+        .monitoring = false});
+  wait_for_jetstream();
+}
+
+void NatsCluster::wait_for_jetstream() const {
+  const bool there = eventually(20s, [this] { return ask("STREAM.NAMES").contains("total"); });
+  if (there) return;
+  std::string logs;
+  for (const auto& server : servers_) logs += server->log() + "\n";
+  throw std::runtime_error("the cluster has no JetStream after 20 s:\n" + logs);
+}
+
+std::string NatsCluster::url() const {
+  std::string urls;
+  for (const auto& server : servers_) urls += (urls.empty() ? "" : ",") + server->url();
+  return urls;
+}
+
+JetStream NatsCluster::client() const {
+  for (std::size_t i = 0; i < size; ++i)
+    if (members_.at(i).running && !members_.at(i).paused) return JetStream{servers_.at(i)->url()};
+  throw std::logic_error("no server of the cluster runs");
+}
+
+/// Of the first server that answers; empty when none does.
+json NatsCluster::ask(const std::string& request) const {
+  for (std::size_t i = 0; i < size; ++i) {
+    if (!members_.at(i).running || members_.at(i).paused) continue;
+    try {
+      return JetStream{servers_.at(i)->url(), patience}.api(request);
+    } catch (const std::runtime_error&) {  // no leader, or no stream
+    }
+  }
+  return json::object();
+}
+
+std::size_t NatsCluster::leader(const std::string& stream) const {
+  const auto cluster = ask("STREAM.INFO." + stream).value("cluster", json::object());
+  for (std::size_t i = 0; i < size; ++i)
+    if (cluster.value("leader", "") == name_of(i)) return i;
+  return none;
+}
+
+std::size_t NatsCluster::new_leader(const std::string& stream, std::size_t old,
+                                    std::chrono::milliseconds deadline) const {
+  std::size_t now = none;
+  const bool elected = eventually(deadline, [&] {
+    now = leader(stream);
+    return now != none && now != old;
+  });
+  if (!elected) throw std::runtime_error("the stream " + stream + " got no new leader");
+  return now;
+}
+
+void NatsCluster::wait_for_replicas(const std::string& stream, std::chrono::milliseconds deadline) const {
+  json cluster;
+  const bool current = eventually(deadline, [&] {
+    cluster = ask("STREAM.INFO." + stream).value("cluster", json::object());
+    const auto replicas = cluster.value("replicas", json::array());
+    if (replicas.size() + 1 != size) return false;
+    for (const auto& replica : replicas)
+      if (!replica.value("current", false) || replica.value("offline", false)) return false;
+    return true;
+  });
+  if (!current) throw std::runtime_error("the stream " + stream + " lacks replicas: " + cluster.dump());
+}
+
+void NatsCluster::pause(std::size_t index) {
+  server(index).pause();
+  members_.at(index).paused = true;
+}
+
+void NatsCluster::resume(std::size_t index) {
+  server(index).resume();
+  members_.at(index).paused = false;
+}
+
+void NatsCluster::kill(std::size_t index) {
+  server(index).kill();
+  members_.at(index) = {.running = false, .paused = false};
+}
+
+void NatsCluster::stop() {
+  for (std::size_t i = 0; i < size; ++i) {
+    if (members_.at(i).running) server(i).stop();
+    members_.at(i) = {.running = false, .paused = false};
+  }
+}
+
+void NatsCluster::start() {
+  for (std::size_t i = 0; i < size; ++i) {
+    if (members_.at(i).running) continue;
+    server(i).start();
+    members_.at(i).running = true;
+  }
+  wait_for_jetstream();
+}
+
+}  // namespace tidings::test

@@ -1,0 +1,60 @@
+#pragma once
+
+// A cluster of three real nats-servers, for what a single one cannot show: leaders,
+// elections, and a broker of which a part is away.
+
+#include "support/jetstream.hpp"
+#include "support/loopback.hpp"
+#include "support/nats_server.hpp"
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+
+namespace tidings::test {
+
+/// Each server keeps its ports and its store over stop() or kill() and start(). Not thread-safe.
+class NatsCluster {
+ public:
+  static constexpr std::size_t size = 3;
+  static constexpr std::size_t none = size;
+
+  /// Starts it, and returns when JetStream has a leader. `config` is for each server.
+  explicit NatsCluster(const std::string& config = {});
+
+  [[nodiscard]] NatsServer& server(std::size_t index) { return *servers_.at(index); }
+  [[nodiscard]] std::string url() const;  ///< of all three, with commas
+
+  /// A client of one server that is not paused and has answered.
+  [[nodiscard]] JetStream client() const;
+
+  /// Which server leads the stream; `none` while there is none, or none that answers.
+  [[nodiscard]] std::size_t leader(const std::string& stream) const;
+  /// Waits until one other than `old` leads the stream. Throws when none does by the deadline.
+  std::size_t new_leader(const std::string& stream, std::size_t old,
+                         std::chrono::milliseconds deadline = std::chrono::seconds{20}) const;
+  /// Waits until all replicas of the stream are there and have all that the leader has.
+  void wait_for_replicas(const std::string& stream,
+                         std::chrono::milliseconds deadline = std::chrono::seconds{20}) const;
+
+  void pause(std::size_t index);
+  void resume(std::size_t index);
+  void kill(std::size_t index);
+  void stop();   ///< SIGTERM to all
+  void start();  ///< those that do not run; returns when JetStream has a leader
+
+ private:
+  struct Member {
+    bool running = true, paused = false;
+  };
+  void wait_for_jetstream() const;
+  [[nodiscard]] nlohmann::json ask(const std::string& request) const;
+
+  std::array<ReservedPort, size> routes_;
+  std::array<std::unique_ptr<NatsServer>, size> servers_;
+  std::array<Member, size> members_;
+};
+
+}  // namespace tidings::test
