@@ -47,6 +47,8 @@ constexpr auto setting_flags = std::to_array<SettingFlag>({
     {SettingGroup::outbox, "OUTBOX_STREAM", "--outbox-stream", "stream that takes the events (AUTH_EVENTS)"},
     {SettingGroup::outbox, "OUTBOX_SUBJECT_PREFIX", "--outbox-subject-prefix",
      "what precedes the event's type in the subject (auth.events)"},
+    {SettingGroup::outbox, "OUTBOX_STREAM_REPLICAS", "--outbox-stream-replicas",
+     "servers that keep a copy of the stream, when it is made; one with fewer is an error (1)"},
     {SettingGroup::outbox, "OUTBOX_PROCESSING_INTERVAL_MS", "--outbox-processing-interval-ms",
      "look at least this often, woken or not (5000)"},
     {SettingGroup::outbox, "OUTBOX_BATCH_SIZE", "--outbox-batch-size", "events in flight at most (2048)"},

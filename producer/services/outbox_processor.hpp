@@ -35,6 +35,8 @@ struct OutboxProcessorOptions {
   std::chrono::milliseconds lease = settings::milliseconds_or(
       "OUTBOX_LEASE_MS", std::chrono::seconds{10}, std::chrono::milliseconds{500}, std::chrono::hours{1});
   bool manage_stream = true;
+  /// Of the stream when it is made; one that is there with fewer is an error.
+  int stream_replicas = static_cast<int>(settings::integer_or("OUTBOX_STREAM_REPLICAS", 1, 1, 5));
   bool drain = false;  ///< run() returns once nothing is left to publish
   PublisherOptions publisher;
 

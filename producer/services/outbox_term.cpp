@@ -190,7 +190,8 @@ bool OutboxTerm::stream_is_there() {
   if (!stream_checked_ && options_.manage_stream) {
     try {
       ensure_stream(context_.connection, {.name = options_.publisher.stream,
-                                          .subjects = {options_.publisher.subject_prefix + ".>"}});
+                                          .subjects = {options_.publisher.subject_prefix + ".>"},
+                                          .replicas = options_.stream_replicas});
     } catch (const NatsError& error) {
       if (!error.retryable()) throw;
       back_off(error.what());

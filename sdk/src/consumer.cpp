@@ -44,6 +44,8 @@ void validate(const ConsumerOptions& options) {
   require(is_prefix(options.subject_prefix), "subject_prefix", options.subject_prefix, prefix_rule);
   require(is_prefix(options.dead_letter_prefix), "dead_letter_prefix", options.dead_letter_prefix,
           prefix_rule);
+  require(options.replicas >= 1 && options.replicas <= 5, "replicas", std::to_string(options.replicas),
+          "1 to 5");
   require(options.max_attempts >= 1, "max_attempts", std::to_string(options.max_attempts), "at least 1");
   require(sound(options.backoff), "backoff", text(options.backoff), "0 < base <= max");
   require(options.ack_wait >= milliseconds{100}, "ack_wait", text(options.ack_wait), "at least 100 ms");

@@ -132,6 +132,7 @@ bool ConsumerRun::join() {
       // Only a publisher knows its dedup window: an existing stream's is not ours to judge.
       ensure_stream(connection_, {.name = options_.stream,
                                   .subjects = {options_.subject_prefix + ".>"},
+                                  .replicas = options_.replicas,
                                   .duplicate_window = seconds{0}});
       dead_letters_.ensure();
     }

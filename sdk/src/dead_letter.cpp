@@ -49,8 +49,9 @@ void copy_headers(natsMsg* message, const Headers& headers) {
 }  // namespace
 
 void DeadLetters::ensure() {
-  ensure_stream(connection_,
-                {.name = options_.dead_letter_stream, .subjects = {options_.dead_letter_prefix + ".>"}});
+  ensure_stream(connection_, {.name = options_.dead_letter_stream,
+                              .subjects = {options_.dead_letter_prefix + ".>"},
+                              .replicas = options_.replicas});
 }
 
 void DeadLetters::publish(const DeadLetter& letter) {

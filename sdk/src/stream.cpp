@@ -45,6 +45,10 @@ void make(Connection& connection, const StreamSpec& spec) {
   jsErrCode code{};
   const auto status = js_AddStream(nullptr, connection.jetstream(), &config, nullptr, &code);
   if (code == JSStreamNameExistErr) return;  // another process was first; what it made is compared below
+  if (code == JSStreamReplicasNotSupportedErr)
+    throw NatsError(
+        "cannot make the stream " + spec.name + " with " + std::to_string(spec.replicas) +
+        " replicas: the NATS server is in no cluster; change the server or OUTBOX_STREAM_REPLICAS");
   check(status, "make the stream " + spec.name, code);
   spdlog::info("made stream={} subject={} replicas={}", spec.name, spec.subjects.front(), spec.replicas);
 }
@@ -61,6 +65,8 @@ std::string seconds_text(int64_t nanos) {
 
 void compare(const jsStreamConfig& is, const StreamSpec& spec) {
   if (is.Storage != js_FileStorage) differs(spec, "storage", "memory", "file");
+  if (is.Replicas < spec.replicas)
+    differs(spec, "num_replicas", std::to_string(is.Replicas), "at least " + std::to_string(spec.replicas));
   if (is.NoAck) differs(spec, "no_ack", "true", "false");
   if (is.Duplicates < duration_cast<nanoseconds>(spec.duplicate_window).count())
     differs(spec, "duplicate_window", seconds_text(is.Duplicates),

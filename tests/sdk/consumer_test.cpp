@@ -391,6 +391,8 @@ TEST_CASE("an option that cannot be used is an error with its name, its value an
       {"prefetch", "100001", [](ConsumerOptions& o) { o.prefetch = 100001; }},
       {"max_batch_time", "-1", [](ConsumerOptions& o) { o.max_batch_time = -1ms; }},
       {"inbox_retention", "0", [](ConsumerOptions& o) { o.inbox_retention = std::chrono::hours{0}; }},
+      {"replicas", "0", [](ConsumerOptions& o) { o.replicas = 0; }},
+      {"replicas", "6", [](ConsumerOptions& o) { o.replicas = 6; }},
       {"exit_when_idle", "0", [](ConsumerOptions& o) { o.exit_when_idle = 0ms; }},
       {"drain_timeout", "0", [](ConsumerOptions& o) { o.drain_timeout = 0ms; }},
   }));

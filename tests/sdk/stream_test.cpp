@@ -1,6 +1,7 @@
 #include "group.hpp"
 #include "support/catch.hpp"
 #include "support/jetstream.hpp"
+#include "support/nats_cluster.hpp"
 #include "support/nats_server.hpp"
 #include "support/wait.hpp"
 
@@ -102,6 +103,7 @@ TEST_CASE("what differs is an error with the field and both values, and is not c
     std::vector<std::string> subjects;
     json config;
     std::vector<std::string> told;
+    int replicas = 1;
   };
   const auto wrong = GENERATE(values<Case>({
       {{"auth.events.>"}, {{"storage", "memory"}}, {"storage", "memory", "file"}},
@@ -110,13 +112,36 @@ TEST_CASE("what differs is an error with the field and both values, and is not c
        {{"duplicate_window", 30 * second}},
        {"duplicate_window", "30 s", "at least 120 s"}},
       {{"auth.events.>"}, {{"no_ack", true}}, {"no_ack", "true", "false"}},
+      {{"auth.events.>"}, json::object(), {"num_replicas 1, needed is at least 3"}, 3},
   }));
   broker.js.add_stream("AUTH_EVENTS", wrong.subjects, wrong.config);
   const auto before = broker.js.stream_config("AUTH_EVENTS");
-  const auto told = broker.fault({});
+  const auto told = broker.fault({.replicas = wrong.replicas});
   CHECK_THAT(told, ContainsSubstring("AUTH_EVENTS"));
   for (const auto& part : wrong.told) CHECK_THAT(told, ContainsSubstring(part));
   CHECK(broker.js.stream_config("AUTH_EVENTS") == before);
+}
+
+TEST_CASE("a stream is made with the replicas that are asked for, and more than are asked for are fine") {
+  NatsCluster cluster;
+  ConnectionOptions options;
+  options.urls = {cluster.server(0).url()};
+  Connection connection{options};
+  ensure_stream(connection, {.replicas = 3});
+  auto js = cluster.client();
+  CHECK(js.stream_config("AUTH_EVENTS").at("num_replicas") == 3);
+  CHECK_NOTHROW(ensure_stream(connection, {.replicas = 2}));
+  CHECK(js.stream_config("AUTH_EVENTS").at("num_replicas") == 3);
+  CHECK_THAT(error_of<NatsError>([&] { ensure_stream(connection, {.replicas = 5}); }),
+             ContainsSubstring("num_replicas 3, needed is at least 5"));
+}
+
+TEST_CASE("replicas on a server that is in no cluster are an error that waiting does not help against") {
+  Broker broker;
+  const auto told = broker.fault({.replicas = 3});
+  CHECK_THAT(told, ContainsSubstring("AUTH_EVENTS with 3 replicas"));
+  CHECK_THAT(told, ContainsSubstring("OUTBOX_STREAM_REPLICAS"));
+  CHECK_FALSE(broker.js.has_stream("AUTH_EVENTS"));
 }
 
 TEST_CASE("several that make the same stream at once all succeed") {

@@ -74,6 +74,8 @@ struct ConsumerOptions {
   std::string dead_letter_stream = "AUTH_DLQ";
   std::string dead_letter_prefix = "auth.dlq";
   bool manage_streams = true;  ///< make missing streams and the group's durable consumer
+  /// Of streams that it makes, 1 to 5; one that is there with fewer is an error when it manages them.
+  int replicas = static_cast<int>(settings::integer_or("OUTBOX_STREAM_REPLICAS", 1, 1, 5));
 
   /// Starts of a handler before the dead letter.
   int max_attempts = static_cast<int>(settings::integer_or("CONSUMER_MAX_ATTEMPTS", 5, 1, 1000));

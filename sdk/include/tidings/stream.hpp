@@ -14,15 +14,16 @@ namespace tidings {
 struct StreamSpec {
   std::string name = "AUTH_EVENTS";
   std::vector<std::string> subjects{"auth.events.>"};
-  int replicas = 1;
+  int replicas = 1;                            ///< used when made; fewer on the server is an error
   std::chrono::seconds duplicate_window{120};  ///< used when made; a shorter one on the server is an error
   std::chrono::seconds max_age{0};             ///< 0 keeps for ever
 };
 
 /// Makes the stream (file storage, limits retention) or checks the one that is there.
 /// Throws NatsError: not retryable with the field and both values when they differ in
-/// what matters (memory storage, subjects not covered, a shorter duplicate window);
-/// retryable when JetStream does not answer.
+/// what matters (memory storage, fewer replicas, subjects not covered, a shorter duplicate
+/// window) or when the server is in no cluster that could have replicas; retryable when
+/// JetStream does not answer.
 void ensure_stream(Connection& connection, const StreamSpec& spec);
 
 /// True when every subject that `narrow` can match is matched by `wide` (NATS wildcards).
