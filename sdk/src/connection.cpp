@@ -32,6 +32,7 @@ struct Connection::State {
   bool closed = false;                      // under mutex
   std::vector<std::shared_ptr<void>> kept;  // under mutex
   std::string last_error;
+  int hang_ups = 0;  // after the TLS handshake, one after the other, before the first connection
 
   void tell(bool now_connected) {
     const std::lock_guard lock{mutex};
@@ -68,6 +69,16 @@ std::string login_method(const ConnectionOptions& options) {
   if (!options.user.empty()) return "user " + options.user + " and password";
   if (!options.token.empty()) return "token";
   return "no login (or the one in the URL)";
+}
+
+/// For error texts: what TLS was tried with.
+std::string tls_method(const ConnectionOptions& options) {
+  return "TLS with " +
+         (options.ca_file.empty() ? "the CAs of the system (NATS_CA is not set)"
+                                  : "NATS_CA " + options.ca_file) +
+         " and " +
+         (options.cert_file.empty() ? "no client certificate (NATS_CERT is not set)"
+                                    : "client certificate " + options.cert_file);
 }
 
 /// `nats://user:secret@host:4222` without what stands before the @.
@@ -176,12 +187,43 @@ OptionsPtr make_options(Connection::State& state) {
   return made;
 }
 
+/// In TLS 1.3 a server that does not like our certificate, or the lack of one, says so after the handshake,
+/// and nats.c loses the alert; a server that dies at that moment looks the same, but does not do so again.
+constexpr int hang_ups_that_are_refusals = 5;
+
+bool hung_up_after_handshake(natsStatus status, std::string_view text) {
+  return (status == NATS_PROTOCOL_ERROR && text.find("Expected 'PONG', got ''") != text.npos) ||
+         (status == NATS_IO_ERROR && text.find("SSL_") != text.npos);
+}
+
+/// What goes wrong with TLS says little without the files that were used.
+void check_tls(Connection::State& state, natsStatus status) {
+  natsStatus detailed = NATS_OK;
+  const char* detail = nats_GetLastError(&detailed);
+  const std::string text = detail != nullptr ? detail : "";
+  const auto failed = [&state](const std::string& why, Error::Retry retry) {
+    throw NatsError("cannot connect to NATS at " + without_secrets(state.options.urls) + ": " + why +
+                        "; tried was " + tls_method(state.options),
+                    retry);
+  };
+  if (status == NATS_SECURE_CONNECTION_WANTED) failed("the server offers no TLS", Error::Retry::no);
+  if (status == NATS_SSL_ERROR) failed(text, Error::Retry::no);
+  const bool hung_up = hung_up_after_handshake(status, text);
+  state.hang_ups = hung_up ? state.hang_ups + 1 : 0;
+  if (hung_up)
+    failed(
+        "the server ends the connection after the TLS handshake: does it ask for a client certificate of "
+        "another CA?",
+        state.hang_ups < hang_ups_that_are_refusals ? Error::Retry::yes : Error::Retry::no);
+}
+
 /// Throws: not retryable when the server refuses us, retryable when none answers.
 void connect_once(Connection::State& state) {
   const auto status = natsConnection_Connect(&state.connection, state.nats_options.get());
   if (status == NATS_CONNECTION_AUTH_FAILED)
     throw NatsError("NATS refuses the login at " + without_secrets(state.options.urls) + " with " +
                     login_method(state.options) + ": check the NATS_* settings");
+  check_tls(state, status);
   check(status, "connect to NATS at " + without_secrets(state.options.urls));
   jsOptions options;
   jsOptions_Init(&options);
