@@ -9,6 +9,7 @@
 #include <tidings/connection.hpp>
 #include <tidings/error.hpp>
 
+#include <array>
 #include <atomic>
 #include <fstream>
 #include <future>
@@ -226,6 +227,18 @@ TEST_CASE("a connection comes back within a second of its server, however long t
   const auto started = steady_clock::now();
   REQUIRE_WITHIN(10s, connection.connected());
   CHECK(steady_clock::now() - started < 3s);
+  CHECK(connection.generation() == 1);
+}
+
+TEST_CASE("a server that stands still is left for another") {
+  std::array<NatsServer, 2> servers;
+  auto options = to(servers[0].url());
+  options.urls.push_back(servers[1].url());
+  Connection connection{options};
+  const bool at_first = connection.server().ends_with(std::to_string(servers[0].port()));
+  servers.at(at_first ? 0 : 1).pause();
+  const auto other = std::to_string(servers.at(at_first ? 1 : 0).port());
+  REQUIRE_WITHIN(25s, connection.connected() && connection.server().ends_with(other));
   CHECK(connection.generation() == 1);
 }
 
