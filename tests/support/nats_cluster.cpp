@@ -52,7 +52,6 @@ JetStream NatsCluster::client() const {
   throw std::logic_error("no server of the cluster runs");
 }
 
-/// Of the first server that answers; empty when none does.
 json NatsCluster::ask(const std::string& request) const {
   for (std::size_t i = 0; i < size; ++i) {
     if (!members_.at(i).running || members_.at(i).paused) continue;
@@ -65,7 +64,15 @@ json NatsCluster::ask(const std::string& request) const {
 }
 
 std::size_t NatsCluster::leader(const std::string& stream) const {
-  const auto cluster = ask("STREAM.INFO." + stream).value("cluster", json::object());
+  return leader_in(ask("STREAM.INFO." + stream));
+}
+
+std::size_t NatsCluster::leader(const std::string& stream, const std::string& durable) const {
+  return leader_in(ask("CONSUMER.INFO." + stream + "." + durable));
+}
+
+std::size_t NatsCluster::leader_in(const json& info) {
+  const auto cluster = info.value("cluster", json::object());
   for (std::size_t i = 0; i < size; ++i)
     if (cluster.value("leader", "") == name_of(i)) return i;
   return none;

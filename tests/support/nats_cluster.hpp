@@ -30,8 +30,12 @@ class NatsCluster {
   /// A client of one server that is not paused and has answered.
   [[nodiscard]] JetStream client() const;
 
+  /// What the first server says that answers `$JS.API.<request>`; empty when none does.
+  [[nodiscard]] nlohmann::json ask(const std::string& request) const;
+
   /// Which server leads the stream; `none` while there is none, or none that answers.
   [[nodiscard]] std::size_t leader(const std::string& stream) const;
+  [[nodiscard]] std::size_t leader(const std::string& stream, const std::string& durable) const;
   /// Waits until one other than `old` leads the stream. Throws when none does by the deadline.
   std::size_t new_leader(const std::string& stream, std::size_t old,
                          std::chrono::milliseconds deadline = std::chrono::seconds{20}) const;
@@ -50,7 +54,7 @@ class NatsCluster {
     bool running = true, paused = false;
   };
   void wait_for_jetstream() const;
-  [[nodiscard]] nlohmann::json ask(const std::string& request) const;
+  [[nodiscard]] static std::size_t leader_in(const nlohmann::json& info);
 
   std::array<ReservedPort, size> routes_;
   std::array<std::unique_ptr<NatsServer>, size> servers_;

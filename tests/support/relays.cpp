@@ -57,8 +57,9 @@ pid_t Relays::active() const {
   return name.empty() ? 0 : std::stoi(name);
 }
 
-std::string Relays::audit() {
-  const auto stream = jetstream.messages("AUTH_EVENTS");
+std::string Relays::audit() { return test::audit(outbox, jetstream.messages("AUTH_EVENTS")); }
+
+std::string audit(const Outbox& outbox, const std::vector<StoredMessage>& stream) {
   auto wrong = ledger(outbox, stream);
   const auto add = [&wrong](std::int64_t count, const std::string& what) {
     if (count != 0) wrong += std::to_string(count) + " " + what + "\n";

@@ -20,6 +20,10 @@
 
 namespace tidings::test {
 
+/// What is wrong once all is published: ledger(), rows that are not PUBLISHED, attempts used. Empty
+/// when all is well.
+[[nodiscard]] std::string audit(const Outbox& outbox, const std::vector<StoredMessage>& stream);
+
 class Relays {
  public:
   using Settings = std::vector<std::pair<std::string, std::string>>;
@@ -45,9 +49,7 @@ class Relays {
 
   [[nodiscard]] std::int64_t published() const { return outbox.count_status("PUBLISHED"); }
   [[nodiscard]] bool all_published() const { return outbox.count("status <> 'PUBLISHED'") == 0; }
-  /// What is wrong once all is published: ledger(), rows that are not PUBLISHED, attempts used. Empty
-  /// when all is well.
-  [[nodiscard]] std::string audit();
+  [[nodiscard]] std::string audit();  ///< of AUTH_EVENTS
 
   NatsServer server;
   JetStream jetstream;
