@@ -36,9 +36,10 @@ class NatsCluster {
   /// Which server leads the stream; `none` while there is none, or none that answers.
   [[nodiscard]] std::size_t leader(const std::string& stream) const;
   [[nodiscard]] std::size_t leader(const std::string& stream, const std::string& durable) const;
-  /// Waits until one other than `old` leads the stream. Throws when none does by the deadline.
+  /// Waits until one other than `old` leads the stream. Throws when none does by the deadline: a vote takes
+  /// 4 to 9 s (2.9.10), and one that is split is followed by another.
   std::size_t new_leader(const std::string& stream, std::size_t old,
-                         std::chrono::milliseconds deadline = std::chrono::seconds{20}) const;
+                         std::chrono::milliseconds deadline = std::chrono::seconds{45}) const;
   /// Waits until all replicas of the stream are there and have all that the leader has.
   void wait_for_replicas(const std::string& stream,
                          std::chrono::milliseconds deadline = std::chrono::seconds{20}) const;
