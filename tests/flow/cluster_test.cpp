@@ -141,7 +141,8 @@ class Flow {
 
 }  // namespace
 
-TEST_CASE("the leader of the stream is killed and comes back: nothing is lost, inverted or blamed") {
+TEST_CASE("the leader of the stream is killed and comes back: nothing is lost, inverted or blamed",
+          "[.cluster]") {
   Flow flow;
   INFO("seed " << flow.seed);
   const auto old = flow.cluster.new_leader("AUTH_EVENTS", NatsCluster::none);
@@ -156,7 +157,7 @@ TEST_CASE("the leader of the stream is killed and comes back: nothing is lost, i
   flow.settle();
 }
 
-TEST_CASE("a follower of the stream is killed and comes back: work goes on meanwhile") {
+TEST_CASE("a follower of the stream is killed and comes back: work goes on meanwhile", "[.cluster]") {
   Flow flow;
   INFO("seed " << flow.seed);
   const auto leader = flow.cluster.new_leader("AUTH_EVENTS", NatsCluster::none);
@@ -171,7 +172,8 @@ TEST_CASE("a follower of the stream is killed and comes back: work goes on meanw
   flow.settle();
 }
 
-TEST_CASE("the whole cluster is stopped and started again: nothing is lost, inverted or blamed") {
+TEST_CASE("the whole cluster is stopped and started again: nothing is lost, inverted or blamed",
+          "[.cluster]") {
   Flow flow;
   INFO("seed " << flow.seed);
   flow.fill_window();
@@ -186,7 +188,8 @@ TEST_CASE("the whole cluster is stopped and started again: nothing is lost, inve
   flow.settle();
 }
 
-TEST_CASE("the leader of the stream stands still, is replaced, and goes on: nothing is lost or inverted") {
+TEST_CASE("the leader of the stream stands still, is replaced, and goes on: nothing is lost or inverted",
+          "[.cluster]") {
   Flow flow;
   INFO("seed " << flow.seed);
   const auto old = flow.cluster.new_leader("AUTH_EVENTS", NatsCluster::none);

@@ -70,7 +70,7 @@ struct Joined {
 
 }  // namespace
 
-TEST_CASE("a consumer goes on soon after the server that leads its group is killed") {
+TEST_CASE("a consumer goes on soon after the server that leads its group is killed", "[.cluster]") {
   Joined joined{0};
   joined.let_lead(0, false);
   joined.wait_for_work();
@@ -80,7 +80,7 @@ TEST_CASE("a consumer goes on soon after the server that leads its group is kill
   joined.require_work_soon();
 }
 
-TEST_CASE("a consumer goes on soon after its server, which led the group, has stood still") {
+TEST_CASE("a consumer goes on soon after its server, which led the group, has stood still", "[.cluster]") {
   Joined joined{0};
   joined.let_lead(0, true);
   joined.wait_for_work();

@@ -4,7 +4,8 @@
 
 using namespace tidings::test;
 
-TEST_CASE("a cluster has a leader for its stream, another when that is killed, and all three again later") {
+TEST_CASE("a cluster has a leader for its stream, another when that is killed, and all three again later",
+          "[.cluster]") {
   NatsCluster cluster;
   cluster.client().add_stream("ORDERS", {"orders.>"}, {{"num_replicas", 3}});
   const auto first = cluster.new_leader("ORDERS", NatsCluster::none);
