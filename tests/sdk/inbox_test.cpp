@@ -243,7 +243,7 @@ TEMPLATE_TEST_CASE("a rollback undoes everything since begin, and without a tran
 TEMPLATE_TEST_CASE("attempts are counted by event, kept and forgotten on demand", "", SqliteFile,
                    PostgresTables) {
   const TestType place;
-  const std::string odd{"a NUL \0 and bytes \xff that are no UTF-8", 39};
+  const auto odd = std::string("a NUL ") + '\0' + " and bytes \xff that are no UTF-8";
   {
     const auto inbox = joined(place);
     CHECK(inbox->attempts(uuid).starts == 0);
