@@ -26,8 +26,7 @@ std::vector<double> flow_latencies(const std::string& url, int events) {
   forget_group(url);
   TempDir folder;
   const auto outbox_file = (folder / "auth.db").string();
-  Database outbox_database{outbox_file, Database::Open::create};
-  outbox_database.migrate();
+  Database::open("sqlite:" + outbox_file, Database::Open::create)->migrate();
   std::array<int, 2> commits{}, effects{};
   if (pipe(commits.data()) != 0 || pipe(effects.data()) != 0) throw Error("cannot make a pipe");
   const auto tell = [](int pipe_end) {
@@ -53,13 +52,13 @@ std::vector<double> flow_latencies(const std::string& url, int events) {
   }
   const pid_t writer = fork();
   if (writer == 0) {
-    Database database{outbox_file};
-    OutboxRepository outbox{database};
+    const auto database = Database::open("sqlite:" + outbox_file);
+    const auto outbox = database->outbox();
     auto next = steady_clock::now() + 1s;
     for (int i = 0; i < events; ++i, next += 5ms) {
       std::this_thread::sleep_until(next);
-      database.transact(
-          [&](Transaction& transaction) { outbox.add(transaction, UserCreatedEvent{some_user(i)}); });
+      database->transact(
+          [&](Transaction& transaction) { outbox->add(transaction, UserCreatedEvent{some_user(i)}); });
       tell(commits[1]);
     }
     _exit(0);

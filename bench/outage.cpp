@@ -4,7 +4,6 @@
 #include "domain/user_created_event.hpp"
 #include "figures.hpp"
 #include "infrastructure/outbox_repository.hpp"
-#include "infrastructure/outbox_stats.hpp"
 #include "support/nats_server.hpp"
 #include "support/process.hpp"
 #include "support/temp_dir.hpp"
@@ -41,8 +40,7 @@ double cpu_seconds(pid_t pid) {
   return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
-void add_events(Database& database, int count) {
-  OutboxRepository outbox{database};
+void add_events(Database& database, OutboxRepository& outbox, int count) {
   database.transact([&](Transaction& transaction) {
     for (int i = 0; i < count; ++i)
       outbox.add(transaction, UserCreatedEvent{{.id = "user-" + std::to_string(i % 10),
@@ -52,9 +50,9 @@ void add_events(Database& database, int count) {
   });
 }
 
-void wait_until_published(Database& database) {
+void wait_until_published(OutboxRepository& outbox) {
   for (const auto deadline = steady_clock::now() + gives_up; steady_clock::now() < deadline;) {
-    if (read_stats(database).pending == 0) return;
+    if (outbox.stats().pending == 0) return;
     std::this_thread::sleep_for(1ms);
   }
   throw Error("the relay did not go on within a minute");
@@ -73,15 +71,16 @@ int main(int argc, char** argv) {
     test::NatsServer server;
     test::TempDir folder;
     const auto path = (folder / "auth.db").string();
-    Database database{path, Database::Open::create};
-    database.migrate();
+    const auto database = Database::open("sqlite:" + path, Database::Open::create);
+    database->migrate();
+    const auto outbox = database->outbox();
     test::Process relay{test::executable("tidings"),
                         {"relay"},
                         {.environment = {{"DATABASE_URL", "sqlite:" + path}, {"NATS_URL", server.url()}},
                          .input = {},
                          .log_folder = {}}};
-    add_events(database, 100);
-    wait_until_published(database);
+    add_events(*database, *outbox, 100);
+    wait_until_published(*outbox);
 
     std::this_thread::sleep_for(2s);  // what follows a commit is over
     auto used = cpu_seconds(relay.pid());
@@ -90,15 +89,15 @@ int main(int argc, char** argv) {
                 (cpu_seconds(relay.pid()) - used) / std::chrono::duration<double>(idle_time).count() * 100);
 
     server.stop();
-    add_events(database, 1000);
+    add_events(*database, *outbox, 1000);
     used = cpu_seconds(relay.pid());
     const std::chrono::duration<double> outage{minutes * 60};
     const auto until = steady_clock::now() + std::chrono::duration_cast<steady_clock::duration>(outage);
     while (steady_clock::now() < until) {
       std::this_thread::sleep_until(std::min(steady_clock::now() + 10s, until));
-      add_events(database, 1);  // the service goes on
+      add_events(*database, *outbox, 1);  // the service goes on
     }
-    const auto stats = read_stats(database);
+    const auto stats = outbox->stats();
     figures.set("outage_minutes", "broker away, minutes", minutes);
     figures.set("outage_cpu_percent", "% of a core meanwhile",
                 (cpu_seconds(relay.pid()) - used) / outage.count() * 100);
@@ -109,7 +108,7 @@ int main(int argc, char** argv) {
                 static_cast<double>(std::count(log.begin(), log.end(), '\n')));
     server.start();
     const auto back = steady_clock::now();
-    wait_until_published(database);
+    wait_until_published(*outbox);
     figures.set("outage_resume_ms", "from the server's return to all published, ms",
                 std::chrono::duration<double, std::milli>(steady_clock::now() - back).count());
     relay.kill(SIGTERM);

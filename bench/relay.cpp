@@ -3,6 +3,7 @@
 
 #include "domain/user_created_event.hpp"
 #include "figures.hpp"
+#include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
 #include "infrastructure/user_repository.hpp"
 #include "nats_handle.hpp"
 #include "resident.hpp"
@@ -56,9 +57,10 @@ class Outbox {
   Outbox() : database_(path(), Database::Open::create) { database_.migrate(); }
 
   [[nodiscard]] std::string path() const { return (folder_ / "auth.db").string(); }
+  [[nodiscard]] std::string url() const { return "sqlite:" + path(); }
 
   void fill(int events, int aggregates) {
-    OutboxRepository outbox{database_};
+    SqliteOutboxRepository outbox{database_};
     database_.transact([&](Transaction& transaction) {
       for (int i = 0; i < events; ++i) outbox.add(transaction, UserCreatedEvent{some_user(i % aggregates)});
     });
@@ -82,14 +84,14 @@ class Outbox {
     settle();
   }
 
-  Database& database() noexcept { return database_; }
+  SqliteDatabase& database() noexcept { return database_; }
 
  private:
   /// What was filled in is on the disk before anything is measured.
   void settle() { database_.handle().execAndGet("PRAGMA wal_checkpoint(TRUNCATE)"); }
 
   TempDir folder_;
-  Database database_;
+  SqliteDatabase database_;
 };
 
 /// Seconds until a draining processor has published and marked everything.
@@ -98,7 +100,7 @@ double drain(const Outbox& outbox, const std::string& url,
   OutboxProcessorOptions options;
   options.drain = true;
   Connection connection{ConnectionOptions{.urls = {url}}};
-  OutboxProcessor processor{outbox.path(), connection, options};
+  OutboxProcessor processor{outbox.url(), connection, options};
   const double took = seconds([&] { processor.run(std::stop_source{}.get_token()); });
   if (longest_cleanup != nullptr)
     *longest_cleanup = std::max(*longest_cleanup, processor.status().longest_cleanup);
@@ -139,8 +141,8 @@ std::vector<double> wake(const std::string& url, int events) {
   const pid_t writer = fork();
   if (writer == 0) {
     close(pipe_ends[0]);
-    Database database{outbox.path()};
-    OutboxRepository repository{database};
+    SqliteDatabase database{outbox.path()};
+    SqliteOutboxRepository repository{database};
     char go = 0;
     if (read(STDIN_FILENO, &go, 0) < 0) _exit(1);
     auto next = steady_clock::now() + std::chrono::milliseconds{500};
@@ -156,7 +158,7 @@ std::vector<double> wake(const std::string& url, int events) {
   close(pipe_ends[1]);
   purge(url);
   Connection connection{ConnectionOptions{.urls = {url}}};
-  OutboxProcessor processor{outbox.path(), connection};
+  OutboxProcessor processor{outbox.url(), connection};
   std::stop_source stop;
   std::thread working{[&] { processor.run(stop.get_token()); }};
   std::vector<steady_clock::rep> confirmed;

@@ -15,9 +15,9 @@ constexpr std::chrono::seconds retry_interval{10};
 
 }  // namespace
 
-BackgroundProcessor::BackgroundProcessor(std::string database_path, ConnectionOptions connecting,
+BackgroundProcessor::BackgroundProcessor(std::string database_url, ConnectionOptions connecting,
                                          OutboxProcessorOptions options)
-    : database_path_(std::move(database_path)),
+    : database_url_(std::move(database_url)),
       connecting_(std::move(connecting)),
       options_(std::move(options)) {}
 
@@ -45,7 +45,7 @@ void BackgroundProcessor::work(const std::stop_token& stop) {
 
 void BackgroundProcessor::process(const std::stop_token& stop) {
   Connection connection{connecting_, stop};
-  OutboxProcessor processor{database_path_, connection, options_};
+  OutboxProcessor processor{database_url_, connection, options_};
   const auto publish = [this](OutboxProcessor* current) {
     const std::lock_guard lock{mutex_};
     processor_ = current;

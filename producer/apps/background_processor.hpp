@@ -18,8 +18,7 @@ namespace tidings {
 /// Thread-safe, but for start(). The destructor drains.
 class BackgroundProcessor {
  public:
-  BackgroundProcessor(std::string database_path, ConnectionOptions connecting,
-                      OutboxProcessorOptions options);
+  BackgroundProcessor(std::string database_url, ConnectionOptions connecting, OutboxProcessorOptions options);
 
   void start();
 
@@ -37,7 +36,7 @@ class BackgroundProcessor {
   void work(const std::stop_token& stop);
   void process(const std::stop_token& stop);
 
-  std::string database_path_;
+  std::string database_url_;
   ConnectionOptions connecting_;
   OutboxProcessorOptions options_;
 

@@ -189,12 +189,6 @@ int CommandLine::complain(const std::string& what, int code) const {
   return code;
 }
 
-std::string database_path() {
-  const auto url = DatabaseUrl::parse(settings::text_or("DATABASE_URL", "sqlite:auth.db"));
-  // The URL may hold a password: it is not repeated.
-  if (url.kind == DatabaseUrl::Kind::postgresql)
-    throw SettingError("PostgreSQL is not supported yet: DATABASE_URL takes sqlite:PATH or file:PATH");
-  return url.location;
-}
+std::string database_url() { return settings::text_or("DATABASE_URL", "sqlite:auth.db"); }
 
 }  // namespace tidings

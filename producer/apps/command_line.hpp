@@ -47,7 +47,7 @@ class CommandLine {
   Work chosen_;
 };
 
-/// The SQLite file that DATABASE_URL names (default `sqlite:auth.db`). Throws SettingError.
-[[nodiscard]] std::string database_path();
+/// DATABASE_URL (default `sqlite:auth.db`).
+[[nodiscard]] std::string database_url();
 
 }  // namespace tidings

@@ -4,16 +4,22 @@
 #include "infrastructure/database.hpp"
 
 #include <iostream>
+#include <memory>
 
 namespace tidings {
 
 void add_migrate_command(CommandLine& line) {
-  line.command("migrate", "Creates the tables that are missing.", {SettingGroup::database}, [] {
-    Database database{database_path(), Database::Open::create};
-    database.migrate();
-    std::cout << database.path() << ": tables are ready\n";
-    return exit_code::done;
-  });
+  const auto notify_trigger = std::make_shared<bool>(false);
+  auto& command =
+      line.command("migrate", "Creates the tables that are missing.", {SettingGroup::database}, [=] {
+        const auto database = Database::open(database_url(), Database::Open::create);
+        database->migrate();
+        if (*notify_trigger) database->add_notify_trigger();
+        std::cout << database->name() << ": tables are ready\n";
+        return exit_code::done;
+      });
+  command.add_flag("--notify-trigger", *notify_trigger,
+                   "PostgreSQL: a trigger that wakes the relay also after commits of other programs");
 }
 
 }  // namespace tidings

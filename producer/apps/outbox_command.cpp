@@ -34,8 +34,8 @@ struct OutboxFlags {
 };
 
 struct Outbox {
-  Database database{database_path()};
-  OutboxRepository rows{database};
+  std::unique_ptr<Database> database = Database::open(database_url());
+  std::unique_ptr<OutboxRepository> rows = database->outbox();
 };
 
 // One object a line, whatever bytes another writer has put into the table.
@@ -130,8 +130,7 @@ std::string processor_text(const std::optional<OutboxStateRow>& row) {
 }
 
 int stats(const OutboxFlags& flags) {
-  Database database{database_path()};
-  const auto stats = read_stats(database);
+  const auto stats = Outbox{}.rows->stats();
   std::optional<std::chrono::milliseconds> oldest;
   // A writer whose clock runs ahead must not show as a negative age.
   if (stats.oldest_pending) oldest = std::max(now() - *stats.oldest_pending, std::chrono::milliseconds{0});
@@ -183,7 +182,7 @@ std::optional<OutboxStatus> read_status(std::string text) {
 
 int list(const OutboxFlags& flags) {
   Outbox outbox;
-  const auto rows = outbox.rows.list(read_status(flags.status), flags.limit);
+  const auto rows = outbox.rows->list(read_status(flags.status), flags.limit);
   if (flags.json) {
     for (const auto& row : rows) print(row_json(row));
     return exit_code::done;
@@ -233,9 +232,9 @@ void print_row(const OutboxRow& row) {
 
 int show(const OutboxFlags& flags) {
   Outbox outbox;
-  const auto row = outbox.rows.find(flags.id);
+  const auto row = outbox.rows->find(flags.id);
   if (!row)
-    throw Error("no event " + printable(flags.id) + " in " + outbox.database.path() +
+    throw Error("no event " + printable(flags.id) + " in " + outbox.database->name() +
                 ": 'tidings outbox list' shows ids; published ones are deleted after OUTBOX_RETENTION_DAYS");
   if (!flags.json) {
     print_row(*row);

@@ -66,9 +66,9 @@ int register_from(AuthService& service, const RegisterFlags& flags) {
 
 int register_users(const RegisterFlags& flags) {
   if (!flags.email && !flags.from) throw CLI::RequiredError("--email and --name, or --from,");
-  Database database{database_path()};
-  database.require_schema();
-  AuthService service{database};
+  const auto database = Database::open(database_url());
+  database->require_schema();
+  AuthService service{*database};
   return flags.from ? register_from(service, flags) : register_one(service, flags);
 }
 

@@ -22,9 +22,9 @@ struct RelayFlags {
 
 /// Says at once that there is no outbox, instead of after the wait for NATS. A database that
 /// is only in trouble is the processor's to wait for.
-void require_outbox(const std::string& path) {
+void require_outbox(const std::string& url) {
   try {
-    Database{path}.require_schema();
+    Database::open(url)->require_schema();
   } catch (const DatabaseError& error) {
     if (!error.retryable()) throw;
     spdlog::warn("database is in trouble, going on: {}", error.what());
@@ -32,18 +32,18 @@ void require_outbox(const std::string& path) {
 }
 
 int relay(const RelayFlags& flags) {
-  const auto path = database_path();
+  const auto url = database_url();
   OutboxProcessorOptions options;
   options.drain = flags.drain;
   options.manage_stream = flags.manage_stream;
   auto connecting = ConnectionOptions::from_environment();
   connecting.name = "tidings relay";
-  require_outbox(path);
+  require_outbox(url);
 
   StopSignals signals;
   try {
     Connection connection{connecting, signals.token()};
-    OutboxProcessor processor{path, connection, options};
+    OutboxProcessor processor{url, connection, options};
     processor.run(signals.token());
     const auto status = processor.status();
     spdlog::info("relay ended published={} refused={} dead_lettered={}", status.published, status.refused,

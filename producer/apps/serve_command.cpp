@@ -121,15 +121,15 @@ class HttpServer {
 
 int serve(const std::string& http) {
   const auto address = parse_address(http);
-  const auto path = database_path();
+  const auto url = database_url();
   const OutboxProcessorOptions options;
   auto connecting = ConnectionOptions::from_environment();
   connecting.name = "auth-service";
 
   StopSignals signals;
   // At the end the order is the reverse: no more requests first, then the processor drains.
-  BackgroundProcessor processor{path, std::move(connecting), options};
-  UserApi api{path, processor};
+  BackgroundProcessor processor{url, std::move(connecting), options};
+  UserApi api{url, processor};
   HttpServer server{api};
   const int port = server.bind(address);
   processor.start();

@@ -84,9 +84,12 @@ class UserApi::Turn {
   UserApi& api_;
 };
 
-UserApi::UserApi(const std::string& database_path, BackgroundProcessor& processor)
-    : processor_(processor), database_(database_path), users_(database_), service_(database_) {
-  database_.require_schema();
+UserApi::UserApi(const std::string& database_url, BackgroundProcessor& processor)
+    : processor_(processor),
+      database_(Database::open(database_url)),
+      users_(*database_),
+      service_(*database_) {
+  database_->require_schema();
 }
 
 void UserApi::serve_on(httplib::Server& server) {

@@ -21,8 +21,8 @@ class UserApi {
  public:
   static constexpr std::size_t max_body = 16 * 1024;
 
-  /// Throws DatabaseError when the file or its tables are not there.
-  UserApi(const std::string& database_path, BackgroundProcessor& processor);
+  /// Throws DatabaseError when the database or its tables are not there.
+  UserApi(const std::string& database_url, BackgroundProcessor& processor);
 
   void serve_on(httplib::Server& server);
 
@@ -41,7 +41,7 @@ class UserApi {
   std::mutex mutex_;
   std::condition_variable turn_is_free_;
   bool turn_taken_ = false;  // guarded by mutex_
-  Database database_;
+  std::unique_ptr<Database> database_;
   UserRepository users_;
   AuthService service_;
 };

@@ -1,151 +1,21 @@
 #include "infrastructure/commit_watch.hpp"
 
-#include <tidings/error.hpp>
+#include "infrastructure/sqlite/file_commit_watch.hpp"
+#ifdef TIDINGS_POSTGRES
+#include "infrastructure/postgres/postgres_commit_watch.hpp"
+#endif
 
-#include <poll.h>
-#include <spdlog/spdlog.h>
-#include <sys/eventfd.h>
-#include <sys/inotify.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstdint>
-#include <filesystem>
-#include <system_error>
-#include <utility>
+#include <tidings/settings.hpp>
 
 namespace tidings {
-namespace {
 
-using std::chrono::milliseconds;
-
-constexpr milliseconds between_writes{1};  // looks that writes ask for
-// The pauses between looks after a write grow by half, so that a commit is seen within a third of the time
-// that its fsync took. An fsync that takes longer than all of them is left to the caller's timeout.
-constexpr std::chrono::microseconds first_pause{150};
-constexpr std::chrono::seconds last_pause{1};
-constexpr std::chrono::hours longest_wait{24};
-
-std::string why(int error) { return std::generic_category().message(error); }
-
-/// The file itself: SQLite keeps WAL and journal beside what a symbolic link leads to.
-std::filesystem::path resolve(const std::string& path) {
-  std::error_code error;
-  const auto file = std::filesystem::weakly_canonical(path, error);
-  return error ? std::filesystem::absolute(path, error) : file;
-}
-
-}  // namespace
-
-CommitWatch::CommitWatch(const std::string& path) {
-  const auto file = resolve(path);
-  file_name_ = file.filename();
-  event_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (event_ < 0)
-    throw Error("cannot watch " + path + ": no event descriptor: " + why(errno), Error::Retry::yes);
-  if (!start(file.parent_path())) stop(why(errno));
-}
-
-CommitWatch::~CommitWatch() {
-  if (inotify_ >= 0) ::close(inotify_);
-  if (event_ >= 0) ::close(event_);
-}
-
-bool CommitWatch::start(const std::string& folder) {
-  inotify_ = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-  // A journal is deleted by the commit. The folder's own end is told whatever is asked for (IN_IGNORED).
-  constexpr std::uint32_t writes = IN_MODIFY | IN_DELETE | IN_MOVED_TO | IN_ONLYDIR;
-  return inotify_ >= 0 && ::inotify_add_watch(inotify_, folder.c_str(), writes) >= 0;
-}
-
-void CommitWatch::stop(const std::string& reason) {
-  if (inotify_ >= 0) ::close(std::exchange(inotify_, -1));
-  spdlog::warn("commits of others are seen by polling only file={} reason={}", file_name_, reason);
-}
-
-bool CommitWatch::wait(milliseconds timeout) {
-  const auto deadline = Clock::now() + std::clamp<milliseconds>(timeout, milliseconds{0}, longest_wait);
-  for (;;) {
-    const bool written = drain_inotify();
-    const bool woken = take_wake();
-    const auto now = Clock::now();
-    if (written) look_soon(now);
-    if (now >= look_at_) {
-      look_again_later(now);
-      return true;
-    }
-    if (woken || now >= deadline) return false;
-    // Once a look is due soon, further writes add nothing: a long import must not be met write by write.
-    poll(std::min(deadline, look_at_) - now, look_at_ - now > between_writes);
-  }
-}
-
-void CommitWatch::sleep(milliseconds timeout) {
-  const auto deadline = Clock::now() + std::clamp<milliseconds>(timeout, milliseconds{0}, longest_wait);
-  for (auto now = Clock::now(); !take_wake() && now < deadline; now = Clock::now())
-    poll(deadline - now, false);
-}
-
-bool CommitWatch::drain_inotify() {
-  alignas(inotify_event) std::array<char, 16384> buffer;
-  bool written = false;
-  while (inotify_ >= 0) {
-    const auto length = ::read(inotify_, buffer.data(), buffer.size());
-    if (length <= 0) {
-      if (length < 0 && errno == EINTR) continue;
-      break;
-    }
-    for (const char* at = buffer.data(); at < buffer.data() + length;) {
-      const auto* event = reinterpret_cast<const inotify_event*>(at);
-      at += sizeof(inotify_event) + event->len;
-      if ((event->mask & IN_Q_OVERFLOW) != 0) written = true;
-      if (event->len > 0 && is_ours(event->name)) written = true;
-      if ((event->mask & IN_IGNORED) != 0) {
-        stop("its folder is gone");
-        return true;
-      }
-    }
-  }
-  return written;
-}
-
-bool CommitWatch::is_ours(std::string_view name) const noexcept {
-  if (!name.starts_with(file_name_)) return false;
-  const auto suffix = name.substr(file_name_.size());
-  return suffix.empty() || suffix == "-wal" || suffix == "-journal";
-}
-
-void CommitWatch::look_soon(Clock::time_point now) {
-  const bool rested = now - asked_at_ >= between_writes;
-  look_at_ = std::min(look_at_, rested ? now : asked_at_ + between_writes);
-  if (!rested) return;
-  asked_at_ = now;
-  pause_ = first_pause;
-}
-
-void CommitWatch::look_again_later(Clock::time_point now) {
-  look_at_ = pause_ <= last_pause ? now + pause_ : Clock::time_point::max();
-  pause_ += pause_ / 2;
-}
-
-bool CommitWatch::take_wake() noexcept {
-  std::uint64_t count = 0;
-  return ::read(event_, &count, sizeof count) == sizeof count;
-}
-
-void CommitWatch::poll(Clock::duration duration, bool for_writes) const {
-  std::array<pollfd, 2> descriptors{{{event_, POLLIN, 0}, {inotify_, POLLIN, 0}}};
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(duration);
-  const timespec time{seconds.count(), std::chrono::nanoseconds{duration - seconds}.count()};
-  ::ppoll(descriptors.data(), for_writes ? 2 : 1, &time, nullptr);  // what it says is read by the caller
-}
-
-void CommitWatch::wake() noexcept {
-  const std::uint64_t one = 1;
-  // Fails only when 2^64-2 wakes are waiting already.
-  [[maybe_unused]] const auto written = ::write(event_, &one, sizeof one);
+std::unique_ptr<CommitWatch> CommitWatch::open(const std::string& url) {
+  const auto place = DatabaseUrl::parse(url);
+#ifdef TIDINGS_POSTGRES
+  if (place.kind == DatabaseUrl::Kind::postgresql)
+    return std::make_unique<PostgresCommitWatch>(place.location);
+#endif
+  return std::make_unique<FileCommitWatch>(place.location);
 }
 
 }  // namespace tidings

@@ -1,51 +1,32 @@
 #pragma once
 
-// Tells when another process, or another connection of this one, has written to
-// the database file: inotify on the file and its WAL. Says nothing of what was written.
+// Tells when others have committed to the database, without asking it all the time.
 
 #include <chrono>
+#include <memory>
 #include <string>
-#include <string_view>
 
 namespace tidings {
 
-/// wait() belongs to one thread; wake() may be called from any.
+/// wait() and sleep() belong to one thread; wake() may be called from any.
 class CommitWatch {
  public:
-  /// Watches the folder of `path`, since WAL and journal come and go. Where inotify cannot be
-  /// had (out of watches), wait() simply lasts for its timeout, unless woken.
-  explicit CommitWatch(const std::string& path);
-  ~CommitWatch();
+  /// For the database at `url`, as in DATABASE_URL. Never throws for a database that cannot be reached:
+  /// wait() then lasts for its timeout, unless woken.
+  [[nodiscard]] static std::unique_ptr<CommitWatch> open(const std::string& url);
+
+  CommitWatch() = default;
+  virtual ~CommitWatch() = default;
   CommitWatch(const CommitWatch&) = delete;
   CommitWatch& operator=(const CommitWatch&) = delete;
 
-  /// Returns at the next write to the database since the last call, at wake(), or after `timeout`
-  /// (up to a day). True when a write makes the database worth a look, but no sooner than 1 ms after
-  /// the last write did; and, as the write of a commit is seen before the commit is (its fsync comes
-  /// between), a few more times in the second after each write.
-  bool wait(std::chrono::milliseconds timeout);
+  /// Returns when the database is worth a look, at wake(), or after `timeout`. True when it is worth a look.
+  virtual bool wait(std::chrono::milliseconds timeout) = 0;
+  /// The look that wait() asked for found something: there may be more soon.
+  virtual void found() noexcept {}
   /// Returns at wake() or after `timeout`, whatever is written.
-  void sleep(std::chrono::milliseconds timeout);
-  void wake() noexcept;
-
- private:
-  using Clock = std::chrono::steady_clock;
-
-  bool start(const std::string& folder);
-  void stop(const std::string& reason);
-  bool drain_inotify();
-  bool take_wake() noexcept;
-  [[nodiscard]] bool is_ours(std::string_view name) const noexcept;
-  void look_soon(Clock::time_point now);
-  void look_again_later(Clock::time_point now);
-  void poll(Clock::duration duration, bool for_writes) const;
-
-  std::string file_name_;
-  int inotify_ = -1;
-  int event_ = -1;
-  Clock::time_point look_at_ = Clock::time_point::max();  ///< the next look that is due without a new event
-  Clock::time_point asked_at_{};                          ///< when a write last asked for a look
-  Clock::duration pause_{};  ///< between the look that is due and the one after it
+  virtual void sleep(std::chrono::milliseconds timeout) = 0;
+  virtual void wake() noexcept = 0;
 };
 
 }  // namespace tidings

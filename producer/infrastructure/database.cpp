@@ -1,200 +1,65 @@
 #include "infrastructure/database.hpp"
 
-#include "infrastructure/schema/sqlite_schema.hpp"
-#include "infrastructure/statement_run.hpp"
-#include "lock_wait.hpp"
+#include "infrastructure/sqlite/sqlite_database.hpp"
+#ifdef TIDINGS_POSTGRES
+#include "infrastructure/postgres/postgres_outbox_database.hpp"
+#endif
 
-#include <fcntl.h>
-#include <sqlite3.h>
-#include <unistd.h>
+#include <tidings/settings.hpp>
 
-#include <filesystem>
-#include <string_view>
-#include <utility>
+#include <charconv>
 
 namespace tidings {
-namespace {
 
-namespace fs = std::filesystem;
-
-constexpr std::chrono::milliseconds busy_timeout{5000};
-
-/// A path that cannot work gets a reason here, since SQLite knows one for all: "unable to open".
-void check_file(const std::string& path, Database::Open mode) {
-  const auto refuse = [&](const std::string& why) {
-    throw DatabaseError("cannot open " + path + ": " + why);
-  };
-  // Other connections must find the same tables, so it cannot be one of SQLite's nameless databases.
-  if (path.empty() || path == ":memory:") throw DatabaseError("cannot open '" + path + "': name a file");
-
-  std::error_code error;
-  const auto file = fs::status(path, error);
-  const auto folder = fs::path(path).has_parent_path() ? fs::path(path).parent_path() : fs::path(".");
-  const auto allowed = [](const fs::path& name, int access) {
-    return ::faccessat(AT_FDCWD, name.c_str(), access, AT_EACCESS) == 0;
-  };
-  if (file.type() == fs::file_type::none) refuse(error.message() + "; let this user into its folder");
-  if (fs::is_directory(file)) refuse("it is a folder; name a file in it");
-  if (fs::exists(file) && !fs::is_regular_file(file)) refuse("it is no regular file; name another");
-  if (!fs::exists(file) && mode == Database::Open::existing)
-    refuse("there is no such file; make it with `auth-service migrate` or correct DATABASE_URL");
-  if (!fs::is_directory(folder, error)) refuse("there is no folder " + folder.string() + "; make it first");
-  if (fs::exists(file) && !allowed(path, R_OK | W_OK))
-    refuse("permission denied; let this user read and write it");
-  // SQLite keeps the WAL beside the file.
-  if (!allowed(folder, W_OK | X_OK))
-    refuse("permission denied; let this user write in its folder " + folder.string());
-}
-
-/// SQLite would take `file:…` for a URI; what comes here is a path.
-std::string as_path(const std::string& path) { return path.starts_with("file:") ? "./" + path : path; }
-
-void configure(SQLite::Database& database) {
-  if (sqlite3_db_readonly(database.getHandle(), "main") == 1)
-    throw DatabaseError("cannot open " + database.getFilename() +
-                        ": it can only be read; let this user write it");
-  if (const auto mode = switch_to_wal(database, busy_timeout); mode != "wal")
-    throw DatabaseError("cannot open " + database.getFilename() + ": journal_mode stays " + mode +
-                        " where WAL is needed; move the file to a local file system");
-  database.exec(
-      "PRAGMA synchronous=FULL;"
-      "PRAGMA foreign_keys=ON;"
-      "PRAGMA temp_store=MEMORY;"
-      // With 1.5 million users, registering took a quarter less kernel time than with the default of 2 MB:
-      // the index on e-mail addresses is met at random.
-      "PRAGMA cache_size=-16384;"
-      // A single large transaction must not leave a large WAL for ever.
-      "PRAGMA journal_size_limit=67108864");
-}
-
-SQLite::Database open(const std::string& path, Database::Open mode) {
-  check_file(path, mode);
-  const int flags = SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX |
-                    (mode == Database::Open::create ? SQLite::OPEN_CREATE : 0);
-  return attempt("open " + path, [&] {
-    SQLite::Database database{as_path(path), flags};
-    wait_for_locks(database.getHandle(), busy_timeout);
-    configure(database);
-    return database;
-  });
-}
-
-std::string_view remedy(int code, std::string_view message) {
-  switch (code) {
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-      return "; another connection holds the lock, try again";
-    case SQLITE_FULL:
-      return "; make room on its disk";
-    case SQLITE_IOERR:
-      return "; look after its disk";
-    case SQLITE_CANTOPEN:
-    case SQLITE_READONLY:
-      return "; let this user write the file and its folder";
-    case SQLITE_CORRUPT:
-      return "; restore it from a backup";
-    case SQLITE_NOTADB:
-      return "; name an SQLite file";
-    default:
-      break;
-  }
-  const bool lacking =
-      message.starts_with("no such ") || message.find("has no column") != std::string_view::npos;
-  return code == SQLITE_ERROR && lacking ? "; run `auth-service migrate`" : "";
-}
-
-bool may_pass(int code) {
-  switch (code) {
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-    case SQLITE_PROTOCOL:
-    case SQLITE_FULL:
-    case SQLITE_IOERR:
-    case SQLITE_CANTOPEN:
-    case SQLITE_READONLY:
-    case SQLITE_NOMEM:
-      return true;
-    default:
-      return false;
-  }
-}
-
-/// What to_iso8601 can write with a year of four digits.
-Timestamp within_calendar(Timestamp time) {
-  using namespace std::chrono;
-  return time >= sys_days{year{1} / January / 1} && time < sys_days{year{10000} / January / 1} ? time
-                                                                                               : Timestamp{};
-}
-
-}  // namespace
-
-Database::Database(const std::string& path, Open open_mode) : path_(path), handle_(open(path, open_mode)) {}
-
-void Database::migrate() {
-  attempt("make the tables in " + path_, [&] {
-    Transaction transaction{handle_};
-    handle_.exec(schema::sqlite);
-    transaction.commit();
-  });
-}
-
-void Database::require_schema() {
-  attempt("use the outbox in " + path_, [&] {
-    // Names are not quoted: SQLite takes a quoted name that does not exist for a text.
-    const SQLite::Statement outbox{
-        handle_,
-        "SELECT rowid, id, aggregateId, aggregateType, eventType, eventData, eventVersion, occurredAt, "
-        "processedAt, "
-        "publishedAt, retryCount, lastError, status, createdAt, updatedAt FROM outbox_event"};
-    const SQLite::Statement lease{handle_, "SELECT name, holder, epoch, beat, expiresAt FROM outbox_lease"};
-    const SQLite::Statement state{
-        handle_, "SELECT name, phase, since, trouble, inFlight, writtenAt, published FROM outbox_state"};
-  });
+std::unique_ptr<Database> Database::open(const std::string& url, Open mode) {
+  const auto place = DatabaseUrl::parse(url);
+  if (place.kind == DatabaseUrl::Kind::sqlite) return std::make_unique<SqliteDatabase>(place.location, mode);
+#ifdef TIDINGS_POSTGRES
+  return std::make_unique<PostgresOutboxDatabase>(place.location);
+#else
+  // The URL may hold a password: it is not repeated.
+  throw SettingError(
+      "DATABASE_URL names PostgreSQL, which this program was built without: takes sqlite:PATH");
+#endif
 }
 
 void Database::require_own(Transaction& transaction) const {
-  if (&transaction.database() != &handle_)
-    throw DatabaseError(
-        "cannot write to the outbox: the transaction is on another connection than its repository");
+  if (&transaction.database() != this)
+    throw DatabaseError("cannot write: the transaction is on another connection than its repository");
 }
 
-Transaction::Transaction(SQLite::Database& database) : database_(database) {
-  attempt("begin a transaction on " + database.getFilename(), [&] { database_.exec("BEGIN IMMEDIATE"); });
+Transaction::Transaction(Database& database) : database_(database) {
+  attempt("begin a transaction on " + database.name(), [&] { database_.begin(); });
 }
 
-Transaction::~Transaction() { roll_back(); }
+Transaction::~Transaction() {
+  if (open_) database_.roll_back();
+}
 
 void Transaction::commit() {
-  try {
-    database_.exec("COMMIT");
-  } catch (const SQLite::Exception& error) {
-    roll_back();
-    throw describe(error, "commit to " + database_.getFilename());
-  }
   open_ = false;
+  attempt("commit to " + database_.name(), [&] {
+    try {
+      database_.commit();
+    } catch (...) {
+      database_.roll_back();
+      throw;
+    }
+  });
   for (const auto& action : committed_) action();
 }
 
 void Transaction::on_commit(std::function<void()> action) { committed_.push_back(std::move(action)); }
 
-void Transaction::roll_back() noexcept {
-  // After some errors (disk full, I/O) SQLite has rolled back by itself.
-  if (std::exchange(open_, false) && sqlite3_get_autocommit(database_.getHandle()) == 0)
-    database_.tryExec("ROLLBACK");
+std::string SqlRows::text(std::size_t row, std::size_t column) const {
+  return cells.at(row * columns + column).value_or("");
 }
 
-DatabaseError describe(const SQLite::Exception& error, const std::string& action) {
-  const int code = error.getErrorCode() & 0xff;
-  const std::string why = error.what();
-  return DatabaseError("cannot " + action + ": " + why + std::string(remedy(code, why)),
-                       may_pass(code) ? Error::Retry::yes : Error::Retry::no);
-}
-
-Timestamp read_time(const SQLite::Column& column) {
-  if (column.isInteger() || column.isFloat())
-    return within_calendar(Timestamp{std::chrono::milliseconds{column.getInt64()}});
-  if (!column.isText()) return {};
-  return within_calendar(parse_timestamp(column.getText()).value_or(Timestamp{}));
+std::int64_t SqlRows::integer(std::size_t row, std::size_t column) const {
+  const auto digits = text(row, column);
+  std::int64_t number = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  return number;
 }
 
 }  // namespace tidings

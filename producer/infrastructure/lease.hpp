@@ -68,10 +68,10 @@ class Lease {
     BootClock::time_point since;
   };
 
-  [[nodiscard]] std::optional<Row> read(SQLite::Database& database) const;
-  [[nodiscard]] bool is_free(const std::optional<Row>& row);
-  [[nodiscard]] bool take(Database& database);
-  [[nodiscard]] std::int64_t new_expiry() const;
+  [[nodiscard]] std::optional<Row> read(Database& database) const;
+  [[nodiscard]] bool is_free(const std::optional<Row>& row, Timestamp time);
+  [[nodiscard]] bool take(Database& database, const std::optional<Row>& row);
+  [[nodiscard]] std::int64_t new_expiry(Database& database) const;
 
   Options options_;
   std::optional<std::int64_t> epoch_;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace tidings {
 
@@ -17,9 +18,19 @@ enum class OutboxStatus { pending, processing, published, failed, dead_letter };
 [[nodiscard]] const char* to_string(OutboxStatus status) noexcept;
 [[nodiscard]] std::optional<OutboxStatus> parse_outbox_status(std::string_view text) noexcept;
 
+/// Where a row stands among the others; made and read by the repository alone.
+struct OutboxPosition {
+  std::int64_t row = 0;        ///< SQLite: the rowid, which grows in commit order
+  std::string created_at, id;  ///< PostgreSQL: the columns, as text
+
+  OutboxPosition(std::int64_t rowid = 0) : row(rowid) {}
+  OutboxPosition(std::string its_created_at, std::string its_id)
+      : created_at(std::move(its_created_at)), id(std::move(its_id)) {}
+  bool operator==(const OutboxPosition&) const = default;
+};
+
 struct OutboxEvent {
-  /// Grows in commit order; SQLite's rowid. Not stored in a column of the model.
-  std::int64_t position = 0;
+  OutboxPosition position;
   std::string id;
   std::string aggregate_id;
   std::string aggregate_type;

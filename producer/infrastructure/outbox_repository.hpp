@@ -7,10 +7,9 @@
 #include "domain/domain_event.hpp"
 #include "infrastructure/database.hpp"
 #include "infrastructure/outbox_event.hpp"
+#include "infrastructure/outbox_stats.hpp"
 
-#include <chrono>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,57 +24,61 @@ struct OutboxRow {
 };
 
 /// Not thread-safe: one repository for each connection and thread. Every function throws DatabaseError.
-/// Positions grow in commit order, as SQLite gives out max(rowid)+1; for that, neither write_marks()
-/// nor cleanup() deletes the newest row, whose position would otherwise be given out a second time.
+///
+/// In SQLite, rows are read in commit order. In PostgreSQL, what one look finds that the look before could
+/// not see is read in the order of (createdAt, id): see docs/decisions/0007.
 class OutboxRepository {
  public:
-  /// Throws DatabaseError "run `auth-service migrate`" when the table is not there.
-  explicit OutboxRepository(Database& database);
-  ~OutboxRepository();
+  OutboxRepository() = default;
+  virtual ~OutboxRepository() = default;
+  OutboxRepository(const OutboxRepository&) = delete;
+  OutboxRepository& operator=(const OutboxRepository&) = delete;
 
-  /// Writes the event as PENDING in the caller's transaction.
-  void add(Transaction& transaction, const DomainEvent& event);
+  /// Writes the event as PENDING in the caller's transaction. PostgreSQL may refuse it only at the commit.
+  virtual void add(Transaction& transaction, const DomainEvent& event) = 0;
 
-  // What the processor reads, always in commit order.
+  // What the processor reads, in order.
 
-  /// Replaces `out` by the PENDING rows past `after`, at most `limit`. Costs by the rows between, of
-  /// whatever status: start at pending_range().first - 1.
-  void read_pending(std::int64_t after, int limit, std::vector<OutboxEvent>& out);
-  /// Rows of one aggregate that are not settled (PENDING, FAILED, PROCESSING), past `after` and up to `last`.
-  [[nodiscard]] std::vector<OutboxEvent> read_aggregate(const std::string& aggregate_id,
-                                                        const std::string& aggregate_type, std::int64_t after,
-                                                        std::int64_t last, int limit);
-  /// createdAt of the oldest PENDING row.
-  [[nodiscard]] std::optional<Timestamp> oldest_pending();
-  /// FAILED and PROCESSING rows without their eventData, past `after`, at most `limit`.
-  [[nodiscard]] std::vector<OutboxEvent> read_retries(std::int64_t after, int limit);
+  /// Lets read_pending() start over at the oldest PENDING row. True when there is one.
+  virtual bool rewind() = 0;
+  /// Replaces `out` by the PENDING rows after those that were read before, at most `limit`; fewer when
+  /// there are no more at the moment.
+  virtual void read_pending(int limit, std::vector<OutboxEvent>& out) = 0;
 
-  struct PendingRange {
-    std::int64_t count = 0;
-    std::int64_t first = 0;  ///< position; 0 when there is none
+  /// Rows of one aggregate.
+  struct AggregateRows {
+    const std::string& aggregate_id;
+    const std::string& aggregate_type;
+    OutboxPosition after;
+    bool with_first = false;  ///< the row at `after` as well
   };
-  [[nodiscard]] PendingRange pending_range();
+  /// Those that are not settled (PENDING, FAILED, PROCESSING) and that read_pending() has passed.
+  [[nodiscard]] virtual std::vector<OutboxEvent> read_aggregate(const AggregateRows& rows, int limit) = 0;
+  /// How many of them a call should ask for: where there is no index on their order, a call costs by all rows
+  /// of the aggregate.
+  [[nodiscard]] virtual int rows_of_aggregate_at_once() const noexcept { return 64; }
+  /// FAILED and PROCESSING rows without their eventData, past `after`, at most `limit`.
+  [[nodiscard]] virtual std::vector<OutboxEvent> read_retries(const OutboxPosition& after, int limit) = 0;
+  [[nodiscard]] virtual std::int64_t count_pending() = 0;
+  /// createdAt of the oldest PENDING row.
+  [[nodiscard]] virtual std::optional<Timestamp> oldest_pending() = 0;
 
   struct Cleanup {
     int deleted = 0;
     bool more = false;  ///< call again, in a transaction of its own
   };
-  /// Deletes up to `limit` PUBLISHED rows published before `before`. DEAD_LETTER and the newest row
-  /// stay. Looks at no more than ten times `limit` rows, and the next call goes on from there: rows
+  /// Deletes up to `limit` PUBLISHED rows published before `before`. DEAD_LETTER stays, and in SQLite the
+  /// newest row. Looks at no more than ten times `limit` rows, and the next call goes on from there: rows
   /// that were published long after they were created are looked at once a pass, not once a call.
-  [[nodiscard]] Cleanup cleanup(Transaction& transaction, Timestamp before, int limit);
+  [[nodiscard]] virtual Cleanup cleanup(Transaction& transaction, Timestamp before, int limit) = 0;
 
   // What operators read.
 
-  /// The newest rows first (by position, of one status by createdAt), at most `limit`.
-  [[nodiscard]] std::vector<OutboxRow> list(std::optional<OutboxStatus> status, int limit);
-  [[nodiscard]] std::optional<OutboxRow> find(const std::string& id);
-
- private:
-  struct Statements;
-
-  Database& database_;
-  std::unique_ptr<Statements> statements_;
+  /// The newest rows first, at most `limit`.
+  [[nodiscard]] virtual std::vector<OutboxRow> list(std::optional<OutboxStatus> status, int limit) = 0;
+  [[nodiscard]] virtual std::optional<OutboxRow> find(const std::string& id) = 0;
+  /// As of one moment; names at most so many blocked aggregates.
+  [[nodiscard]] virtual OutboxStats stats(int blocked_at_most = 10) = 0;
 };
 
 }  // namespace tidings

@@ -31,7 +31,4 @@ struct OutboxStats {
   std::optional<OutboxStateRow> processor;  ///< empty when none has ever run
 };
 
-/// As of one moment; `blocked_at_most` names so many blocked aggregates. Throws DatabaseError.
-[[nodiscard]] OutboxStats read_stats(Database& database, int blocked_at_most = 10);
-
 }  // namespace tidings

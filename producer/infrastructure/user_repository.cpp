@@ -1,48 +1,36 @@
 #include "infrastructure/user_repository.hpp"
 
-#include "infrastructure/statement_run.hpp"
-
 namespace tidings {
 
 // `user` is a keyword in PostgreSQL, hence the quotes.
-struct UserRepository::Statements {
-  explicit Statements(SQLite::Database& database)
-      : insert(database,
-               "INSERT INTO \"user\" (id, email, name, emailVerified, createdAt) VALUES (?, ?, ?, ?, ?) "
-               "ON CONFLICT (email) DO NOTHING"),
-        find_by_email(database,
-                      "SELECT id, email, name, emailVerified, createdAt FROM \"user\" WHERE email = ?") {}
-
-  SQLite::Statement insert, find_by_email;
-};
-
-UserRepository::UserRepository(Database& database) : database_(database) {
-  statements_ = attempt("use the table user in " + database.path(),
-                        [&] { return std::make_unique<Statements>(database.handle()); });
-}
-
-UserRepository::~UserRepository() = default;
 
 bool UserRepository::insert(Transaction& transaction, const User& user) {
-  if (&transaction.database() != &database_.handle())
-    throw DatabaseError("cannot write a user: the transaction is on another connection than its repository");
+  database_.require_own(transaction);
   return attempt("write a user", [&] {
-    const auto created_at = to_iso8601(user.created_at);
-    return StatementRun{statements_->insert}
-               .bind(user.id, user.email, user.name, user.email_verified ? 1 : 0, created_at)
-               .exec() == 1;
+    return database_
+               .exec(
+                   "INSERT INTO \"user\" (id, email, name, \"emailVerified\", \"createdAt\") "
+                   "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+                   user.id, user.email, user.name, user.email_verified ? 1 : 0, to_iso8601(user.created_at))
+               .affected == 1;
   });
 }
 
 std::optional<User> UserRepository::find_by_email(const std::string& email) {
+  // The column tells no case apart in SQLite, an index on this expression in PostgreSQL.
+  const std::string same = database_.kind() == Database::Kind::sqlite
+                               ? "email = $1"
+                               : "lower(email COLLATE \"C\") = lower($1::text COLLATE \"C\")";
   return attempt("read a user", [&]() -> std::optional<User> {
-    StatementRun run{statements_->find_by_email};
-    if (!run.bind(email).next()) return std::nullopt;
-    return User{.id = read_text(run.column(0)),
-                .email = read_text(run.column(1)),
-                .name = read_text(run.column(2)),
-                .email_verified = run.column(3).getInt() != 0,
-                .created_at = read_time(run.column(4))};
+    const auto rows = database_.exec(
+        "SELECT id, email, name, \"emailVerified\", \"createdAt\" FROM \"user\" WHERE " + same, email);
+    if (rows.empty()) return std::nullopt;
+    const auto verified = rows.text(0, 3);
+    return User{.id = rows.text(0, 0),
+                .email = rows.text(0, 1),
+                .name = rows.text(0, 2),
+                .email_verified = verified == "1" || verified == "t",
+                .created_at = parse_timestamp(rows.text(0, 4)).value_or(Timestamp{})};
   });
 }
 

@@ -3,7 +3,6 @@
 #include "domain/user.hpp"
 #include "infrastructure/database.hpp"
 
-#include <memory>
 #include <optional>
 #include <string>
 
@@ -13,17 +12,14 @@ namespace tidings {
 /// ASCII letters are the same address. Every function throws DatabaseError.
 class UserRepository {
  public:
-  explicit UserRepository(Database& database);
-  ~UserRepository();
+  explicit UserRepository(Database& database) : database_(database) {}
 
   /// False when the e-mail address is taken.
   [[nodiscard]] bool insert(Transaction& transaction, const User& user);
   [[nodiscard]] std::optional<User> find_by_email(const std::string& email);
 
  private:
-  struct Statements;
   Database& database_;
-  std::unique_ptr<Statements> statements_;
 };
 
 }  // namespace tidings

@@ -139,7 +139,8 @@ User new_user(const Registration& registration) {
 
 }  // namespace
 
-AuthService::AuthService(Database& database) : database_(database), users_(database), outbox_(database) {}
+AuthService::AuthService(Database& database)
+    : database_(database), users_(database), outbox_(database.outbox()) {}
 
 User AuthService::register_user(const Registration& registration) {
   const auto user = new_user(registration);
@@ -168,7 +169,7 @@ std::vector<AuthService::Outcome> AuthService::register_users(std::span<const Re
 // in a transaction with others. What fails after that (the database) fails the whole transaction.
 void AuthService::insert(Transaction& transaction, const User& user) {
   if (!users_.insert(transaction, user)) refuse("email", "is already registered");
-  outbox_.add(transaction, UserCreatedEvent{user});
+  outbox_->add(transaction, UserCreatedEvent{user});
 }
 
 }  // namespace tidings

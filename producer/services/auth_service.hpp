@@ -6,6 +6,7 @@
 #include "infrastructure/outbox_repository.hpp"
 #include "infrastructure/user_repository.hpp"
 
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -49,7 +50,7 @@ class AuthService {
 
   Database& database_;
   UserRepository users_;
-  OutboxRepository outbox_;
+  std::unique_ptr<OutboxRepository> outbox_;
 };
 
 }  // namespace tidings

@@ -39,7 +39,7 @@ void LaneScheduler::offer(OutboxEvent event) {
 void LaneScheduler::block(const OutboxEvent& head, Timestamp retry_at) {
   auto& lane = lane_of(head);
   if (lane.retry_at) return leave_in_table(lane);  // behind an earlier one
-  if (lane.size == 0) lane.last_position = head.position - 1;
+  lane.head_position = head.position;
   lane.head_retries = head.retry_count;
   lane.retry_at = retry_at;
   retries_.emplace(retry_at, &lane);
@@ -48,6 +48,7 @@ void LaneScheduler::block(const OutboxEvent& head, Timestamp retry_at) {
 std::optional<LaneScheduler::Refill> LaneScheduler::next_refill(Timestamp now) {
   const auto refill_of = [](Lane& lane, bool retry) {
     lane.refilling = true;
+    if (retry) lane.last_position = lane.head_position;
     return Refill{lane.key->aggregate_id, lane.key->aggregate_type, lane.last_position, retry};
   };
   for (auto due = retries_.begin(); due != retries_.end() && due->first <= now; ++due) {
@@ -132,7 +133,7 @@ void LaneScheduler::settle_refused(const OutboxEvent& event, std::optional<Times
     // What waits behind it stays in the table, so that blocked aggregates cost little memory.
     // Those in flight follow when they have landed.
     drop_unsent(lane);
-    lane.last_position = event.position - 1;
+    lane.head_position = event.position;
     lane.head_retries = event.retry_count;
     lane.retry_at = retry_at;
     retries_.emplace(*retry_at, &lane);

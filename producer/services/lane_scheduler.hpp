@@ -48,8 +48,8 @@ class LaneScheduler {
   /// An aggregate whose rows past `after` are to be read from the table.
   struct Refill {
     std::string aggregate_id, aggregate_type;
-    std::int64_t after = 0;
-    bool retry = false;  ///< the FAILED head, at `after` + 1, is due
+    OutboxPosition after;
+    bool retry = false;  ///< the FAILED head, at `after`, is due
   };
   /// The next aggregate that wants rows: its retry is due at `now`, or what it left behind can go on.
   [[nodiscard]] std::optional<Refill> next_refill(Timestamp now);
@@ -124,8 +124,9 @@ class LaneScheduler {
     const Key* key = nullptr;
     Slot first = none, last = none;  // its events in memory, in commit order; the first may be in flight
     std::uint32_t size = 0;
-    int head_retries = 0;               // of the FAILED head: the table may not show the latest yet
-    std::int64_t last_position = 0;     // of the last row that was taken
+    OutboxPosition head_position;       // of the FAILED head
+    int head_retries = 0;               // of it: the table may not show the latest yet
+    OutboxPosition last_position;       // of the last row that was taken
     std::int64_t left_behind = 0;       // rows past it that stay in the table
     std::optional<Timestamp> retry_at;  // its next row is FAILED; nothing goes before that time
     bool refilling = false;             // in refills_, or rows are being read

@@ -35,9 +35,8 @@ OutboxMarker::OutboxMarker(Database& database, Lease& lease, OutboxStatusBoard& 
       status_(status),
       options_(std::move(options)),
       on_change_(std::move(on_change)),
-      outbox_(database),
-      rows_(database),
-      checkpointer_(database),
+      outbox_(database.outbox()),
+      rows_(database.marks()),
       fresh_until_(lease.fresh_until().time_since_epoch().count()),
       renew_at_(steady_clock::now() + options_.renew_interval),
       clean_up_at_(steady_clock::now()),
@@ -127,9 +126,9 @@ bool OutboxMarker::wait_for_work(const std::stop_token& stop) {
 
 void OutboxMarker::write(const std::vector<OutboxMark>& marks) {
   write_fenced([&](Transaction& transaction) {
-    return rows_.write(transaction, marks, options_.retention.count() == 0);
+    return rows_->write(transaction, marks, options_.retention.count() == 0);
   });
-  const auto oldest = outbox_.oldest_pending();
+  const auto oldest = outbox_->oldest_pending();
   status_.update([&](auto& status) { status.oldest_pending = oldest; });
 }
 
@@ -138,13 +137,13 @@ void OutboxMarker::clean_up() {
   auto begun = steady_clock::now();
   if (begun < clean_up_at_) return;
   OutboxRepository::Cleanup done;
-  write_fenced([&](Transaction& transaction) {
+  const auto committed = write_fenced([&](Transaction& transaction) {
     begun = steady_clock::now();  // the wait for the lock is over
-    done = outbox_.cleanup(transaction, options_.clock() - options_.retention, cleanup_step_);
+    done = outbox_->cleanup(transaction, options_.clock() - options_.retention, cleanup_step_);
     return -done.deleted;
   });
   if (lost_) return;
-  const auto took = checkpointer_.committed_at() - begun;
+  const auto took = committed - begun;
   status_.update([&](auto& status) {
     status.longest_cleanup =
         std::max(status.longest_cleanup, std::chrono::duration_cast<std::chrono::microseconds>(took));
@@ -156,9 +155,9 @@ void OutboxMarker::clean_up() {
 }
 
 /// `work` says by how much it changed the number of PUBLISHED rows. Nothing is written when the lease is
-/// lost.
+/// lost. Returns when the commit was done.
 template <class Work>
-void OutboxMarker::write_fenced(Work&& work) {
+steady_clock::time_point OutboxMarker::write_fenced(Work&& work) {
   const auto status = status_.read();
   const OutboxState state{.phase = to_string(status.phase),
                           .since = status.since,
@@ -170,10 +169,12 @@ void OutboxMarker::write_fenced(Work&& work) {
     const int published = work(transaction);
     write_state(transaction, state, published);
   });
-  if (lost_) return;
+  const auto committed = steady_clock::now();
+  if (lost_) return committed;
   fresh_until_ = lease_.fresh_until().time_since_epoch().count();
   renew_at_ = steady_clock::now() + options_.renew_interval;
-  checkpointer_.run_if_due();
+  database_.maintain();
+  return committed;
 }
 
 void OutboxMarker::pause(const std::stop_token& stop, milliseconds duration) {

@@ -5,7 +5,6 @@
 // which it renews, and tells the processor's state to those who look at the
 // database; between writes it cleans up.
 
-#include "infrastructure/checkpointer.hpp"
 #include "infrastructure/lease.hpp"
 #include "infrastructure/outbox_marks.hpp"
 #include "infrastructure/outbox_repository.hpp"
@@ -15,6 +14,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <stop_token>
 #include <thread>
@@ -61,7 +61,7 @@ class OutboxMarker {
   void write(const std::vector<OutboxMark>& marks);
   void clean_up();
   template <class Work>
-  void write_fenced(Work&& work);
+  std::chrono::steady_clock::time_point write_fenced(Work&& work);
   bool wait_for_work(const std::stop_token& stop);
   void pause(const std::stop_token& stop, std::chrono::milliseconds duration);
 
@@ -70,9 +70,8 @@ class OutboxMarker {
   OutboxStatusBoard& status_;
   Options options_;
   std::function<void()> on_change_;
-  OutboxRepository outbox_;
-  OutboxMarks rows_;
-  Checkpointer checkpointer_;
+  std::unique_ptr<OutboxRepository> outbox_;
+  std::unique_ptr<OutboxMarks> rows_;
 
   mutable std::mutex mutex_;
   std::condition_variable_any work_;

@@ -27,32 +27,32 @@ std::string holder_name() { return std::to_string(getpid()) + "-" + new_event_id
 }  // namespace
 
 struct OutboxProcessor::State {
-  State(std::string path, Connection& its_connection, OutboxProcessorOptions its_options)
-      : database_path(std::move(path)),
+  State(std::string url, Connection& its_connection, OutboxProcessorOptions its_options)
+      : database_url(std::move(url)),
         connection(its_connection),
         options(std::move(its_options)),
-        watch(database_path) {}
+        watch(CommitWatch::open(database_url)) {}
 
   /// Stands by until the lease is held; false when stopped, or drained by another.
   bool take(Lease& lease, Database& database, const std::stop_token& stop);
   /// Works until stopped, drained or dispossessed, and hands the lease back. True when drained.
   bool hold(Lease& lease, Database& reading, Database& writing, const std::stop_token& stop);
 
-  const std::string database_path;
+  const std::string database_url;
   Connection& connection;
   const OutboxProcessorOptions options;
-  CommitWatch watch;
+  std::unique_ptr<CommitWatch> watch;
   OutboxStatusBoard status;
   std::atomic<bool> reconnected{false};
   std::atomic<bool> notified{false};
 };
 
-OutboxProcessor::OutboxProcessor(std::string database_path, Connection& connection,
+OutboxProcessor::OutboxProcessor(std::string database_url, Connection& connection,
                                  OutboxProcessorOptions options)
-    : state_(std::make_unique<State>(std::move(database_path), connection, std::move(options))) {
+    : state_(std::make_unique<State>(std::move(database_url), connection, std::move(options))) {
   connection.observe([state = state_.get()](bool connected) {
     if (connected) state->reconnected = true;
-    state->watch.wake();
+    state->watch->wake();
   });
 }
 
@@ -60,31 +60,29 @@ OutboxProcessor::~OutboxProcessor() { state_->connection.observe({}); }
 
 void OutboxProcessor::run(const std::stop_token& stop) {
   auto& state = *state_;
-  const std::stop_callback wake{stop, [&state] { state.watch.wake(); }};
+  const std::stop_callback wake{stop, [&state] { state.watch->wake(); }};
   Lease lease{{.name = "outbox", .holder = holder_name(), .duration = state.options.lease}};
   while (!stop.stop_requested()) {
     try {
-      Database reading{state.database_path};
-      Database writing{state.database_path};
-      // Rows are read and marked once, in order: a large cache would only fill.
-      for (auto* database : {&reading, &writing}) database->handle().exec("PRAGMA cache_size=-4096");
-      if (!state.take(lease, writing, stop)) break;
-      if (state.hold(lease, reading, writing, stop)) break;
+      const auto reading = Database::open(state.database_url, Database::Open::processor);
+      const auto writing = Database::open(state.database_url, Database::Open::processor);
+      if (!state.take(lease, *writing, stop)) break;
+      if (state.hold(lease, *reading, *writing, stop)) break;
     } catch (const DatabaseError& error) {
       if (!error.retryable()) throw;
       state.status.enter(Phase::waiting_for_database, error.what());
-      state.watch.sleep(database_pause);
+      state.watch->sleep(database_pause);
     }
   }
   state.status.enter(Phase::stopped);
 }
 
 bool OutboxProcessor::State::take(Lease& lease, Database& database, const std::stop_token& stop) {
-  OutboxRepository outbox{database};
+  const auto outbox = database.outbox();
   while (!lease.try_take(database)) {
     status.enter(Phase::standby);
-    if (options.drain && outbox.pending_range().count == 0 && outbox.read_retries(0, 1).empty()) return false;
-    watch.sleep(std::min(options.lease / 8, standby_looks));
+    if (options.drain && outbox->count_pending() == 0 && outbox->read_retries({}, 1).empty()) return false;
+    watch->sleep(std::min(options.lease / 8, standby_looks));
     if (stop.stop_requested()) return false;
   }
   return true;
@@ -94,7 +92,7 @@ bool OutboxProcessor::State::hold(Lease& lease, Database& reading, Database& wri
                                   const std::stop_token& stop) {
   bool drained = false;
   try {
-    OutboxTerm term{{connection, options, watch, status, reconnected, notified}, reading, writing, lease};
+    OutboxTerm term{{connection, options, *watch, status, reconnected, notified}, reading, writing, lease};
     term.run(stop);
     drained = term.drained();
   } catch (const NatsError&) {
@@ -107,7 +105,7 @@ bool OutboxProcessor::State::hold(Lease& lease, Database& reading, Database& wri
 
 void OutboxProcessor::notify() noexcept {
   state_->notified = true;
-  state_->watch.wake();
+  state_->watch->wake();
 }
 
 OutboxProcessorStatus OutboxProcessor::status() const { return state_->status.read(); }

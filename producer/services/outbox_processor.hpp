@@ -46,8 +46,8 @@ struct OutboxProcessorOptions {
 
 class OutboxProcessor {
  public:
-  /// Opens its own connections to the database at `database_path`.
-  OutboxProcessor(std::string database_path, Connection& connection, OutboxProcessorOptions options = {});
+  /// Opens its own connections to the database at `database_url`, as in DATABASE_URL.
+  OutboxProcessor(std::string database_url, Connection& connection, OutboxProcessorOptions options = {});
   ~OutboxProcessor();
 
   /// Works until `stop` is requested (then confirms what is in flight, marks it and hands the

@@ -16,7 +16,6 @@ using Phase = OutboxProcessorStatus::Phase;
 
 namespace {
 
-constexpr int refill_rows = 64;
 constexpr int retries_page = 1000;
 constexpr std::size_t most_marks_waiting = 20000;
 constexpr milliseconds first_pause{50};
@@ -29,7 +28,7 @@ constexpr milliseconds stop_takes_at_most{5000};
 OutboxTerm::OutboxTerm(OutboxTermContext context, Database& reading, Database& writing, Lease& lease)
     : context_(context),
       options_(context.options),
-      outbox_(reading),
+      outbox_(reading.outbox()),
       marker_(writing, lease, context.status,
               {.renew_interval = options_.lease / 3,
                .cleanup_interval = options_.cleanup_interval,
@@ -58,15 +57,15 @@ void OutboxTerm::run(const std::stop_token& stop) {
 
 bool OutboxTerm::drained() {
   return options_.drain && scheduler_.idle() && scheduler_.blocked() == 0 && !more_rows_ &&
-         marker_.waiting() == 0 && outbox_.pending_range().count == 0;
+         marker_.waiting() == 0 && outbox_->count_pending() == 0;
 }
 
 /// What is FAILED or PROCESSING blocks its aggregate; a PROCESSING row is a retry that its
 /// processor did not see the end of, and is due at once.
 void OutboxTerm::load() {
-  std::int64_t after = 0;
+  OutboxPosition after;
   for (;;) {
-    const auto rows = outbox_.read_retries(after, retries_page);
+    const auto rows = outbox_->read_retries(after, retries_page);
     for (const auto& row : rows) scheduler_.block(row, retry_time(row));
     if (rows.size() < static_cast<std::size_t>(retries_page)) break;
     after = rows.back().position;
@@ -81,10 +80,8 @@ Timestamp OutboxTerm::retry_time(const OutboxEvent& row) {
 
 /// Starts over from the oldest PENDING row. Only when all marks are written.
 void OutboxTerm::rewind() {
-  const auto range = outbox_.pending_range();
   scheduler_.forget_left_behind();
-  if (range.count > 0) cursor_ = range.first - 1;
-  more_rows_ = range.count > 0;
+  more_rows_ = outbox_->rewind();
   looked_for_strays_ = steady_clock::now();
 }
 
@@ -216,21 +213,23 @@ bool OutboxTerm::read_rows() {
   const auto page = std::max<std::size_t>(1, static_cast<std::size_t>(options_.batch_size) / 4);
   if (more_rows_ && scheduler_.room() >= page && marker_.waiting() < most_marks_waiting) {
     const auto wanted = static_cast<int>(scheduler_.room());
-    outbox_.read_pending(cursor_, wanted, rows_);
+    outbox_->read_pending(wanted, rows_);
     more_rows_ = static_cast<int>(rows_.size()) == wanted;
     progress = progress || !rows_.empty();
-    for (auto& row : rows_) {
-      cursor_ = row.position;
-      scheduler_.offer(std::move(row));
-    }
+    if (!rows_.empty()) context_.watch.found();
+    for (auto& row : rows_) scheduler_.offer(std::move(row));
   }
   return look_for_strays() || progress;
 }
 
 void OutboxTerm::refill(const LaneScheduler::Refill& request) {
-  const int limit = request.retry ? 1 : std::min(refill_rows, static_cast<int>(scheduler_.room()));
-  auto rows = outbox_.read_aggregate(request.aggregate_id, request.aggregate_type, request.after,
-                                     std::max(cursor_, request.after + 1), limit);
+  const int limit =
+      request.retry ? 1 : std::min(outbox_->rows_of_aggregate_at_once(), static_cast<int>(scheduler_.room()));
+  auto rows = outbox_->read_aggregate({.aggregate_id = request.aggregate_id,
+                                       .aggregate_type = request.aggregate_type,
+                                       .after = request.after,
+                                       .with_first = request.retry},
+                                      limit);
   bool complete = static_cast<int>(rows.size()) < limit;
   // Another FAILED row of the aggregate (left by another implementation) waits for its own time.
   std::optional<OutboxEvent> failed;
@@ -255,7 +254,7 @@ bool OutboxTerm::look_for_strays() {
   if (more_rows_ || !scheduler_.idle() || marker_.waiting() > 0) return false;
   if (steady_clock::now() - looked_for_strays_ < options_.processing_interval) return false;
   looked_for_strays_ = steady_clock::now();
-  if (outbox_.pending_range().count == scheduler_.left_behind()) return false;
+  if (outbox_->count_pending() == scheduler_.left_behind()) return false;
   rewind();
   return true;
 }

@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <random>
 #include <stop_token>
 #include <string>
@@ -33,7 +34,7 @@ struct OutboxTermContext {
 
 class OutboxTerm {
  public:
-  /// `reading` and `writing` are connections of its own to the same file; the lease is held.
+  /// `reading` and `writing` are connections of its own to the same database; the lease is held.
   OutboxTerm(OutboxTermContext context, Database& reading, Database& writing, Lease& lease);
 
   /// Returns when stopped, drained, or when the lease is lost. Throws DatabaseError from reading, and
@@ -65,14 +66,13 @@ class OutboxTerm {
 
   OutboxTermContext context_;
   const OutboxProcessorOptions& options_;
-  OutboxRepository outbox_;
+  std::unique_ptr<OutboxRepository> outbox_;
   OutboxMarker marker_;
   EventPublisher publisher_;
   LaneScheduler scheduler_;
   ForwardClock clock_;  // for what is due
 
-  std::int64_t cursor_ = 0;  // position of the last row offered
-  bool more_rows_ = true;    // there may be rows past the cursor
+  bool more_rows_ = true;  // there may be rows that were not offered
   std::vector<OutboxEvent> rows_;
   std::vector<PublishOutcome> outcomes_;
   std::vector<OutboxMark> marks_;

@@ -2,6 +2,7 @@
 
 #include <libpq-fe.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstddef>
@@ -14,6 +15,31 @@ std::string one_line(std::string text) {
   for (char& letter : text)
     if (letter == '\n') letter = ' ';
   return text;
+}
+
+/// libpq refuses parameters that it does not know. Prisma's `schema` becomes the search path, its others tell
+/// about Prisma's own pool and engine.
+std::string without_prisma_parameters(const std::string& url) {
+  const auto begin = url.find('?');
+  if (begin == std::string::npos) return url;
+  auto kept = url.substr(0, begin);
+  char separator = '?';
+  for (auto at = begin; at != std::string::npos && at + 1 < url.size();) {
+    const auto end = url.find('&', at + 1);
+    auto one = url.substr(at + 1, end == std::string::npos ? end : end - at - 1);
+    at = end;
+    const auto name = one.substr(0, one.find('='));
+    bool known = true;
+    for (const auto* prisma : {"connection_limit", "pool_timeout", "pgbouncer", "sslaccept", "sslidentity",
+                               "sslpassword", "socket_timeout", "statement_cache_size"})
+      known = known && name != prisma;
+    if (name == "schema")
+      one = "options=-csearch_path%3D" + one.substr(std::min(one.size(), name.size() + 1));
+    if (!known) continue;
+    kept += separator + one;
+    separator = '&';
+  }
+  return kept;
 }
 
 std::string sqlstate(const PGresult* result) {
@@ -41,6 +67,8 @@ void PostgresRows::require() const {
 
 int PostgresRows::size() const noexcept { return PQntuples(result_.get()); }
 
+int PostgresRows::columns() const noexcept { return PQnfields(result_.get()); }
+
 std::string_view PostgresRows::command() const noexcept { return PQcmdStatus(result_.get()); }
 
 std::int64_t PostgresRows::affected() const {
@@ -67,7 +95,7 @@ std::int64_t PostgresRows::integer(int row, int column) const {
   return number;
 }
 
-PostgresDatabase::PostgresDatabase(std::string url) : url_(std::move(url)) {}
+PostgresDatabase::PostgresDatabase(std::string url) : url_(without_prisma_parameters(url)) {}
 
 PostgresDatabase::~PostgresDatabase() { PQfinish(connection_); }
 
@@ -91,6 +119,27 @@ void PostgresDatabase::connect() {
   }
   PQsetNoticeProcessor(
       connection_, [](void*, const char*) {}, nullptr);
+  pooled_ = is_pooled();
+}
+
+/// A pooler makes up the process id that it tells its clients.
+bool PostgresDatabase::is_pooled() {
+  const PostgresRows rows{PQexec(connection_, "SELECT pg_backend_pid()")};
+  if (!connected()) lost();
+  rows.require();
+  return rows.integer(0, 0) != PQbackendPID(connection_);
+}
+
+int PostgresDatabase::socket() const noexcept { return connection_ == nullptr ? -1 : PQsocket(connection_); }
+
+int PostgresDatabase::take_notifications() {
+  if (!connected() || PQconsumeInput(connection_) != 1) lost();
+  int count = 0;
+  while (auto* notification = PQnotifies(connection_)) {
+    PQfreemem(notification);
+    ++count;
+  }
+  return count;
 }
 
 bool PostgresDatabase::connected() const noexcept {
@@ -113,8 +162,6 @@ std::string PostgresDatabase::name() const {
              : url_.substr(0, scheme + 3) + url_.substr(at + 1);
 }
 
-void PostgresDatabase::queue(std::string statement) { queued_.push_back({std::move(statement), {}}); }
-
 void PostgresDatabase::flush() {
   if (queued_.empty()) return;
   auto last = std::move(queued_.back());
@@ -135,15 +182,22 @@ PostgresRows PostgresDatabase::run(const std::string& statement, std::vector<Par
 
 /// Prepared at its first use, in the same round trip.
 void PostgresDatabase::send(const Command& command, std::vector<std::string>& answers) {
+  std::vector<const char*> values;
+  values.reserve(command.parameters.size());
+  for (const auto& value : command.parameters) values.push_back(value ? value->c_str() : nullptr);
+  if (pooled_) {
+    if (PQsendQueryParams(connection_, command.statement.c_str(), static_cast<int>(values.size()), nullptr,
+                          values.data(), nullptr, nullptr, 0) != 1)
+      lost();
+    answers.emplace_back();
+    return;
+  }
   auto known = prepared_.find(command.statement);
   if (known == prepared_.end()) {
     known = prepared_.emplace(command.statement, "tidings_" + std::to_string(next_name_++)).first;
     if (PQsendPrepare(connection_, known->second.c_str(), command.statement.c_str(), 0, nullptr) != 1) lost();
     answers.push_back(command.statement);
   }
-  std::vector<const char*> values;
-  values.reserve(command.parameters.size());
-  for (const auto& value : command.parameters) values.push_back(value ? value->c_str() : nullptr);
   if (PQsendQueryPrepared(connection_, known->second.c_str(), static_cast<int>(values.size()), values.data(),
                           nullptr, nullptr, 0) != 1)
     lost();

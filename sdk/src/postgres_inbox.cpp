@@ -1,10 +1,9 @@
 #include "event_key.hpp"
+#include "storable_text.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/postgres_inbox.hpp>
 #include <tidings/settings.hpp>
-
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -57,13 +56,6 @@ std::string key(const std::string& event_id) {
   auto text = std::string(1, '\0') + event_id;
   if (text.size() == 16) text += '\0';  // no UUID is as long
   return hex(text);
-}
-
-/// PostgreSQL takes valid UTF-8 without NUL only, which the text of an error need not be.
-std::string storable(std::string text) {
-  std::replace(text.begin(), text.end(), '\0', ' ');
-  using Json = nlohmann::json;
-  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
 }
 
 /// In the order of the keys, so that no two instances wait for each other's rows in a circle.
@@ -193,7 +185,7 @@ void PostgresInbox::record_attempts(const std::string& event_id, const Attempts&
       "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error) VALUES ($1, $2::bytea, $3, $4) "
       "ON CONFLICT (group_id, event_id) DO UPDATE SET starts = excluded.starts, last_error = "
       "excluded.last_error, updated_at = now()",
-      group_, key(event_id), attempts.starts, storable(attempts.last_error));
+      group_, key(event_id), attempts.starts, storable_text(attempts.last_error));
 }
 
 void PostgresInbox::forget_attempts(const std::string& event_id) {

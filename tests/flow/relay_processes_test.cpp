@@ -117,8 +117,8 @@ TEST_CASE("a relay frozen past its lease with an outcome in hand does not write 
   const auto poison = relays.outbox.add("hot", "\"" + std::string(2000, 'x') + "\"");
   const auto next = relays.outbox.add("hot");
   relays.outbox.add_many(50, 5);
-  tidings::Database service{relays.outbox.path()};
-  std::optional<Transaction> writing{std::in_place, service.handle()};
+  const auto service = tidings::Database::open(relays.outbox.url());
+  std::optional<Transaction> writing{std::in_place, *service};
   first.resume();
   REQUIRE_WITHIN(20s, relays.jetstream.message_count("AUTH_EVENTS") == 51);
   REQUIRE(first.wait_for_output("refused id=" + poison, 20s));

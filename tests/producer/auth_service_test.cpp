@@ -1,5 +1,7 @@
 #include "services/auth_service.hpp"
 
+#include "infrastructure/sqlite/sqlite_database.hpp"
+
 #include "producer/child.hpp"
 #include "support/catch.hpp"
 #include "support/sqlite.hpp"
@@ -17,7 +19,7 @@ namespace {
 
 struct Service {
   TempDir folder;
-  Database database{folder / "a.db", Database::Open::create};
+  SqliteDatabase database{folder / "a.db", Database::Open::create};
   AuthService auth = [this] {
     database.migrate();
     return AuthService{database};
@@ -65,9 +67,9 @@ TEST_CASE("a registered user has a row, and an event that tells of it") {
   CHECK(stored.created_at == user.created_at);
   CHECK_FALSE(users.find_by_email("ann@debian.org"));
 
-  OutboxRepository outbox{service.database};
+  const auto outbox = service.database.outbox();
   std::vector<OutboxEvent> events;
-  outbox.read_pending(0, 10, events);
+  outbox->read_pending(10, events);
   REQUIRE(events.size() == 1);
   CHECK(events[0].aggregate_id == user.id);
   CHECK(events[0].aggregate_type == "User");
@@ -281,9 +283,9 @@ TEST_CASE("a process killed at any point of a registration leaves both rows or n
   for (const auto& [name, install] : points) {
     INFO(name);
     const TempDir folder;
-    Database{folder / "a.db", Database::Open::create}.migrate();
+    SqliteDatabase{folder / "a.db", Database::Open::create}.migrate();
     Child child{[&folder, &install = install] {
-      Database database{folder / "a.db"};
+      SqliteDatabase database{folder / "a.db"};
       AuthService auth{database};
       install(database.handle().getHandle());
       auth.register_user({"ann@example.org", "Ann"});
@@ -295,7 +297,7 @@ TEST_CASE("a process killed at any point of a registration leaves both rows or n
     CHECK(sqlite::number(folder / "a.db", "SELECT count(*) FROM outbox_event") == expected);
 
     // What is left does not stand in the way of the next.
-    Database database{folder / "a.db"};
+    SqliteDatabase database{folder / "a.db"};
     AuthService auth{database};
     auth.register_user({"bob@example.org", "Bob"});
     CHECK(sqlite::number(folder / "a.db", "SELECT count(*) FROM \"user\"") == expected + 1);

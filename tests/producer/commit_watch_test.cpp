@@ -1,6 +1,5 @@
-#include "infrastructure/commit_watch.hpp"
-
-#include "infrastructure/database.hpp"
+#include "infrastructure/sqlite/file_commit_watch.hpp"
+#include "infrastructure/sqlite/sqlite_database.hpp"
 #include "producer/child.hpp"
 #include "support/catch.hpp"
 #include "support/sqlite.hpp"
@@ -21,7 +20,7 @@ namespace {
 struct Service {
   TempDir folder;
   fs::path file = folder / "a.db";
-  Database database{file, Database::Open::create};
+  SqliteDatabase database{file, Database::Open::create};
 
   Service() { database.handle().exec("CREATE TABLE t(a)"); }
 };
@@ -41,14 +40,14 @@ bool quiet(CommitWatch& watch) {
 
 TEST_CASE("waiting ends at a commit of another process") {
   const TempDir folder;
-  Database{folder / "a.db", Database::Open::create}.handle().exec("CREATE TABLE t(a)");
+  SqliteDatabase{folder / "a.db", Database::Open::create}.handle().exec("CREATE TABLE t(a)");
   Child writer{[&] {
     while (!fs::exists(folder / "go")) {
     }
     commit(folder / "a.db");
     return 0;
   }};
-  CommitWatch watch{folder / "a.db"};
+  FileCommitWatch watch{folder / "a.db"};
   std::ofstream{folder / "go"};
   CHECK(watch.wait(1min));
   CHECK(writer.wait() == exited(0));
@@ -59,7 +58,7 @@ TEST_CASE("a commit before waiting is not missed, in whichever journal mode") {
   for (const auto* mode : {"WAL", "DELETE", "TRUNCATE", "PERSIST"}) {
     INFO(mode);
     service.database.handle().exec(std::string("PRAGMA journal_mode=") + mode);
-    CommitWatch watch{service.file};
+    FileCommitWatch watch{service.file};
     REQUIRE_FALSE(watch.wait(0ms));
     service.database.handle().exec("INSERT INTO t VALUES (1)");
     CHECK(watch.wait(0ms));
@@ -71,12 +70,12 @@ TEST_CASE("a write to the file, its WAL or its journal is seen, and so is the jo
   for (const auto* name : {"a.db", "a.db-wal", "a.db-journal"}) {
     INFO(name);
     append(folder / name);
-    CommitWatch watch{folder / "a.db"};
+    FileCommitWatch watch{folder / "a.db"};
     REQUIRE_FALSE(watch.wait(0ms));
     append(folder / name);
     CHECK(watch.wait(0ms));
   }
-  CommitWatch watch{folder / "a.db"};
+  FileCommitWatch watch{folder / "a.db"};
   REQUIRE_FALSE(watch.wait(0ms));
   fs::remove(folder / "a.db-journal");  // the commit itself, without a WAL
   CHECK(watch.wait(0ms));
@@ -86,7 +85,7 @@ TEST_CASE("a commit through a symbolic link is seen through another name of the 
   const Service service;
   fs::create_directory(service.folder / "elsewhere");
   fs::create_symlink(service.file, service.folder / "elsewhere" / "link.db");
-  CommitWatch watch{service.folder / "elsewhere" / "link.db"};
+  FileCommitWatch watch{service.folder / "elsewhere" / "link.db"};
   REQUIRE_FALSE(watch.wait(0ms));
   commit(service.file);
   CHECK(watch.wait(1min));
@@ -94,7 +93,7 @@ TEST_CASE("a commit through a symbolic link is seen through another name of the 
 
 TEST_CASE("waiting lasts for the timeout when nothing happens, whatever happens to other files") {
   const Service service;
-  CommitWatch watch{service.file};
+  FileCommitWatch watch{service.file};
   REQUIRE_FALSE(watch.wait(0ms));
   const auto begun = Clock::now();
   for (const auto* name : {"b.db", "a.db2", "a.db-shm2", "a.db-wal2", "a.d", "b.db-wal"})
@@ -107,7 +106,7 @@ TEST_CASE("waiting lasts for the timeout when nothing happens, whatever happens 
 
 TEST_CASE("a wake from another thread ends waiting, and many wakes are one") {
   const Service service;
-  CommitWatch watch{service.file};
+  FileCommitWatch watch{service.file};
   REQUIRE_FALSE(watch.wait(0ms));
   const auto lasts = [&](std::chrono::milliseconds timeout) {
     const auto begun = Clock::now();
@@ -125,7 +124,7 @@ TEST_CASE("a wake from another thread ends waiting, and many wakes are one") {
 
 TEST_CASE("sleeping ends at a wake, and not at a write") {
   const Service service;
-  CommitWatch watch{service.file};
+  FileCommitWatch watch{service.file};
   append(service.folder / "a.db-wal");
   const auto begun = Clock::now();
   watch.sleep(50ms);
@@ -138,7 +137,7 @@ TEST_CASE("sleeping ends at a wake, and not at a write") {
 
 TEST_CASE("after a write there are a few more looks, since its commit is visible only after an fsync") {
   const Service service;
-  CommitWatch watch{service.file};
+  FileCommitWatch watch{service.file};
   REQUIRE_FALSE(watch.wait(0ms));
   const auto begun = Clock::now();
   append(service.folder / "a.db-wal");
@@ -152,7 +151,7 @@ TEST_CASE("after a write there are a few more looks, since its commit is visible
 
 TEST_CASE("a long import is not met write by write") {
   const Service service;
-  CommitWatch watch{service.file};
+  FileCommitWatch watch{service.file};
   REQUIRE_FALSE(watch.wait(0ms));
   constexpr int writes = 20'000;
   const auto begun = Clock::now();
@@ -174,7 +173,7 @@ TEST_CASE("a long import is not met write by write") {
 
 TEST_CASE("without its folder a watch still waits and wakes") {
   const TempDir folder;
-  CommitWatch nowhere{folder / "none" / "a.db"};
+  FileCommitWatch nowhere{folder / "none" / "a.db"};
   CHECK_FALSE(nowhere.wait(20ms));
   nowhere.wake();
   const auto woken = Clock::now();
@@ -182,7 +181,7 @@ TEST_CASE("without its folder a watch still waits and wakes") {
   CHECK(Clock::now() - woken < 30s);
 
   fs::create_directory(folder / "gone");
-  CommitWatch watch{folder / "gone" / "a.db"};
+  FileCommitWatch watch{folder / "gone" / "a.db"};
   fs::remove(folder / "gone");
   CHECK(watch.wait(1min));  // something happened: look
   REQUIRE(quiet(watch));

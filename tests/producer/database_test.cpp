@@ -1,5 +1,5 @@
-#include "infrastructure/database.hpp"
-
+#include "infrastructure/sqlite/sqlite_database.hpp"
+#include "infrastructure/sqlite/statement_run.hpp"
 #include "producer/child.hpp"
 #include "support/catch.hpp"
 #include "support/sqlite.hpp"
@@ -21,7 +21,7 @@ namespace {
 /// What opening says; fails when it opens, or when the error would be tried again.
 std::string refusal(const std::string& path, Database::Open mode = Database::Open::existing) {
   try {
-    const Database database{path, mode};
+    const SqliteDatabase database{path, mode};
   } catch (const DatabaseError& error) {
     CHECK_FALSE(error.retryable());
     return error.what();
@@ -30,11 +30,18 @@ std::string refusal(const std::string& path, Database::Open mode = Database::Ope
   return {};
 }
 
-std::string pragma(Database& database, const std::string& name) {
+std::string pragma(SqliteDatabase& database, const std::string& name) {
   return database.handle().execAndGet("PRAGMA " + name).getString();
 }
 
-DatabaseError described(int code) { return describe(SQLite::Exception("reason", code), "do it"); }
+DatabaseError described(int code) {
+  try {
+    attempt("do it", [code] { throw SQLite::Exception("reason", code); });
+  } catch (const DatabaseError& error) {
+    return error;
+  }
+  return DatabaseError("no error");
+}
 
 /// What read_time makes of an SQL value.
 Timestamp read(const std::string& value) {
@@ -48,11 +55,11 @@ Timestamp read(const std::string& value) {
 
 TEST_CASE("a database is opened for commits that survive a power cut") {
   const TempDir folder;
-  Database database{folder / "a.db", Database::Open::create};
+  SqliteDatabase database{folder / "a.db", Database::Open::create};
   CHECK(pragma(database, "journal_mode") == "wal");
   CHECK(pragma(database, "synchronous") == "2");
   CHECK(pragma(database, "foreign_keys") == "1");
-  CHECK(database.path() == (folder / "a.db").string());
+  CHECK(database.name() == (folder / "a.db").string());
 }
 
 TEST_CASE("a database that cannot be opened is an error that names it and says what to do") {
@@ -98,7 +105,7 @@ TEST_CASE("a database that its user may not write is an error that says so") {
     Child child{[&] {
       if (::setgid(65534) != 0 || ::setuid(65534) != 0) return 2;
       try {
-        const Database database{folder / "a.db"};
+        const SqliteDatabase database{folder / "a.db"};
       } catch (const DatabaseError& error) {
         const std::string text = error.what();
         const bool says = text.find((folder / "a.db").string()) != std::string::npos &&
@@ -123,7 +130,7 @@ TEST_CASE("a path that looks like an SQLite URI is a path") {
   const TempDir folder;
   Child child{[&] {
     if (::chdir(folder.path().c_str()) != 0) return 2;
-    const Database database{"file:a.db", Database::Open::create};
+    const SqliteDatabase database{"file:a.db", Database::Open::create};
     return 0;
   }};
   CHECK(child.wait() == exited(0));
@@ -132,7 +139,7 @@ TEST_CASE("a path that looks like an SQLite URI is a path") {
 
 TEST_CASE("migrating again keeps what is there") {
   const TempDir folder;
-  Database database{folder / "a.db", Database::Open::create};
+  SqliteDatabase database{folder / "a.db", Database::Open::create};
   database.migrate();
   database.require_schema();
   database.handle().exec("INSERT INTO outbox_lease VALUES ('a', 'b', 1, 2, 3)");
@@ -142,7 +149,7 @@ TEST_CASE("migrating again keeps what is there") {
 
 TEST_CASE("a migration that fails makes nothing") {
   const TempDir folder;
-  Database database{folder / "a.db", Database::Open::create};
+  SqliteDatabase database{folder / "a.db", Database::Open::create};
   database.handle().exec(
       "CREATE TABLE \"outbox_event_status_createdAt_idx\"(a)");  // where an index should be
   CHECK_THAT(error_of<DatabaseError>([&] { database.migrate(); }),
@@ -159,7 +166,7 @@ TEST_CASE("processes that make the same database at once all succeed") {
       children.emplace_back([&] {
         while (!fs::exists(folder / "go")) {
         }
-        Database database{folder / "a.db", Database::Open::create};
+        SqliteDatabase database{folder / "a.db", Database::Open::create};
         database.migrate();
         database.require_schema();
         return 0;
@@ -171,7 +178,7 @@ TEST_CASE("processes that make the same database at once all succeed") {
 
 TEST_CASE("a database without the outbox is refused with the command that makes it") {
   const TempDir folder;
-  Database database{folder / "a.db", Database::Open::create};
+  SqliteDatabase database{folder / "a.db", Database::Open::create};
   const auto complaint = [&] { return error_of<DatabaseError>([&] { database.require_schema(); }); };
   CHECK_THAT(complaint(), ContainsSubstring((folder / "a.db").string()));
   CHECK_THAT(complaint(), ContainsSubstring("run `auth-service migrate`"));
@@ -182,14 +189,14 @@ TEST_CASE("a database without the outbox is refused with the command that makes 
 
 TEST_CASE("a transaction that is not committed leaves nothing") {
   const TempDir folder;
-  Database database{folder / "a.db", Database::Open::create};
+  SqliteDatabase database{folder / "a.db", Database::Open::create};
   database.handle().exec("CREATE TABLE t(a)");
   const auto rows = [&] { return sqlite::number(folder / "a.db", "SELECT count(*) FROM t"); };
   int committed = 0;
 
   CHECK_THROWS_AS(database.transact([&](Transaction& transaction) {
     transaction.on_commit([&] { ++committed; });
-    transaction.database().exec("INSERT INTO t VALUES (1)");
+    database.handle().exec("INSERT INTO t VALUES (1)");
     throw std::runtime_error("changed my mind");
   }),
                   std::runtime_error);
@@ -198,7 +205,7 @@ TEST_CASE("a transaction that is not committed leaves nothing") {
 
   database.transact([&](Transaction& transaction) {
     transaction.on_commit([&] { committed += static_cast<int>(rows()); });
-    transaction.database().exec("INSERT INTO t VALUES (1)");
+    database.handle().exec("INSERT INTO t VALUES (1)");
     CHECK(rows() == 0);
   });
   CHECK(rows() == 1);
@@ -207,18 +214,18 @@ TEST_CASE("a transaction that is not committed leaves nothing") {
 
 TEST_CASE("a commit that fails leaves its transaction rolled back and the connection usable") {
   const TempDir folder;
-  Database database{folder / "a.db", Database::Open::create};
+  SqliteDatabase database{folder / "a.db", Database::Open::create};
   database.handle().exec(
       "CREATE TABLE parent(id PRIMARY KEY); CREATE TABLE child(id REFERENCES parent DEFERRABLE INITIALLY "
       "DEFERRED)");
   bool committed = false;
-  Transaction transaction{database.handle()};
+  Transaction transaction{database};
   transaction.on_commit([&] { committed = true; });
-  transaction.database().exec("INSERT INTO child VALUES (1)");
+  database.handle().exec("INSERT INTO child VALUES (1)");
   CHECK_THAT(error_of<DatabaseError>([&] { transaction.commit(); }), ContainsSubstring("cannot commit"));
   CHECK_FALSE(committed);
   // Not when the object goes, but now: the caller may be about to try again.
-  database.transact([](Transaction& next) { next.database().exec("INSERT INTO parent VALUES (1)"); });
+  database.transact([&](Transaction&) { database.handle().exec("INSERT INTO parent VALUES (1)"); });
   CHECK(sqlite::number(folder / "a.db", "SELECT count(*) FROM child") == 0);
   CHECK(sqlite::number(folder / "a.db", "SELECT count(*) FROM parent") == 1);
 }
@@ -226,10 +233,10 @@ TEST_CASE("a commit that fails leaves its transaction rolled back and the connec
 TEST_CASE(
     "a transaction takes the write lock at its start, and a lock that stays taken is worth another try") {
   const TempDir folder;
-  Database database{folder / "a.db", Database::Open::create};
-  Database other{folder / "a.db"};
+  SqliteDatabase database{folder / "a.db", Database::Open::create};
+  SqliteDatabase other{folder / "a.db"};
   other.handle().setBusyTimeout(1);
-  const Transaction transaction{database.handle()};
+  const Transaction transaction{database};
   try {
     other.transact([](Transaction&) { FAIL("two hold the write lock"); });
     FAIL("no error");
@@ -241,26 +248,21 @@ TEST_CASE(
 
 TEST_CASE("a full disk in the middle of a transaction undoes all of it, and is worth another try") {
   const TempDir folder;
-  Database database{folder / "a.db", Database::Open::create};
+  SqliteDatabase database{folder / "a.db", Database::Open::create};
   database.handle().exec("CREATE TABLE t(a)");
   const auto pages = database.handle().execAndGet("PRAGMA page_count").getInt();
   database.handle().exec("PRAGMA max_page_count=" + std::to_string(pages + 10));
   try {
-    database.transact([](Transaction& transaction) {
-      transaction.database().exec("INSERT INTO t VALUES (1)");
-      try {
-        transaction.database().exec("INSERT INTO t VALUES (zeroblob(1000000))");
-      } catch (const SQLite::Exception& error) {
-        throw describe(error, "write");
-      }
+    database.transact([&](Transaction&) {
+      database.handle().exec("INSERT INTO t VALUES (1)");
+      attempt("write", [&] { database.handle().exec("INSERT INTO t VALUES (zeroblob(1000000))"); });
     });
     FAIL("no error");
   } catch (const DatabaseError& error) {
     CHECK(error.retryable());
   }
   CHECK(sqlite::number(folder / "a.db", "SELECT count(*) FROM t") == 0);
-  database.transact(
-      [](Transaction& transaction) { transaction.database().exec("INSERT INTO t VALUES (2)"); });
+  database.transact([&](Transaction&) { database.handle().exec("INSERT INTO t VALUES (2)"); });
   CHECK(sqlite::number(folder / "a.db", "SELECT count(*) FROM t") == 1);
 }
 

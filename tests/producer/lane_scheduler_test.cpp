@@ -82,9 +82,9 @@ class Simulation {
     for (const auto& stored : stream_) {
       if (!seen.insert(stored.id).second) continue;
       auto& previous = last[stored.aggregate_id];
-      INFO("aggregate " << stored.aggregate_id << ": " << stored.position << " after " << previous);
-      REQUIRE(stored.position > previous);
-      previous = stored.position;
+      INFO("aggregate " << stored.aggregate_id << ": " << stored.position.row << " after " << previous);
+      REQUIRE(stored.position.row > previous);
+      previous = stored.position.row;
     }
     for (const auto& [position, row] : table_) {
       INFO("row " << position << " " << row.status);
@@ -98,8 +98,9 @@ class Simulation {
   }
   [[nodiscard]] std::size_t most_in_memory() const { return most_in_memory_; }
   [[nodiscard]] bool in_commit_order() const {
-    return std::is_sorted(stream_.begin(), stream_.end(),
-                          [](const auto& left, const auto& right) { return left.position < right.position; });
+    return std::is_sorted(stream_.begin(), stream_.end(), [](const auto& left, const auto& right) {
+      return left.position.row < right.position.row;
+    });
   }
 
  private:
@@ -123,8 +124,10 @@ class Simulation {
       if (!request) break;
       std::vector<OutboxEvent> rows;
       const std::size_t limit = request->retry ? 1 : std::min<std::size_t>(3, lanes_.room());
-      const auto last = std::max(cursor_, request->after + 1);
-      for (auto row = table_.upper_bound(request->after); row != table_.end() && row->first <= last; ++row)
+      const auto after = request->after.row;
+      const auto last = std::max(cursor_, after);
+      for (auto row = request->retry ? table_.lower_bound(after) : table_.upper_bound(after);
+           row != table_.end() && row->first <= last; ++row)
         if (row->second.event.aggregate_id == request->aggregate_id && rows.size() < limit &&
             (row->second.status == "PENDING" || row->second.status == "FAILED"))
           rows.push_back(row->second.event);
@@ -156,7 +159,7 @@ class Simulation {
     for (int arriving = draw(static_cast<int>(wire_.size()) + 1); arriving > 0; --arriving) {
       const auto publish = std::move(wire_.front());
       wire_.pop_front();
-      const bool poison = failures_.poison && publish.event.position % 17 == 0;
+      const bool poison = failures_.poison && publish.event.position.row % 17 == 0;
       if (!poison && !ids_.contains(publish.event.id) && chained_well(publish)) store(publish.event);
     }
     wire_.clear();
@@ -182,7 +185,7 @@ class Simulation {
   void answer(const Publish& publish) {
     if (chance(failures_.trouble)) return lanes_.returned(publish.token);
     const bool known = ids_.contains(publish.event.id);
-    const bool poison = failures_.poison && publish.event.position % 17 == 0;
+    const bool poison = failures_.poison && publish.event.position.row % 17 == 0;
     if (!known && (poison || chance(failures_.refused))) return refuse(publish);
     if (!known && !chained_well(publish)) return lanes_.returned(publish.token);
     if (!known) store(publish.event);
@@ -190,7 +193,7 @@ class Simulation {
     const auto stored = lanes_.stored(publish.token, known);
     REQUIRE(stored);
     settle(*stored, "PUBLISHED");
-    unsaved_.push_back(stored->position);
+    unsaved_.push_back(stored->position.row);
   }
 
   void refuse(const Publish& publish) {
@@ -200,14 +203,14 @@ class Simulation {
           return clock_ + std::chrono::milliseconds{draw(20)};
         });
     if (!refused) return;
-    auto& row = table_.at(refused->position);
+    auto& row = table_.at(refused->position.row);
     row.event.retry_count = refused->retry_count;
     if (refused->retry_count >= 5) return settle(*refused, "DEAD_LETTER");
     row.status = "FAILED";
   }
 
   void settle(const OutboxEvent& settled, const std::string& status) {
-    auto& row = table_.at(settled.position);
+    auto& row = table_.at(settled.position.row);
     REQUIRE((row.status == "PENDING" || row.status == "FAILED"));
     row.status = status;
     ++settled_;
@@ -293,7 +296,7 @@ TEST_CASE("a refused event's successors stay in the table until it is stored, ot
   const auto retry = lanes.next_refill(Timestamp{1s});
   REQUIRE(retry);
   CHECK(retry->aggregate_id == "bad");
-  CHECK(retry->after == 0);
+  CHECK(retry->after.row == 1);
   lanes.refill(*retry, {event(1, "bad")}, true);
   REQUIRE(lanes.stored(token["e3"]));
   const auto again = lanes.next_send();
@@ -303,7 +306,7 @@ TEST_CASE("a refused event's successors stay in the table until it is stored, ot
 
   const auto rest = lanes.next_refill(Timestamp{1s});
   REQUIRE(rest);
-  CHECK(rest->after == 1);
+  CHECK(rest->after.row == 1);
   lanes.refill(*rest, {event(2, "bad"), event(4, "bad")}, true);
   CHECK(lanes.left_behind() == 0);
   CHECK(send_all(lanes).front() == "e2");
@@ -360,7 +363,7 @@ TEST_CASE("an aggregate found FAILED at start is blocked until its time, and its
   CHECK(lanes.left_behind() == 1);
   const auto retry = lanes.next_refill(Timestamp{2s});
   REQUIRE(retry);
-  CHECK(retry->after == 4);
+  CHECK(retry->after.row == 5);
 }
 
 TEST_CASE("a row that is gone when its retry is due frees its aggregate") {

@@ -2,7 +2,7 @@
 
 #include "producer/child.hpp"
 #include "support/catch.hpp"
-#include "support/sqlite.hpp"
+#include "support/outbox.hpp"
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"
 
@@ -15,17 +15,18 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Outbox {
+/// In SQLite and in PostgreSQL.
+struct Leases {
+  Engine engine = GENERATE(Engine::sqlite, Engine::postgres);
+  Outbox outbox{engine};
   TempDir folder;
-  fs::path file = folder / "a.db";
+  Database& database = outbox.database();
 
-  Outbox() { Database{file, Database::Open::create}.migrate(); }
+  Leases() { UNSCOPED_INFO("in " << to_string(engine)); }
   [[nodiscard]] std::int64_t value(const std::string& name) const {
-    return sqlite::number(file, "SELECT " + name + " FROM outbox_lease");
+    return outbox.number("SELECT " + name + " FROM outbox_lease");
   }
-  void set(const std::string& assignments) const {
-    sqlite::execute(file, "UPDATE outbox_lease SET " + assignments);
-  }
+  void set(const std::string& assignments) const { outbox.execute("UPDATE outbox_lease SET " + assignments); }
 };
 
 Lease lease(const std::string& holder, std::chrono::milliseconds duration = 1h) {
@@ -43,8 +44,8 @@ constexpr const char* in_a_hundred_years = "expiresAt = expiresAt + 315576000000
 }  // namespace
 
 TEST_CASE("the first to ask holds the lease, and the next does not") {
-  const Outbox outbox;
-  Database database{outbox.file};
+  Leases leases;
+  auto& database = leases.database;
   auto first = lease("first"), second = lease("second");
   CHECK_FALSE(first.held());
   CHECK_FALSE(first.fresh());
@@ -61,8 +62,8 @@ TEST_CASE("the first to ask holds the lease, and the next does not") {
 }
 
 TEST_CASE("leases of different names do not know each other") {
-  const Outbox outbox;
-  Database database{outbox.file};
+  Leases leases;
+  auto& database = leases.database;
   Lease one{{.name = "one", .holder = "a"}}, two{{.name = "two", .holder = "b"}};
   CHECK(one.try_take(database));
   CHECK(two.try_take(database));
@@ -70,8 +71,8 @@ TEST_CASE("leases of different names do not know each other") {
 }
 
 TEST_CASE("a released lease is free at once, and its next holder has a higher epoch") {
-  const Outbox outbox;
-  Database database{outbox.file};
+  Leases leases;
+  auto& database = leases.database;
   auto first = lease("first"), second = lease("second");
   REQUIRE(first.try_take(database));
   CHECK_FALSE(second.try_take(database));
@@ -84,29 +85,29 @@ TEST_CASE("a released lease is free at once, and its next holder has a higher ep
 }
 
 TEST_CASE("a lease past its time is taken, and its old holder can change nothing any more") {
-  const Outbox outbox;
-  Database database{outbox.file};
+  Leases leases;
+  auto& database = leases.database;
   auto first = lease("first"), second = lease("second");
   REQUIRE(first.try_take(database));
-  outbox.set("expiresAt = 1");
+  leases.set("expiresAt = 1");
   CHECK(second.try_take(database));
   CHECK(second.epoch() == 2);
 
-  const auto until = outbox.value("expiresAt");
+  const auto until = leases.value("expiresAt");
   CHECK_FALSE(renew(first, database));
   CHECK_FALSE(first.held());
   CHECK_FALSE(first.fresh());
   first.release(database);
-  CHECK(outbox.value("expiresAt") == until);
+  CHECK(leases.value("expiresAt") == until);
   CHECK(renew(second, database));
 }
 
 TEST_CASE("releasing what another has taken over meanwhile frees nothing") {
-  const Outbox outbox;
-  Database database{outbox.file};
+  Leases leases;
+  auto& database = leases.database;
   auto first = lease("first"), second = lease("second"), third = lease("third");
   REQUIRE(first.try_take(database));
-  outbox.set("expiresAt = 1");
+  leases.set("expiresAt = 1");
   REQUIRE(second.try_take(database));
   first.release(database);
   CHECK_FALSE(third.try_take(database));
@@ -114,25 +115,25 @@ TEST_CASE("releasing what another has taken over meanwhile frees nothing") {
 }
 
 TEST_CASE("a renewal shows life and moves the end") {
-  const Outbox outbox;
-  Database database{outbox.file};
+  Leases leases;
+  auto& database = leases.database;
   auto holder = lease("holder");
   REQUIRE(holder.try_take(database));
-  outbox.set("expiresAt = 1");
-  const auto beat = outbox.value("beat");
+  leases.set("expiresAt = 1");
+  const auto beat = leases.value("beat");
   CHECK(renew(holder, database));
-  CHECK(outbox.value("beat") == beat + 1);
-  const auto ahead = outbox.value("expiresAt") - now().time_since_epoch().count();
+  CHECK(leases.value("beat") == beat + 1);
+  const auto ahead = leases.value("expiresAt") - now().time_since_epoch().count();
   CHECK((ahead > 3'000'000 && ahead <= 3'600'000));
 }
 
 TEST_CASE("a renewal that is not committed makes nobody believe in it") {
-  const Outbox outbox;
-  Database database{outbox.file};
+  Leases leases;
+  auto& database = leases.database;
   auto holder = lease("holder");
   REQUIRE(holder.try_take(database));
   const auto until = holder.fresh_until();
-  const auto beat = outbox.value("beat");
+  const auto beat = leases.value("beat");
   CHECK_THROWS_AS(database.transact([&](Transaction& transaction) {
     CHECK(holder.renew(transaction));
     CHECK(holder.fresh_until() == until);
@@ -140,18 +141,18 @@ TEST_CASE("a renewal that is not committed makes nobody believe in it") {
   }),
                   std::runtime_error);
   CHECK(holder.fresh_until() == until);
-  CHECK(outbox.value("beat") == beat);
+  CHECK(leases.value("beat") == beat);
   CHECK(holder.held());
   CHECK(renew(holder, database));
   CHECK(holder.fresh_until() > until);
 }
 
 TEST_CASE("a dead holder is replaced although the wall clock was set back") {
-  const Outbox outbox;
-  Database database{outbox.file};
+  Leases leases;
+  auto& database = leases.database;
   auto dead = lease("dead", 100ms), next = lease("next", 100ms);
   REQUIRE(dead.try_take(database));
-  outbox.set(in_a_hundred_years);
+  leases.set(in_a_hundred_years);
   const auto begun = BootClock::now();
   CHECK_FALSE(next.try_take(database));
   REQUIRE_WITHIN(20s, next.try_take(database));
@@ -160,51 +161,56 @@ TEST_CASE("a dead holder is replaced although the wall clock was set back") {
 }
 
 TEST_CASE("a living holder is not replaced although the wall clock was set back") {
-  const Outbox outbox;
-  Database database{outbox.file};
+  Leases leases;
+  auto& database = leases.database;
   auto holder = lease("holder", 50ms), next = lease("next", 50ms);
   REQUIRE(holder.try_take(database));
   for (const auto end = BootClock::now() + 300ms; BootClock::now() < end;) {
     REQUIRE(renew(holder, database));
-    outbox.set(in_a_hundred_years);
+    leases.set(in_a_hundred_years);
     REQUIRE_FALSE(next.try_take(database));
   }
 }
 
 TEST_CASE("a holder that was late takes its own lease again under a new epoch") {
-  const Outbox outbox;
-  Database database{outbox.file};
+  Leases leases;
+  auto& database = leases.database;
   auto holder = lease("holder", 1ms);
   REQUIRE(holder.try_take(database));
-  outbox.set(in_a_hundred_years);
+  leases.set(in_a_hundred_years);
   REQUIRE_WITHIN(5s, !holder.fresh());
   CHECK(holder.try_take(database));
   CHECK(holder.epoch() == 2);
 }
 
 TEST_CASE("standing by does not need the write lock") {
-  const Outbox outbox;
-  Database database{outbox.file}, other{outbox.file};
-  other.handle().setBusyTimeout(1);
+  Leases leases;
+  auto& database = leases.database;
+  const auto other = Database::open(leases.outbox.url());
   auto holder = lease("holder"), next = lease("next");
   REQUIRE(holder.try_take(database));
-  const Transaction writing{database.handle()};
-  CHECK_FALSE(next.try_take(other));
+  Transaction writing{database};
+  REQUIRE(holder.renew(writing));
+  const auto begun = BootClock::now();
+  CHECK_FALSE(next.try_take(*other));
+  CHECK(BootClock::now() - begun < 4s);  // the lock is waited for 5 s
 }
 
 TEST_CASE("of processes that ask at once exactly one holds the lease") {
+  Leases leases;
   for (int round = 0; round < 10; ++round) {
-    const Outbox outbox;
+    leases.outbox.execute("DELETE FROM outbox_lease");
+    const TempDir folder;
     std::vector<Child> children;
     for (int i = 0; i < 8; ++i)
-      children.emplace_back([&outbox, i] {
-        Database database{outbox.file};
+      children.emplace_back([&leases, &folder, i] {
+        const auto database = Database::open(leases.outbox.url());
         auto mine = lease("process " + std::to_string(i));
-        while (!fs::exists(outbox.folder / "go")) {
+        while (!fs::exists(folder / "go")) {
         }
-        return mine.try_take(database) ? 1 : 0;
+        return mine.try_take(*database) ? 1 : 0;
       });
-    std::ofstream{outbox.folder / "go"};
+    std::ofstream{folder / "go"};
     int holders = 0;
     for (auto& child : children) {
       const auto exit = child.wait();
@@ -212,29 +218,28 @@ TEST_CASE("of processes that ask at once exactly one holds the lease") {
       holders += exit.code;
     }
     REQUIRE(holders == 1);
-    REQUIRE(outbox.value("epoch") == 1);
+    REQUIRE(leases.value("epoch") == 1);
   }
 }
 
 TEST_CASE("a process that was frozen past its lease knows it, and changes nothing") {
-  const Outbox outbox;
+  Leases leases;
   Child frozen{[&] {
-    Database database{outbox.file};
+    const auto own = Database::open(leases.outbox.url());
     auto mine = lease("frozen", 2s);
-    if (!mine.try_take(database)) return 1;
-    std::ofstream{outbox.folder / "taken"};
-    while (!fs::exists(outbox.folder / "go on")) {
+    if (!mine.try_take(*own)) return 1;
+    std::ofstream{leases.folder / "taken"};
+    while (!fs::exists(leases.folder / "go on")) {
     }
     if (mine.fresh()) return 2;
-    return renew(mine, database) ? 3 : 0;
+    return renew(mine, *own) ? 3 : 0;
   }};
-  REQUIRE_WITHIN(20s, fs::exists(outbox.folder / "taken"));
+  REQUIRE_WITHIN(20s, fs::exists(leases.folder / "taken"));
   frozen.freeze();
-  Database database{outbox.file};
   auto next = lease("next", 2s);
-  REQUIRE_WITHIN(20s, next.try_take(database));
-  std::ofstream{outbox.folder / "go on"};
+  REQUIRE_WITHIN(20s, next.try_take(leases.database));
+  std::ofstream{leases.folder / "go on"};
   frozen.send(SIGCONT);
   CHECK(frozen.wait() == exited(0));
-  CHECK(outbox.value("epoch") == 2);
+  CHECK(leases.value("epoch") == 2);
 }

@@ -398,16 +398,16 @@ TEST_CASE("writers with pauses inside their transactions: nothing is skipped") {
   std::vector<std::thread> writers;
   for (int writer = 0; writer < 8; ++writer) {
     writers.emplace_back([&, writer] {
-      Database database{outbox.path()};
-      OutboxRepository repository{database};
+      const auto database = Database::open(outbox.url());
+      const auto repository = database->outbox();
       for (int i = 0; i < 20;) {
         try {
-          database.transact([&](Transaction& transaction) {
+          database->transact([&](Transaction& transaction) {
             DomainEvent event;
             event.aggregate_id = "writer-" + std::to_string(writer);
             event.aggregate_type = "User";
             event.event_type = "user.created";
-            repository.add(transaction, event);
+            repository->add(transaction, event);
             std::this_thread::yield();
           });
           ++i;

@@ -1,6 +1,7 @@
 #include "infrastructure/outbox_stats.hpp"
 
 #include "infrastructure/outbox_marks.hpp"
+#include "infrastructure/sqlite/sqlite_database.hpp"
 #include "support/catch.hpp"
 #include "support/outbox.hpp"
 
@@ -16,14 +17,15 @@ namespace {
 /// As the marker does, in a transaction with the state.
 void mark_all_pending(Outbox& outbox, bool delete_published = false) {
   std::vector<OutboxEvent> events;
-  outbox.repository().read_pending(0, 1000, events);
+  outbox.repository().rewind();
+  outbox.repository().read_pending(1000, events);
   std::vector<OutboxMark> marks;
   for (const auto& event : events)
     marks.push_back({.position = event.position, .id = event.id, .error = {}, .at = now()});
-  OutboxMarks rows{outbox.database()};
+  const auto rows = outbox.database().marks();
   outbox.database().transact([&](Transaction& transaction) {
     write_state(transaction, {.phase = "active", .since = now(), .trouble = {}},
-                rows.write(transaction, marks, delete_published));
+                rows->write(transaction, marks, delete_published));
   });
 }
 
@@ -39,7 +41,7 @@ void take_lease(Outbox& outbox) {
   outbox.execute("INSERT INTO outbox_lease VALUES ('outbox', 'me', 3, 0, 4102444800000)");
 }
 
-std::int64_t published(Outbox& outbox) { return read_stats(outbox.database()).published; }
+std::int64_t published(Outbox& outbox) { return outbox.repository().stats().published; }
 
 }  // namespace
 
@@ -88,10 +90,11 @@ TEST_CASE("stats cost no more beside many published rows than beside few") {
   const auto steps = [&] {
     int count = 0;
     sqlite3_progress_handler(
-        outbox.database().handle().getHandle(), 1,
+        dynamic_cast<SqliteDatabase&>(outbox.database()).handle().getHandle(), 1,
         [](void* counter) { return ++*static_cast<int*>(counter), 0; }, &count);
-    const auto stats = read_stats(outbox.database());
-    sqlite3_progress_handler(outbox.database().handle().getHandle(), 0, nullptr, nullptr);
+    const auto stats = outbox.repository().stats();
+    sqlite3_progress_handler(dynamic_cast<SqliteDatabase&>(outbox.database()).handle().getHandle(), 0,
+                             nullptr, nullptr);
     CHECK(stats.pending == 5);
     return count;
   };

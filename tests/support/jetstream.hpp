@@ -58,7 +58,7 @@ class JetStream {
   [[nodiscard]] bool has_stream(const std::string& stream);
   [[nodiscard]] nlohmann::json stream_config(const std::string& stream);
   [[nodiscard]] std::uint64_t message_count(const std::string& stream);
-  [[nodiscard]] std::uint64_t last_sequence(const std::string& stream);  ///< 0 when it is empty
+  [[nodiscard]] std::uint64_t last_sequence(const std::string& stream);          ///< 0 when it is empty
   [[nodiscard]] std::vector<StoredMessage> messages(const std::string& stream);  ///< all, by sequence
   void purge(const std::string& stream);
   void delete_stream(const std::string& stream);

@@ -1,17 +1,118 @@
 #include "support/outbox.hpp"
 
+#include <cctype>
 #include <map>
 #include <set>
 
 namespace tidings::test {
+namespace {
+
+/// PostgreSQL takes names for lower case unless they are quoted: quotes those that have a capital inside.
+std::string quoted(const std::string& sql) {
+  std::string text;
+  for (std::size_t at = 0; at < sql.size();) {
+    const auto letter = static_cast<unsigned char>(sql[at]);
+    if (letter == '\'' || letter == '"') {
+      const auto end = sql.find(sql[at], at + 1);
+      text += sql.substr(at, end - at + 1);
+      at = end + 1;
+    } else if (std::isalpha(letter) != 0 || letter == '_') {
+      auto end = at;
+      bool capital = false, small = false;
+      for (; end < sql.size() && (std::isalnum(static_cast<unsigned char>(sql[end])) != 0 || sql[end] == '_');
+           ++end) {
+        capital = capital || std::isupper(static_cast<unsigned char>(sql[end])) != 0;
+        small = small || std::islower(static_cast<unsigned char>(sql[end])) != 0;
+      }
+      const auto name = sql.substr(at, end - at);
+      text += capital && small ? '"' + name + '"' : name;
+      at = end;
+    } else {
+      text += sql[at++];
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+const char* to_string(Engine engine) { return engine == Engine::sqlite ? "SQLite" : "PostgreSQL"; }
+
+Outbox::Outbox(const std::filesystem::path& parent)
+    : folder_(parent), database_(Database::open(url(), Database::Open::create)) {
+  database_->migrate();
+}
+
+Outbox::Outbox(Engine engine)
+    : postgres_(engine == Engine::postgres ? std::make_unique<PostgresServer>() : nullptr),
+      database_(Database::open(url(), Database::Open::create)) {
+  database_->migrate();
+}
+
+std::string Outbox::url() const { return postgres_ ? postgres_->url() : "sqlite:" + path(); }
+
+OutboxRepository& Outbox::repository() {
+  if (!repository_) repository_ = database_->outbox();
+  return *repository_;
+}
+
+std::string Outbox::add(const std::string& aggregate, const std::string& data, const std::string& type) {
+  DomainEvent event;
+  event.aggregate_id = aggregate;
+  event.aggregate_type = "User";
+  event.event_type = type;
+  event.data = nlohmann::ordered_json::parse(data);
+  database_->transact([&](Transaction& transaction) { repository().add(transaction, event); });
+  return event.id;
+}
+
+void Outbox::add_many(int count, int aggregates, const std::string& prefix) {
+  database_->transact([&](Transaction& transaction) {
+    for (int i = 0; i < count; ++i) {
+      DomainEvent event;
+      event.aggregate_id = prefix + std::to_string(i % aggregates);
+      event.aggregate_type = "User";
+      event.event_type = "user.created";
+      event.data = {{"n", i}};
+      repository().add(transaction, event);
+    }
+  });
+}
+
+void Outbox::execute(const std::string& statements) const {
+  if (!postgres_) return sqlite::execute(path(), statements);
+  PostgresDatabase connection{url()};
+  connection.connect();
+  connection.script(quoted(statements));
+}
+
+PostgresRows Outbox::ask(const std::string& query) const {
+  PostgresDatabase connection{url()};
+  connection.connect();
+  return connection.exec(quoted(query));
+}
+
+std::vector<std::string> Outbox::column(const std::string& query) const {
+  if (!postgres_) return sqlite::column(path(), query);
+  std::vector<std::string> all;
+  const auto rows = ask(query);
+  for (int row = 0; row < rows.size(); ++row)
+    all.emplace_back(rows.text(row, 0));
+  return all;
+}
+
+std::string Outbox::text(const std::string& query) const { return column(query).at(0); }
+
+std::int64_t Outbox::number(const std::string& query) const { return std::stoll(text(query)); }
 
 std::string ledger(const Outbox& outbox, const std::vector<StoredMessage>& stream) {
-  std::map<std::string, std::int64_t> committed;  // id → place in commit order
+  std::map<std::string, std::int64_t> committed;  // id → place in the table
   std::set<std::string> owed;
-  const auto ids = sqlite::column(outbox.path(), "SELECT id FROM outbox_event ORDER BY rowid");
+  const auto ids =
+      outbox.column(std::string("SELECT id FROM outbox_event ORDER BY ") +
+                    (outbox.engine() == Engine::sqlite ? "rowid" : "createdAt, id COLLATE \"C\""));
   for (std::size_t i = 0; i < ids.size(); ++i) committed[ids[i]] = static_cast<std::int64_t>(i);
-  for (const auto& id :
-       sqlite::column(outbox.path(), "SELECT id FROM outbox_event WHERE status = 'PUBLISHED'"))
+  for (const auto& id : outbox.column("SELECT id FROM outbox_event WHERE status = 'PUBLISHED'"))
     owed.insert(id);
 
   std::string wrong;

@@ -19,7 +19,7 @@ class Processor {
  public:
   Processor(const Outbox& outbox, const std::string& url, OutboxProcessorOptions options)
       : connection_(ConnectionOptions{.urls = {url}}, stop_.get_token()),
-        processor_(outbox.path(), connection_, std::move(options)),
+        processor_(outbox.url(), connection_, std::move(options)),
         thread_([this] { run(); }) {}
   ~Processor() { stop(); }
   Processor(const Processor&) = delete;

@@ -15,6 +15,8 @@ constexpr std::size_t longest_audit = 2000;  // one lost batch would fill screen
 Relays::Relays(const std::filesystem::path& parent, NatsServerOptions options)
     : server(std::move(options)), jetstream(server.url()), outbox(parent) {}
 
+Relays::Relays(Engine engine) : jetstream(server.url()), outbox(engine) {}
+
 ProcessOptions Relays::options(const Settings& settings) const {
   ProcessOptions options;
   options.environment = {{"NATS_URL", server.url()},
@@ -45,11 +47,11 @@ Process Relays::start_with_fault(const std::string& inject, const Settings& sett
 }
 
 std::int64_t Relays::epoch() const {
-  return sqlite::number(outbox.path(), "SELECT ifnull(max(epoch), 0) FROM outbox_lease");
+  return outbox.number("SELECT coalesce(max(epoch), 0) FROM outbox_lease");
 }
 
 std::string Relays::holder() const {
-  return sqlite::text(outbox.path(), "SELECT ifnull(max(holder), '') FROM outbox_lease");
+  return outbox.text("SELECT coalesce(max(holder), '') FROM outbox_lease");
 }
 
 pid_t Relays::active() const {
@@ -82,9 +84,9 @@ bool can_inject_faults() {
 
 Writers::Writers(const Outbox& outbox, const Load& load) {
   for (int i = 0; i < load.writers; ++i)
-    threads_.emplace_back([this, path = outbox.path(), load, i](const std::stop_token& stop) {
+    threads_.emplace_back([this, url = outbox.url(), load, i](const std::stop_token& stop) {
       try {
-        write(stop, path, load, load.seed * 1000U + static_cast<unsigned>(i));
+        write(stop, url, load, load.seed * 1000U + static_cast<unsigned>(i));
       } catch (const std::exception& error) {
         const std::lock_guard lock{mutex_};
         error_ = error.what();
@@ -92,22 +94,22 @@ Writers::Writers(const Outbox& outbox, const Load& load) {
     });
 }
 
-void Writers::write(const std::stop_token& stop, const std::string& path, const Load& load, unsigned seed) {
+void Writers::write(const std::stop_token& stop, const std::string& url, const Load& load, unsigned seed) {
   std::mt19937 random{seed};
   const auto below = [&random](int end) { return std::uniform_int_distribution<int>{0, end - 1}(random); };
-  Database database{path};
-  OutboxRepository repository{database};
+  const auto database = Database::open(url);
+  const auto repository = database->outbox();
   for (int done = 0; done < load.commits && !stop.stop_requested();) {
     const int events = 1 + below(load.largest_commit);
     try {
-      database.transact([&](Transaction& transaction) {
+      database->transact([&](Transaction& transaction) {
         for (int i = 0; i < events; ++i) {
           DomainEvent event;
           event.aggregate_id = "user-" + std::to_string(below(load.aggregates));
           event.aggregate_type = "User";
           event.event_type = "user.created";
           event.data = {{"n", i}};
-          repository.add(transaction, event);
+          repository->add(transaction, event);
           if (load.longest_pause_inside > microseconds{0})
             random_pause(random, microseconds{0}, load.longest_pause_inside);
         }

@@ -31,6 +31,7 @@ class Relays {
   /// The outbox's folder is made in `parent`.
   explicit Relays(const std::filesystem::path& parent = std::filesystem::temp_directory_path(),
                   NatsServerOptions options = {});
+  explicit Relays(Engine engine);
 
   /// `tidings relay` with a lease of 1 s and quick retries, unless `settings` says otherwise.
   [[nodiscard]] Process start(const Settings& settings = {},
@@ -88,7 +89,7 @@ class Writers {
   [[nodiscard]] std::int64_t refused() const noexcept { return refused_; }      ///< commits that failed
 
  private:
-  void write(const std::stop_token& stop, const std::string& path, const Load& load, unsigned seed);
+  void write(const std::stop_token& stop, const std::string& url, const Load& load, unsigned seed);
 
   std::atomic<std::int64_t> committed_{0}, refused_{0};
   std::mutex mutex_;

@@ -40,7 +40,8 @@ class Inbox {
   /// False where a claim costs no round trip: then it is not called.
   [[nodiscard]] virtual bool claims_ahead() const noexcept { return false; }
 
-  /// After a handler: throws when a statement of its failed, which it has hidden, and the transaction with it.
+  /// After a handler: throws when a statement of its failed, which it has hidden, and the transaction with
+  /// it.
   virtual void require_sound() const {}
 
   /// Writes the event's row. False when it is there already: handled before.

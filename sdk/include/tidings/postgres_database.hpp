@@ -46,6 +46,7 @@ class PostgresRows {
   void require() const;
 
   [[nodiscard]] int size() const noexcept;
+  [[nodiscard]] int columns() const noexcept;
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
   /// The command's name as the server says it: `COMMIT`, `INSERT 0 1`.
   [[nodiscard]] std::string_view command() const noexcept;
@@ -64,7 +65,8 @@ class PostgresDatabase {
  public:
   using Parameter = std::optional<std::string>;  ///< as text; empty: NULL
 
-  /// `postgresql://user:password@host:5432/database`, also with several hosts. Does not connect yet.
+  /// `postgresql://user:password@host:5432/database`, also with several hosts: the first that takes writes.
+  /// Prisma's own parameters are understood (`schema`) or left out. Does not connect yet.
   explicit PostgresDatabase(std::string url);
   ~PostgresDatabase();
   PostgresDatabase(const PostgresDatabase&) = delete;
@@ -79,8 +81,11 @@ class PostgresDatabase {
   PostgresRows run(const std::string& statement, std::vector<Parameter> parameters);
 
   /// Sent together with the next statement that is run, before it: costs no round trip of its own. Its error
-  /// is that statement's. `statement` needs no parameters and its rows are of no interest.
-  void queue(std::string statement);
+  /// is that statement's. Its rows are of no interest.
+  template <class... Values>
+  void queue(const std::string& statement, const Values&... values) {
+    queued_.push_back({statement, {parameter(values)...}});
+  }
   /// Runs what is queued.
   void flush();
 
@@ -90,6 +95,14 @@ class PostgresDatabase {
   /// Connects when there is no connection. Throws PostgresError. Nothing else connects.
   void connect();
   [[nodiscard]] bool connected() const noexcept;
+  /// Through a pooler (PgBouncer): a session is kept for the time of a transaction only, so there are no
+  /// prepared statements, and neither settings nor LISTEN outlast a statement.
+  [[nodiscard]] bool pooled() const noexcept { return pooled_; }
+  /// To poll for notifications after LISTEN; -1 without a connection.
+  [[nodiscard]] int socket() const noexcept;
+  /// How many notifications came since the last call. Does not wait. Throws PostgresError when the connection
+  /// is lost.
+  int take_notifications();
   /// Forgets what is queued, and the connection when it is broken or in the middle of a transaction which
   /// cannot be rolled back.
   void rollback() noexcept;
@@ -122,11 +135,13 @@ class PostgresDatabase {
   }
 
   void send(const Command& command, std::vector<std::string>& answers);
+  [[nodiscard]] bool is_pooled();
   PostgresRows receive(const std::vector<std::string>& answers);
   [[noreturn]] void lost();
 
   std::string url_;
   PGconn* connection_ = nullptr;
+  bool pooled_ = false;
   std::vector<Command> queued_;
   std::unordered_map<std::string, std::string> prepared_;  // statement to name
   int next_name_ = 0;

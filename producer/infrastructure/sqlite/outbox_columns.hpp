@@ -6,7 +6,7 @@
 
 #include "infrastructure/outbox_event.hpp"
 #include "infrastructure/outbox_repository.hpp"
-#include "infrastructure/statement_run.hpp"
+#include "infrastructure/sqlite/statement_run.hpp"
 
 #include <string>
 

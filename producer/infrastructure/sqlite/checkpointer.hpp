@@ -3,9 +3,7 @@
 // Moves what is in the WAL to the database file. SQLite would do that within the
 // commit that makes the WAL large: its caller waits, and the next marks with it.
 
-#include "infrastructure/database.hpp"
-
-#include <chrono>
+#include <SQLiteCpp/Database.h>
 
 struct sqlite3;
 
@@ -14,26 +12,20 @@ namespace tidings {
 /// Takes the place of SQLite's own checkpoints on one connection; belongs to the connection's thread.
 class Checkpointer {
  public:
-  using Clock = std::chrono::steady_clock;
-
-  explicit Checkpointer(Database& database);
+  explicit Checkpointer(SQLite::Database& database);
   ~Checkpointer();
   Checkpointer(const Checkpointer&) = delete;
   Checkpointer& operator=(const Checkpointer&) = delete;
 
   /// After a commit: when the WAL has become large. Neither waits for readers and writers nor keeps
-  /// them waiting. Throws DatabaseError for a disk in trouble.
+  /// them waiting. Throws SQLite::Exception for a disk in trouble.
   void run_if_due();
-
-  /// When the last commit on this connection gave the write lock back.
-  [[nodiscard]] Clock::time_point committed_at() const noexcept { return committed_at_; }
 
  private:
   static int on_commit(void* self, sqlite3* connection, const char* name, int pages);
 
-  Database& database_;
+  SQLite::Database& database_;
   int pages_ = 0;  // in the WAL
-  Clock::time_point committed_at_;
 };
 
 }  // namespace tidings

@@ -1,8 +1,5 @@
-#include "infrastructure/outbox_stats.hpp"
-
-#include "infrastructure/outbox_event.hpp"
-#include "infrastructure/outbox_repository.hpp"
-#include "infrastructure/statement_run.hpp"
+#include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
+#include "infrastructure/sqlite/statement_run.hpp"
 
 #include <algorithm>
 
@@ -65,17 +62,17 @@ void read_blocked(SQLite::Database& database, OutboxStats& stats, int at_most) {
 
 }  // namespace
 
-OutboxStats read_stats(Database& database, int blocked_at_most) {
+OutboxStats SqliteOutboxRepository::stats(int blocked_at_most) {
   return attempt("count events", [&] {
-    auto& handle = database.handle();
+    auto& handle = database_.handle();
     const Snapshot snapshot{handle};
     OutboxStats stats;
     stats.pending = count(handle, OutboxStatus::pending);
     stats.processing = count(handle, OutboxStatus::processing);
     stats.failed = count(handle, OutboxStatus::failed);
     stats.dead_letter = count(handle, OutboxStatus::dead_letter);
-    stats.oldest_pending = OutboxRepository{database}.oldest_pending();
-    stats.processor = read_state(database);
+    stats.oldest_pending = oldest_pending();
+    stats.processor = read_state(database_);
     stats.published = published(handle, stats);
     read_blocked(handle, stats, std::max(1, blocked_at_most));
     return stats;

@@ -4,13 +4,13 @@
 // transaction open, and an open read keeps the WAL from being checkpointed: it
 // would grow without end. So the end of the scope resets, however it is left.
 
-#include "infrastructure/database.hpp"
+#include <tidings/timestamp.hpp>
 
+#include <SQLiteCpp/Column.h>
 #include <SQLiteCpp/Statement.h>
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <utility>
 
 namespace tidings {
@@ -49,19 +49,14 @@ class StatementRun {
   SQLite::Statement& statement_;
 };
 
-/// Does `work`, turning SQLite's exception into ours.
-template <class Work>
-decltype(auto) attempt(std::string_view action, Work&& work) {
-  try {
-    return std::forward<Work>(work)();
-  } catch (const SQLite::Exception& error) {
-    throw describe(error, std::string(action));
-  }
-}
-
 /// A column as text; empty when it is NULL.
 [[nodiscard]] inline std::string read_text(const SQLite::Column& column) {
   return column.isNull() ? std::string{} : column.getString();
 }
+
+/// A time column, whichever way the writer stored it (ISO text, `YYYY-MM-DD HH:MM:SS`, epoch
+/// milliseconds). The epoch itself (`Timestamp{}`) when it is NULL or cannot be read: a foreign
+/// writer's odd time must not stop the row.
+[[nodiscard]] Timestamp read_time(const SQLite::Column& column);
 
 }  // namespace tidings

@@ -1,4 +1,4 @@
-#include "infrastructure/outbox_columns.hpp"
+#include "infrastructure/sqlite/outbox_columns.hpp"
 
 #include <algorithm>
 #include <cstdint>

@@ -1,6 +1,6 @@
-#include "infrastructure/published_rows.hpp"
+#include "infrastructure/sqlite/published_rows.hpp"
 
-#include "infrastructure/statement_run.hpp"
+#include "infrastructure/sqlite/statement_run.hpp"
 
 #include <algorithm>
 #include <limits>

@@ -1,12 +1,14 @@
-#include "infrastructure/outbox_repository.hpp"
+#include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
 
-#include "infrastructure/outbox_columns.hpp"
-#include "infrastructure/published_rows.hpp"
-#include "infrastructure/statement_run.hpp"
+#include "infrastructure/sqlite/outbox_columns.hpp"
+#include "infrastructure/sqlite/published_rows.hpp"
+#include "infrastructure/sqlite/statement_run.hpp"
+
+#include <algorithm>
 
 namespace tidings {
 
-struct OutboxRepository::Statements {
+struct SqliteOutboxRepository::Statements {
   explicit Statements(SQLite::Database& database)
       : add(database,
             "INSERT INTO outbox_event (id, aggregateId, aggregateType, eventType, eventData, eventVersion, "
@@ -31,7 +33,8 @@ struct OutboxRepository::Statements {
                 " FROM outbox_event WHERE rowid IN (SELECT rowid FROM outbox_event "
                 "INDEXED BY outbox_event_status_createdAt_idx WHERE status IN ('FAILED', 'PROCESSING') "
                 "AND rowid > ? ORDER BY rowid LIMIT ?) ORDER BY rowid"),
-        pending_range(database, "SELECT count(*), min(rowid) FROM outbox_event WHERE status = 'PENDING'"),
+        count_pending(database, "SELECT count(*) FROM outbox_event WHERE status = 'PENDING'"),
+        first_pending(database, "SELECT min(rowid) FROM outbox_event WHERE status = 'PENDING'"),
         oldest_pending(
             database,
             "SELECT createdAt FROM outbox_event WHERE status = 'PENDING' ORDER BY createdAt LIMIT 1"),
@@ -45,20 +48,20 @@ struct OutboxRepository::Statements {
         find(database, "SELECT " + row_columns + " FROM outbox_event WHERE id = ?") {}
 
   SQLite::Statement add;
-  SQLite::Statement read_pending, read_aggregate, read_retries, pending_range, oldest_pending;
+  SQLite::Statement read_pending, read_aggregate, read_retries, count_pending, first_pending, oldest_pending;
   PublishedRows published;
   SQLite::Statement remove;
   SQLite::Statement list, list_status, find;
 };
 
-OutboxRepository::OutboxRepository(Database& database) : database_(database) {
-  statements_ = attempt("use the outbox in " + database.path(),
+SqliteOutboxRepository::SqliteOutboxRepository(SqliteDatabase& database) : database_(database) {
+  statements_ = attempt("use the outbox in " + database.name(),
                         [&] { return std::make_unique<Statements>(database.handle()); });
 }
 
-OutboxRepository::~OutboxRepository() = default;
+SqliteOutboxRepository::~SqliteOutboxRepository() = default;
 
-void OutboxRepository::add(Transaction& transaction, const DomainEvent& event) {
+void SqliteOutboxRepository::add(Transaction& transaction, const DomainEvent& event) {
   database_.require_own(transaction);
   attempt("write an event to the outbox", [&] {
     const auto data = event.event_data();
@@ -71,28 +74,40 @@ void OutboxRepository::add(Transaction& transaction, const DomainEvent& event) {
   });
 }
 
-void OutboxRepository::read_pending(std::int64_t after, int limit, std::vector<OutboxEvent>& out) {
-  attempt("read pending events", [&] {
-    out.clear();
-    StatementRun run{statements_->read_pending};
-    run.bind(after, limit);
-    while (run.next()) out.push_back(read_event(run));
+bool SqliteOutboxRepository::rewind() {
+  return attempt("find the oldest pending event", [&] {
+    StatementRun run{statements_->first_pending};
+    run.next();
+    if (run.column(0).isNull()) return false;
+    cursor_ = run.column(0).getInt64() - 1;
+    return true;
   });
 }
 
-std::vector<OutboxEvent> OutboxRepository::read_aggregate(const std::string& aggregate_id,
-                                                          const std::string& aggregate_type,
-                                                          std::int64_t after, std::int64_t last, int limit) {
+void SqliteOutboxRepository::read_pending(int limit, std::vector<OutboxEvent>& out) {
+  attempt("read pending events", [&] {
+    out.clear();
+    StatementRun run{statements_->read_pending};
+    run.bind(cursor_, limit);
+    while (run.next()) out.push_back(read_event(run));
+    if (!out.empty()) cursor_ = out.back().position.row;
+  });
+}
+
+std::vector<OutboxEvent> SqliteOutboxRepository::read_aggregate(const AggregateRows& rows, int limit) {
   return attempt("read the events of an aggregate", [&] {
     std::vector<OutboxEvent> events;
     StatementRun run{statements_->read_aggregate};
-    run.bind(aggregate_id, aggregate_type, after, last, limit);
+    const auto after = rows.with_first ? rows.after.row - 1 : rows.after.row;
+    // A row to be tried again is read wherever it stands.
+    const auto last = rows.with_first ? std::max(cursor_, rows.after.row) : cursor_;
+    run.bind(rows.aggregate_id, rows.aggregate_type, after, last, limit);
     while (run.next()) events.push_back(read_event(run));
     return events;
   });
 }
 
-std::optional<Timestamp> OutboxRepository::oldest_pending() {
+std::optional<Timestamp> SqliteOutboxRepository::oldest_pending() {
   return attempt("read the oldest pending event", [&]() -> std::optional<Timestamp> {
     StatementRun run{statements_->oldest_pending};
     if (!run.next()) return std::nullopt;
@@ -100,25 +115,26 @@ std::optional<Timestamp> OutboxRepository::oldest_pending() {
   });
 }
 
-std::vector<OutboxEvent> OutboxRepository::read_retries(std::int64_t after, int limit) {
+std::vector<OutboxEvent> SqliteOutboxRepository::read_retries(const OutboxPosition& after, int limit) {
   return attempt("read failed events", [&] {
     std::vector<OutboxEvent> events;
     StatementRun run{statements_->read_retries};
-    run.bind(after, limit);
+    run.bind(after.row, limit);
     while (run.next()) events.push_back(read_header(run));
     return events;
   });
 }
 
-OutboxRepository::PendingRange OutboxRepository::pending_range() {
+std::int64_t SqliteOutboxRepository::count_pending() {
   return attempt("count pending events", [&] {
-    StatementRun run{statements_->pending_range};
+    StatementRun run{statements_->count_pending};
     run.next();
-    return PendingRange{.count = run.column(0).getInt64(), .first = run.column(1).getInt64()};
+    return run.column(0).getInt64();
   });
 }
 
-OutboxRepository::Cleanup OutboxRepository::cleanup(Transaction& transaction, Timestamp before, int limit) {
+SqliteOutboxRepository::Cleanup SqliteOutboxRepository::cleanup(Transaction& transaction, Timestamp before,
+                                                                int limit) {
   database_.require_own(transaction);
   return attempt("delete published events", [&] {
     const auto positions = statements_->published.next_before(before, limit);
@@ -127,7 +143,7 @@ OutboxRepository::Cleanup OutboxRepository::cleanup(Transaction& transaction, Ti
   });
 }
 
-std::vector<OutboxRow> OutboxRepository::list(std::optional<OutboxStatus> status, int limit) {
+std::vector<OutboxRow> SqliteOutboxRepository::list(std::optional<OutboxStatus> status, int limit) {
   return attempt("list events", [&] {
     std::vector<OutboxRow> rows;
     StatementRun run{status ? statements_->list_status : statements_->list};
@@ -140,7 +156,7 @@ std::vector<OutboxRow> OutboxRepository::list(std::optional<OutboxStatus> status
   });
 }
 
-std::optional<OutboxRow> OutboxRepository::find(const std::string& id) {
+std::optional<OutboxRow> SqliteOutboxRepository::find(const std::string& id) {
   return attempt("find an event", [&]() -> std::optional<OutboxRow> {
     StatementRun run{statements_->find};
     if (!run.bind(id).next()) return std::nullopt;

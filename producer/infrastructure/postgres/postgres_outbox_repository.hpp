@@ -1,0 +1,76 @@
+#pragma once
+
+#include "infrastructure/outbox_repository.hpp"
+#include "infrastructure/postgres/postgres_outbox_database.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace tidings {
+
+/// A transaction can commit long after its rows were written, so no column tells commit order. The processor
+/// reads in looks: each takes the rows that the look before could not see, by the ids of their transactions,
+/// in the order of (createdAt, id). See docs/decisions/0007.
+class PostgresOutboxRepository final : public OutboxRepository {
+ public:
+  explicit PostgresOutboxRepository(PostgresOutboxDatabase& database);
+
+  /// createdAt is the server's clock at the insert, not at the begin of the transaction, and never before
+  /// that of the aggregate's rows that this transaction sees: writers that a row lock puts in order stay in
+  /// order.
+  void add(Transaction& transaction, const DomainEvent& event) override;
+  bool rewind() override;
+  void read_pending(int limit, std::vector<OutboxEvent>& out) override;
+  [[nodiscard]] std::vector<OutboxEvent> read_aggregate(const AggregateRows& rows, int limit) override;
+  [[nodiscard]] int rows_of_aggregate_at_once() const noexcept override { return 1024; }
+  [[nodiscard]] std::vector<OutboxEvent> read_retries(const OutboxPosition& after, int limit) override;
+  [[nodiscard]] std::int64_t count_pending() override;
+  [[nodiscard]] std::optional<Timestamp> oldest_pending() override;
+  [[nodiscard]] Cleanup cleanup(Transaction& transaction, Timestamp before, int limit) override;
+  [[nodiscard]] std::vector<OutboxRow> list(std::optional<OutboxStatus> status, int limit) override;
+  [[nodiscard]] std::optional<OutboxRow> find(const std::string& id) override;
+  [[nodiscard]] OutboxStats stats(int blocked_at_most) override;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  /// One pass through what is PENDING.
+  struct Look {
+    bool full = false;       ///< whatever createdAt says
+    std::string from;        ///< createdAt of the first rows; -infinity in a full look
+    std::string newer_than;  ///< transactions below this one were seen by the look before; NULL when empty
+    std::string horizon;     ///< those below were over when this look began
+    std::string end;         ///< those from here on had not begun
+    std::string next_from;   ///< `from` of the look after this
+    OutboxPosition cursor;   ///< of the last row read
+    Clock::time_point begun;
+  };
+  /// A row that was given out and may be met again.
+  struct Given {
+    std::uint32_t transaction = 0;
+    std::string created_at;
+    std::uint64_t met_in_look = 0;
+  };
+
+  void begin_look();
+  int read_page(int limit, std::vector<OutboxEvent>& out);
+  void end_look();
+  [[nodiscard]] bool give(const OutboxEvent& event, std::uint32_t transaction);
+
+  PostgresOutboxDatabase& database_;
+
+  std::optional<Look> look_;
+  std::uint64_t looks_ = 0;
+  std::string horizon_, full_horizon_;  // of the last look, and of the last full one
+  std::string next_from_;
+  Clock::time_point full_look_at_{};
+  std::unordered_map<std::string, Given> given_;  // by id
+
+  OutboxPosition cleaned_;  // what cleanup() looked at last
+};
+
+}  // namespace tidings
