@@ -97,7 +97,7 @@ class Flow {
     writers->stop();
     REQUIRE_WITHIN(20s, outbox.count("status <> 'PUBLISHED'") == 0);
     cluster.wait_for_replicas("AUTH_EVENTS");
-    CHECK(outbox.count("1") == committed());
+    CHECK(outbox.count("true") == committed());
     CHECK(audit(outbox, answer(cluster, [](JetStream& js) { return js.messages("AUTH_EVENTS"); })) == "");
     REQUIRE_WITHIN(20s, handled() == committed());
     REQUIRE_WITHIN(20s, [this] {

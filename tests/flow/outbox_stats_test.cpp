@@ -25,7 +25,7 @@ std::string state(const Relays& relays) { return stats(relays).at("processor").a
 }  // namespace
 
 TEST_CASE("stats tell what the processor is doing, also when it is gone") {
-  Relays relays;
+  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
   CHECK(stats(relays).at("processor") == nlohmann::json{{"state", "none"}});
 
   auto relay = relays.start({{"OUTBOX_LEASE_MS", "10000"}});
@@ -62,7 +62,7 @@ TEST_CASE("stats tell what the processor is doing, also when it is gone") {
 }
 
 TEST_CASE("stats name the blocked aggregates, the event that they wait for and why") {
-  Relays relays;
+  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
   relays.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   const auto big = "\"" + std::string(2000, 'x') + "\"";
   const auto first = relays.outbox.add("blocked", big);

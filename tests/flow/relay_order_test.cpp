@@ -20,7 +20,7 @@ void check_same_order(Relays& relays) {
   std::vector<std::string> sent;
   for (const auto& message : relays.jetstream.messages("AUTH_EVENTS"))
     sent.push_back(message.header("ce-id"));
-  CHECK(sent == sqlite::column(relays.outbox.path(), "SELECT id FROM outbox_event ORDER BY rowid"));
+  CHECK(sent == relays.outbox.in_order());
 }
 
 /// Commits `count` events of `aggregates` whose times say `time`.
@@ -42,7 +42,7 @@ void add_dated(Outbox& outbox, const std::string& prefix, int count, int aggrega
 TEST_CASE("of sixty-four writers that pause inside their transactions none is skipped or overtaken") {
   const auto seed = random_seed();
   INFO("TIDINGS_SEED=" << seed);
-  Relays relays;
+  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
   auto relay = relays.start();
   Writers writers{relays.outbox,
                   {.writers = 64,
@@ -53,16 +53,17 @@ TEST_CASE("of sixty-four writers that pause inside their transactions none is sk
                    .longest_pause_inside = 2ms,
                    .seed = seed}};
   writers.finish();
-  CHECK(relays.outbox.count("1") == writers.committed());
+  CHECK(relays.outbox.count("true") == writers.committed());
   REQUIRE_WITHIN(20s, relays.all_published());
   CHECK(relays.audit() == "");
-  check_same_order(relays);
+  // In PostgreSQL one that commits late is late: there the order of the table is not that of commits.
+  if (relays.outbox.engine() == Engine::sqlite) check_same_order(relays);
   relay.kill(SIGTERM);
   CHECK(relay.wait() == exited(0));
 }
 
 TEST_CASE("what a killed relay had stored out of turn lets no event overtake its aggregate's earlier one") {
-  Relays relays;
+  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
   relays.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
   // As a relay leaves it that sent one event of each aggregate at a time and was killed before it could
   // mark them: "a" and "c" are stored, "b" is not, and the stream's last message is an event still PENDING.

@@ -158,7 +158,7 @@ TEST_CASE("a relay frozen past its lease with an outcome in hand does not write 
 }
 
 TEST_CASE("relays that are frozen past their lease in turn, under load, leave no inversion") {
-  Relays relays;
+  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
   relays.outbox.add_many(5000, 20);  // so that the first freeze meets a full window
   std::optional<Process> active = relays.start();
   REQUIRE_WITHIN(20s, relays.active() == active->pid());
@@ -192,7 +192,7 @@ TEST_CASE("a relay killed a hundred times at random moments loses nothing and in
   const auto seed = random_seed();
   INFO("TIDINGS_SEED=" << seed);
   std::mt19937 random{seed};
-  Relays relays;
+  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
   TcpProxy network{relays.server.port()};
   network.delay(3ms);
   const Relays::Settings settings{{"OUTBOX_LEASE_MS", "500"}, {"NATS_URL", network.url()}};
@@ -215,7 +215,7 @@ TEST_CASE("a relay killed a hundred times at random moments loses nothing and in
   const auto published_by_killed = relays.published();
   INFO(writers.committed() << " events, " << published_by_killed << " marked by relays that were killed");
   CHECK(published_by_killed > 100);  // they did not only start
-  CHECK(relays.outbox.count("1") == writers.committed());
+  CHECK(relays.outbox.count("true") == writers.committed());
   auto last = relays.start(settings, {"--drain"});
   REQUIRE(last.wait(60s) == exited(0));
   CHECK(relays.audit() == "");
@@ -224,7 +224,7 @@ TEST_CASE("a relay killed a hundred times at random moments loses nothing and in
 TEST_CASE("of two, three and ten relays one publishes, and SIGTERM hands over long before the lease ends") {
   const int size = GENERATE(2, 3, 10);
   INFO(size << " relays");
-  Relays relays{std::filesystem::temp_directory_path(), {.monitoring = true}};
+  Relays relays{GENERATE(Engine::sqlite, Engine::postgres), {.monitoring = true}};
   Crowd crowd{relays, long_lease};
   crowd.grow(size);
   Writers writers{relays.outbox, {.writers = 2, .seed = random_seed()}};
@@ -260,7 +260,7 @@ TEST_CASE("of two, three and ten relays one takes over within the lease when the
   const auto seed = random_seed();
   INFO(size << " relays, TIDINGS_SEED=" << seed);
   std::mt19937 random{seed};
-  Relays relays{std::filesystem::temp_directory_path(), {.monitoring = true}};
+  Relays relays{GENERATE(Engine::sqlite, Engine::postgres), {.monitoring = true}};
   Crowd crowd{relays, short_lease};
   crowd.grow(size);
   Writers writers{relays.outbox, {.writers = 2, .seed = seed}};
@@ -291,7 +291,7 @@ TEST_CASE("of two, three and ten relays one takes over within the lease when the
 }
 
 TEST_CASE("a blocked aggregate's attempts are counted across kills, and its next event goes after the last") {
-  Relays relays;
+  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
   relays.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   const auto first = relays.outbox.add("hot");
   const auto second = relays.outbox.add("hot", "\"" + std::string(2000, 'x') + "\"");

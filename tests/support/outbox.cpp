@@ -1,5 +1,6 @@
 #include "support/outbox.hpp"
 
+#include <algorithm>
 #include <cctype>
 #include <map>
 #include <set>
@@ -68,6 +69,10 @@ std::string Outbox::add(const std::string& aggregate, const std::string& data, c
 
 void Outbox::add_many(int count, int aggregates, const std::string& prefix) {
   database_->transact([&](Transaction& transaction) {
+    std::set<std::string> names;
+    for (int i = 0; i < std::min(count, aggregates); ++i) names.insert(prefix + std::to_string(i));
+    if (aggregates < 100)  // else nobody writes beside it
+      for (const auto& name : names) lock_aggregate(transaction, name);
     for (int i = 0; i < count; ++i) {
       DomainEvent event;
       event.aggregate_id = prefix + std::to_string(i % aggregates);
@@ -96,8 +101,7 @@ std::vector<std::string> Outbox::column(const std::string& query) const {
   if (!postgres_) return sqlite::column(path(), query);
   std::vector<std::string> all;
   const auto rows = ask(query);
-  for (int row = 0; row < rows.size(); ++row)
-    all.emplace_back(rows.text(row, 0));
+  for (int row = 0; row < rows.size(); ++row) all.emplace_back(rows.text(row, 0));
   return all;
 }
 
@@ -105,12 +109,21 @@ std::string Outbox::text(const std::string& query) const { return column(query).
 
 std::int64_t Outbox::number(const std::string& query) const { return std::stoll(text(query)); }
 
+void lock_aggregate(Transaction& transaction, const std::string& aggregate) {
+  auto& database = transaction.database();
+  if (database.kind() == Database::Kind::postgresql)
+    database.exec("SELECT pg_advisory_xact_lock(hashtext($1))", aggregate);
+}
+
+std::vector<std::string> Outbox::in_order() const {
+  return column(std::string("SELECT id FROM outbox_event ORDER BY ") +
+                (postgres_ ? "createdAt, id COLLATE \"C\"" : "rowid"));
+}
+
 std::string ledger(const Outbox& outbox, const std::vector<StoredMessage>& stream) {
   std::map<std::string, std::int64_t> committed;  // id → place in the table
   std::set<std::string> owed;
-  const auto ids =
-      outbox.column(std::string("SELECT id FROM outbox_event ORDER BY ") +
-                    (outbox.engine() == Engine::sqlite ? "rowid" : "createdAt, id COLLATE \"C\""));
+  const auto ids = outbox.in_order();
   for (std::size_t i = 0; i < ids.size(); ++i) committed[ids[i]] = static_cast<std::int64_t>(i);
   for (const auto& id : outbox.column("SELECT id FROM outbox_event WHERE status = 'PUBLISHED'"))
     owed.insert(id);

@@ -57,6 +57,9 @@ class Outbox {
     return text("SELECT coalesce(CAST(" + name + " AS TEXT), 'NULL') FROM outbox_event WHERE id = '" + id + "'");
   }
 
+  /// The ids of all rows in the order in which they should go out.
+  [[nodiscard]] std::vector<std::string> in_order() const;
+
   [[nodiscard]] Database& database() noexcept { return *database_; }
   [[nodiscard]] OutboxRepository& repository();
 
@@ -68,6 +71,9 @@ class Outbox {
   std::unique_ptr<Database> database_;
   std::unique_ptr<OutboxRepository> repository_;
 };
+
+/// As a service locks the row of what it changes; SQLite has one writer anyway. Several in their order.
+void lock_aggregate(Transaction& transaction, const std::string& aggregate);
 
 /// What is wrong when the stream is held against the table: lost events, and per aggregate those that
 /// stand in the stream behind one that comes after them in the table. Empty when all is well.

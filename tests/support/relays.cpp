@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <exception>
+#include <set>
 #include <stdexcept>
 
 namespace tidings::test {
@@ -15,7 +16,8 @@ constexpr std::size_t longest_audit = 2000;  // one lost batch would fill screen
 Relays::Relays(const std::filesystem::path& parent, NatsServerOptions options)
     : server(std::move(options)), jetstream(server.url()), outbox(parent) {}
 
-Relays::Relays(Engine engine) : jetstream(server.url()), outbox(engine) {}
+Relays::Relays(Engine engine, NatsServerOptions options)
+    : server(std::move(options)), jetstream(server.url()), outbox(engine) {}
 
 ProcessOptions Relays::options(const Settings& settings) const {
   ProcessOptions options;
@@ -68,7 +70,7 @@ std::string audit(const Outbox& outbox, const std::vector<StoredMessage>& stream
   };
   add(outbox.count("status <> 'PUBLISHED'"), "rows are not PUBLISHED");
   add(outbox.count("retryCount <> 0 OR lastError IS NOT NULL"), "rows have used an attempt");
-  const auto rows = outbox.count("1");
+  const auto rows = outbox.count("true");
   add(rows - static_cast<std::int64_t>(stream.size()), "rows more than messages in the stream");
   if (wrong.size() > longest_audit) wrong.resize(longest_audit);
   return wrong;
@@ -99,16 +101,20 @@ void Writers::write(const std::stop_token& stop, const std::string& url, const L
   const auto below = [&random](int end) { return std::uniform_int_distribution<int>{0, end - 1}(random); };
   const auto database = Database::open(url);
   const auto repository = database->outbox();
+  int written = 0;
   for (int done = 0; done < load.commits && !stop.stop_requested();) {
     const int events = 1 + below(load.largest_commit);
     try {
       database->transact([&](Transaction& transaction) {
-        for (int i = 0; i < events; ++i) {
+        std::multiset<std::string> aggregates;  // in order, so that no two wait for each other
+        for (int i = 0; i < events; ++i) aggregates.insert("user-" + std::to_string(below(load.aggregates)));
+        for (const auto& aggregate : aggregates) {
+          lock_aggregate(transaction, aggregate);
           DomainEvent event;
-          event.aggregate_id = "user-" + std::to_string(below(load.aggregates));
+          event.aggregate_id = aggregate;
           event.aggregate_type = "User";
           event.event_type = "user.created";
-          event.data = {{"n", i}};
+          event.data = {{"n", ++written}};
           repository->add(transaction, event);
           if (load.longest_pause_inside > microseconds{0})
             random_pause(random, microseconds{0}, load.longest_pause_inside);

@@ -31,7 +31,7 @@ class Relays {
   /// The outbox's folder is made in `parent`.
   explicit Relays(const std::filesystem::path& parent = std::filesystem::temp_directory_path(),
                   NatsServerOptions options = {});
-  explicit Relays(Engine engine);
+  explicit Relays(Engine engine, NatsServerOptions options = {});
 
   /// `tidings relay` with a lease of 1 s and quick retries, unless `settings` says otherwise.
   [[nodiscard]] Process start(const Settings& settings = {},

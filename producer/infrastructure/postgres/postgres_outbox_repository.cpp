@@ -4,6 +4,9 @@
 #include <charconv>
 #include <limits>
 #include <optional>
+#include <string_view>
+#include <tuple>
+#include <utility>
 
 namespace tidings {
 namespace {
@@ -34,31 +37,74 @@ const std::string header =
 const std::string event = header + ", \"eventData\"";
 const std::string row_columns = event + ", \"lastError\", \"processedAt\", \"publishedAt\"";
 
+// The clock's time, or where the aggregate has a row of this millisecond already, a time that puts this one
+// behind it. The aggregate is compared as an expression, for which there is no index: the few rows of a
+// millisecond are found by status and createdAt, where an aggregate may have a million rows.
+const std::string insert = R"sql(
+    INSERT INTO outbox_event (id, "aggregateId", "aggregateType", "eventType", "eventData", "eventVersion",
+                              "occurredAt", "createdAt", "updatedAt")
+    SELECT $1::text, $2::text, $3::text, $4, $5::jsonb, $6::integer, $7::timestamp, at.time, at.time
+    FROM (SELECT CASE WHEN last.id IS NULL THEN clock.time
+                      WHEN last.id COLLATE "C" < $1 THEN last.time
+                      ELSE last.time + interval '1 millisecond' END AS time
+          FROM (SELECT date_trunc('milliseconds', clock_timestamp() AT TIME ZONE 'UTC') AS time) AS clock
+          LEFT JOIN LATERAL (SELECT id, "createdAt" AS time FROM outbox_event
+                             WHERE status IN ('PENDING', 'PUBLISHED', 'FAILED', 'PROCESSING', 'DEAD_LETTER')
+                               AND "createdAt" >= clock.time
+                               AND "aggregateId" || '' = $2 AND "aggregateType" || '' = $3
+                             ORDER BY "createdAt" DESC, id COLLATE "C" DESC LIMIT 1) AS last ON true) AS at)sql";
+
 // By bytes, since the database's own order of texts is slower and may be another on the next host.
 const std::string in_order = " ORDER BY \"createdAt\", id COLLATE \"C\"";
 
 constexpr const char* beginning = "-infinity";
 
-// A look skips what was created so long before the look before it: a transaction that stays open for longer
-// is found by the next full look. Full looks take at most a hundredth of the time.
+// A row's createdAt is taken for no older than its transaction's id, but for this: clocks of other writers.
+// What is older all the same is found by the next full look. Full looks take at most a hundredth of the time.
 constexpr const char* slack = "2 seconds";
+// A processor that has just begun cannot know for how long the transactions that it finds have been open.
+constexpr const char* longest_unknown = "10 minutes";
+constexpr std::chrono::seconds between_epochs{1};
 constexpr int full_look_share = 100;
 constexpr std::chrono::seconds full_look_interval{5};
 
+// $1 where to begin, $2 and $3 the cursor, $4 lower, $5 end, $6 the horizon if there may be late rows, $7
+// limit.
+const std::string page =
+    "WITH look AS (SELECT pg_current_snapshot() AS snapshot, clock_timestamp() AT TIME ZONE 'UTC' - interval "
+    "'" +
+    std::string(slack) + "' AS safe), page AS (SELECT " + event +
+    " FROM outbox_event WHERE status = 'PENDING' AND \"createdAt\" >= $1::timestamp "
+    "AND ((\"createdAt\", id COLLATE \"C\") > ($2::timestamp, $3::text) "
+    "OR ((xmin::text::bigint - $6) & 4294967295) < 2147483648) "
+    "AND ($4::bigint IS NULL OR ((xmin::text::bigint - $4) & 4294967295) < 2147483648) "
+    "AND ($5::bigint IS NULL OR ((xmin::text::bigint - $5) & 4294967295) >= 2147483648)" +
+    in_order +
+    " LIMIT $7) SELECT pg_snapshot_xmin(look.snapshot), pg_snapshot_xmax(look.snapshot), look.safe, "
+    "look.safe - "
+    "interval '" +
+    std::string(longest_unknown) + "', page.* FROM look LEFT JOIN page ON true" + in_order;
+
 constexpr int looks_per_row = 10;  // of cleanup
 
-/// `this` is no older than `other`: ids of transactions go round.
+std::uint64_t number(std::string_view digits) {
+  std::uint64_t value = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  return value;
+}
+
+/// Ids of transactions go round: xmin has the lower half of what a snapshot says.
 bool not_before(std::uint32_t transaction, const std::string& other) {
-  std::uint64_t number = 0;
-  std::from_chars(other.data(), other.data() + other.size(), number);
-  return transaction - static_cast<std::uint32_t>(number) < std::uint32_t{1} << 31U;
+  return transaction - static_cast<std::uint32_t>(number(other)) < std::uint32_t{1} << 31U;
 }
 
 std::uint32_t transaction_of(const PostgresRows& rows, int row, int at) {
-  std::uint32_t number = 0;
-  const auto digits = rows.text(row, at + transaction_id);
-  std::from_chars(digits.data(), digits.data() + digits.size(), number);
-  return number;
+  return static_cast<std::uint32_t>(number(rows.text(row, at + transaction_id)));
+}
+
+/// Times as PostgreSQL writes them stand in order as texts, -infinity before all.
+bool is_before(const OutboxPosition& left, const OutboxPosition& right) {
+  return std::tie(left.created_at, left.id) < std::tie(right.created_at, right.id);
 }
 
 /// infinity, -infinity and years before 1 read as the epoch itself.
@@ -116,21 +162,8 @@ PostgresOutboxRepository::PostgresOutboxRepository(PostgresOutboxDatabase& datab
 
 void PostgresOutboxRepository::add(Transaction& transaction, const DomainEvent& added) {
   database_.require_own(transaction);
-  // The aggregate is compared as an expression, for which there is no index: the few rows of this millisecond
-  // are found by status and createdAt, where an aggregate may have a million rows.
-  database_.queue(
-      "INSERT INTO outbox_event (id, \"aggregateId\", \"aggregateType\", \"eventType\", \"eventData\", "
-      "\"eventVersion\", \"occurredAt\", \"createdAt\", \"updatedAt\") "
-      "SELECT $1::text, $2::text, $3::text, $4, $5::jsonb, $6::integer, $7::timestamp, at.time, at.time FROM "
-      "(SELECT CASE WHEN last.id IS NULL THEN clock.time WHEN last.id COLLATE \"C\" < $1 THEN last.time ELSE "
-      "last.time + interval '1 millisecond' END AS time FROM "
-      "(SELECT date_trunc('milliseconds', clock_timestamp() AT TIME ZONE 'UTC') AS time) AS clock LEFT JOIN "
-      "LATERAL (SELECT id, \"createdAt\" AS time FROM outbox_event WHERE status = 'PENDING' AND "
-      "\"createdAt\" "
-      ">= clock.time AND \"aggregateId\" || '' = $2 AND \"aggregateType\" || '' = $3 ORDER BY \"createdAt\" "
-      "DESC, id COLLATE \"C\" DESC LIMIT 1) AS last ON true) AS at",
-      added.id, added.aggregate_id, added.aggregate_type, added.event_type, added.event_data(),
-      added.event_version, to_iso8601(added.occurred_at));
+  database_.queue(insert, added.id, added.aggregate_id, added.aggregate_type, added.event_type,
+                  added.event_data(), added.event_version, to_iso8601(added.occurred_at));
   database_.wake_relay_at_commit();
 }
 
@@ -148,8 +181,7 @@ void PostgresOutboxRepository::read_pending(int limit, std::vector<OutboxEvent>&
     bool sees_all = !look_;  // what is committed by now, and not only when an earlier call began the look
     if (!look_) begin_look();
     while (out.size() < static_cast<std::size_t>(limit)) {
-      const int wanted = limit - static_cast<int>(out.size());
-      if (read_page(wanted, out) == wanted) continue;
+      if (read_page(limit - static_cast<int>(out.size()), out)) continue;
       end_look();
       if (std::exchange(sees_all, true)) return;
       begin_look();
@@ -160,64 +192,88 @@ void PostgresOutboxRepository::read_pending(int limit, std::vector<OutboxEvent>&
 void PostgresOutboxRepository::begin_look() {
   Look look;
   look.begun = Clock::now();
-  look.full = full_horizon_.empty() || look.begun >= full_look_at_;
-  look.from = look.full ? beginning : next_from_;
-  look.newer_than = look.full ? full_horizon_ : horizon_;
+  const bool known_since = !epochs_.empty() && epochs_.front().end <= number(horizon_);
+  look.full = full_horizon_.empty() || !known_since || look.begun >= full_look_at_;
+  look.from = look.full ? beginning : epochs_.front().from;
+  look.lower = look.full ? full_horizon_ : horizon_;
   look.cursor = {look.from, {}};
+  if (known_since) look.late_from = epochs_.front().from;
   look_ = std::move(look);
   ++looks_;
 }
 
-/// Returns how many rows were read; those that were given out before are not added to `out`.
-int PostgresOutboxRepository::read_page(int limit, std::vector<OutboxEvent>& out) {
+/// False when that was the last of the look.
+///
+/// Of two events of an aggregate that a lock has put in order, whoever sees the later one sees the earlier
+/// one, whose (createdAt, id) is smaller. So one statement gives them in order; over several, the rows of
+/// transactions that were open when the look began are looked for from the start again, as long as there may
+/// be any.
+bool PostgresOutboxRepository::read_page(int limit, std::vector<OutboxEvent>& out) {
   auto& look = *look_;
-  const auto newer_than = look.newer_than.empty() ? std::nullopt : std::optional{look.newer_than};
-  const auto end = look.end.empty() ? std::nullopt : std::optional{look.end};
+  const bool first_page = look.horizon.empty();
+  const auto unless_empty = [](const std::string& text) {
+    return text.empty() ? std::nullopt : std::optional{text};
+  };
+  const auto start = look.late ? std::min(look.late_from, look.cursor.created_at) : look.cursor.created_at;
+  const int most = limit + may_be_met_again();
   // The snapshot is that of the statement, and so as old as the rows.
-  const auto rows = database_.query(
-      "WITH look AS (SELECT pg_current_snapshot() AS snapshot, "
-      "clock_timestamp() AT TIME ZONE 'UTC' - interval '" +
-          std::string(slack) + "' AS next_from), page AS (SELECT " + event +
-          " FROM outbox_event WHERE status = 'PENDING' AND \"createdAt\" >= $1::timestamp "
-          "AND (\"createdAt\", id COLLATE \"C\") > ($1::timestamp, $2::text) "
-          "AND ($3::bigint IS NULL OR ((xmin::text::bigint - $3) & 4294967295) < 2147483648) "
-          "AND ($4::bigint IS NULL OR ((xmin::text::bigint - $4) & 4294967295) >= 2147483648)" +
-          in_order +
-          " LIMIT $5) SELECT pg_snapshot_xmin(look.snapshot), pg_snapshot_xmax(look.snapshot), "
-          "look.next_from, page.* FROM look LEFT JOIN page ON true" +
-          in_order,
-      look.cursor.created_at, look.cursor.id, newer_than, end, limit);
-  if (look.end.empty()) {
-    look.horizon = rows.text(0, 0);
-    look.end = rows.text(0, 1);
-    look.next_from = rows.text(0, 2);
+  const auto rows =
+      database_.query(page, start, look.cursor.created_at, look.cursor.id, unless_empty(look.lower),
+                      unless_empty(look.end), look.late ? std::optional{look.horizon} : std::nullopt, most);
+  if (first_page) first_page_read(rows);
+  constexpr int first = 4;
+  int given = 0, read = 0;
+  const int size = rows.is_null(0, first + id) ? 0 : rows.size();
+  bool passed_cursor = false;
+  for (; read < size && given < limit; ++read) {
+    auto event = read_event(rows, read, first);
+    passed_cursor = is_before(look.cursor, event.position);
+    if (passed_cursor) look.cursor = event.position;
+    if (!give(event, transaction_of(rows, read, first))) continue;
+    out.push_back(std::move(event));
+    ++given;
   }
-  constexpr int first = 3;
-  if (rows.is_null(0, first + id)) return 0;
-  for (int row = 0; row < rows.size(); ++row) {
-    auto read = read_event(rows, row, first);
-    if (row + 1 == rows.size()) look.cursor = read.position;
-    if (give(read, transaction_of(rows, row, first))) out.push_back(std::move(read));
-  }
-  return rows.size();
+  const bool more = read < size || size == most;
+  if (!first_page && look.late && (passed_cursor || !more) && number(rows.text(0, 0)) >= number(look.end))
+    look.late = false;
+  return more;
+}
+
+void PostgresOutboxRepository::first_page_read(const PostgresRows& rows) {
+  auto& look = *look_;
+  look.horizon = rows.text(0, 0);
+  look.end = rows.text(0, 1);
+  look.late = look.horizon != look.end;
+  if (look.late_from.empty()) look.late_from = rows.text(0, 3);
+  // The last is as new as can be, the others stand apart, so that a transaction that is open for long costs
+  // little.
+  if (epochs_.size() > 1 && epochs_.back().at - epochs_[epochs_.size() - 2].at < between_epochs)
+    epochs_.pop_back();
+  epochs_.push_back({number(look.end), std::string{rows.text(0, 2)}, look.begun});
 }
 
 /// False when it was given out before. Remembered is only what a later page or look may meet.
-bool PostgresOutboxRepository::give(const OutboxEvent& read, std::uint32_t transaction) {
-  if (const auto known = given_.find(read.id); known != given_.end()) {
+bool PostgresOutboxRepository::give(const OutboxEvent& event, std::uint32_t transaction) {
+  if (const auto known = given_.find(event.id); known != given_.end()) {
     known->second.met_in_look = looks_;
     return false;
   }
-  const auto& horizon = look_ && look_->full ? look_->horizon : full_horizon_;
-  if (horizon.empty() || not_before(transaction, horizon))
-    given_.emplace(read.id, Given{transaction, read.position.created_at, looks_});
+  const auto& horizon = look_->full ? look_->horizon : full_horizon_;
+  if (not_before(transaction, horizon)) given_.emplace(event.id, Given{transaction, looks_});
   return true;
+}
+
+int PostgresOutboxRepository::may_be_met_again() const {
+  const auto& lower = look_->lower;
+  return static_cast<int>(std::count_if(given_.begin(), given_.end(), [&lower](const auto& one) {
+    return lower.empty() || not_before(one.second.transaction, lower);
+  }));
 }
 
 void PostgresOutboxRepository::end_look() {
   const auto& look = *look_;
   horizon_ = look.horizon;
-  next_from_ = look.next_from;
+  while (epochs_.size() > 1 && epochs_[1].end <= number(horizon_)) epochs_.pop_front();
   if (look.full) {
     full_horizon_ = look.horizon;
     full_look_at_ = Clock::now() + std::min<Clock::duration>((Clock::now() - look.begun) * full_look_share,
@@ -246,8 +302,7 @@ std::vector<OutboxEvent> PostgresOutboxRepository::read_aggregate(const Aggregat
     for (int row = 0; row < rows.size(); ++row) {
       read.push_back(read_event(rows, row));
       // Also when read_pending() is still to come to it: it will not be given out twice.
-      given_.try_emplace(read.back().id,
-                         Given{transaction_of(rows, row, 0), read.back().position.created_at, looks_});
+      given_.try_emplace(read.back().id, Given{transaction_of(rows, row, 0), looks_});
     }
     return read;
   });

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -38,35 +39,45 @@ class PostgresOutboxRepository final : public OutboxRepository {
  private:
   using Clock = std::chrono::steady_clock;
 
-  /// One pass through what is PENDING.
+  /// One pass through what is PENDING. Ids of transactions are as pg_current_snapshot() writes them.
   struct Look {
-    bool full = false;       ///< whatever createdAt says
-    std::string from;        ///< createdAt of the first rows; -infinity in a full look
-    std::string newer_than;  ///< transactions below this one were seen by the look before; NULL when empty
-    std::string horizon;     ///< those below were over when this look began
-    std::string end;         ///< those from here on had not begun
-    std::string next_from;   ///< `from` of the look after this
-    OutboxPosition cursor;   ///< of the last row read
+    bool full = false;      ///< whatever createdAt says
+    std::string from;       ///< createdAt of the first rows
+    std::string lower;      ///< transactions below this one were seen by the look before; empty: none were
+    std::string horizon;    ///< those below were over when this look began; empty before its first page
+    std::string end;        ///< those from here on had not begun
+    OutboxPosition cursor;  ///< of the last row given
+    /// Of transactions between horizon and end there may still come rows from before the cursor, with
+    /// createdAt from `late_from` on.
+    bool late = false;
+    std::string late_from;
     Clock::time_point begun;
   };
   /// A row that was given out and may be met again.
   struct Given {
     std::uint32_t transaction = 0;
-    std::string created_at;
     std::uint64_t met_in_look = 0;
+  };
+  /// No transaction from `end` on has written rows with createdAt before `from`.
+  struct Epoch {
+    std::uint64_t end = 0;
+    std::string from;
+    Clock::time_point at;
   };
 
   void begin_look();
-  int read_page(int limit, std::vector<OutboxEvent>& out);
+  [[nodiscard]] bool read_page(int limit, std::vector<OutboxEvent>& out);
+  void first_page_read(const PostgresRows& rows);
   void end_look();
   [[nodiscard]] bool give(const OutboxEvent& event, std::uint32_t transaction);
+  [[nodiscard]] int may_be_met_again() const;
 
   PostgresOutboxDatabase& database_;
 
   std::optional<Look> look_;
   std::uint64_t looks_ = 0;
   std::string horizon_, full_horizon_;  // of the last look, and of the last full one
-  std::string next_from_;
+  std::deque<Epoch> epochs_;            // the first begins the next look
   Clock::time_point full_look_at_{};
   std::unordered_map<std::string, Given> given_;  // by id
 
