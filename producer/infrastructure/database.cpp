@@ -15,7 +15,7 @@ std::unique_ptr<Database> Database::open(const std::string& url, Open mode) {
   const auto place = DatabaseUrl::parse(url);
   if (place.kind == DatabaseUrl::Kind::sqlite) return std::make_unique<SqliteDatabase>(place.location, mode);
 #ifdef TIDINGS_POSTGRES
-  return std::make_unique<PostgresOutboxDatabase>(place.location);
+  return std::make_unique<PostgresOutboxDatabase>(place.location, mode);
 #else
   // The URL may hold a password: it is not repeated.
   throw SettingError(

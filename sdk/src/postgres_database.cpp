@@ -1,6 +1,7 @@
 #include <tidings/postgres_database.hpp>
 
 #include <libpq-fe.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <array>
@@ -99,8 +100,8 @@ PostgresDatabase::PostgresDatabase(std::string url) : url_(without_prisma_parame
 
 PostgresDatabase::~PostgresDatabase() { PQfinish(connection_); }
 
-void PostgresDatabase::connect() {
-  if (connected()) return;
+bool PostgresDatabase::connect() {
+  if (connected() && !has_ended()) return false;
   PQfinish(connection_);
   prepared_.clear();
   queued_.clear();
@@ -120,6 +121,15 @@ void PostgresDatabase::connect() {
   PQsetNoticeProcessor(
       connection_, [](void*, const char*) {}, nullptr);
   pooled_ = is_pooled();
+  return true;
+}
+
+/// The server says so when it ends a session, and nobody reads that before the next statement fails.
+bool PostgresDatabase::has_ended() {
+  pollfd descriptor{PQsocket(connection_), POLLIN, 0};
+  while (::poll(&descriptor, 1, 0) != 0)  // its words first, then the end
+    if (PQconsumeInput(connection_) != 1 || !connected()) return true;
+  return false;
 }
 
 /// A pooler makes up the process id that it tells its clients.

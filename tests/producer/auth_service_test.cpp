@@ -1,7 +1,6 @@
 #include "services/auth_service.hpp"
 
 #include "infrastructure/sqlite/sqlite_database.hpp"
-
 #include "producer/child.hpp"
 #include "support/catch.hpp"
 #include "support/sqlite.hpp"

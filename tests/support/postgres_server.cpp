@@ -104,6 +104,11 @@ void PostgresServer::start() {
   if (!up) throw std::runtime_error("PostgreSQL did not come up:\n" + log());
 }
 
+void PostgresServer::start_at(int port) {
+  moved_to_ = port;
+  start();
+}
+
 void PostgresServer::stop() { end(SIGINT); }
 void PostgresServer::kill() { end(SIGQUIT); }
 void PostgresServer::pause() { process_->pause(); }

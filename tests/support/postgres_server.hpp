@@ -22,14 +22,15 @@ class PostgresServer {
   explicit PostgresServer(std::vector<std::string> settings = {});
   ~PostgresServer();
 
-  void start();  ///< returns when clients can connect
-  void stop();   ///< SIGINT: ends its clients' connections in order
-  void kill();   ///< SIGQUIT: as if it had crashed
-  void pause();  ///< SIGSTOP to the postmaster: no new connections
+  void start();             ///< returns when clients can connect
+  void start_at(int port);  ///< and stays there
+  void stop();              ///< SIGINT: ends its clients' connections in order
+  void kill();              ///< SIGQUIT: as if it had crashed
+  void pause();             ///< SIGSTOP to the postmaster: no new connections
   void resume();
 
   [[nodiscard]] std::string url() const;  ///< of the database `postgres`, no password needed
-  [[nodiscard]] int port() const noexcept { return port_.number(); }
+  [[nodiscard]] int port() const noexcept { return moved_to_ > 0 ? moved_to_ : port_.number(); }
   [[nodiscard]] std::string log() const;
 
  private:
@@ -38,6 +39,7 @@ class PostgresServer {
   std::vector<std::string> settings_;
   TempDir folder_;
   ReservedPort port_;
+  int moved_to_ = 0;
   std::optional<Process> process_;
 };
 

@@ -37,7 +37,8 @@ SqlError sql_error(const PostgresError& error) {
                   error.trouble() ? Error::Retry::yes : Error::Retry::no);
 }
 
-PostgresOutboxDatabase::PostgresOutboxDatabase(const std::string& url) : connection_(url) {
+PostgresOutboxDatabase::PostgresOutboxDatabase(const std::string& url, Open mode)
+    : connection_(url), mode_(mode) {
   try {
     connect();
   } catch (const PostgresError& error) {
@@ -47,18 +48,16 @@ PostgresOutboxDatabase::PostgresOutboxDatabase(const std::string& url) : connect
 }
 
 void PostgresOutboxDatabase::connect() {
-  if (connection_.connected()) return;
-  connection_.connect();
+  if (!connection_.connect()) return;
   // Settings of the session, which a pooler would give to others.
   if (connection_.pooled()) return;
+  // As long as SQLite waits. The plans that an outbox needs are known; statistics of a table that is now
+  // empty and now full are not.
   connection_.script(
-      // As long as SQLite waits. A processor that was frozen inside of a transaction must not keep its
-      // successor out.
-      "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '5s';"
-      // The plans that an outbox needs are known; statistics of a table that is now empty and now full are
-      // not.
-      "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off;"
-      "SET jit = off");
+      "SET lock_timeout = '5s'; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; "
+      "SET enable_bitmapscan = off; SET jit = off");
+  // One that is frozen inside of a transaction must not keep its successor out.
+  if (mode_ == Open::processor) connection_.script("SET idle_in_transaction_session_timeout = '5s'");
 }
 
 void PostgresOutboxDatabase::migrate() {

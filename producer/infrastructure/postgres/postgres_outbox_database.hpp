@@ -14,7 +14,7 @@ namespace tidings {
 class PostgresOutboxDatabase final : public Database {
  public:
   /// Connects. Throws DatabaseError, not retryable when the server has no such login or database.
-  explicit PostgresOutboxDatabase(const std::string& url);
+  explicit PostgresOutboxDatabase(const std::string& url, Open mode = Open::existing);
 
   [[nodiscard]] Kind kind() const noexcept override { return Kind::postgresql; }
   void migrate() override;
@@ -49,6 +49,7 @@ class PostgresOutboxDatabase final : public Database {
   decltype(auto) guard(Work&& work);
 
   PostgresDatabase connection_;
+  Open mode_;
   bool in_transaction_ = false;
   bool wake_ = false;
 };

@@ -59,31 +59,30 @@ const std::string in_order = " ORDER BY \"createdAt\", id COLLATE \"C\"";
 
 constexpr const char* beginning = "-infinity";
 
-// A row's createdAt is taken for no older than its transaction's id, but for this: clocks of other writers.
-// What is older all the same is found by the next full look. Full looks take at most a hundredth of the time.
-constexpr const char* slack = "2 seconds";
+// createdAt is taken when a transaction writes, shortly before it gets its id. Other writers' clocks may
+// differ by more: what is older than it should be is found by the next full look. Full looks take a hundredth
+// of the time.
+constexpr const char* slack = "200 milliseconds";
 // A processor that has just begun cannot know for how long the transactions that it finds have been open.
 constexpr const char* longest_unknown = "10 minutes";
-constexpr std::chrono::seconds between_epochs{1};
+constexpr std::chrono::milliseconds between_epochs{50};
 constexpr int full_look_share = 100;
 constexpr std::chrono::seconds full_look_interval{5};
 
-// $1 where to begin, $2 and $3 the cursor, $4 lower, $5 end, $6 the horizon if there may be late rows, $7
-// limit.
+// $1 where to begin, $2 and $3 the cursor, $4 lower, $5 the horizon of what is before the cursor, $6 limit.
 const std::string page =
-    "WITH look AS (SELECT pg_current_snapshot() AS snapshot, clock_timestamp() AT TIME ZONE 'UTC' - interval "
-    "'" +
-    std::string(slack) + "' AS safe), page AS (SELECT " + event +
+    "WITH look AS (SELECT pg_current_snapshot() AS snapshot, clock_timestamp() AT TIME ZONE 'UTC' AS time), "
+    "page AS (SELECT " +
+    event +
     " FROM outbox_event WHERE status = 'PENDING' AND \"createdAt\" >= $1::timestamp "
     "AND ((\"createdAt\", id COLLATE \"C\") > ($2::timestamp, $3::text) "
-    "OR ((xmin::text::bigint - $6) & 4294967295) < 2147483648) "
     "AND ($4::bigint IS NULL OR ((xmin::text::bigint - $4) & 4294967295) < 2147483648) "
-    "AND ($5::bigint IS NULL OR ((xmin::text::bigint - $5) & 4294967295) >= 2147483648)" +
+    "OR ((xmin::text::bigint - $5) & 4294967295) < 2147483648)" +
     in_order +
-    " LIMIT $7) SELECT pg_snapshot_xmin(look.snapshot), pg_snapshot_xmax(look.snapshot), look.safe, "
-    "look.safe - "
+    " LIMIT $6) SELECT pg_snapshot_xmin(look.snapshot), pg_snapshot_xmax(look.snapshot), look.time - "
     "interval '" +
-    std::string(longest_unknown) + "', page.* FROM look LEFT JOIN page ON true" + in_order;
+    std::string(slack) + "', look.time - interval '" + std::string(longest_unknown) +
+    "', page.* FROM look LEFT JOIN page ON true" + in_order;
 
 constexpr int looks_per_row = 10;  // of cleanup
 
@@ -192,12 +191,10 @@ void PostgresOutboxRepository::read_pending(int limit, std::vector<OutboxEvent>&
 void PostgresOutboxRepository::begin_look() {
   Look look;
   look.begun = Clock::now();
-  const bool known_since = !epochs_.empty() && epochs_.front().end <= number(horizon_);
-  look.full = full_horizon_.empty() || !known_since || look.begun >= full_look_at_;
-  look.from = look.full ? beginning : epochs_.front().from;
+  const auto since = written_since(horizon_);
+  look.full = full_horizon_.empty() || since.empty() || look.begun >= full_look_at_;
   look.lower = look.full ? full_horizon_ : horizon_;
-  look.cursor = {look.from, {}};
-  if (known_since) look.late_from = epochs_.front().from;
+  look.cursor = {look.full ? beginning : since, {}};
   look_ = std::move(look);
   ++looks_;
 }
@@ -205,25 +202,27 @@ void PostgresOutboxRepository::begin_look() {
 /// False when that was the last of the look.
 ///
 /// Of two events of an aggregate that a lock has put in order, whoever sees the later one sees the earlier
-/// one, whose (createdAt, id) is smaller. So one statement gives them in order; over several, the rows of
-/// transactions that were open when the look began are looked for from the start again, as long as there may
-/// be any.
+/// one too, whose (createdAt, id) is smaller. So a statement that gives all that it sees, up to its limit,
+/// gives them in order. Over several, rows that have become visible before the cursor meanwhile are given
+/// first.
 bool PostgresOutboxRepository::read_page(int limit, std::vector<OutboxEvent>& out) {
   auto& look = *look_;
-  const bool first_page = look.horizon.empty();
   const auto unless_empty = [](const std::string& text) {
     return text.empty() ? std::nullopt : std::optional{text};
   };
-  const auto start = look.late ? std::min(look.late_from, look.cursor.created_at) : look.cursor.created_at;
+  const auto start =
+      look.horizon.empty() ? look.cursor.created_at : std::min(look.late_from, look.cursor.created_at);
   const int most = limit + may_be_met_again();
+  const auto rows = database_.query(page, start, look.cursor.created_at, look.cursor.id,
+                                    unless_empty(look.lower), unless_empty(look.horizon), most);
   // The snapshot is that of the statement, and so as old as the rows.
-  const auto rows =
-      database_.query(page, start, look.cursor.created_at, look.cursor.id, unless_empty(look.lower),
-                      unless_empty(look.end), look.late ? std::optional{look.horizon} : std::nullopt, most);
-  if (first_page) first_page_read(rows);
+  const std::string horizon{rows.text(0, 0)};
+  keep_epoch(number(rows.text(0, 1)), std::string{rows.text(0, 2)});
+  if (look.first_horizon.empty()) look.first_horizon = horizon;
+
   constexpr int first = 4;
-  int given = 0, read = 0;
   const int size = rows.is_null(0, first + id) ? 0 : rows.size();
+  int given = 0, read = 0;
   bool passed_cursor = false;
   for (; read < size && given < limit; ++read) {
     auto event = read_event(rows, read, first);
@@ -234,22 +233,30 @@ bool PostgresOutboxRepository::read_page(int limit, std::vector<OutboxEvent>& ou
     ++given;
   }
   const bool more = read < size || size == most;
-  if (!first_page && look.late && (passed_cursor || !more) && number(rows.text(0, 0)) >= number(look.end))
-    look.late = false;
+  if (passed_cursor || !more) {
+    look.horizon = horizon;
+    look.late_from = written_since(horizon);
+    if (look.late_from.empty()) look.late_from = rows.text(0, 3);
+  }
   return more;
 }
 
-void PostgresOutboxRepository::first_page_read(const PostgresRows& rows) {
-  auto& look = *look_;
-  look.horizon = rows.text(0, 0);
-  look.end = rows.text(0, 1);
-  look.late = look.horizon != look.end;
-  if (look.late_from.empty()) look.late_from = rows.text(0, 3);
-  // The last is as new as can be, the others stand apart, so that a transaction that is open for long costs
-  // little.
-  if (epochs_.size() > 1 && epochs_.back().at - epochs_[epochs_.size() - 2].at < between_epochs)
-    epochs_.pop_back();
-  epochs_.push_back({number(look.end), std::string{rows.text(0, 2)}, look.begun});
+/// The last is as new as can be. Those before it stand apart, the more the longer a transaction is open.
+void PostgresOutboxRepository::keep_epoch(std::uint64_t end, std::string from) {
+  const auto time = Clock::now();
+  if (epochs_.size() > 1) {
+    const auto& before = epochs_[epochs_.size() - 2];
+    const auto apart = between_epochs + (before.at - epochs_.front().at) / 64;
+    if (epochs_.back().at - before.at < apart) epochs_.pop_back();
+  }
+  epochs_.push_back({end, std::move(from), time});
+}
+
+/// No transaction from `horizon` on has written rows with createdAt before this; empty when that is not
+/// known.
+std::string PostgresOutboxRepository::written_since(const std::string& horizon) {
+  while (epochs_.size() > 1 && epochs_[1].end <= number(horizon)) epochs_.pop_front();
+  return !epochs_.empty() && epochs_.front().end <= number(horizon) ? epochs_.front().from : std::string{};
 }
 
 /// False when it was given out before. Remembered is only what a later page or look may meet.
@@ -258,7 +265,7 @@ bool PostgresOutboxRepository::give(const OutboxEvent& event, std::uint32_t tran
     known->second.met_in_look = looks_;
     return false;
   }
-  const auto& horizon = look_->full ? look_->horizon : full_horizon_;
+  const auto& horizon = look_->full ? look_->first_horizon : full_horizon_;
   if (not_before(transaction, horizon)) given_.emplace(event.id, Given{transaction, looks_});
   return true;
 }
@@ -273,9 +280,8 @@ int PostgresOutboxRepository::may_be_met_again() const {
 void PostgresOutboxRepository::end_look() {
   const auto& look = *look_;
   horizon_ = look.horizon;
-  while (epochs_.size() > 1 && epochs_[1].end <= number(horizon_)) epochs_.pop_front();
   if (look.full) {
-    full_horizon_ = look.horizon;
+    full_horizon_ = look.first_horizon;
     full_look_at_ = Clock::now() + std::min<Clock::duration>((Clock::now() - look.begun) * full_look_share,
                                                              full_look_interval);
     // What was not met is no longer PENDING, or of a transaction that no look will take for new.

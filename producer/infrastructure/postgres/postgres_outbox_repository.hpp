@@ -42,14 +42,12 @@ class PostgresOutboxRepository final : public OutboxRepository {
   /// One pass through what is PENDING. Ids of transactions are as pg_current_snapshot() writes them.
   struct Look {
     bool full = false;      ///< whatever createdAt says
-    std::string from;       ///< createdAt of the first rows
     std::string lower;      ///< transactions below this one were seen by the look before; empty: none were
-    std::string horizon;    ///< those below were over when this look began; empty before its first page
-    std::string end;        ///< those from here on had not begun
     OutboxPosition cursor;  ///< of the last row given
-    /// Of transactions between horizon and end there may still come rows from before the cursor, with
-    /// createdAt from `late_from` on.
-    bool late = false;
+    std::string first_horizon;  ///< transactions below were over when this look began
+    /// Rows before the cursor were given as far as transactions below this one had written them. What later
+    /// ones have has createdAt from `late_from` on.
+    std::string horizon;
     std::string late_from;
     Clock::time_point begun;
   };
@@ -67,7 +65,8 @@ class PostgresOutboxRepository final : public OutboxRepository {
 
   void begin_look();
   [[nodiscard]] bool read_page(int limit, std::vector<OutboxEvent>& out);
-  void first_page_read(const PostgresRows& rows);
+  void keep_epoch(std::uint64_t end, std::string from);
+  [[nodiscard]] std::string written_since(const std::string& horizon);
   void end_look();
   [[nodiscard]] bool give(const OutboxEvent& event, std::uint32_t transaction);
   [[nodiscard]] int may_be_met_again() const;
@@ -77,7 +76,7 @@ class PostgresOutboxRepository final : public OutboxRepository {
   std::optional<Look> look_;
   std::uint64_t looks_ = 0;
   std::string horizon_, full_horizon_;  // of the last look, and of the last full one
-  std::deque<Epoch> epochs_;            // the first begins the next look
+  std::deque<Epoch> epochs_;            // the first is the last that all transactions of now are after
   Clock::time_point full_look_at_{};
   std::unordered_map<std::string, Given> given_;  // by id
 

@@ -92,8 +92,9 @@ class PostgresDatabase {
   /// A script of several statements without parameters.
   void script(const std::string& statements);
 
-  /// Connects when there is no connection. Throws PostgresError. Nothing else connects.
-  void connect();
+  /// Connects when there is no connection, or the server has ended it. Not within a transaction. Throws
+  /// PostgresError. Nothing else connects. True when it is a new one.
+  bool connect();
   [[nodiscard]] bool connected() const noexcept;
   /// Through a pooler (PgBouncer): a session is kept for the time of a transaction only, so there are no
   /// prepared statements, and neither settings nor LISTEN outlast a statement.
@@ -135,6 +136,7 @@ class PostgresDatabase {
   }
 
   void send(const Command& command, std::vector<std::string>& answers);
+  [[nodiscard]] bool has_ended();
   [[nodiscard]] bool is_pooled();
   PostgresRows receive(const std::vector<std::string>& answers);
   [[noreturn]] void lost();
