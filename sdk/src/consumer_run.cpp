@@ -174,6 +174,8 @@ void ConsumerRun::show_status() {
   using enum ConsumerStatus::State;
   if (!connection_.connected()) {
     state_.set_status(waiting, "NATS: not connected");
+  } else if (source_->unanswered()) {
+    state_.set_status(waiting, "NATS: the group does not answer");
   } else if (concurrent_ && concurrent_->all_stuck()) {
     state_.set_status(waiting, "workers: all are held by handlers that ran longer than handler_time_limit");
   } else {

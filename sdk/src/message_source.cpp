@@ -19,14 +19,18 @@ using std::chrono::steady_clock;
 namespace {
 
 /// What a pull asks for: how long it lasts, how often the server shows life while it has no messages,
-/// and after what silence the pull is taken for lost.
+/// and after what silence the pull is taken for lost. One that is wrongly taken for lost stays open on the
+/// server until it expires: the shorter, the less can come that is too much.
 struct Pace {
   milliseconds expires, heartbeat, missed;
 };
-constexpr Pace steady{seconds{30}, seconds{15}, seconds{30}};  // ADR-37
-// A durable that another instance is just making can be looked up before it listens, and the server
-// drops a pull in between without a word (2.9.10): until it has answered once, ask for quick signs.
-constexpr Pace probing{milliseconds{1000}, milliseconds{500}, milliseconds{1000}};
+// Silence is noticed before a group whose leader is gone can have another (4 to 9 s).
+constexpr Pace steady{milliseconds{10000}, milliseconds{1500}, milliseconds{4000}};
+// A pull that meets no leader, or a durable that can be looked up and does not listen yet, is dropped
+// without a word (2.9.10): until one has been answered, ask for quick signs.
+constexpr Pace probing{milliseconds{1000}, milliseconds{250}, milliseconds{500}};
+// A new leader is told of just before it listens; and what it says of the old one's pulls comes now.
+constexpr milliseconds leader_begins{50};
 // The server tells of a group's deletion before it has finished it (2.9.10): a group that is made again
 // at once would be deleted with it.
 constexpr milliseconds deletion_takes{200};
@@ -36,6 +40,14 @@ constexpr seconds state_interval{10};
 std::string_view header_value(natsMsg* message, const char* name) {
   const char* value = nullptr;
   return natsMsgHeader_Get(message, name, &value) == NATS_OK && value != nullptr ? value : std::string_view{};
+}
+
+std::string own_inbox() {
+  natsInbox* inbox = nullptr;
+  check(natsInbox_Create(&inbox), "make an inbox subject");
+  std::string subject = inbox;
+  natsInbox_Destroy(inbox);
+  return subject;
 }
 
 bool is_delivery(natsMsg* message) {
@@ -61,7 +73,7 @@ struct Mailbox {
   std::condition_variable_any arrived;
   std::vector<ReceivedPtr> messages, spare;
   std::vector<MessagePtr> notices, states;
-  bool woken = false;
+  bool woken = false, new_leader = false;
 
   /// Decodes outside of the lock, beside the handlers.
   static void deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
@@ -82,6 +94,14 @@ struct Mailbox {
   static void answer(natsConnection*, natsSubscription*, natsMsg* message, void* closure) {
     auto& mailbox = *static_cast<Mailbox*>(closure);
     mailbox.put(mailbox.states, MessagePtr{message});
+  }
+
+  static void elected(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
+    auto& mailbox = *static_cast<Mailbox*>(closure);
+    const MessagePtr advisory{raw};
+    const std::lock_guard lock{mailbox.mutex};
+    mailbox.new_leader = true;
+    mailbox.arrived.notify_one();
   }
 
   void put(std::vector<MessagePtr>& place, MessagePtr message) {
@@ -121,6 +141,7 @@ MessageSource::~MessageSource() {
   connection_.observe({});
   natsSubscription_Unsubscribe(subscription_);
   natsSubscription_Unsubscribe(answers_);
+  natsSubscription_Unsubscribe(elections_);
   mailbox_->at_hand.stop();
 }
 
@@ -130,28 +151,28 @@ void MessageSource::subscribe() {
                                         group_.deliver_group.c_str(), Mailbox::deliver, mailbox_.get()),
           "join the deliver group " + group_.deliver_group);
   } else {
-    inbox_ = listen(Mailbox::deliver, &subscription_);
+    inbox_ = own_inbox();
+    listen(inbox_, Mailbox::deliver, &subscription_);
+    // Who may not listen to this loses seconds at an election, no more.
+    listen("$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED." + group_.stream + "." + group_.durable,
+           Mailbox::elected, &elections_);
   }
-  answer_inbox_ = listen(Mailbox::answer, &answers_);
+  answer_inbox_ = own_inbox();
+  listen(answer_inbox_, Mailbox::answer, &answers_);
   // The prefetch is the bound; nats.c's own would drop messages.
   natsSubscription_SetPendingLimits(subscription_, -1, -1);
   // A message that races the subscription's end must still find it and the mailbox.
-  for (auto* subscription : {subscription_, answers_})
+  for (auto* subscription : {subscription_, answers_, elections_})
     connection_.keep(std::shared_ptr<void>(subscription, [mailbox = mailbox_](void* held) {
       natsSubscription_Destroy(static_cast<natsSubscription*>(held));
     }));
 }
 
-/// Returns the subject, which is ours alone.
-std::string MessageSource::listen(natsMsgHandler handler, natsSubscription** subscription) {
-  natsInbox* inbox = nullptr;
-  check(natsInbox_Create(&inbox), "make an inbox subject");
-  std::string subject = inbox;
-  natsInbox_Destroy(inbox);
+void MessageSource::listen(const std::string& subject, natsMsgHandler handler,
+                           natsSubscription** subscription) {
   check(
       natsConnection_Subscribe(subscription, connection_.native(), subject.c_str(), handler, mailbox_.get()),
       "subscribe for what the server sends us");
-  return subject;
 }
 
 std::vector<ReceivedPtr> MessageSource::take(std::size_t max, milliseconds wait,
@@ -180,24 +201,27 @@ std::vector<ReceivedPtr> MessageSource::take(std::size_t max, milliseconds wait,
 bool MessageSource::wait_for_mail(bool want_messages, steady_clock::time_point until,
                                   const std::stop_token& stop) {
   const auto time = steady_clock::now();
-  for (const auto alarm : {pull_again_, ask_again_})
+  const auto silence = last_sign_ + (heard_ ? steady : probing).missed;
+  for (const auto alarm : {pull_again_, ask_again_, silence})
     if (alarm > time) until = std::min(until, alarm);
   auto& box = *mailbox_;
   std::unique_lock lock{box.mutex};
   if (!want_messages || ready_.empty())
     box.arrived.wait_until(lock, stop, until, [&box, want_messages] {
-      return box.woken || !box.notices.empty() || !box.states.empty() ||
+      return box.woken || box.new_leader || !box.notices.empty() || !box.states.empty() ||
              (want_messages && !box.messages.empty());
     });
   if (!box.messages.empty() || !box.notices.empty()) {
     heard_ = true;
     last_sign_ = steady_clock::now();
+    if (std::exchange(unanswered_, false)) spdlog::info("pulls are answered again group={}", group_.durable);
   }
   if (!box.messages.empty()) gauges_.lag = box.messages.back()->pending;
   std::move(box.messages.begin(), box.messages.end(), std::back_inserter(ready_));
   box.messages.clear();
   notices_.swap(box.notices);
   states_.swap(box.states);
+  new_leader_ = std::exchange(box.new_leader, false);
   std::move(spare_.begin(), spare_.end(), std::back_inserter(box.spare));
   spare_.clear();
   return std::exchange(box.woken, false);
@@ -206,6 +230,7 @@ bool MessageSource::wait_for_mail(bool want_messages, steady_clock::time_point u
 void MessageSource::wake() { mailbox_->wake(); }
 
 void MessageSource::read_notices() {
+  if (std::exchange(new_leader_, false)) on_new_leader();
   for (const auto& status : std::exchange(notices_, {}))
     on_status(status.get(), header_value(status.get(), "Status"));
   for (const auto& state : std::exchange(states_, {})) on_state(state.get());
@@ -213,13 +238,29 @@ void MessageSource::read_notices() {
 
 void MessageSource::notice_reconnect() {
   if (stopped_ || !connection_.connected() || generation_ == connection_.generation()) return;
-  // Requests die with the connection, and the group may have been deleted meanwhile: a pull from one that
-  // is not there gets no answer at all (2.9.10).
+  // Requests die with the connection.
   generation_ = connection_.generation();
-  requested_ = 0;
-  heard_ = false;
   pull_again_ = {};
-  rejoin_after_ = milliseconds{0};
+  if (group_.push()) {
+    rejoin_after_ = milliseconds{0};
+  } else {
+    pull_anew();
+  }
+}
+
+/// The group may have been deleted meanwhile, and a pull from one that is not there gets no answer at all
+/// (2.9.10). Nobody waits to be told so, as looking it up would: while the group has no leader, that takes
+/// seconds.
+void MessageSource::pull_anew() {
+  requested_ = static_cast<int>(ready_.size());
+  heard_ = false;
+  ask_again_ = {};
+}
+
+void MessageSource::on_new_leader() {
+  spdlog::debug("new leader group={}", group_.durable);
+  pull_anew();
+  pause_pulling(leader_begins);
 }
 
 void MessageSource::pull_if_due() {
@@ -229,11 +270,9 @@ void MessageSource::pull_if_due() {
   const auto& pace = heard_ ? steady : probing;
   // After a slow batch, signs of life may be waiting to be read.
   if (requested_ > 0 && time - last_sign_ > pace.missed && ready_.empty() && mailbox_->empty()) {
-    spdlog::warn("pull unanswered group={} for {} ms, pulling again", group_.durable, pace.missed.count());
-    requested_ = 0;
-    heard_ = false;
-    rejoin_after_ = milliseconds{0};
-    return;
+    if (!std::exchange(unanswered_, true))  // said once, however long it lasts
+      spdlog::warn("pull unanswered group={} for {} ms, pulling again", group_.durable, pace.missed.count());
+    pull_anew();
   }
   if (mailbox_->at_hand.bytes() > prefetch_.bytes / 2) return;
   if (std::exchange(larger_than_pull_, false)) return request(1, true);
@@ -242,7 +281,8 @@ void MessageSource::pull_if_due() {
 
 void MessageSource::request(int count, bool of_any_size) {
   const auto& pace = heard_ ? steady : probing;
-  count = std::min(count, group_.most_messages);
+  // Of pulls that met silence many may be open in the end: at a server that stood still, say.
+  count = unanswered_ ? 1 : std::min(count, group_.most_messages);
   const auto expires = std::min<nanoseconds>(pace.expires, group_.longest_pull);
   auto body =
       "{\"batch\":" + std::to_string(count) + ",\"expires\":" + std::to_string(expires.count()) +
@@ -271,6 +311,9 @@ void MessageSource::on_status(natsMsg* message, std::string_view status) {
     heard_ = false;
   } else if (status == "409" && (description.find("Leadership") != std::string_view::npos ||
                                  description.find("Batch Completed") != std::string_view::npos)) {
+    requested_ = 0;
+  } else if (status == "409" && description.find("push based") != std::string_view::npos) {
+    rejoin_after_ = milliseconds{0};
     requested_ = 0;
   } else if (status == "409" && description.find("Exceeds MaxBytes") != std::string_view::npos) {
     expect_less(message);

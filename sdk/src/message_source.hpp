@@ -69,14 +69,19 @@ class MessageSource {
   void pause(bool paused) noexcept { paused_ = paused; }
   [[nodiscard]] bool paused() const noexcept { return paused_; }
 
+  /// Pulls have met silence, and still do.
+  [[nodiscard]] bool unanswered() const noexcept { return unanswered_; }
+
   /// No new messages; gives back to the group `not_started` and what was not taken. What was taken is kept
   /// alive until it is settled.
   void stop(std::chrono::steady_clock::time_point deadline, std::vector<ReceivedPtr> not_started);
 
  private:
   void subscribe();
-  [[nodiscard]] std::string listen(natsMsgHandler handler, natsSubscription** subscription);
+  void listen(const std::string& subject, natsMsgHandler handler, natsSubscription** subscription);
   void notice_reconnect();
+  void pull_anew();
+  void on_new_leader();
   bool wait_for_mail(bool want_messages, std::chrono::steady_clock::time_point until,
                      const std::stop_token& stop);
   void pull_if_due();
@@ -95,8 +100,9 @@ class MessageSource {
   Prefetch prefetch_;
   GroupGauges& gauges_;
   std::shared_ptr<Mailbox> mailbox_;
-  natsSubscription* subscription_ = nullptr;  // both kept by the connection until it is closed
+  natsSubscription* subscription_ = nullptr;  // all kept by the connection until it is closed
   natsSubscription* answers_ = nullptr;
+  natsSubscription* elections_ = nullptr;
   std::string inbox_;         // where pulled messages come to
   std::string answer_inbox_;  // where the server tells the group's state
 
@@ -108,6 +114,8 @@ class MessageSource {
 
   bool stopped_ = false;
   bool paused_ = false;
+  bool unanswered_ = false;
+  bool new_leader_ = false;
   int requested_ = 0;              // asked for and neither taken nor written off
   bool larger_than_pull_ = false;  // the next message does not fit the bytes of a pull
   std::uint64_t generation_;

@@ -2,6 +2,7 @@
 
 #include "sdk/consuming.hpp"
 #include "support/catch.hpp"
+#include "support/gate.hpp"
 #include "support/nats_cluster.hpp"
 #include "support/wait.hpp"
 
@@ -12,14 +13,19 @@ namespace {
 
 /// An instance that is connected to one server of the cluster.
 struct Joined {
-  explicit Joined(std::size_t server) : instance(folder / "inbox.db", options(server)) {
+  explicit Joined(std::size_t server, const Instance::Handler& handler = {}, int prefetch = 1000,
+                  const std::string& config = {})
+      : cluster(config), instance(folder / "inbox.db", options(server, prefetch), handler) {
     instance.start();
     REQUIRE_WITHIN(20s, leader() != NatsCluster::none);
   }
 
-  [[nodiscard]] tidings::ConsumerOptions options(std::size_t server) {
+  [[nodiscard]] tidings::ConsumerOptions options(std::size_t server, int prefetch) {
     auto made = consumer_of(cluster.server(server).url());
     made.replicas = 3;
+    made.prefetch = prefetch;
+    made.max_batch = std::min(made.max_batch, prefetch);
+    made.ack_wait = 2s;  // what is acked to nobody is delivered again after this
     return made;
   }
   [[nodiscard]] std::size_t leader() const { return cluster.leader("AUTH_EVENTS", "mailer"); }
@@ -54,10 +60,16 @@ struct Joined {
     const auto handled = steady_clock::now();
     REQUIRE_WITHIN(20s, steady_clock::now() > handled + 2s);
   }
-  void require_work_soon() {
+  void require_another_leader_than(std::size_t old) {
+    REQUIRE_WITHIN(45s, [&] {
+      const auto now = leader();
+      return now != old && now != NatsCluster::none;
+    }());
+  }
+  void require_work_soon(std::size_t calls = 2) {
     const auto elected = steady_clock::now();
     publish("after");
-    REQUIRE_WITHIN(12s, instance.calls().size() == 2);
+    REQUIRE_WITHIN(5s, instance.calls().size() >= calls);
     using std::chrono::milliseconds;
     WARN("handled " << std::chrono::duration_cast<milliseconds>(steady_clock::now() - elected).count()
                     << " ms after the election");
@@ -68,24 +80,48 @@ struct Joined {
   Instance instance;
 };
 
+void require_work_after_asking_nobody(const std::string& config) {
+  Gate gate;
+  Joined joined{0, [&gate](const tidings::Delivery&, SQLite::Database&) { gate.pass(); }, 4, config};
+  joined.let_lead(0, false);
+  for (int i = 0; i < 16; ++i) joined.publish(std::to_string(i));
+  REQUIRE_WITHIN(20s, joined.instance.stats().in_flight >= 4);
+  const auto old = joined.leader();
+  joined.cluster.kill(old);
+  gate.open();  // nobody leads who could hear what is asked for now
+  joined.require_another_leader_than(old);
+  joined.require_work_soon(17);
+}
+
 }  // namespace
 
-TEST_CASE("a consumer goes on soon after the server that leads its group is killed", "[.cluster]") {
+TEST_CASE("a consumer goes on soon after the server that leads its group is killed") {
   Joined joined{0};
   joined.let_lead(0, false);
   joined.wait_for_work();
   const auto old = joined.leader();
   joined.cluster.kill(old);
-  REQUIRE_WITHIN(45s, joined.leader() != old && joined.leader() != NatsCluster::none);
+  joined.require_another_leader_than(old);
   joined.require_work_soon();
 }
 
-TEST_CASE("a consumer goes on soon after its server, which led the group, has stood still", "[.cluster]") {
+TEST_CASE(
+    "a consumer that asks for messages while its group has no leader gets them soon after there is one") {
+  require_work_after_asking_nobody({});
+}
+
+TEST_CASE("a consumer that may not hear of elections gets what it asked for in one soon after it") {
+  require_work_after_asking_nobody(
+      "authorization { users: [{ user: deaf, password: deaf, permissions: { subscribe: { deny: "
+      "\"$JS.EVENT.>\" } } }] }\nno_auth_user: deaf\n");
+}
+
+TEST_CASE("a consumer goes on soon after its server, which led the group, has stood still") {
   Joined joined{0};
   joined.let_lead(0, true);
   joined.wait_for_work();
   joined.cluster.pause(0);
-  REQUIRE_WITHIN(45s, joined.leader() != 0 && joined.leader() != NatsCluster::none);
+  joined.require_another_leader_than(0);
   joined.cluster.resume(0);
   joined.require_work_soon();
 }

@@ -4,6 +4,7 @@
 #include "support/process.hpp"
 #include "support/tcp_proxy.hpp"
 
+#include <nats/nats.h>
 #include <sqlite3.h>
 
 #include <csignal>
@@ -213,6 +214,20 @@ TEST_CASE("a cut connection costs an idle consumer no second") {
     fastest = std::min(fastest, steady_clock::now() - published);
   }
   CHECK(fastest < 700ms);
+}
+
+TEST_CASE("a group that has a new leader is asked for messages at once") {
+  Scene scene;
+  Instance instance{scene.file, scene.options()};
+  instance.start();
+  REQUIRE_WITHIN(10s, scene.has_group() && scene.group().num_waiting == 1);
+  Connection connection{scene.options().connection};
+  // Nothing is silent here, so that nothing else makes it ask again.
+  REQUIRE(natsConnection_PublishString(connection.native(),
+                                       "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.AUTH_EVENTS.mailer",
+                                       "{}") == NATS_OK);
+  REQUIRE(connection.flush(5s));
+  REQUIRE_WITHIN(5s, scene.group().num_waiting == 2);
 }
 
 TEST_CASE("a broker that is away at the start is waited for, and a stop ends the wait") {

@@ -4,8 +4,7 @@
 
 using namespace tidings::test;
 
-TEST_CASE("a cluster has a leader for its stream, another when that is killed, and all three again later",
-          "[.cluster]") {
+TEST_CASE("a cluster has a leader for its stream, another when that is killed, and all three again later") {
   NatsCluster cluster;
   cluster.client().add_stream("ORDERS", {"orders.>"}, {{"num_replicas", 3}});
   const auto first = cluster.new_leader("ORDERS", NatsCluster::none);
