@@ -46,9 +46,9 @@ std::string NatsCluster::url() const {
   return urls;
 }
 
-JetStream NatsCluster::client() const {
+JetStream NatsCluster::client(std::chrono::milliseconds timeout) const {
   for (std::size_t i = 0; i < size; ++i)
-    if (members_.at(i).running && !members_.at(i).paused) return JetStream{servers_.at(i)->url()};
+    if (members_.at(i).running && !members_.at(i).paused) return JetStream{servers_.at(i)->url(), timeout};
   throw std::logic_error("no server of the cluster runs");
 }
 

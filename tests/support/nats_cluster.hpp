@@ -28,7 +28,7 @@ class NatsCluster {
   [[nodiscard]] std::string url() const;  ///< of all three, with commas
 
   /// A client of one server that is not paused and has answered.
-  [[nodiscard]] JetStream client() const;
+  [[nodiscard]] JetStream client(std::chrono::milliseconds timeout = std::chrono::seconds{10}) const;
 
   /// What the first server says that answers `$JS.API.<request>`; empty when none does.
   [[nodiscard]] nlohmann::json ask(const std::string& request) const;
