@@ -5,6 +5,7 @@
 #include "support/catch.hpp"
 #include "support/nats_cluster.hpp"
 #include "support/relays.hpp"
+#include "support/virtual_network.hpp"
 #include "support/wait.hpp"
 
 #include <csignal>
@@ -40,20 +41,25 @@ auto answer(const NatsCluster& cluster, Question question) {
 }
 
 /// Two instances of a group, and a relay whose connection begins at the leader of the stream, which has
-/// three replicas.
+/// three replicas. On a network, server 0 leads stream and group, all are connected to it at first, and the
+/// relay runs where `relay_at` says.
 class Flow {
  public:
-  Flow() {
-    auto options = consumer_of({});
-    options.connection.urls.clear();
-    for (std::size_t i = 0; i < NatsCluster::size; ++i)
+  explicit Flow(VirtualNetwork* network = nullptr, const Host& relay_at = {}) : cluster({}, network) {
+    auto options = consumer_of(cluster.server(0).url());
+    for (std::size_t i = 1; i < NatsCluster::size && network == nullptr; ++i)
       options.connection.urls.push_back(cluster.server(i).url());
     options.replicas = 3;
     options.ack_wait = 2s;  // what was acked to a leader that is gone is delivered again after this
     for (int i = 0; i < 2; ++i)
       instances_.push_back(std::make_unique<Instance>(folder_ / "inbox.db", options));
     for (auto& instance : instances_) instance->start();
-    relay_.emplace(start_relay(cluster.new_leader("AUTH_EVENTS", NatsCluster::none)));
+    if (network != nullptr) {
+      cluster.new_leader("AUTH_EVENTS", NatsCluster::none);
+      cluster.let_lead(0, "AUTH_EVENTS");
+      cluster.let_lead(0, "AUTH_EVENTS", "mailer");
+    }
+    relay_.emplace(start_relay(cluster.new_leader("AUTH_EVENTS", NatsCluster::none), relay_at));
     writers.emplace(outbox, Load{.writers = 2, .longest_pause = 10ms, .seed = seed});
     REQUIRE_WITHIN(20s, handled() > 200);
     cluster.wait_for_replicas("AUTH_EVENTS");
@@ -92,6 +98,13 @@ class Flow {
                   << led_after << " ms, handled after " << handled_after << " ms");
   }
 
+  /// What is on the stream goes on to the handlers when nothing new comes.
+  void require_all_handled() {
+    REQUIRE_WITHIN(20s, handled() == answer(cluster, [](JetStream& js) {
+                          return static_cast<std::int64_t>(js.message_count("AUTH_EVENTS"));
+                        }));
+  }
+
   /// Ends the load, and holds what there is against what there must be.
   void settle() {
     writers->stop();
@@ -123,14 +136,15 @@ class Flow {
   std::optional<Writers> writers;
 
  private:
-  [[nodiscard]] Process start_relay(std::size_t begins_at) {
+  [[nodiscard]] Process start_relay(std::size_t begins_at, const Host& at) {
     return Process{executable("tidings"),
                    {"relay", "--outbox-stream-replicas", "3"},
                    {.environment = {{"NATS_URL", cluster.server(begins_at).url()},
                                     {"DATABASE_URL", outbox.url()},
                                     {"OUTBOX_BACKOFF_BASE_MS", "50"}},
                     .input = {},
-                    .log_folder = {}}};
+                    .log_folder = {},
+                    .network = at.network}};
   }
 
   std::int64_t added_ = 0;
@@ -198,5 +212,48 @@ TEST_CASE("the leader of the stream stands still, is replaced, and goes on: noth
   flow.cluster.resume(old);  // it takes itself for the leader until it hears of the other
   flow.require_progress("the resumption", Clock::now());
   flow.cluster.wait_for_replicas("AUTH_EVENTS");
+  flow.settle();
+}
+
+TEST_CASE("the leader is partitioned away from all that are connected to it: they find the others") {
+  if (!VirtualNetwork::possible()) {
+    WARN("not tested: this user may not make network namespaces");
+    return;
+  }
+  VirtualNetwork network{NatsCluster::size};
+  Flow flow{&network, network.switchboard()};
+  INFO("seed " << flow.seed);
+  flow.fill_window();
+  const auto cut = Clock::now();
+  flow.cluster.cut_off(0);
+  flow.cluster.new_leader("AUTH_EVENTS", 0);
+  WARN("new leader after " << milliseconds_since(cut) << " ms");
+  flow.require_progress("the new leader", Clock::now());
+  flow.cluster.join(0);
+  flow.cluster.wait_for_replicas("AUTH_EVENTS", 60s);
+  flow.require_progress("the end of the partition", Clock::now());
+  flow.settle();
+}
+
+TEST_CASE(
+    "a relay is partitioned away with the leader: what it could not publish follows, in order and once") {
+  if (!VirtualNetwork::possible()) {
+    WARN("not tested: this user may not make network namespaces");
+    return;
+  }
+  VirtualNetwork network{NatsCluster::size};
+  Flow flow{&network, network.host(0)};
+  INFO("seed " << flow.seed);
+  flow.fill_window();
+  flow.cluster.cut_off(0);
+  flow.cluster.new_leader("AUTH_EVENTS", 0);
+  flow.require_all_handled();
+  const auto [published, committed] = std::pair{flow.published(), flow.committed()};
+  REQUIRE_WITHIN(20s, flow.committed() > committed + 500);
+  CHECK(flow.published() == published);
+  const auto joined = Clock::now();
+  flow.cluster.join(0);
+  REQUIRE_WITHIN(60s, flow.published() > published);
+  WARN("published again " << milliseconds_since(joined) << " ms after the end of the partition");
   flow.settle();
 }

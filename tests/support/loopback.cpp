@@ -11,11 +11,11 @@
 namespace tidings::test {
 namespace {
 
-sockaddr_in loopback(int port) {
+sockaddr_in endpoint(int port, const std::string& host = "127.0.0.1") {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<in_port_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_addr.s_addr = ::inet_addr(host.c_str());
   return address;
 }
 
@@ -38,7 +38,7 @@ ReservedPort::ReservedPort() : socket_(bind_loopback(0, 0)), number_(port_of(soc
 FileDescriptor bind_loopback(int port, int backlog) {
   auto socket = make_socket();
   set_option(socket, SOL_SOCKET, SO_REUSEADDR);
-  const auto address = loopback(port);
+  const auto address = endpoint(port);
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     throw std::system_error(errno, std::generic_category(), "bind port " + std::to_string(port));
   if (backlog > 0 && ::listen(socket.get(), backlog) != 0)
@@ -54,18 +54,18 @@ int port_of(const FileDescriptor& socket) {
   return ntohs(address.sin_port);
 }
 
-FileDescriptor start_connecting(int port) {
+FileDescriptor start_connecting(int port, const std::string& host) {
   auto socket = make_socket();
   set_option(socket, IPPROTO_TCP, TCP_NODELAY);
-  const auto address = loopback(port);
+  const auto address = endpoint(port, host);
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 &&
       errno != EINPROGRESS)
     throw std::system_error(errno, std::generic_category(), "connect to port " + std::to_string(port));
   return socket;
 }
 
-std::string greeting(int port) try {
-  const auto socket = start_connecting(port);
+std::string greeting(int port, const std::string& host) try {
+  const auto socket = start_connecting(port, host);
   pollfd readable{socket.get(), POLLIN, 0};
   if (::poll(&readable, 1, 1000) != 1) return {};
   std::array<char, 4096> buffer{};

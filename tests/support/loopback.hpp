@@ -1,8 +1,10 @@
 #pragma once
 
-// Sockets on 127.0.0.1, where every server of the tests lives.
+// Sockets on 127.0.0.1, where the servers of the tests live, but for those on a network of their own.
 
 #include "support/file_descriptor.hpp"
+
+#include <string>
 
 namespace tidings::test {
 
@@ -24,10 +26,10 @@ class ReservedPort {
 [[nodiscard]] int port_of(const FileDescriptor& socket);
 
 /// Does not block: whether it succeeded is seen by writing to it.
-[[nodiscard]] FileDescriptor start_connecting(int port);
+[[nodiscard]] FileDescriptor start_connecting(int port, const std::string& host = "127.0.0.1");
 
 /// Connects and returns the first bytes that the server sends of its own accord within a second
 /// (NATS says INFO); empty when nothing listens or nothing comes.
-[[nodiscard]] std::string greeting(int port);
+[[nodiscard]] std::string greeting(int port, const std::string& host = "127.0.0.1");
 
 }  // namespace tidings::test

@@ -17,18 +17,22 @@ constexpr std::chrono::milliseconds patience{300};
 
 }  // namespace
 
-NatsCluster::NatsCluster(const std::string& config) {
+NatsCluster::NatsCluster(const std::string& config, VirtualNetwork* network) : network_(network) {
+  const auto host = [network](std::size_t index) { return network ? network->host(index) : Host{}; };
+  const auto route = [&](std::size_t index) {
+    return host(index).address + ":" + std::to_string(routes_.at(index).number());
+  };
   std::string routes;
-  for (const auto& port : routes_)
-    routes +=
-        (routes.empty() ? "\"" : ", \"") + ("nats-route://127.0.0.1:" + std::to_string(port.number())) + "\"";
   for (std::size_t i = 0; i < size; ++i)
-    servers_.at(i) = std::make_unique<NatsServer>(NatsServerOptions{
-        .config = "server_name: " + name_of(i) + "\ncluster { name: c, listen: \"127.0.0.1:" +
-                  std::to_string(routes_.at(i).number()) + "\", routes: [" + routes + "] }\n" + config,
-        .arguments = {},
-        .jetstream = true,
-        .monitoring = false});
+    routes += (routes.empty() ? "\"nats-route://" : ", \"nats-route://") + route(i) + "\"";
+  for (std::size_t i = 0; i < size; ++i)
+    servers_.at(i) = std::make_unique<NatsServer>(
+        NatsServerOptions{.config = "server_name: " + name_of(i) + "\ncluster { name: c, listen: \"" +
+                                    route(i) + "\", routes: [" + routes + "] }\n" + config,
+                          .arguments = {},
+                          .jetstream = true,
+                          .monitoring = false,
+                          .host = host(i)});
   wait_for_jetstream();
 }
 
@@ -40,6 +44,11 @@ void NatsCluster::wait_for_jetstream() const {
   throw std::runtime_error("the cluster has no JetStream after 20 s:\n" + logs);
 }
 
+bool NatsCluster::reachable(std::size_t index) const {
+  const auto& member = members_.at(index);
+  return member.running && !member.paused && !member.cut_off;
+}
+
 std::string NatsCluster::url() const {
   std::string urls;
   for (const auto& server : servers_) urls += (urls.empty() ? "" : ",") + server->url();
@@ -48,13 +57,13 @@ std::string NatsCluster::url() const {
 
 JetStream NatsCluster::client(std::chrono::milliseconds timeout) const {
   for (std::size_t i = 0; i < size; ++i)
-    if (members_.at(i).running && !members_.at(i).paused) return JetStream{servers_.at(i)->url(), timeout};
+    if (reachable(i)) return JetStream{servers_.at(i)->url(), timeout};
   throw std::logic_error("no server of the cluster runs");
 }
 
 json NatsCluster::ask(const std::string& request) const {
   for (std::size_t i = 0; i < size; ++i) {
-    if (!members_.at(i).running || members_.at(i).paused) continue;
+    if (!reachable(i)) continue;
     try {
       return JetStream{servers_.at(i)->url(), patience}.api(request);
     } catch (const std::runtime_error&) {  // no leader, or no stream
@@ -69,6 +78,21 @@ std::size_t NatsCluster::leader(const std::string& stream) const {
 
 std::size_t NatsCluster::leader(const std::string& stream, const std::string& durable) const {
   return leader_in(ask("CONSUMER.INFO." + stream + "." + durable));
+}
+
+void NatsCluster::let_lead(std::size_t index, const std::string& stream, const std::string& durable) const {
+  const auto what = durable.empty() ? stream : stream + "." + durable;
+  const auto now = [&] { return durable.empty() ? leader(stream) : leader(stream, durable); };
+  const bool leads = eventually(std::chrono::seconds{60}, [&] {
+    const auto old = now();
+    if (old == index) return true;
+    if (old != none) {
+      (void)ask((durable.empty() ? "STREAM" : "CONSUMER") + (".LEADER.STEPDOWN." + what));
+      (void)eventually(std::chrono::seconds{2}, [&] { return now() != old && now() != none; });
+    }
+    return false;
+  });
+  if (!leads) throw std::runtime_error(name_of(index) + " did not come to lead " + what);
 }
 
 std::size_t NatsCluster::leader_in(const json& info) {
@@ -102,6 +126,16 @@ void NatsCluster::wait_for_replicas(const std::string& stream, std::chrono::mill
   if (!current) throw std::runtime_error("the stream " + stream + " lacks replicas: " + cluster.dump());
 }
 
+void NatsCluster::cut_off(std::size_t index) {
+  network_->cut_off(index);
+  members_.at(index).cut_off = true;
+}
+
+void NatsCluster::join(std::size_t index) {
+  network_->join(index);
+  members_.at(index).cut_off = false;
+}
+
 void NatsCluster::pause(std::size_t index) {
   server(index).pause();
   members_.at(index).paused = true;
@@ -114,13 +148,13 @@ void NatsCluster::resume(std::size_t index) {
 
 void NatsCluster::kill(std::size_t index) {
   server(index).kill();
-  members_.at(index) = {.running = false, .paused = false};
+  members_.at(index) = {.running = false};
 }
 
 void NatsCluster::stop() {
   for (std::size_t i = 0; i < size; ++i) {
     if (members_.at(i).running) server(i).stop();
-    members_.at(i) = {.running = false, .paused = false};
+    members_.at(i) = {.running = false};
   }
 }
 

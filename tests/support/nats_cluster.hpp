@@ -6,6 +6,7 @@
 #include "support/jetstream.hpp"
 #include "support/loopback.hpp"
 #include "support/nats_server.hpp"
+#include "support/virtual_network.hpp"
 
 #include <array>
 #include <chrono>
@@ -22,12 +23,13 @@ class NatsCluster {
   static constexpr std::size_t none = size;
 
   /// Starts it, and returns when JetStream has a leader. `config` is for each server.
-  explicit NatsCluster(const std::string& config = {});
+  /// With a network, each server is on a host of its own there.
+  explicit NatsCluster(const std::string& config = {}, VirtualNetwork* network = nullptr);
 
   [[nodiscard]] NatsServer& server(std::size_t index) { return *servers_.at(index); }
   [[nodiscard]] std::string url() const;  ///< of all three, with commas
 
-  /// A client of one server that is not paused and has answered.
+  /// A client of one server that runs, is not paused and can be reached.
   [[nodiscard]] JetStream client(std::chrono::milliseconds timeout = std::chrono::seconds{10}) const;
 
   /// What the first server says that answers `$JS.API.<request>`; empty when none does.
@@ -36,6 +38,8 @@ class NatsCluster {
   /// Which server leads the stream; `none` while there is none, or none that answers.
   [[nodiscard]] std::size_t leader(const std::string& stream) const;
   [[nodiscard]] std::size_t leader(const std::string& stream, const std::string& durable) const;
+  /// Has leaders step down until this one leads the stream, or its durable when one is named.
+  void let_lead(std::size_t index, const std::string& stream, const std::string& durable = {}) const;
   /// Waits until one other than `old` leads the stream. Throws when none does by the deadline: a vote takes
   /// 4 to 9 s (2.9.10), and one that is split is followed by another.
   std::size_t new_leader(const std::string& stream, std::size_t old,
@@ -46,17 +50,21 @@ class NatsCluster {
 
   void pause(std::size_t index);
   void resume(std::size_t index);
+  void cut_off(std::size_t index);  ///< of a network: from all others and from the test
+  void join(std::size_t index);     ///< again
   void kill(std::size_t index);
   void stop();   ///< SIGTERM to all
   void start();  ///< those that do not run; returns when JetStream has a leader
 
  private:
   struct Member {
-    bool running = true, paused = false;
+    bool running = true, paused = false, cut_off = false;
   };
+  [[nodiscard]] bool reachable(std::size_t index) const;
   void wait_for_jetstream() const;
   [[nodiscard]] static std::size_t leader_in(const nlohmann::json& info);
 
+  VirtualNetwork* const network_;
   std::array<ReservedPort, size> routes_;
   std::array<std::unique_ptr<NatsServer>, size> servers_;
   std::array<Member, size> members_;

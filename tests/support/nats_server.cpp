@@ -27,8 +27,8 @@ NatsServer::NatsServer(NatsServerOptions options) : options_(std::move(options))
 
 void NatsServer::start() {
   if (process_ && process_->running()) throw std::logic_error("nats-server runs already");
-  std::vector<std::string> arguments{"-a", "127.0.0.1",           "-p", std::to_string(port()),
-                                     "-l", folder_ / "server.log"};
+  std::vector<std::string> arguments{
+      "-a", address(), "-p", std::to_string(port()), "-l", folder_ / "server.log"};
   const auto add = [&arguments](const std::vector<std::string>& more) {
     arguments.insert(arguments.end(), more.begin(), more.end());
   };
@@ -37,11 +37,12 @@ void NatsServer::start() {
   if (!options_.config.empty()) add({"-c", folder_ / "server.conf"});
   add(options_.arguments);
 
-  process_.emplace(program(), arguments, ProcessOptions{.log_folder = folder_.path()});
+  process_.emplace(program(), arguments,
+                   ProcessOptions{.log_folder = folder_.path(), .network = options_.host.network});
   bool ready = false;
   // JetStream has recovered its store before the server accepts a client.
   const bool decided = eventually(20s, [&] {
-    ready = greeting(port()).starts_with("INFO ");
+    ready = greeting(port(), address()).starts_with("INFO ");
     return ready || !process_->running();
   });
   if (!ready)
@@ -59,9 +60,9 @@ void NatsServer::end(int signal) {
   process_->wait(20s);  // the exit code of a SIGTERM differs between versions
 }
 
-std::string NatsServer::url() const { return "nats://127.0.0.1:" + std::to_string(port()); }
+std::string NatsServer::url() const { return "nats://" + address() + ":" + std::to_string(port()); }
 std::string NatsServer::monitoring_url() const {
-  return "http://127.0.0.1:" + std::to_string(monitoring_port_.number());
+  return "http://" + address() + ":" + std::to_string(monitoring_port_.number());
 }
 
 std::string NatsServer::log() const {

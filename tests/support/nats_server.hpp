@@ -5,6 +5,7 @@
 #include "support/loopback.hpp"
 #include "support/process.hpp"
 #include "support/temp_dir.hpp"
+#include "support/virtual_network.hpp"
 
 #include <filesystem>
 #include <optional>
@@ -18,6 +19,7 @@ struct NatsServerOptions {
   std::vector<std::string> arguments{};  ///< further ones on the command line
   bool jetstream = true;
   bool monitoring = false;  ///< HTTP endpoint, see monitoring_url()
+  Host host{};              ///< where it runs and listens
 };
 
 /// The program is TIDINGS_NATS_SERVER from the environment, or else nats-server from PATH. The port
@@ -34,6 +36,7 @@ class NatsServer {
   void resume();  ///< SIGCONT
 
   [[nodiscard]] int port() const noexcept { return port_.number(); }
+  [[nodiscard]] const std::string& address() const noexcept { return options_.host.address; }
   [[nodiscard]] std::string url() const;             ///< `nats://127.0.0.1:PORT`
   [[nodiscard]] std::string monitoring_url() const;  ///< `http://127.0.0.1:PORT`
   [[nodiscard]] std::string log() const;             ///< of all starts

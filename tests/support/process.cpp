@@ -39,7 +39,7 @@ struct Process::State {
     const auto folder = options.log_folder.empty() ? scratch.path() : options.log_folder;
     out = folder / (name + ".out");
     err = folder / (name + ".err");
-    Command command{program, arguments, {}, "/dev/null", out, err};
+    Command command{program, arguments, {}, "/dev/null", out, err, options.network};
     for (const auto& [variable, value] : options.environment)
       command.environment.push_back(variable + "=" + value);
     if (!options.input.empty()) {

@@ -29,6 +29,7 @@ struct ProcessOptions {
   std::vector<std::pair<std::string, std::string>> environment{};  ///< added; a value here wins
   std::string input{};                                             ///< what it reads on stdin
   std::filesystem::path log_folder{};  ///< where stdout and stderr are kept; empty: a temporary folder
+  int network = -1;                    ///< descriptor of the network namespace it runs in; -1: the test's own
 };
 
 /// One of the programs that this build makes: `executable("auth-service")`.

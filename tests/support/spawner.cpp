@@ -3,6 +3,7 @@
 #include "support/file_descriptor.hpp"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -71,7 +72,8 @@ struct Image {
         environment(environment_of(command)),
         input(::open(command.input.c_str(), O_RDONLY | O_CLOEXEC), "open " + command.input.string()),
         output(open_log(command.output)),
-        errors(open_log(command.errors)) {
+        errors(open_log(command.errors)),
+        network(command.network) {
     arguments.insert(arguments.begin(), program);
     argv = pointers(arguments);
     envp = pointers(environment);
@@ -84,6 +86,7 @@ struct Image {
   std::string program;
   std::vector<std::string> arguments, environment;
   FileDescriptor input, output, errors;
+  int network;
   std::vector<char*> argv, envp;
 };
 
@@ -99,7 +102,8 @@ struct Image {
   ::dup2(image.errors.get(), STDERR_FILENO);
   // A connection of the test that the child kept open would not end when the test closes it.
   ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-  ::execve(image.program.c_str(), image.argv.data(), image.envp.data());
+  if (image.network < 0 || ::setns(image.network, CLONE_NEWNET) == 0)
+    ::execve(image.program.c_str(), image.argv.data(), image.envp.data());
   const int error = errno;
   [[maybe_unused]] const auto written = ::write(report, &error, sizeof error);
   ::_exit(127);

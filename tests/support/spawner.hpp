@@ -16,6 +16,7 @@ struct Command {
   std::vector<std::string> environment;  ///< `NAME=value`, added to this process's own
   std::filesystem::path input = "/dev/null";
   std::filesystem::path output, errors;  ///< appended to
+  int network = -1;                      ///< descriptor of the network namespace it runs in; -1: this one
 };
 
 /// Starts it and returns its process id; the caller must wait for it. The child gets SIGKILL when
