@@ -75,7 +75,7 @@ struct EventPublisher::State {
   };
 
   State(Connection& its_connection, PublisherOptions its_options)
-      : connection(its_connection), options(std::move(its_options)) {}
+      : connection(its_connection), options(std::move(its_options)), patience(options.ack_timeout) {}
 
   Connection& connection;
   const PublisherOptions options;
@@ -86,6 +86,8 @@ struct EventPublisher::State {
   std::deque<Flight> flights;  // in the order sent; the first has number `first`
   std::uint64_t first = 0;
   std::size_t in_flight = 0;
+  std::chrono::milliseconds patience;  // with what is sent now
+  bool in_trouble = false;
   std::vector<PublishOutcome> at_once;  // outcomes that needed no answer
   EventBuilder builder;
   WireMessage wire;  // this and the next two keep their memory
@@ -144,12 +146,25 @@ struct EventPublisher::State {
 
   /// The server answers in order. When it says that it cannot store an event, it has forgotten those before
   /// that are not answered yet (a stream that was deleted takes them with it): no use in waiting long.
-  void hasten(const std::vector<PublishOutcome>& landed) {
-    if (std::none_of(landed.begin(), landed.end(),
-                     [](const auto& outcome) { return outcome.kind == Kind::trouble; }))
-      return;
+  void hasten() {
     const auto soon = steady_clock::now() + after_trouble;
     for (auto& flight : flights) flight.deadline = std::min(flight.deadline, soon);
+  }
+
+  /// In trouble, the wait doubles from a short one: a broker that is merely slow must come to an answer.
+  void learn_from(const std::vector<PublishOutcome>& landed) {
+    const auto any = [&landed](auto... kinds) {
+      return std::any_of(landed.begin(), landed.end(),
+                         [=](const auto& outcome) { return ((outcome.kind == kinds) || ...); });
+    };
+    if (any(Kind::stored, Kind::known)) {
+      in_trouble = false;
+      patience = options.ack_timeout;
+    }
+    if (!any(Kind::trouble)) return;
+    patience = std::min(in_trouble ? patience * 2 : after_trouble, options.ack_timeout);
+    in_trouble = true;
+    hasten();
   }
 
   void land(Flight& flight, PublishOutcome outcome, std::vector<PublishOutcome>& out) {
@@ -210,7 +225,7 @@ void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const 
     if (status == NATS_INSUFFICIENT_BUFFER)  // of those that it keeps for a reconnect, which is turned off
       return at_once(Kind::trouble, "not connected");
     if (status != NATS_OK) return at_once(Kind::trouble, natsStatus_GetText(status));
-    own.flights.push_back({token, generation, steady_clock::now() + own.options.ack_timeout});
+    own.flights.push_back({token, generation, steady_clock::now() + own.patience});
     ++own.in_flight;
   } catch (const Undecodable& error) {
     at_once(Kind::refused, error.what());
@@ -234,7 +249,6 @@ void EventPublisher::collect(std::vector<PublishOutcome>& out) {
     if (answer.number >= own.first && answer.number - own.first < own.flights.size())
       own.land(own.flights[answer.number - own.first], std::move(answer.outcome), out);
   own.taken.clear();
-  own.hasten(out);
 
   const auto time = steady_clock::now();
   const auto generation = own.connection.generation();
@@ -249,6 +263,14 @@ void EventPublisher::collect(std::vector<PublishOutcome>& out) {
     own.flights.pop_front();
     ++own.first;
   }
+  own.learn_from(out);
+}
+
+void EventPublisher::expect_answers_soon() {
+  auto& own = *state_;
+  own.in_trouble = true;
+  own.patience = std::min(after_trouble, own.options.ack_timeout);
+  own.hasten();
 }
 
 std::size_t EventPublisher::in_flight() const { return state_->in_flight + state_->at_once.size(); }

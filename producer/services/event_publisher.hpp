@@ -20,7 +20,9 @@ namespace tidings {
 struct PublisherOptions {
   std::string subject_prefix = settings::text_or("OUTBOX_SUBJECT_PREFIX", "auth.events");
   std::string stream = settings::text_or("OUTBOX_STREAM", "AUTH_EVENTS");
-  std::chrono::milliseconds ack_timeout{5000};  ///< without a PubAck for this long, the broker is in trouble
+  /// Without a PubAck for this long, the broker is in trouble. What is sent to find out whether that is over
+  /// waits shorter at first, and longer each time.
+  std::chrono::milliseconds ack_timeout{5000};
 };
 
 /// Answer to one publish.
@@ -55,6 +57,9 @@ class EventPublisher {
   /// Moves out the outcomes since the last call. Events whose deadline has passed, or whose
   /// connection was lost, come out as trouble; a late PubAck of theirs is ignored.
   void collect(std::vector<PublishOutcome>& out);
+
+  /// What is in flight will not be answered any more, or very soon; and so for what is sent next.
+  void expect_answers_soon();
 
   [[nodiscard]] std::size_t in_flight() const;
 

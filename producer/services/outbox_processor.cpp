@@ -1,6 +1,7 @@
 #include "services/outbox_processor.hpp"
 
 #include "domain/event_id.hpp"
+#include "elections.hpp"
 #include "infrastructure/commit_watch.hpp"
 #include "infrastructure/lease.hpp"
 #include "infrastructure/outbox_repository.hpp"
@@ -44,7 +45,12 @@ struct OutboxProcessor::State {
   std::unique_ptr<CommitWatch> watch;
   OutboxStatusBoard status;
   std::atomic<bool> reconnected{false};
+  std::atomic<bool> new_leader{false};
   std::atomic<bool> notified{false};
+  Elections elections{connection, options.publisher.stream, {}, [this] {
+                        new_leader = true;
+                        watch.wake();
+                      }};
 };
 
 OutboxProcessor::OutboxProcessor(std::string database_url, Connection& connection,
@@ -92,7 +98,8 @@ bool OutboxProcessor::State::hold(Lease& lease, Database& reading, Database& wri
                                   const std::stop_token& stop) {
   bool drained = false;
   try {
-    OutboxTerm term{{connection, options, *watch, status, reconnected, notified}, reading, writing, lease};
+    OutboxTerm term{
+        {connection, options, *watch, status, reconnected, new_leader, notified}, reading, writing, lease};
     term.run(stop);
     drained = term.drained();
   } catch (const NatsError&) {

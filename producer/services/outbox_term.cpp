@@ -1,5 +1,7 @@
 #include "services/outbox_term.hpp"
 
+#include "elections.hpp"
+
 #include <tidings/stream.hpp>
 
 #include <spdlog/spdlog.h>
@@ -87,6 +89,11 @@ void OutboxTerm::rewind() {
 
 void OutboxTerm::take_outcomes() {
   outcomes_.clear();
+  if (context_.new_leader.exchange(false)) {
+    publisher_.expect_answers_soon();
+    pause_until_ = steady_clock::now() + leader_begins;
+    pause_ = first_pause;
+  }
   publisher_.collect(outcomes_);
   for (auto& outcome : outcomes_) take(outcome);
   const auto stored = std::count_if(marks_.begin(), marks_.end(), [](const OutboxMark& mark) {

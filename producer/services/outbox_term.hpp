@@ -29,6 +29,7 @@ struct OutboxTermContext {
   CommitWatch& watch;
   OutboxStatusBoard& status;
   std::atomic<bool>& reconnected;  ///< NATS is back: do not wait any longer
+  std::atomic<bool>& new_leader;   ///< the stream has one: what the old one did not answer stays unanswered
   std::atomic<bool>& notified;     ///< a commit in this process: look now
 };
 

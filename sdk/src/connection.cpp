@@ -176,8 +176,8 @@ OptionsPtr make_options(Connection::State& state) {
   // events would arrive twice and out of order.
   check(natsOptions_SetReconnectBufSize(raw, 0), "turn the replay buffer off");
   check(natsOptions_SetWriteDeadline(raw, 5000), "bound a write");
-  // A server whose host is gone closes nothing: it is left for another within 15 s.
-  check(natsOptions_SetPingInterval(raw, 5000), "set the ping interval");
+  // A server whose host is gone closes nothing: it is left for another within 6 s.
+  check(natsOptions_SetPingInterval(raw, 2000), "set the ping interval");
   check(natsOptions_SetMaxPingsOut(raw, 2), "set the pings");
   check(natsOptions_SetDisconnectedCB(raw, on_disconnected, &state), "watch the connection");
   check(natsOptions_SetReconnectedCB(raw, on_reconnected, &state), "watch the connection");

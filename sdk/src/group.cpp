@@ -21,10 +21,13 @@ constexpr int64_t max_ack_pending = 20000;
 std::string filter(const ConsumerOptions& options) { return options.subject_prefix + ".>"; }
 
 ConsumerInfoPtr find(Connection& connection, const ConsumerOptions& options) {
+  jsOptions lookup;
+  jsOptions_Init(&lookup);
+  lookup.Wait = 1000;  // as of streams: without a leader nobody answers
   jsConsumerInfo* info = nullptr;
   jsErrCode code{};
   const auto status = js_GetConsumerInfo(&info, connection.jetstream(), options.stream.c_str(),
-                                         options.group.c_str(), nullptr, &code);
+                                         options.group.c_str(), &lookup, &code);
   if (code == JSConsumerNotFoundErr) return nullptr;
   if (code == JSStreamNotFoundErr)
     throw NatsError("the stream " + options.stream + " does not exist yet", Error::Retry::yes);

@@ -29,8 +29,6 @@ constexpr Pace steady{milliseconds{10000}, milliseconds{1500}, milliseconds{4000
 // A pull that meets no leader, or a durable that can be looked up and does not listen yet, is dropped
 // without a word (2.9.10): until one has been answered, ask for quick signs.
 constexpr Pace probing{milliseconds{1000}, milliseconds{250}, milliseconds{500}};
-// A new leader is told of just before it listens; and what it says of the old one's pulls comes now.
-constexpr milliseconds leader_begins{50};
 // The server tells of a group's deletion before it has finished it (2.9.10): a group that is made again
 // at once would be deleted with it.
 constexpr milliseconds deletion_takes{200};
@@ -40,14 +38,6 @@ constexpr seconds state_interval{10};
 std::string_view header_value(natsMsg* message, const char* name) {
   const char* value = nullptr;
   return natsMsgHeader_Get(message, name, &value) == NATS_OK && value != nullptr ? value : std::string_view{};
-}
-
-std::string own_inbox() {
-  natsInbox* inbox = nullptr;
-  check(natsInbox_Create(&inbox), "make an inbox subject");
-  std::string subject = inbox;
-  natsInbox_Destroy(inbox);
-  return subject;
 }
 
 bool is_delivery(natsMsg* message) {
@@ -96,17 +86,15 @@ struct Mailbox {
     mailbox.put(mailbox.states, MessagePtr{message});
   }
 
-  static void elected(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
-    auto& mailbox = *static_cast<Mailbox*>(closure);
-    const MessagePtr advisory{raw};
-    const std::lock_guard lock{mailbox.mutex};
-    mailbox.new_leader = true;
-    mailbox.arrived.notify_one();
-  }
-
   void put(std::vector<MessagePtr>& place, MessagePtr message) {
     const std::lock_guard lock{mutex};
     place.push_back(std::move(message));
+    arrived.notify_one();
+  }
+
+  void tell_of_new_leader() {
+    const std::lock_guard lock{mutex};
+    new_leader = true;
     arrived.notify_one();
   }
 
@@ -141,7 +129,6 @@ MessageSource::~MessageSource() {
   connection_.observe({});
   natsSubscription_Unsubscribe(subscription_);
   natsSubscription_Unsubscribe(answers_);
-  natsSubscription_Unsubscribe(elections_);
   mailbox_->at_hand.stop();
 }
 
@@ -151,28 +138,30 @@ void MessageSource::subscribe() {
                                         group_.deliver_group.c_str(), Mailbox::deliver, mailbox_.get()),
           "join the deliver group " + group_.deliver_group);
   } else {
-    inbox_ = own_inbox();
-    listen(inbox_, Mailbox::deliver, &subscription_);
-    // Who may not listen to this loses seconds at an election, no more.
-    listen("$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED." + group_.stream + "." + group_.durable,
-           Mailbox::elected, &elections_);
+    inbox_ = listen(Mailbox::deliver, &subscription_);
+    elections_.emplace(connection_, group_.stream, group_.durable,
+                       [mailbox = mailbox_] { mailbox->tell_of_new_leader(); });
   }
-  answer_inbox_ = own_inbox();
-  listen(answer_inbox_, Mailbox::answer, &answers_);
+  answer_inbox_ = listen(Mailbox::answer, &answers_);
   // The prefetch is the bound; nats.c's own would drop messages.
   natsSubscription_SetPendingLimits(subscription_, -1, -1);
   // A message that races the subscription's end must still find it and the mailbox.
-  for (auto* subscription : {subscription_, answers_, elections_})
+  for (auto* subscription : {subscription_, answers_})
     connection_.keep(std::shared_ptr<void>(subscription, [mailbox = mailbox_](void* held) {
       natsSubscription_Destroy(static_cast<natsSubscription*>(held));
     }));
 }
 
-void MessageSource::listen(const std::string& subject, natsMsgHandler handler,
-                           natsSubscription** subscription) {
+/// Returns the subject, which is ours alone.
+std::string MessageSource::listen(natsMsgHandler handler, natsSubscription** subscription) {
+  natsInbox* inbox = nullptr;
+  check(natsInbox_Create(&inbox), "make an inbox subject");
+  std::string subject = inbox;
+  natsInbox_Destroy(inbox);
   check(
       natsConnection_Subscribe(subscription, connection_.native(), subject.c_str(), handler, mailbox_.get()),
       "subscribe for what the server sends us");
+  return subject;
 }
 
 std::vector<ReceivedPtr> MessageSource::take(std::size_t max, milliseconds wait,
@@ -211,12 +200,10 @@ bool MessageSource::wait_for_mail(bool want_messages, steady_clock::time_point u
       return box.woken || box.new_leader || !box.notices.empty() || !box.states.empty() ||
              (want_messages && !box.messages.empty());
     });
-  if (!box.messages.empty() || !box.notices.empty()) {
-    heard_ = true;
-    last_sign_ = steady_clock::now();
-    if (std::exchange(unanswered_, false)) spdlog::info("pulls are answered again group={}", group_.durable);
+  if (!box.messages.empty()) {
+    on_sign_of_life();
+    gauges_.lag = box.messages.back()->pending;
   }
-  if (!box.messages.empty()) gauges_.lag = box.messages.back()->pending;
   std::move(box.messages.begin(), box.messages.end(), std::back_inserter(ready_));
   box.messages.clear();
   notices_.swap(box.notices);
@@ -225,6 +212,12 @@ bool MessageSource::wait_for_mail(bool want_messages, steady_clock::time_point u
   std::move(spare_.begin(), spare_.end(), std::back_inserter(box.spare));
   spare_.clear();
   return std::exchange(box.woken, false);
+}
+
+void MessageSource::on_sign_of_life() {
+  heard_ = true;
+  last_sign_ = steady_clock::now();
+  if (std::exchange(unanswered_, false)) spdlog::info("pulls are answered again group={}", group_.durable);
 }
 
 void MessageSource::wake() { mailbox_->wake(); }
@@ -248,6 +241,13 @@ void MessageSource::notice_reconnect() {
   }
 }
 
+/// Said once, however long it lasts.
+void MessageSource::on_silence(const std::string& what) {
+  if (!std::exchange(unanswered_, true))
+    spdlog::warn("pull unanswered group={}: {}, pulling again", group_.durable, what);
+  pull_anew();
+}
+
 /// The group may have been deleted meanwhile, and a pull from one that is not there gets no answer at all
 /// (2.9.10). Nobody waits to be told so, as looking it up would: while the group has no leader, that takes
 /// seconds.
@@ -260,7 +260,7 @@ void MessageSource::pull_anew() {
 void MessageSource::on_new_leader() {
   spdlog::debug("new leader group={}", group_.durable);
   pull_anew();
-  pause_pulling(leader_begins);
+  pause_pulling(leader_begins);  // in which it tells of the old one's pulls, too
 }
 
 void MessageSource::pull_if_due() {
@@ -269,11 +269,8 @@ void MessageSource::pull_if_due() {
   if (!connection_.connected() || time < pull_again_) return;
   const auto& pace = heard_ ? steady : probing;
   // After a slow batch, signs of life may be waiting to be read.
-  if (requested_ > 0 && time - last_sign_ > pace.missed && ready_.empty() && mailbox_->empty()) {
-    if (!std::exchange(unanswered_, true))  // said once, however long it lasts
-      spdlog::warn("pull unanswered group={} for {} ms, pulling again", group_.durable, pace.missed.count());
-    pull_anew();
-  }
+  if (requested_ > 0 && time - last_sign_ > pace.missed && ready_.empty() && mailbox_->empty())
+    on_silence("silence for " + std::to_string(pace.missed.count()) + " ms");
   if (mailbox_->at_hand.bytes() > prefetch_.bytes / 2) return;
   if (std::exchange(larger_than_pull_, false)) return request(1, true);
   if (requested_ <= prefetch_.messages / 2) request(prefetch_.messages - requested_, false);
@@ -300,6 +297,7 @@ void MessageSource::request(int count, bool of_any_size) {
 }
 
 void MessageSource::on_status(natsMsg* message, std::string_view status) {
+  if (status != "503") on_sign_of_life();
   if (status == "100") return;  // idle heartbeat
   const auto description = header_value(message, "Description");
   spdlog::debug("pull status group={} {} {}", group_.durable, status, description);
@@ -319,9 +317,8 @@ void MessageSource::on_status(natsMsg* message, std::string_view status) {
     expect_less(message);
     larger_than_pull_ = true;
   } else if (status == "503") {
-    // Nobody serves this durable: JetStream is electing, or the durable is gone.
-    rejoin_after_ = milliseconds{0};
-    requested_ = 0;
+    // JetStream is electing, or the durable is gone.
+    on_silence("nobody serves it");
     pause_pulling(milliseconds{100});
   } else {
     expect_less(message);

@@ -4,6 +4,7 @@
 // a push consumer's queue subscription. Fetching and decoding run ahead of handling,
 // on nats.c's own thread.
 
+#include "elections.hpp"
 #include "group.hpp"
 #include "received.hpp"
 
@@ -78,8 +79,10 @@ class MessageSource {
 
  private:
   void subscribe();
-  void listen(const std::string& subject, natsMsgHandler handler, natsSubscription** subscription);
+  [[nodiscard]] std::string listen(natsMsgHandler handler, natsSubscription** subscription);
   void notice_reconnect();
+  void on_sign_of_life();
+  void on_silence(const std::string& what);
   void pull_anew();
   void on_new_leader();
   bool wait_for_mail(bool want_messages, std::chrono::steady_clock::time_point until,
@@ -100,9 +103,9 @@ class MessageSource {
   Prefetch prefetch_;
   GroupGauges& gauges_;
   std::shared_ptr<Mailbox> mailbox_;
-  natsSubscription* subscription_ = nullptr;  // all kept by the connection until it is closed
+  natsSubscription* subscription_ = nullptr;  // both kept by the connection until it is closed
   natsSubscription* answers_ = nullptr;
-  natsSubscription* elections_ = nullptr;
+  std::optional<Elections> elections_;
   std::string inbox_;         // where pulled messages come to
   std::string answer_inbox_;  // where the server tells the group's state
 

@@ -21,9 +21,12 @@ std::string_view take_token(std::string_view& subject) {
 }
 
 StreamInfoPtr find(Connection& connection, const std::string& name) {
+  jsOptions options;
+  jsOptions_Init(&options);
+  options.Wait = 1000;  // while there is no leader, nobody answers: the next question is worth more
   jsStreamInfo* info = nullptr;
   jsErrCode code{};
-  const auto status = js_GetStreamInfo(&info, connection.jetstream(), name.c_str(), nullptr, &code);
+  const auto status = js_GetStreamInfo(&info, connection.jetstream(), name.c_str(), &options, &code);
   if (status == NATS_NOT_FOUND) return nullptr;
   check(status, "look up the stream " + name, code);
   return StreamInfoPtr{info};

@@ -31,8 +31,7 @@ auto answer(const NatsCluster& cluster, Question question) {
   std::optional<std::invoke_result_t<Question, JetStream&>> answered;
   REQUIRE_WITHIN(20s, [&] {
     try {
-      auto js = cluster.client();
-      answered = question(js);
+      answered = question(cluster.client());
     } catch (const std::runtime_error&) {
     }
     return answered.has_value();

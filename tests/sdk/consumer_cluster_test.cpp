@@ -44,7 +44,7 @@ struct Joined {
   void publish(const std::string& id) {
     REQUIRE_WITHIN(20s, [&] {
       try {
-        cluster.client(500ms).publish(
+        cluster.impatient_client().publish(
             "auth.events.user.created", "{}",
             {{"Nats-Msg-Id", id}, {"ce-specversion", "1.0"}, {"ce-id", id}, {"ce-type", "user.created"}});
         return true;

@@ -128,7 +128,7 @@ TEST_CASE("a stream is made with the replicas that are asked for, and more than 
   options.urls = {cluster.server(0).url()};
   Connection connection{options};
   ensure_stream(connection, {.replicas = 3});
-  auto js = cluster.client();
+  auto& js = cluster.client();
   CHECK(js.stream_config("AUTH_EVENTS").at("num_replicas") == 3);
   CHECK_NOTHROW(ensure_stream(connection, {.replicas = 2}));
   CHECK(js.stream_config("AUTH_EVENTS").at("num_replicas") == 3);

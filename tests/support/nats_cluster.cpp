@@ -55,17 +55,33 @@ std::string NatsCluster::url() const {
   return urls;
 }
 
-JetStream NatsCluster::client(std::chrono::milliseconds timeout) const {
-  for (std::size_t i = 0; i < size; ++i)
-    if (reachable(i)) return JetStream{servers_.at(i)->url(), timeout};
+JetStream& NatsCluster::client() const {
+  for (std::size_t i = 0; i < size; ++i) {
+    if (!reachable(i)) continue;
+    auto& client = members_.at(i).client;
+    if (!client) client = std::make_unique<JetStream>(servers_.at(i)->url());
+    return *client;
+  }
   throw std::logic_error("no server of the cluster runs");
+}
+
+JetStream& NatsCluster::impatient_client() const {
+  for (std::size_t i = 0; i < size; ++i)
+    if (reachable(i)) return impatient_client(i);
+  throw std::logic_error("no server of the cluster runs");
+}
+
+JetStream& NatsCluster::impatient_client(std::size_t index) const {
+  auto& client = members_.at(index).impatient;
+  if (!client) client = std::make_unique<JetStream>(servers_.at(index)->url(), patience);
+  return *client;
 }
 
 json NatsCluster::ask(const std::string& request) const {
   for (std::size_t i = 0; i < size; ++i) {
     if (!reachable(i)) continue;
     try {
-      return JetStream{servers_.at(i)->url(), patience}.api(request);
+      return impatient_client(i).api(request);
     } catch (const std::runtime_error&) {  // no leader, or no stream
     }
   }
@@ -128,7 +144,7 @@ void NatsCluster::wait_for_replicas(const std::string& stream, std::chrono::mill
 
 void NatsCluster::cut_off(std::size_t index) {
   network_->cut_off(index);
-  members_.at(index).cut_off = true;
+  members_.at(index) = {.cut_off = true};  // its connections would be silent for long after the end of this
 }
 
 void NatsCluster::join(std::size_t index) {
@@ -148,13 +164,13 @@ void NatsCluster::resume(std::size_t index) {
 
 void NatsCluster::kill(std::size_t index) {
   server(index).kill();
-  members_.at(index) = {.running = false};
+  members_.at(index).running = members_.at(index).paused = false;
 }
 
 void NatsCluster::stop() {
   for (std::size_t i = 0; i < size; ++i) {
     if (members_.at(i).running) server(i).stop();
-    members_.at(i) = {.running = false};
+    members_.at(i).running = members_.at(i).paused = false;
   }
 }
 

@@ -30,7 +30,9 @@ class NatsCluster {
   [[nodiscard]] std::string url() const;  ///< of all three, with commas
 
   /// A client of one server that runs, is not paused and can be reached.
-  [[nodiscard]] JetStream client(std::chrono::milliseconds timeout = std::chrono::seconds{10}) const;
+  [[nodiscard]] JetStream& client() const;
+  /// One that gives a request up soon: while a leader is elected it is not answered.
+  [[nodiscard]] JetStream& impatient_client() const;
 
   /// What the first server says that answers `$JS.API.<request>`; empty when none does.
   [[nodiscard]] nlohmann::json ask(const std::string& request) const;
@@ -59,7 +61,10 @@ class NatsCluster {
  private:
   struct Member {
     bool running = true, paused = false, cut_off = false;
+    // Kept: nats.c (before 3.6.1) may crash when a connection is closed while a late answer comes.
+    std::unique_ptr<JetStream> client{}, impatient{};
   };
+  [[nodiscard]] JetStream& impatient_client(std::size_t index) const;
   [[nodiscard]] bool reachable(std::size_t index) const;
   void wait_for_jetstream() const;
   [[nodiscard]] static std::size_t leader_in(const nlohmann::json& info);
@@ -67,7 +72,7 @@ class NatsCluster {
   VirtualNetwork* const network_;
   std::array<ReservedPort, size> routes_;
   std::array<std::unique_ptr<NatsServer>, size> servers_;
-  std::array<Member, size> members_;
+  mutable std::array<Member, size> members_;
 };
 
 }  // namespace tidings::test

@@ -3,6 +3,7 @@
 #include "support/process.hpp"
 
 #include <fcntl.h>
+#include <nats/nats.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -58,6 +59,8 @@ VirtualNetwork::VirtualNetwork(std::size_t hosts) : before_(own_namespace()), sw
     ip(host, "link set lo up\naddress add " + address(i + 1) + "/24 dev eth0\nlink set eth0 up\n");
   }
   enter(switch_);
+  // Threads of nats.c that an earlier test has started stand elsewhere, and would connect again from there.
+  nats_CloseAndWait(10000);
 }
 
 VirtualNetwork::~VirtualNetwork() { ::setns(before_.get(), CLONE_NEWNET); }
