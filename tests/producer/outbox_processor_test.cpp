@@ -8,6 +8,8 @@
 #include "support/tcp_proxy.hpp"
 #include "support/wait.hpp"
 
+#include <nats/nats.h>
+
 #include <atomic>
 #include <thread>
 
@@ -93,6 +95,32 @@ TEST_CASE("a broker that goes down under way costs no attempt and no order") {
   outbox.add_many(500, 11);
   broker.server.start();
   REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") == 3500);
+  CHECK(outbox.count("retryCount > 0 OR lastError IS NOT NULL") == 0);
+  CHECK(ledger(outbox, broker.jetstream.messages("AUTH_EVENTS")).empty());
+}
+
+TEST_CASE("what was sent to nobody is sent again as soon as the stream has a new leader") {
+  Broker broker;
+  broker.jetstream.add_stream("AUTH_EVENTS", {"auth.elsewhere.>"});
+  tidings::Connection nobody{{.urls = {broker.server.url()}}};
+  natsSubscription* silent = nullptr;  // takes what is published, and does not answer
+  REQUIRE(natsConnection_SubscribeSync(&silent, nobody.native(), "auth.events.>") == NATS_OK);
+  REQUIRE(nobody.flush(5s));
+  Outbox outbox;
+  outbox.add_many(3, 2);
+  auto options = quick();
+  options.manage_stream = false;
+  options.publisher.ack_timeout = 60s;
+  Processor processor{outbox, broker.server.url(), options};
+  std::uint64_t queued = 0;
+  REQUIRE_WITHIN(10s, natsSubscription_QueuedMsgs(silent, &queued) == NATS_OK && queued > 0);
+  natsSubscription_Destroy(silent);
+  broker.jetstream.api("STREAM.UPDATE.AUTH_EVENTS",
+                       {{"name", "AUTH_EVENTS"}, {"subjects", {"auth.events.>"}}});
+  REQUIRE(natsConnection_PublishString(
+              nobody.native(), "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.AUTH_EVENTS", "{}") == NATS_OK);
+  REQUIRE(nobody.flush(5s));
+  REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") == 3);
   CHECK(outbox.count("retryCount > 0 OR lastError IS NOT NULL") == 0);
   CHECK(ledger(outbox, broker.jetstream.messages("AUTH_EVENTS")).empty());
 }
