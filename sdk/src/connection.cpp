@@ -135,6 +135,7 @@ void on_error(natsConnection*, natsSubscription*, natsStatus status, void*) {
 
 void apply_login(natsOptions* target, const ConnectionOptions& options) {
   if (!options.credentials_file.empty()) {
+    check_credentials(options.credentials_file);
     check(natsOptions_SetUserCredentialsFromFiles(target, options.credentials_file.c_str(), nullptr),
           "use credentials file " + options.credentials_file);
   } else if (!options.nkey_seed_file.empty()) {

@@ -101,4 +101,14 @@ std::string nkey_public(const std::string& seed_file) {
   return encode_base32(encoded);
 }
 
+void check_credentials(const std::string& file) {
+  std::ifstream in{file};
+  bool token = false;
+  for (std::string line; std::getline(in, line);)
+    token = token || line.find("BEGIN NATS USER JWT") != std::string::npos;
+  if (!token || !find_seed(file))
+    throw SettingError("NATS_CREDS: the credentials file " + file +
+                       " cannot be used: takes a readable file with a user's JWT and seed (SU…)");
+}
+
 }  // namespace tidings

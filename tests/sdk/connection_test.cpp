@@ -184,14 +184,6 @@ TEST_CASE("a seed is found among other lines, whatever their ends") {
   CHECK(nkey_public((folder / "user.nk").string()) == public_key);
 }
 
-TEST_CASE("a credentials file that is missing is an error with its name") {
-  NatsServer server;
-  auto options = to(server.url());
-  options.credentials_file = "/nowhere/user.creds";
-  CHECK_THAT(error_of<NatsError>([&] { Connection connection{options}; }),
-             ContainsSubstring("/nowhere/user.creds"));
-}
-
 TEST_CASE("each cut is a new generation, and the observer is told of both changes") {
   NatsServer server;
   TcpProxy proxy{server.port()};

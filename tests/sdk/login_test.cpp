@@ -1,6 +1,7 @@
 // Logins that need files: TLS, client certificates, and credentials of a server with operators.
 
 #include "support/catch.hpp"
+#include "support/nats_operator.hpp"
 #include "support/nats_server.hpp"
 #include "support/process.hpp"
 #include "support/temp_dir.hpp"
@@ -13,6 +14,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <sstream>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -117,58 +119,28 @@ std::string body_of(const std::string& file) {
   return text.substr(text.find('\n') + 1, 40);
 }
 
-// Made once with keys that were then thrown away, but for the user's: nobody needs to keep it secret, it
-// opens these tests' servers alone. None of the tokens expires.
-const std::string operator_jwt =
-    "eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ.eyJqdGkiOiJFVlA1QVJKUU1XVFFWWjdLNVQzRU5PQ"
-    "VpIR09PRDRYUUM2TDI2N0dXMk1PN1pOQVlXTUZRIiwiaWF0IjoxNzAwMDAwMDAwLCJpc3MiOiJPRFpKSUdZWlc0S"
-    "jVSNUxaWjRERVNGVEpVVTdOS1Q2RUxNRFdHTDdWREVNVjRUVkxUNkhEU0FNNyIsIm5hbWUiOiJvcCIsInN1YiI6I"
-    "k9EWkpJR1laVzRKNVI1TFpaNERFU0ZUSlVVN05LVDZFTE1EV0dMN1ZERU1WNFRWTFQ2SERTQU03IiwibmF0cyI6e"
-    "yJ0eXBlIjoib3BlcmF0b3IiLCJ2ZXJzaW9uIjoyfX0.cbJwPUar2sr9Q1oJYP6VAkjAbLL1H6QWm5XTORLIDVt9F"
-    "n--3ajLdowSeVZIyIVtFCyhITXt-e-Ow-c1skIHCA";
-const std::string account_key = "AB5IL7GM54X2YU2QBX5OHHLU73K2OTISVGFMW3FRK6UMJGZ2FZBYYCJH";
-const std::string account_jwt =
-    "eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ.eyJqdGkiOiJIWjRIQk1SWDJUS0FPSzZMQVlMNTJZR"
-    "kpJR1lOSkFTNFpCWjJMQU1WMkQzWEJFUzdRVENRIiwiaWF0IjoxNzAwMDAwMDAwLCJpc3MiOiJPRFpKSUdZWlc0S"
-    "jVSNUxaWjRERVNGVEpVVTdOS1Q2RUxNRFdHTDdWREVNVjRUVkxUNkhEU0FNNyIsIm5hbWUiOiJhY2MiLCJzdWIiO"
-    "iJBQjVJTDdHTTU0WDJZVTJRQlg1T0hITFU3M0syT1RJU1ZHRk1XM0ZSSzZVTUpHWjJGWkJZWUNKSCIsIm5hdHMiO"
-    "nsibGltaXRzIjp7InN1YnMiOi0xLCJkYXRhIjotMSwicGF5bG9hZCI6LTEsImltcG9ydHMiOi0xLCJleHBvcnRzI"
-    "jotMSwid2lsZGNhcmRzIjp0cnVlLCJjb25uIjotMSwibGVhZiI6LTF9LCJ0eXBlIjoiYWNjb3VudCIsInZlcnNpb"
-    "24iOjJ9fQ.Wc9fQmODC75oUpIiQB3ej3mJtJvRmx19UH9NgyySgN6upNuTtfb5muIN-A9K5A65UtYxwyfmdIST0L"
-    "rynM70Bw";
-const std::string user_jwt =
-    "eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ.eyJqdGkiOiJGVzVPRjZPUjRZR09DUUxOTFEzUTJOR"
-    "DVOV1gyVjI0V0dGVlpXSkZRNVRTMlRETlY3WjRRIiwiaWF0IjoxNzAwMDAwMDAwLCJpc3MiOiJBQjVJTDdHTTU0W"
-    "DJZVTJRQlg1T0hITFU3M0syT1RJU1ZHRk1XM0ZSSzZVTUpHWjJGWkJZWUNKSCIsIm5hbWUiOiJ1c2VyIiwic3ViI"
-    "joiVUNGVU4yUzVMSVUyV0lGR1dKNE1OUVhVU1VSRjdENldGS1MzRTVaSk9ZWUtZQ1dRUUQ2U1ZWVUgiLCJuYXRzI"
-    "jp7InB1YiI6e30sInN1YiI6e30sInN1YnMiOi0xLCJkYXRhIjotMSwicGF5bG9hZCI6LTEsInR5cGUiOiJ1c2VyI"
-    "iwidmVyc2lvbiI6Mn19.Ki_HNGLrIzNg-UccAyR4GaVckrXHMN_zsAoXgkPEFJujn7-JQ72cthELjf-lLesPh8YE"
-    "LToyrUu5xw96TWnBAg";
-// Of the same user, signed by an account that the server does not know.
-const std::string stranger_jwt =
-    "eyJ0eXAiOiJKV1QiLCJhbGciOiJlZDI1NTE5LW5rZXkifQ.eyJqdGkiOiJaWlo1M0ZKRERXVU5BU0pDUkdEREJGW"
-    "EIyWERWMkFKU1RFM1BaWlYzQ1dCREwyWkZDVjVRIiwiaWF0IjoxNzAwMDAwMDAwLCJpc3MiOiJBRFI0VjJXSkVKN"
-    "081M0pBNTdIVkxOUFJDT1kySUlQV0g2Wk9CNEdTRlZVNUZKSUM3WlA2RUZBVyIsIm5hbWUiOiJ1c2VyIiwic3ViI"
-    "joiVUNGVU4yUzVMSVUyV0lGR1dKNE1OUVhVU1VSRjdENldGS1MzRTVaSk9ZWUtZQ1dRUUQ2U1ZWVUgiLCJuYXRzI"
-    "jp7InB1YiI6e30sInN1YiI6e30sInN1YnMiOi0xLCJkYXRhIjotMSwicGF5bG9hZCI6LTEsInR5cGUiOiJ1c2VyI"
-    "iwidmVyc2lvbiI6Mn19.Cq04y24WU0DOMDe4P2uCJ4n0KSrE7zay4DLbV4zQ0gu5jpW_80ZRv13nBpQbaKOTcjhV"
-    "K-Ij0z0YORetfQYWAg";
-const std::string user_seed = "SUAEH52G5426EXWIGEXWL376XDWNPFUS63HRH3YWWNEDMOTA7EI4UZJZBI";
+/// A server that knows its users by what their account has signed, and a file to log in with.
+struct OperatorServer {
+  [[nodiscard]] ConnectionOptions options(const std::string& credentials) const {
+    ConnectionOptions options;
+    options.urls = {server.url()};
+    options.credentials_file = (folder / "user.creds").string();
+    std::ofstream{options.credentials_file} << credentials;
+    return options;
+  }
+  /// Nothing of the file is told, neither token nor seed.
+  void check_refused(const std::string& told, const std::string& credentials) const {
+    CAPTURE(told);
+    CHECK_THAT(told, ContainsSubstring("credentials file " + (folder / "user.creds").string()));
+    std::istringstream lines{credentials};
+    for (std::string line; std::getline(lines, line);)
+      if (!line.empty()) CHECK_THAT(told, !ContainsSubstring(line));
+  }
 
-/// One that knows its users by what their account has signed.
-NatsServer server_with_operator() {
-  return NatsServer{{.config = "operator: " + operator_jwt + "\nresolver: MEMORY\nresolver_preload: { " +
-                               account_key + ": " + account_jwt + " }",
-                     .arguments = {},
-                     .jetstream = false,
-                     .monitoring = false}};
-}
-
-std::string credentials(const std::string& jwt) {
-  return "-----BEGIN NATS USER JWT-----\n" + jwt +
-         "\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n" + user_seed +
-         "\n------END USER NKEY SEED------\n";
-}
+  NatsOperator authority;
+  NatsServer server{{.config = authority.config(), .arguments = {}, .jetstream = true, .monitoring = false}};
+  TempDir folder;
+};
 
 }  // namespace
 
@@ -246,32 +218,56 @@ TEST_CASE("files of a TLS login that cannot be used are an error with their name
 }
 
 TEST_CASE("a credentials file logs in where an operator's server knows its account") {
-  auto server = server_with_operator();
-  const TempDir folder;
-  ConnectionOptions options;
-  options.urls = {server.url()};
-  options.credentials_file = (folder / "user.creds").string();
-  std::ofstream{options.credentials_file} << credentials(user_jwt);
-  Connection connection{options, std::stop_token{}};
+  OperatorServer with;
+  Connection connection{with.options(with.authority.credentials()), std::stop_token{}};
   CHECK(connection.flush(5s));
-  server.stop();
-  server.start();
+  with.server.stop();
+  with.server.start();
   REQUIRE_WITHIN(10s, connection.connected() && connection.generation() == 1);  // logs in once more
 }
 
 TEST_CASE("credentials of an account that the server does not know are refused, with the file alone") {
-  auto server = server_with_operator();
-  const TempDir folder;
-  ConnectionOptions options;
-  options.urls = {server.url()};
-  const auto without = refusal(options);
-  CHECK_THAT(without, ContainsSubstring("no login"));
+  OperatorServer with;
+  ConnectionOptions bare;
+  bare.urls = {with.server.url()};
+  CHECK_THAT(refusal(bare), ContainsSubstring("no login"));
+  const auto strange = NatsOperator{}.credentials();
+  with.check_refused(refusal(with.options(strange)), strange);
+}
 
-  options.credentials_file = (folder / "user.creds").string();
-  std::ofstream{options.credentials_file} << credentials(stranger_jwt);
-  const auto told = refusal(options);
-  CHECK_THAT(told, ContainsSubstring("refuses the login"));
-  CHECK_THAT(told, ContainsSubstring("credentials file " + options.credentials_file));
-  CHECK_THAT(told, !ContainsSubstring(user_seed));
-  CHECK_THAT(told, !ContainsSubstring(stranger_jwt.substr(0, 60)));
+TEST_CASE("credentials that have expired are refused, with the file alone") {
+  OperatorServer with;
+  const auto expired = with.authority.credentials(std::chrono::system_clock::now() - 60s);
+  with.check_refused(refusal(with.options(expired)), expired);
+}
+
+TEST_CASE("credentials that expire while a connection is used end it for good, with the file alone") {
+  OperatorServer with;
+  const auto brief = with.authority.credentials(std::chrono::system_clock::now() + 2s);
+  Connection connection{with.options(brief), std::stop_token{}};
+  std::string told;
+  REQUIRE_WITHIN(20s, [&] {
+    try {
+      connection.require_open();
+      return false;
+    } catch (const NatsError& error) {
+      told = error.what();
+      return true;
+    }
+  }());
+  with.check_refused(told, brief);
+}
+
+TEST_CASE("a credentials file that is missing or holds none is an error with its name, not waited for") {
+  OperatorServer with;
+  const auto told = [](const ConnectionOptions& options) {
+    return error_of<SettingError>([&] { Connection connection{options, std::stop_token{}}; });
+  };
+  const auto whole = with.authority.credentials();
+  const auto options = with.options("seed only" + whole.substr(whole.find("-----BEGIN USER NKEY")));
+  with.check_refused(told(options), whole);
+  with.check_refused(told(with.options(whole.substr(0, whole.find("-----BEGIN USER NKEY")))), whole);
+  auto missing = options;
+  missing.credentials_file = "/nowhere/user.creds";
+  CHECK_THAT(told(missing), ContainsSubstring("credentials file /nowhere/user.creds"));
 }
