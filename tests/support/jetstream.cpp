@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <stdexcept>
 
 namespace tidings::test {
@@ -139,6 +140,7 @@ struct JetStream::State {
   }
 
   const std::int64_t timeout_ms;
+  std::vector<SubscriptionPtr> kept;  // ends after the connection
   ConnectionPtr connection;
 };
 
@@ -197,20 +199,28 @@ std::vector<StoredMessage> JetStream::messages(const std::string& stream) {
   check(natsInbox_Create(&raw_inbox), "inbox");
   const InboxPtr inbox{raw_inbox};
   natsSubscription* raw_subscription = nullptr;
-  check(natsConnection_SubscribeSync(&raw_subscription, state_->connection.get(), inbox.get()), "subscribe");
-  const SubscriptionPtr subscription{raw_subscription};
+  const std::string prefix = inbox.get() + std::string{"."};
+  check(natsConnection_SubscribeSync(&raw_subscription, state_->connection.get(), (prefix + "*").c_str()),
+        "subscribe");
+  // Kept: nats.c (before 3.6.1) may crash when a subscription ends while an answer comes.
+  auto* const subscription = state_->kept.emplace_back(raw_subscription).get();
 
   std::vector<StoredMessage> found;
-  for (std::uint64_t asked = first, answered = first; answered <= last; ++answered) {
+  std::set<std::string> heard;  // after a partition two may answer, the old leader and the new
+  for (std::uint64_t asked = first, answered = first; answered <= last;) {
     for (; asked <= last && asked < answered + in_flight; ++asked) {
       const auto body = json{{"seq", asked}}.dump();
-      check(natsConnection_PublishRequestString(state_->connection.get(), request.c_str(), inbox.get(),
+      const auto reply = prefix + std::to_string(asked);
+      check(natsConnection_PublishRequestString(state_->connection.get(), request.c_str(), reply.c_str(),
                                                 body.c_str()),
             request);
     }
     natsMsg* raw_answer = nullptr;
-    check(natsSubscription_NextMsg(&raw_answer, subscription.get(), state_->timeout_ms), request);
-    const auto answer = parse(MessagePtr{raw_answer}.get());
+    check(natsSubscription_NextMsg(&raw_answer, subscription, state_->timeout_ms), request);
+    const MessagePtr message{raw_answer};
+    if (!heard.insert(natsMsg_GetSubject(raw_answer)).second) continue;
+    ++answered;
+    const auto answer = parse(raw_answer);
     if (error_code(answer) == not_found) continue;  // deleted
     check(answer, request);
     found.push_back(stored_message(answer.at("message")));
