@@ -34,6 +34,21 @@ NatsCluster::NatsCluster(const std::string& config, VirtualNetwork* network) : n
                           .monitoring = false,
                           .host = host(i)});
   wait_for_jetstream();
+  wait_for_peers();
+}
+
+/// A leader may be elected before all are known to it, and then has no place for three replicas.
+void NatsCluster::wait_for_peers() const {
+  const bool known = eventually(20s, [this] {
+    try {
+      client().add_stream("PEERS", {"peers.>"}, {{"num_replicas", size}, {"storage", "memory"}});
+      client().delete_stream("PEERS");
+      return true;
+    } catch (const std::runtime_error&) {
+      return false;
+    }
+  });
+  if (!known) throw std::runtime_error("the cluster takes no stream with three replicas after 20 s");
 }
 
 void NatsCluster::wait_for_jetstream() const {

@@ -67,6 +67,7 @@ class NatsCluster {
   [[nodiscard]] JetStream& impatient_client(std::size_t index) const;
   [[nodiscard]] bool reachable(std::size_t index) const;
   void wait_for_jetstream() const;
+  void wait_for_peers() const;
   [[nodiscard]] static std::size_t leader_in(const nlohmann::json& info);
 
   VirtualNetwork* const network_;
