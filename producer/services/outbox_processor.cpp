@@ -49,7 +49,7 @@ struct OutboxProcessor::State {
   std::atomic<bool> notified{false};
   Elections elections{connection, options.publisher.stream, {}, [this] {
                         new_leader = true;
-                        watch.wake();
+                        watch->wake();
                       }};
 };
 
