@@ -40,6 +40,8 @@ constexpr auto setting_flags = std::to_array<SettingFlag>({
      "password; other users can see flags, so prefer the variable"},
     {SettingGroup::nats, "NATS_TOKEN", "--nats-token",
      "token; other users can see flags, so prefer the variable"},
+    {SettingGroup::nats, "NATS_INBOX_PREFIX", "--nats-inbox-prefix",
+     "answers come to subjects below it; for users that may subscribe only to their own (_INBOX)"},
     {SettingGroup::nats, "NATS_CA", "--nats-ca", "file of the CA to trust; turns TLS on"},
     {SettingGroup::nats, "NATS_CERT", "--nats-cert", "file of the client's certificate"},
     {SettingGroup::nats, "NATS_KEY", "--nats-key", "file of the client's key"},

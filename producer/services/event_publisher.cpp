@@ -167,6 +167,12 @@ struct EventPublisher::State {
     hasten();
   }
 
+  /// A publish that the user may not make gets no answer either.
+  [[nodiscard]] std::string no_answer() const {
+    const auto refusal = connection.refusal();
+    return refusal.empty() ? "no PubAck in time" : "no PubAck in time: " + refusal;
+  }
+
   void land(Flight& flight, PublishOutcome outcome, std::vector<PublishOutcome>& out) {
     if (flight.done) return;
     flight.done = true;
@@ -180,10 +186,7 @@ EventPublisher::EventPublisher(Connection& connection, PublisherOptions options,
                                std::function<void()> on_outcome)
     : state_(std::make_shared<State>(connection, std::move(options))) {
   state_->on_outcome = std::move(on_outcome);
-  natsInbox* inbox = nullptr;
-  check(natsInbox_Create(&inbox), "make an inbox subject");
-  state_->inbox = inbox;
-  natsInbox_Destroy(inbox);
+  state_->inbox = connection.new_inbox();
   check(natsConnection_Subscribe(&state_->subscription, connection.native(), (state_->inbox + ".*").c_str(),
                                  State::deliver, state_.get()),
         "subscribe for PubAcks");
@@ -257,7 +260,7 @@ void EventPublisher::collect(std::vector<PublishOutcome>& out) {
     if (!oldest.done && oldest.generation != generation) {
       own.land(oldest, {.kind = Kind::trouble, .error = "the connection was lost before the PubAck"}, out);
     } else if (!oldest.done && oldest.deadline <= time) {
-      own.land(oldest, {.kind = Kind::trouble, .error = "no PubAck in time"}, out);
+      own.land(oldest, {.kind = Kind::trouble, .error = own.no_answer()}, out);
     }
     if (!oldest.done) break;
     own.flights.pop_front();

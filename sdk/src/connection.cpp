@@ -1,5 +1,6 @@
 #include "nats_handle.hpp"
 #include "nkey.hpp"
+#include "refusals.hpp"
 
 #include <tidings/connection.hpp>
 
@@ -32,7 +33,8 @@ struct Connection::State {
   bool closed = false;                      // under mutex
   std::vector<std::shared_ptr<void>> kept;  // under mutex
   std::string last_error;
-  int hang_ups = 0;  // after the TLS handshake, one after the other, before the first connection
+  Refusals refusals;  // under mutex
+  int hang_ups = 0;   // after the TLS handshake, one after the other, before the first connection
 
   void tell(bool now_connected) {
     const std::lock_guard lock{mutex};
@@ -54,6 +56,11 @@ std::vector<std::string> split_urls(const std::string& list) {
     begin = end + 1;
   }
   return urls;
+}
+
+bool usable_prefix(std::string_view subject) {
+  return !subject.starts_with('.') && !subject.ends_with('.') && subject.find("..") == subject.npos &&
+         subject.find_first_of("*> \t\r\n") == subject.npos;
 }
 
 bool wants_tls(const ConnectionOptions& options) {
@@ -129,8 +136,24 @@ void on_closed(natsConnection* connection, void* closure) {
   state.changed.notify_all();
 }
 
-void on_error(natsConnection*, natsSubscription*, natsStatus status, void*) {
-  spdlog::debug("nats async error: {}", natsStatus_GetText(status));
+/// Without this, what the server refuses looks like a server that does not answer.
+void on_refusal(Connection::State& state, const std::string& text) {
+  {
+    const std::lock_guard lock{state.mutex};
+    if (!state.refusals.add(text, std::chrono::steady_clock::now())) return;
+  }
+  const bool answers = refused_subject(text).starts_with(state.options.inbox_prefix + ".");
+  spdlog::warn("nats refuses login=\"{}\": {}: {}", login_method(state.options), text,
+               answers ? "set NATS_INBOX_PREFIX to what this user may subscribe to"
+                       : "grant it to this user on the server");
+}
+
+void on_error(natsConnection*, natsSubscription*, natsStatus status, void* closure) {
+  natsStatus detailed = NATS_OK;
+  const char* detail = nats_GetLastError(&detailed);
+  const std::string text = detailed == status && detail != nullptr ? detail : natsStatus_GetText(status);
+  if (status == NATS_NOT_PERMITTED) return on_refusal(*static_cast<Connection::State*>(closure), text);
+  spdlog::debug("nats async error: {}", text);
 }
 
 void apply_login(natsOptions* target, const ConnectionOptions& options) {
@@ -170,6 +193,8 @@ OptionsPtr make_options(Connection::State& state) {
   check(natsOptions_SetServers(raw, urls.data(), static_cast<int>(urls.size())),
         "use the servers " + without_secrets(options.urls));
   check(natsOptions_SetName(raw, options.name.c_str()), "name the connection");
+  check(natsOptions_SetCustomInboxPrefix(raw, options.inbox_prefix.c_str()),
+        "use NATS_INBOX_PREFIX " + options.inbox_prefix);
   check(natsOptions_SetTimeout(raw, options.connect_timeout.count()), "set the connect timeout");
   check(natsOptions_SetMaxReconnect(raw, -1), "reconnect for ever");
   check(natsOptions_SetCustomReconnectDelay(raw, reconnect_delay, nullptr), "set the reconnect delay");
@@ -192,6 +217,9 @@ OptionsPtr make_options(Connection::State& state) {
 /// In TLS 1.3 a server that does not like our certificate, or the lack of one, says so after the handshake,
 /// and nats.c loses the alert; a server that dies at that moment looks the same, but does not do so again.
 constexpr int hang_ups_that_are_refusals = 5;
+
+/// Longer than anybody waits for an answer that does not come.
+constexpr milliseconds refusal_is_news{10000};
 
 bool hung_up_after_handshake(natsStatus status, std::string_view text) {
   return (status == NATS_PROTOCOL_ERROR && text.find("Expected 'PONG', got ''") != text.npos) ||
@@ -272,6 +300,10 @@ ConnectionOptions ConnectionOptions::from_environment() {
   options.user = text_or("NATS_USER", "");
   options.password = text_or("NATS_PASSWORD", "");
   options.token = text_or("NATS_TOKEN", "");
+  options.inbox_prefix = text_or("NATS_INBOX_PREFIX", "_INBOX");
+  if (!usable_prefix(options.inbox_prefix))
+    throw SettingError("NATS_INBOX_PREFIX=" + options.inbox_prefix +
+                       ": takes a subject without wildcards, _INBOX_relay for example");
   options.ca_file = text_or("NATS_CA", "");
   options.cert_file = text_or("NATS_CERT", "");
   options.key_file = text_or("NATS_KEY", "");
@@ -325,6 +357,19 @@ std::string Connection::server() const {
   std::array<char, 256> url{};
   if (natsConnection_GetConnectedUrl(state_->connection, url.data(), url.size()) != NATS_OK) return {};
   return without_secret(url.data());
+}
+
+std::string Connection::new_inbox() const {
+  natsInbox* inbox = nullptr;
+  check(natsInbox_Create(&inbox), "make an inbox subject");  // _INBOX.<unique>, whatever the prefix is
+  const std::string subject = inbox;
+  natsInbox_Destroy(inbox);
+  return state_->options.inbox_prefix + subject.substr(subject.find('.'));
+}
+
+std::string Connection::refusal() const {
+  const std::lock_guard lock{state_->mutex};
+  return state_->refusals.latest(refusal_is_news, std::chrono::steady_clock::now());
 }
 
 void Connection::observe(Observer observer) {

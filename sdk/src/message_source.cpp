@@ -154,10 +154,7 @@ void MessageSource::subscribe() {
 
 /// Returns the subject, which is ours alone.
 std::string MessageSource::listen(natsMsgHandler handler, natsSubscription** subscription) {
-  natsInbox* inbox = nullptr;
-  check(natsInbox_Create(&inbox), "make an inbox subject");
-  std::string subject = inbox;
-  natsInbox_Destroy(inbox);
+  auto subject = connection_.new_inbox();
   check(
       natsConnection_Subscribe(subscription, connection_.native(), subject.c_str(), handler, mailbox_.get()),
       "subscribe for what the server sends us");

@@ -1,5 +1,6 @@
 #include "nkey.hpp"
 #include "support/catch.hpp"
+#include "support/environment.hpp"
 #include "support/jetstream.hpp"
 #include "support/nats_server.hpp"
 #include "support/tcp_proxy.hpp"
@@ -8,6 +9,8 @@
 
 #include <tidings/connection.hpp>
 #include <tidings/error.hpp>
+
+#include <nats/nats.h>
 
 #include <array>
 #include <atomic>
@@ -182,6 +185,51 @@ TEST_CASE("a seed is found among other lines, whatever their ends") {
   std::ofstream{folder / "user.nk"} << "-----BEGIN USER NKEY SEED-----\r\n"
                                     << seed << "\r\n------END-----\r\n";
   CHECK(nkey_public((folder / "user.nk").string()) == public_key);
+}
+
+TEST_CASE("what the server refuses is told with the subject, instead of looking like no answer") {
+  auto server = server_with(
+      "authorization { users: [ { user: bob, password: hidden, permissions: "
+      "{ publish: [\"allowed\"], subscribe: [\"_INBOX_bob.>\"] } } ] }");
+  auto options = to("nats://bob:hidden@127.0.0.1:" + std::to_string(server.port()));
+  options.inbox_prefix = "_INBOX_bob";
+  Connection connection{options};
+  natsSubscription* subscription = nullptr;
+  REQUIRE(natsConnection_SubscribeSync(&subscription, connection.native(), connection.new_inbox().c_str()) ==
+          NATS_OK);
+  natsConnection_PublishString(connection.native(), "allowed", "x");
+  REQUIRE(connection.flush(5s));
+  CHECK(connection.refusal() == "");
+
+  natsConnection_PublishString(connection.native(), "forbidden", "x");
+  REQUIRE_WITHIN(5s, connection.refusal() == R"(Permissions Violation for Publish to "forbidden")");
+  natsSubscription* refused = nullptr;
+  REQUIRE(natsConnection_SubscribeSync(&refused, connection.native(), "_INBOX.other") == NATS_OK);
+  REQUIRE_WITHIN(5s, connection.refusal() == R"(Permissions Violation for Subscription to "_INBOX.other")");
+  CHECK(connection.connected());
+  natsSubscription_Destroy(refused);
+  natsSubscription_Destroy(subscription);
+}
+
+TEST_CASE("inboxes are below the prefix that is asked for, and no two are the same") {
+  auto server = server_with("max_payload: 70000");
+  auto options = to(server.url());
+  options.inbox_prefix = "_INBOX_mailer.a";
+  Connection connection{options};
+  const auto one = connection.new_inbox();
+  CHECK(one.starts_with("_INBOX_mailer.a."));
+  CHECK(one.size() > std::string{"_INBOX_mailer.a."}.size() + 20);
+  CHECK(one != connection.new_inbox());
+}
+
+TEST_CASE("an inbox prefix that is no plain subject is an error that names the setting") {
+  for (const auto* prefix : {"_INBOX.", ".x", "a..b", "a.*", "a.>", "a b"}) {
+    const EnvironmentVariable set{"NATS_INBOX_PREFIX", prefix};
+    CHECK_THROWS_WITH(ConnectionOptions::from_environment(),
+                      ContainsSubstring("NATS_INBOX_PREFIX=" + std::string{prefix}));
+  }
+  const EnvironmentVariable set{"NATS_INBOX_PREFIX", "_INBOX_relay"};
+  CHECK(ConnectionOptions::from_environment().inbox_prefix == "_INBOX_relay");
 }
 
 TEST_CASE("each cut is a new generation, and the observer is told of both changes") {

@@ -32,13 +32,17 @@ struct ConnectionOptions {
   std::string user{}, password{};
   std::string token{};
 
+  /// Answers come to subjects below it. A user that may subscribe only to its own needs one of its own, or
+  /// others in the account could read its answers.
+  std::string inbox_prefix = "_INBOX";
+
   std::string ca_file{};                ///< trusts this CA; turns TLS on
   std::string cert_file{}, key_file{};  ///< client certificate for mutual TLS
 
   std::chrono::milliseconds connect_timeout{2000};
 
   /// NATS_URL (comma list) or NATS_HOST and NATS_PORT, NATS_CREDS, NATS_NKEY, NATS_USER,
-  /// NATS_PASSWORD, NATS_TOKEN, NATS_CA, NATS_CERT, NATS_KEY. Throws SettingError.
+  /// NATS_PASSWORD, NATS_TOKEN, NATS_INBOX_PREFIX, NATS_CA, NATS_CERT, NATS_KEY. Throws SettingError.
   [[nodiscard]] static ConnectionOptions from_environment();
 };
 
@@ -74,6 +78,13 @@ class Connection {
 
   /// Host and port in use, without user info; empty when not connected.
   [[nodiscard]] std::string server() const;
+
+  /// A subject for answers that nobody else has.
+  [[nodiscard]] std::string new_inbox() const;
+
+  /// What the server has refused within the last 10 s, in its words; it is logged, too. Empty when nothing:
+  /// the likely reason for an answer that does not come.
+  [[nodiscard]] std::string refusal() const;
 
   /// Replaces the observer; an empty function removes it. After the call returns, the
   /// previous observer is not running and will not be called.
