@@ -101,12 +101,14 @@ std::string StoredMessage::header(const std::string& name) const {
 }
 
 struct JetStream::State {
-  State(const std::string& url, std::chrono::milliseconds timeout) : timeout_ms(timeout.count()) {
+  State(const std::string& url, std::chrono::milliseconds timeout, std::string its_inbox_prefix)
+      : timeout_ms(timeout.count()), inbox_prefix(std::move(its_inbox_prefix)) {
     natsOptions* raw_options = nullptr;
     check(natsOptions_Create(&raw_options), "options");
     const OptionsPtr options{raw_options};
     check(natsOptions_SetURL(options.get(), url.c_str()), "url " + url);
     check(natsOptions_SetName(options.get(), "test client"), "name");
+    check(natsOptions_SetCustomInboxPrefix(options.get(), inbox_prefix.c_str()), "inbox prefix");
     check(natsOptions_SetMaxReconnect(options.get(), -1), "max reconnect");
     check(natsOptions_SetReconnectWait(options.get(), 20), "reconnect wait");
     check(natsOptions_SetReconnectJitter(options.get(), 1, 1), "reconnect jitter");
@@ -114,6 +116,13 @@ struct JetStream::State {
     natsConnection* raw_connection = nullptr;
     check(natsConnection_Connect(&raw_connection, options.get()), "connect to " + url);
     connection.reset(raw_connection);
+  }
+
+  std::string new_inbox() const {
+    natsInbox* raw = nullptr;
+    check(natsInbox_Create(&raw), "inbox");
+    const InboxPtr inbox{raw};  // _INBOX.<unique>
+    return inbox_prefix + std::string{raw}.substr(std::string{raw}.find('.'));
   }
 
   /// The answer as it is, an error too. Asks again when the connection was cut meanwhile: after a restart
@@ -141,11 +150,13 @@ struct JetStream::State {
 
   const std::int64_t timeout_ms;
   std::vector<SubscriptionPtr> kept;  // ends after the connection
+  const std::string inbox_prefix;
   ConnectionPtr connection;
 };
 
-JetStream::JetStream(const std::string& url, std::chrono::milliseconds timeout)
-    : state_(std::make_unique<State>(url, timeout)) {}
+JetStream::JetStream(const std::string& url, std::chrono::milliseconds timeout,
+                     const std::string& inbox_prefix)
+    : state_(std::make_unique<State>(url, timeout, inbox_prefix)) {}
 JetStream::~JetStream() = default;
 
 json JetStream::api(const std::string& request, const json& body) {
@@ -195,11 +206,9 @@ std::vector<StoredMessage> JetStream::messages(const std::string& stream) {
   const auto last = state.at("last_seq").get<std::uint64_t>();
   const auto request = "$JS.API.STREAM.MSG.GET." + stream;
 
-  natsInbox* raw_inbox = nullptr;
-  check(natsInbox_Create(&raw_inbox), "inbox");
-  const InboxPtr inbox{raw_inbox};
+  const auto inbox = state_->new_inbox();
   natsSubscription* raw_subscription = nullptr;
-  const std::string prefix = inbox.get() + std::string{"."};
+  const std::string prefix = inbox + ".";
   check(natsConnection_SubscribeSync(&raw_subscription, state_->connection.get(), (prefix + "*").c_str()),
         "subscribe");
   // Kept: nats.c (before 3.6.1) may crash when a subscription ends while an answer comes.

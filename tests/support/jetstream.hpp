@@ -45,7 +45,8 @@ struct ConsumerState {
 /// std::runtime_error with what the server said, or when it says nothing in time. Not thread-safe.
 class JetStream {
  public:
-  explicit JetStream(const std::string& url, std::chrono::milliseconds timeout = std::chrono::seconds{10});
+  explicit JetStream(const std::string& url, std::chrono::milliseconds timeout = std::chrono::seconds{10},
+                     const std::string& inbox_prefix = "_INBOX");
   ~JetStream();
 
   /// One request to `$JS.API.<request>`; throws when the answer is an error.
