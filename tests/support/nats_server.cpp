@@ -55,6 +55,13 @@ void NatsServer::kill() { end(SIGKILL); }
 void NatsServer::pause() { process_->pause(); }
 void NatsServer::resume() { process_->resume(); }
 
+void NatsServer::reload(const std::string& config) {
+  if (options_.config.empty()) throw std::logic_error("nats-server began without a configuration");
+  options_.config = config;
+  std::ofstream{folder_ / "server.conf"} << config;
+  process_->kill(SIGHUP);
+}
+
 void NatsServer::end(int signal) {
   process_->kill(signal);
   process_->wait(20s);  // the exit code of a SIGTERM differs between versions

@@ -34,6 +34,10 @@ class NatsServer {
   void kill();    ///< SIGKILL; returns when it has ended
   void pause();   ///< SIGSTOP; returns when it stands still: connections stay open and nothing answers
   void resume();  ///< SIGCONT
+  /// Replaces the text of the configuration and sends SIGHUP; returns before the server has read it.
+  /// JetStream must be turned on in that text, too: what the command line says of it does not survive
+  /// (2.9.10).
+  void reload(const std::string& config);
 
   [[nodiscard]] int port() const noexcept { return port_.number(); }
   [[nodiscard]] const std::string& address() const noexcept { return options_.host.address; }
