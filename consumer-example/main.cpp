@@ -2,6 +2,8 @@
 // registered. The row and the note that the event was handled are one commit, so
 // that a redelivered event does not write a second e-mail.
 
+#include "welcome_email.hpp"
+
 #include <tidings/consumer.hpp>
 
 #include <CLI/CLI.hpp>
@@ -15,12 +17,6 @@
 #include <iostream>
 #include <string>
 
-// What `user.created` carries. Members that are not named here are passed over.
-struct UserCreated {
-  std::string userId, email, name;
-};
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(UserCreated, userId, email, name)
-
 namespace {
 
 struct Flags {
@@ -31,29 +27,6 @@ struct Flags {
   int exit_when_idle_ms = 0;
   bool json = false;
 };
-
-void create_tables(SQLite::Database& database) {
-  database.exec(
-      "CREATE TABLE IF NOT EXISTS welcome_email("
-      "user_id TEXT PRIMARY KEY, event_id TEXT NOT NULL, address TEXT NOT NULL, name TEXT NOT NULL,"
-      "subject TEXT NOT NULL, body TEXT NOT NULL, instance TEXT NOT NULL, handled_at TEXT NOT NULL)");
-}
-
-// Throwing undoes what was written here and has the event redelivered later. A plain INSERT on
-// purpose: a second effect would break the primary key instead of going unnoticed.
-void write_welcome_email(const UserCreated& user, SQLite::Database& tx, const std::string& event_id,
-                         const std::string& instance) {
-  SQLite::Statement insert{tx, "INSERT INTO welcome_email VALUES (?, ?, ?, ?, ?, ?, ?, ?)"};
-  insert.bind(1, user.userId);
-  insert.bind(2, event_id);
-  insert.bind(3, user.email);
-  insert.bind(4, user.name);
-  insert.bind(5, "Welcome, " + user.name + "!");
-  insert.bind(6, "Hello " + user.name + ",\n\nyour account is ready.\n");
-  insert.bind(7, instance);
-  insert.bind(8, tidings::to_iso8601(tidings::now()));
-  insert.exec();
-}
 
 // Says what the handler did. The commit comes after it: should that fail, the event comes
 // again and so does its line, with a higher attempt. The counts of stats are of commits.
@@ -88,23 +61,36 @@ void report(const tidings::ConsumerStats& stats, const Flags& flags) {
               << stats.retried << ", dead letters " << stats.dead_lettered << std::endl;
 }
 
-void consume(const Flags& flags) {
+// The handler's transaction has the type of its inbox: what `write` does with it is committed
+// together with the note that the event was handled.
+template <class Inbox>
+void consume(Inbox inbox, const Flags& flags) {
   tidings::ConsumerOptions options;
   options.group = flags.group;
   if (flags.exit_when_idle_ms > 0)
     options.exit_when_idle = std::chrono::milliseconds{flags.exit_when_idle_ms};
 
-  tidings::SqliteInbox inbox{flags.database};
   create_tables(inbox.database());
-
-  tidings::Consumer consumer{inbox, options};
-  consumer.on<UserCreated>(
-      "user.created", [&](const UserCreated& user, SQLite::Database& tx, const tidings::Delivery& delivery) {
-        write_welcome_email(user, tx, delivery.event.id, flags.instance);
+  tidings::Consumer<Inbox> consumer{inbox, options};
+  consumer.template on<UserCreated>(
+      "user.created",
+      [&](const UserCreated& user, typename Inbox::Transaction& tx, const tidings::Delivery& delivery) {
+        write(tx, compose(user, delivery.event.id, flags.instance));
         report(user, delivery, flags);
       });
   consumer.run();  // until SIGINT or SIGTERM; drains
   report(consumer.stats(), flags);
+}
+
+void consume(const Flags& flags) {
+  if (tidings::DatabaseUrl::parse(flags.database, "CONSUMER_DATABASE_URL").kind ==
+      tidings::DatabaseUrl::Kind::sqlite)
+    return consume<tidings::SqliteInbox>(tidings::SqliteInbox{flags.database}, flags);
+#ifdef CONSUMER_POSTGRES
+  return consume<tidings::PostgresInbox>(tidings::PostgresInbox{flags.database}, flags);
+#else
+  throw tidings::SettingError("CONSUMER_DATABASE_URL: this consumer was built without PostgreSQL");
+#endif
 }
 
 void add_flags(CLI::App& app, Flags& flags) {
@@ -112,7 +98,8 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.add_option("--group", flags.group, "group to join: its instances share the events")
       ->envname("CONSUMER_GROUP")
       ->capture_default_str();
-  app.add_option("--db", flags.database, "SQLite file for e-mails and inbox; instances may share it")
+  app.add_option("--db", flags.database,
+                 "for e-mails and inbox, shared by the group: SQLite file or postgresql:// URL")
       ->envname("CONSUMER_DATABASE_URL")
       ->capture_default_str();
   app.add_option("--instance", flags.instance, "name of this instance in what it writes");
