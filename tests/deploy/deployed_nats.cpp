@@ -99,6 +99,14 @@ JetStream DeployedCluster::client(const Login& login, std::chrono::milliseconds 
   return JetStream{login.url(port()), timeout, login.inbox_prefix};
 }
 
+bool DeployedCluster::has_stream(const std::string& stream) const {
+  try {
+    return client(operator_login(), 500ms).has_stream(stream);
+  } catch (const std::runtime_error&) {
+    return false;
+  }
+}
+
 std::string DeployedCluster::log() const {
   std::string log;
   for (const auto& server : servers_)

@@ -51,6 +51,8 @@ class DeployedCluster {
   [[nodiscard]] std::string monitoring_url() const;
   [[nodiscard]] JetStream client(const Login& login,
                                  std::chrono::milliseconds timeout = std::chrono::seconds{10}) const;
+  /// False also while nobody answers: a stream that is being made has no leader yet.
+  [[nodiscard]] bool has_stream(const std::string& stream) const;
   [[nodiscard]] std::string log() const;  ///< of all three
 
  private:
