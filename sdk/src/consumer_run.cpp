@@ -115,14 +115,23 @@ bool ConsumerRun::persist(const char* what, const std::function<void()>& work) {
       return true;
     } catch (const Error& error) {
       if (!error.retryable()) throw;
-      state_.set_status(ConsumerStatus::State::waiting, error.what());
+      const auto reason = with_refusal(error);
+      state_.set_status(ConsumerStatus::State::waiting, reason);
       // One line for each trouble, not for each try.
-      if (told != error.what()) spdlog::warn("{}: {}; trying again", what, error.what());
-      told = error.what();
+      if (told != reason) spdlog::warn("{}: {}; trying again", what, reason);
+      told = reason;
     }
     pause(stop_, delay);
     if (stop_.stop_requested()) return false;
   }
+}
+
+/// What the server refuses is answered by nothing: to us, a timeout.
+std::string ConsumerRun::with_refusal(const Error& error) const {
+  std::string reason = error.what();
+  if (dynamic_cast<const NatsError*>(&error) == nullptr) return reason;
+  const auto refusal = connection_.refusal();
+  return refusal.empty() ? reason : reason + ": " + refusal;
 }
 
 /// Streams and durable, waiting for a JetStream that does not answer. False when stopped.
@@ -174,6 +183,8 @@ void ConsumerRun::show_status() {
   using enum ConsumerStatus::State;
   if (!connection_.connected()) {
     state_.set_status(waiting, "NATS: not connected");
+  } else if (const auto refusal = connection_.refusal(); !refusal.empty()) {
+    state_.set_status(waiting, "NATS: " + refusal);
   } else if (source_->unanswered()) {
     state_.set_status(waiting, "NATS: the group does not answer");
   } else if (concurrent_ && concurrent_->all_stuck()) {

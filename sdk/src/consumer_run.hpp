@@ -77,6 +77,7 @@ class ConsumerRun {
 
   /// Calls `work` until it ends without a retryable error, once at least. False when stopped first.
   [[nodiscard]] bool persist(const char* what, const std::function<void()>& work);
+  [[nodiscard]] std::string with_refusal(const Error& error) const;
 
   ConsumerEngine::State& state_;
   const ConsumerOptions& options_;

@@ -240,7 +240,8 @@ void MessageSource::notice_reconnect() {
 
 /// Said once, however long it lasts.
 void MessageSource::on_silence(const std::string& what) {
-  if (!std::exchange(unanswered_, true))
+  // A refusal was told already.
+  if (!std::exchange(unanswered_, true) && connection_.refusal().empty())
     spdlog::warn("pull unanswered group={}: {}, pulling again", group_.durable, what);
   pull_anew();
 }

@@ -276,3 +276,50 @@ TEST_CASE("a stream that keeps events longer than the inbox remembers them is wa
   else
     CHECK_THAT(log.text(), ContainsSubstring("warning") && ContainsSubstring(expected));
 }
+
+TEST_CASE("a consumer that may not pull is not ready, says why, and does not log it each second") {
+  Scene scene{
+      "authorization { users: [ { user: admin, password: pw }, { user: mailer, password: pw, permissions: "
+      "{ publish: { deny: [\"$JS.API.CONSUMER.MSG.NEXT.>\"] } } } ] }",
+      "admin:pw@"};
+  scene.publish("one");
+  auto options = scene.options();
+  options.connection.user = "mailer";
+  options.connection.password = "pw";
+  Log log;
+  Instance instance{scene.file, options};
+  instance.start();
+  const auto refused = [&scene] {
+    const auto text = scene.server.log();
+    int count = 0;
+    for (auto at = text.find("Publish Violation"); at != text.npos;
+         at = text.find("Publish Violation", at + 1))
+      ++count;
+    return count;
+  };
+  REQUIRE_WITHIN(20s, refused() >= 3);
+  const auto status = instance.consumer.status();
+  instance.stop();
+  CHECK(status.state == State::waiting);
+  CHECK_FALSE(status.ready());
+  CHECK_THAT(status.reason, ContainsSubstring("\"$JS.API.CONSUMER.MSG.NEXT.AUTH_EVENTS.mailer\""));
+  const auto text = log.text();
+  CHECK_THAT(text, ContainsSubstring("nats refuses login=\"user mailer and password\""));
+  CHECK(text.find("nats refuses") == text.rfind("nats refuses"));
+  CHECK_THAT(text, !ContainsSubstring("pull unanswered"));
+}
+
+TEST_CASE("a consumer that may not look up the stream waits with the refusal as its reason") {
+  Scene scene{
+      "authorization { users: [ { user: admin, password: pw }, { user: mailer, password: pw, permissions: "
+      "{ publish: { deny: [\"$JS.API.STREAM.>\"] } } } ] }",
+      "admin:pw@"};
+  auto options = scene.options();
+  options.connection.user = "mailer";
+  options.connection.password = "pw";
+  Instance instance{scene.file, options};
+  instance.start();
+  const auto reason = [&instance] { return instance.consumer.status().reason; };
+  REQUIRE_WITHIN(20s, reason().find("look up the stream AUTH_EVENTS") != std::string::npos);
+  CHECK_THAT(reason(), ContainsSubstring("\"$JS.API.STREAM.INFO.AUTH_EVENTS\""));
+}
