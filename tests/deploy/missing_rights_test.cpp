@@ -10,6 +10,7 @@
 
 #include <regex>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace tidings::test;
@@ -110,4 +111,31 @@ TEST_CASE(
   CHECK(sqlite::number(flow.auth_db(), "SELECT sum(retryCount) FROM outbox_event") == 0);
   server.reload(whole);
   REQUIRE_WITHIN(20s, flow.published() == 3);
+}
+
+TEST_CASE("once all is made, the rights of the first start may be taken away") {
+  const TempDir store;
+  auto accounts =
+      accounts_with_passwords() + "\njetstream { store_dir: \"" + store.path().string() + "\" }\n";
+  NatsServer server{{.config = accounts, .arguments = {}, .jetstream = false, .monitoring = false}};
+  DeployedFlow flow{server.url()};
+  const auto run_to_end = [&flow](const std::string& host) {
+    flow.register_users(3, host);
+    auto relay = flow.start_relay({"relay", "--drain"});
+    CHECK(relay.wait() == exited(0));
+    auto consumer = flow.start_consumer({"--exit-when-idle", "1000"});
+    CHECK(consumer.wait() == exited(0));
+    return relay.err() + consumer.err();
+  };
+  CHECK(run_to_end("example.org").find("made group=") != std::string::npos);
+
+  for (const auto& [user, right] :
+       {std::pair{"relay", "$JS.API.STREAM.CREATE.AUTH_EVENTS"},
+        {"welcome-mailer", "$JS.API.STREAM.CREATE.AUTH_DLQ"},
+        {"welcome-mailer", "$JS.API.CONSUMER.DURABLE.CREATE.AUTH_EVENTS.welcome-mailer"}})
+    accounts = without(accounts, user, right);
+  server.reload(accounts);
+  REQUIRE_WITHIN(20s, server.log().find("Reloaded server configuration") != std::string::npos);
+  CHECK(run_to_end("example.com").find("nats refuses") == std::string::npos);
+  CHECK(flow.emails() == 6);
 }
