@@ -173,8 +173,10 @@ SqlRows SqliteDatabase::run(const std::string& text, const std::vector<SqlValue>
     if (known == statements_.end()) known = statements_.emplace(text, SQLite::Statement{handle_, text}).first;
     auto& statement = known->second;
     StatementRun run{statement};
-    for (std::size_t i = 0; i < values.size(); ++i)
-      std::visit([&](const auto& value) { statement.bind("$" + std::to_string(i + 1), value); }, values[i]);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const auto name = std::string{"$"}.append(std::to_string(i + 1));  // g++ 12 warns of "$" + at -O3
+      std::visit([&](const auto& value) { statement.bind(name, value); }, values[i]);
+    }
     SqlRows rows;
     rows.columns = static_cast<std::size_t>(statement.getColumnCount());
     while (run.next())
