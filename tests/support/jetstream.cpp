@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <cstdlib>
+#include <ctime>
 #include <set>
 #include <stdexcept>
 
@@ -82,9 +85,20 @@ std::vector<std::pair<std::string, std::string>> parse_headers(const std::string
   return headers;
 }
 
+/// As servers write it: UTC, up to nine decimals.
+std::chrono::sys_time<std::chrono::microseconds> parse_time(const std::string& text) {
+  std::tm parts{};
+  const char* rest = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
+  if (rest == nullptr) throw std::runtime_error("test client: not a time: " + text);
+  const auto decimals = *rest == '.' ? std::strtod(rest, nullptr) : 0.0;
+  return std::chrono::sys_seconds{std::chrono::seconds{::timegm(&parts)}} +
+         std::chrono::microseconds{std::llround(decimals * 1e6)};
+}
+
 StoredMessage stored_message(const json& message) {
   return {message.at("seq").get<std::uint64_t>(), message.at("subject").get<std::string>(),
-          parse_headers(decode_base64(message.value("hdrs", ""))), decode_base64(message.value("data", ""))};
+          parse_headers(decode_base64(message.value("hdrs", ""))), decode_base64(message.value("data", "")),
+          parse_time(message.at("time").get<std::string>())};
 }
 
 json with_defaults(json defaults, const json& config) {

@@ -20,6 +20,7 @@ struct StoredMessage {
   std::string subject;
   std::vector<std::pair<std::string, std::string>> headers;  ///< in wire order
   std::string data;
+  std::chrono::sys_time<std::chrono::microseconds> stored{};  ///< by the server's clock
 
   /// The value of the first header of exactly this name; empty when there is none.
   [[nodiscard]] std::string header(const std::string& name) const;
