@@ -4,6 +4,7 @@
 #include "figures.hpp"
 #include "flow.hpp"
 #include "handling.hpp"
+#include "infrastructure/database.hpp"
 #include "mailer.hpp"
 #include "nats_handle.hpp"
 #include "resident.hpp"

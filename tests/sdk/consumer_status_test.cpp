@@ -297,7 +297,7 @@ TEST_CASE("a consumer that may not pull is not ready, says why, and does not log
       ++count;
     return count;
   };
-  REQUIRE_WITHIN(20s, refused() >= 3);
+  REQUIRE_WITHIN(20s, refused() >= 3 && instance.consumer.status().state == State::waiting);
   const auto status = instance.consumer.status();
   instance.stop();
   CHECK(status.state == State::waiting);
