@@ -1,5 +1,6 @@
 # What is done to the cluster while users register, at moments that figures tell: a consumer is killed, then the
-# server that leads the stream, then the active relay; last, the server comes back. Sourced by scripts/demo.
+# server that leads the stream, then the active relay; when that is replaced, the server comes back. Sourced by
+# scripts/demo.
 # shellcheck shell=bash
 
 fault=consumer # the next one
@@ -13,10 +14,9 @@ disturb() {
     consumer) if reached 10 "$handled"; then kill_consumer; fi ;;
     leader) if reached 40 "$published"; then kill_stream_leader; fi ;;
     election) note_election ;;
-    recovery) if ((published > published_then)); then note_recovery; fi ;;
+    recovery) if ((published > published_then || published == registered)); then note_recovery; fi ;;
     relay) if reached 75 "$published"; then kill_active_relay; fi ;;
     takeover) note_takeover ;;
-    rejoining) if ((published > published_then)); then let_server_return; fi ;;
   esac
 }
 
@@ -98,12 +98,7 @@ note_takeover() {
   local name
   name=$(active_relay)
   [[ -n $name ]] || return 0
-  published_then=$published
   tell "$name has taken over, $(in_seconds $(($(now) - since))) later"
-  fault=rejoining
-}
-
-let_server_return() {
   start_server "$victim"
   tell "started $victim again"
   fault=none
