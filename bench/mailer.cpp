@@ -2,6 +2,8 @@
 
 #include "nats_handle.hpp"
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 namespace tidings::bench {
@@ -17,6 +19,8 @@ ConsumerOptions options_for(const std::string& url) {
 void forget_group(const std::string& url) {
   Connection connection{ConnectionOptions{.urls = {url}}};
   js_DeleteConsumer(connection.jetstream(), "AUTH_EVENTS", group, nullptr, nullptr);
+  // 2.9.10 answers before it is done, and would delete what is made of the same name meanwhile.
+  std::this_thread::sleep_for(std::chrono::milliseconds{500});
 }
 
 Mailer::Mailer(const std::filesystem::path& file, ConsumerOptions options,

@@ -140,7 +140,9 @@ double insert(const std::string& url, const PostgresServer& postgres, int events
   if (wake)
     waiting = std::thread{[&] {
       Connection connection{ConnectionOptions{.urls = {url}}};
-      OutboxProcessor{postgres.url(), connection}.run(stop.get_token());
+      OutboxProcessorOptions options;
+      options.processing_interval = 10ms;  // so that it has the same work without the trigger
+      OutboxProcessor{postgres.url(), connection, options}.run(stop.get_token());
     }};
   std::vector<std::unique_ptr<PostgresDatabase>> connections;
   for (int i = 0; i < writers; ++i) {

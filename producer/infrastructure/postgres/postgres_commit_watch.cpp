@@ -20,7 +20,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::chrono::microseconds first_pause{300};
+constexpr milliseconds first_pause{2};
 constexpr milliseconds longest_pause{20};
 constexpr std::chrono::seconds between_connects{1};
 constexpr std::chrono::hours longest_wait{24};

@@ -3,11 +3,10 @@
 -- for each other, is paid only when somebody needs it.
 CREATE OR REPLACE FUNCTION tidings_outbox_wake() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT pg_try_advisory_xact_lock_shared(1952738667, TG_RELID::integer) THEN
-        PERFORM pg_notify('outbox_event', '');
-    END IF;
+    PERFORM pg_notify('outbox_event', '');
     RETURN NULL;
 END $$;
 DROP TRIGGER IF EXISTS tidings_outbox_wake ON "outbox_event";
-CREATE TRIGGER tidings_outbox_wake AFTER INSERT ON "outbox_event"
-    FOR EACH STATEMENT EXECUTE FUNCTION tidings_outbox_wake();
+CREATE TRIGGER tidings_outbox_wake AFTER INSERT ON "outbox_event" FOR EACH STATEMENT
+    WHEN (NOT pg_try_advisory_xact_lock_shared(1952738667, 'outbox_event'::regclass::oid::integer))
+    EXECUTE FUNCTION tidings_outbox_wake();
