@@ -54,7 +54,8 @@ class Outbox {
     return count("status = '" + status + "'");
   }
   [[nodiscard]] std::string value(const std::string& id, const std::string& name) const {
-    return text("SELECT coalesce(CAST(" + name + " AS TEXT), 'NULL') FROM outbox_event WHERE id = '" + id + "'");
+    return text("SELECT coalesce(CAST(" + name + " AS TEXT), 'NULL') FROM outbox_event WHERE id = '" + id +
+                "'");
   }
 
   /// The ids of all rows in the order in which they should go out.
