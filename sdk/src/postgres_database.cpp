@@ -11,6 +11,12 @@
 namespace tidings {
 namespace {
 
+// SQLSTATE "feature not supported": waiting does not mend it.
+constexpr const char* not_supported = "0A000";
+constexpr std::string_view search_path = "-csearch_path=";  // as without_prisma_parameters() writes it
+constexpr const char* set_for_login =
+    "; a pooler shares sessions: set it for the login (ALTER ROLE … SET search_path = …) and not in the URL";
+
 std::string one_line(std::string text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
   for (char& letter : text)
@@ -114,14 +120,29 @@ bool PostgresDatabase::connect() {
   connection_ = PQconnectdbParams(names.data(), values.data(), 1);
   if (PQstatus(connection_) != CONNECTION_OK) {
     const auto why = one_line(PQerrorMessage(connection_));
-    PQfinish(connection_);
-    connection_ = nullptr;
-    throw PostgresError("cannot connect to " + name() + ": " + why, "");
+    disconnect();
+    // PgBouncer's words: its clients share sessions, and so their settings.
+    const bool refuses_setting = why.find("unsupported startup parameter") != std::string::npos;
+    throw PostgresError("cannot connect to " + name() + ": " + why + (refuses_setting ? set_for_login : ""),
+                        refuses_setting ? not_supported : "");
   }
   PQsetNoticeProcessor(
       connection_, [](void*, const char*) {}, nullptr);
-  pooled_ = is_pooled();
+  try {
+    pooled_ = is_pooled();
+    if (pooled_) require_transactions();
+  } catch (...) {
+    disconnect();
+    throw;
+  }
   return true;
+}
+
+void PostgresDatabase::disconnect() noexcept {
+  PQfinish(connection_);
+  connection_ = nullptr;
+  prepared_.clear();
+  queued_.clear();
 }
 
 /// The server says so when it ends a session, and nobody reads that before the next statement fails.
@@ -138,6 +159,32 @@ bool PostgresDatabase::is_pooled() {
   if (!connected()) lost();
   rows.require();
   return rows.integer(0, 0) != PQbackendPID(connection_);
+}
+
+/// A pooler may give a session for a statement only, or drop in silence what the URL sets for the session.
+void PostgresDatabase::require_transactions() {
+  const auto run = [this](const char* statement) {
+    PostgresRows rows{PQexec(connection_, statement)};
+    rows.require();
+    return rows;
+  };
+  try {
+    (void)run("BEGIN");
+  } catch (const PostgresError& error) {
+    // PgBouncer in statement mode just ends the connection, as in trouble that passes.
+    throw PostgresError("cannot begin a transaction on " + name() + ": " + error.what() +
+                            "; a pooler must be in transaction mode or session mode",
+                        error.sqlstate());
+  }
+  const std::string_view options = PQoptions(connection_);
+  if (options.starts_with(search_path)) {
+    const auto wanted = options.substr(search_path.size());
+    if (run("SHOW search_path").text(0, 0) != wanted)
+      throw PostgresError("cannot use " + name() + ": the pooler does not pass on the schema " +
+                              std::string(wanted) + set_for_login,
+                          not_supported);
+  }
+  (void)run("ROLLBACK");
 }
 
 int PostgresDatabase::socket() const noexcept { return connection_ == nullptr ? -1 : PQsocket(connection_); }

@@ -57,8 +57,8 @@ bool PostgresCommitWatch::look_is_due() {
       if (now < connect_at_) return false;
       connect_at_ = now + between_connects;
       listen();
+      if (!connection_.connected()) return false;
     }
-    if (connection_.pooled()) return false;
     const int notifications = connection_.take_notifications();
     if (notifications >= busy && holds_lock_) {
       connection_.exec(wake_lock::give_up);
@@ -80,6 +80,7 @@ void PostgresCommitWatch::listen() {
   try_lock_at_ = {};
   pause_ = first_pause;
   if (connection_.pooled()) {
+    connection_.disconnect();  // of no use, and poll() would return at once when the pooler ends it
     connect_at_ = Clock::time_point::max();
     if (!std::exchange(warned_, true))
       spdlog::warn("commits are seen by polling only: {} is reached through a pooler", connection_.name());

@@ -93,9 +93,12 @@ class PostgresDatabase {
   void script(const std::string& statements);
 
   /// Connects when there is no connection, or the server has ended it. Not within a transaction. Throws
-  /// PostgresError. Nothing else connects. True when it is a new one.
+  /// PostgresError, also for a pooler that takes no transactions or drops the URL's schema. Nothing else
+  /// connects. True when it is a new one.
   bool connect();
   [[nodiscard]] bool connected() const noexcept;
+  /// Forgets what is queued.
+  void disconnect() noexcept;
   /// Through a pooler (PgBouncer): a session is kept for the time of a transaction only, so there are no
   /// prepared statements, and neither settings nor LISTEN outlast a statement.
   [[nodiscard]] bool pooled() const noexcept { return pooled_; }
@@ -138,6 +141,7 @@ class PostgresDatabase {
   void send(const Command& command, std::vector<std::string>& answers);
   [[nodiscard]] bool has_ended();
   [[nodiscard]] bool is_pooled();
+  void require_transactions();
   PostgresRows receive(const std::vector<std::string>& answers);
   [[noreturn]] void lost();
 
