@@ -49,7 +49,7 @@ PostgresOutboxDatabase::PostgresOutboxDatabase(const std::string& url, Open mode
 
 void PostgresOutboxDatabase::connect() {
   if (!connection_.connect()) return;
-  // Settings of the session, which a pooler would give to others.
+  // Settings of the session, which a pooler would give to others: begin() makes those that must be.
   if (connection_.pooled()) return;
   // As long as SQLite waits. The plans that an outbox needs are known; statistics of a table that is now
   // empty and now full are not.
@@ -127,6 +127,10 @@ void PostgresOutboxDatabase::begin() {
   wake_ = false;
   connection_.rollback();
   guard([&] { connection_.queue("BEGIN"); });
+  if (connection_.pooled()) {
+    connection_.queue("SET LOCAL lock_timeout = '5s'");
+    if (mode_ == Open::processor) connection_.queue("SET LOCAL idle_in_transaction_session_timeout = '5s'");
+  }
   in_transaction_ = true;
 }
 
