@@ -1,10 +1,7 @@
 // What a consumer tells of itself: status and stats, and a warning at its start.
 
 #include "consuming.hpp"
-
-#include <spdlog/sinks/ostream_sink.h>
-
-#include <sstream>
+#include "support/log.hpp"
 
 using namespace tidings;
 using namespace tidings::test;
@@ -40,25 +37,6 @@ struct Gate {
     entered = true;
     (void)eventually(60s, [this] { return open.load(); });
   }
-};
-
-/// Everything that is logged while this lives.
-class Log {
- public:
-  Log() : before_(spdlog::default_logger()) {
-    auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(text_);
-    spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", std::move(sink)));
-  }
-  ~Log() { spdlog::set_default_logger(before_); }
-  Log(const Log&) = delete;
-  Log& operator=(const Log&) = delete;
-
-  /// Once nobody logs any more.
-  [[nodiscard]] std::string text() const { return text_.str(); }
-
- private:
-  std::ostringstream text_;
-  std::shared_ptr<spdlog::logger> before_;
 };
 
 }  // namespace

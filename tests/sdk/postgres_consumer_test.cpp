@@ -1,6 +1,7 @@
 // The consumer on an inbox in PostgreSQL, with the broker and the database in trouble.
 
 #include "consuming.hpp"
+#include "support/pgbouncer.hpp"
 #include "support/postgres_server.hpp"
 
 #include <tidings/postgres_inbox.hpp>
@@ -79,6 +80,41 @@ TEST_CASE("instances on several hosts share an inbox in PostgreSQL, and each eve
   CHECK(number(postgres, "SELECT count(*) FROM effect") == events);
   CHECK(number(postgres, "SELECT count(DISTINCT id) FROM effect") == events);
   CHECK(number(postgres, "SELECT count(*) FROM inbox") == events);
+  CHECK(number(postgres, "SELECT count(*) FROM inbox_attempt") == 0);
+}
+
+TEST_CASE(
+    "instances that share two sessions of PgBouncer in transaction mode have one effect of each event") {
+  const PostgresServer postgres;
+  PgBouncer pooler{postgres, {.sessions = 2}};
+  Scene scene;
+  constexpr int events = 1000;
+  std::atomic<int> failures{0};
+  const auto fail_now_and_then = [&failures](const Delivery& delivery, PostgresDatabase& tx) {
+    if (delivery.stream_sequence % 50 != 0 || delivery.attempt > 1) return;
+    ++failures;
+    tx.exec("INSERT INTO missing VALUES (1)");  // undone to the savepoint of its own
+  };
+  PostgresInstance one{pooler.url(), scene.options(), fail_now_and_then};
+  PostgresInstance two{pooler.url(), scene.options(), fail_now_and_then};
+  PostgresInstance three{pooler.url(), scene.options(), fail_now_and_then};
+  scene.publish_many(events);
+  for (int i = 0; i < 50; ++i)
+    scene.js.publish(
+        "auth.events.user.created", "{}",
+        {{"Nats-Msg-Id", "again-" + std::to_string(i)}, {"ce-id", "event-" + std::to_string(i)}});
+  const auto handled = [&] { return one.stats().handled + two.stats().handled + three.stats().handled; };
+  REQUIRE_WITHIN(60s, handled() == events && scene.all_acked());
+  CHECK(failures == events / 50);
+  pooler.kill();
+  scene.publish_many(300, "later");
+  REQUIRE_WITHIN(20s, !one.status().ready() || !two.status().ready() || !three.status().ready());
+  pooler.start();
+  REQUIRE_WITHIN(60s, scene.all_acked());
+  CHECK(one.stats().dead_lettered + two.stats().dead_lettered + three.stats().dead_lettered == 0);
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == events + 300);
+  CHECK(number(postgres, "SELECT count(DISTINCT id) FROM effect") == events + 300);
+  CHECK(number(postgres, "SELECT count(*) FROM inbox") == events + 300);
   CHECK(number(postgres, "SELECT count(*) FROM inbox_attempt") == 0);
 }
 

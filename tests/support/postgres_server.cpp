@@ -1,10 +1,10 @@
 #include "support/postgres_server.hpp"
 
 #include "support/file_descriptor.hpp"
+#include "support/postgres_user.hpp"
 #include "support/wait.hpp"
 
 #include <fcntl.h>
-#include <pwd.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -36,21 +36,6 @@ fs::path programs() {
   return newest;
 }
 
-/// PostgreSQL refuses to run as root: then as the user that its package has made.
-std::pair<fs::path, std::vector<std::string>> as_its_user(const fs::path& program,
-                                                          std::vector<std::string> arguments) {
-  if (geteuid() != 0) return {program, std::move(arguments)};
-  arguments.insert(arguments.begin(), {"--reuid=postgres", "--regid=postgres", "--clear-groups", program});
-  return {"setpriv", std::move(arguments)};
-}
-
-void give_to_its_user(const fs::path& folder) {
-  if (geteuid() != 0) return;
-  const auto* user = getpwnam("postgres");
-  if (user == nullptr || chown(folder.c_str(), user->pw_uid, user->pw_gid) != 0)
-    throw std::runtime_error("cannot give " + folder.string() + " to the user postgres");
-}
-
 /// Data files as initdb makes them, shared by all tests of this user on this machine.
 fs::path fresh_files() {
   const auto bin = programs();
@@ -63,10 +48,10 @@ fs::path fresh_files() {
   if (fs::exists(place / "done")) return place / "data";
   fs::remove_all(place);
   fs::create_directories(place / "data");
-  give_to_its_user(place / "data");
-  const auto [program, arguments] =
-      as_its_user(bin / "initdb",
-                  {"-D", place / "data", "-U", "tidings", "--auth=trust", "--encoding=UTF8", "--locale=C"});
+  give_to_postgres_user(place / "data");
+  const auto [program, arguments] = as_postgres_user(
+      bin / "initdb",
+      {"-D", place / "data", "-U", "tidings", "--auth=trust", "--encoding=UTF8", "--locale=C"});
   const auto made = run(program, arguments, {}, 60s);
   if (made.exit != exited(0)) throw std::runtime_error("initdb failed: " + made.out + made.err);
   std::ofstream{place / "done"} << "";
@@ -90,7 +75,7 @@ void PostgresServer::start() {
   std::vector<std::string> arguments{"-D", folder_ / "data", "-p", std::to_string(port()),
                                      "-h", "127.0.0.1",      "-k", ""};
   for (const auto& setting : settings_) arguments.insert(arguments.end(), {"-c", setting});
-  const auto [program, all] = as_its_user(programs() / "postgres", std::move(arguments));
+  const auto [program, all] = as_postgres_user(programs() / "postgres", std::move(arguments));
   process_.emplace(program, all, ProcessOptions{.log_folder = folder_.path()});
   const auto probe = programs() / "pg_isready";
   const auto ready = [&] {

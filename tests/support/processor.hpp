@@ -18,8 +18,10 @@ namespace tidings::test {
 class Processor {
  public:
   Processor(const Outbox& outbox, const std::string& url, OutboxProcessorOptions options)
+      : Processor(outbox.url(), url, std::move(options)) {}
+  Processor(const std::string& database, const std::string& url, OutboxProcessorOptions options)
       : connection_(ConnectionOptions{.urls = {url}}, stop_.get_token()),
-        processor_(outbox.url(), connection_, std::move(options)),
+        processor_(database, connection_, std::move(options)),
         thread_([this] { run(); }) {}
   ~Processor() { stop(); }
   Processor(const Processor&) = delete;

@@ -84,9 +84,9 @@ bool can_inject_faults() {
   }
 }
 
-Writers::Writers(const Outbox& outbox, const Load& load) {
+Writers::Writers(const std::string& database, const Load& load) {
   for (int i = 0; i < load.writers; ++i)
-    threads_.emplace_back([this, url = outbox.url(), load, i](const std::stop_token& stop) {
+    threads_.emplace_back([this, url = database, load, i](const std::stop_token& stop) {
       try {
         write(stop, url, load, load.seed * 1000U + static_cast<unsigned>(i));
       } catch (const std::exception& error) {

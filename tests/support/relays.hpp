@@ -77,7 +77,8 @@ struct Load {
 /// tries again, as another event.
 class Writers {
  public:
-  Writers(const Outbox& outbox, const Load& load);
+  Writers(const Outbox& outbox, const Load& load) : Writers(outbox.url(), load) {}
+  Writers(const std::string& database, const Load& load);
   Writers(const Writers&) = delete;
   Writers& operator=(const Writers&) = delete;
 
