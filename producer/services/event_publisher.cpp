@@ -28,6 +28,9 @@ constexpr int account_resources_exceeded = 10002;
 constexpr int stream_mismatch = 10060;
 constexpr int wrong_last_message_id = 10070;
 constexpr int stream_sealed = 10109;
+constexpr int duplicate_in_process = 10158;  // what newer servers say in place of sequence 0
+
+constexpr std::string_view sequence = "\"seq\"";
 
 constexpr const char* chain_header = "Nats-Expected-Last-Msg-Id";
 constexpr std::size_t most_answers_unseen = 256;
@@ -42,10 +45,17 @@ PublishOutcome read_answer(natsMsg* message) {
   const std::string_view body{natsMsg_GetData(message),
                               static_cast<std::size_t>(natsMsg_GetDataLength(message))};
   if (body.find("\"error\"") == std::string_view::npos) {
-    if (body.find("\"seq\"") == std::string_view::npos)
-      return {.kind = Kind::trouble, .error = "the answer is no PubAck"};
     // The server leaves out what is false, and a stream's name holds no quotes.
-    return {.kind = body.find("\"duplicate\"") == std::string_view::npos ? Kind::stored : Kind::known};
+    const auto at = body.find(sequence);
+    if (at == std::string_view::npos) return {.kind = Kind::trouble, .error = "the answer is no PubAck"};
+    if (body.find("\"duplicate\"") == std::string_view::npos) return {.kind = Kind::stored};
+    // A leader that has proposed an event and does not know yet whether it is stored says duplicate, of
+    // sequence 0: one that was cut off from the others never stores it (2.9.10, 2.10.27).
+    const auto number = body.find_first_not_of(" :", at + sequence.size());
+    if (number == std::string_view::npos || body[number] == '0')
+      return {.kind = Kind::trouble,
+              .error = "the stream has been given the event, and does not say that it has it"};
+    return {.kind = Kind::known};
   }
   const auto answer = nlohmann::json::parse(body, nullptr, false);
   const auto error =
@@ -55,7 +65,8 @@ PublishOutcome read_answer(natsMsg* message) {
   const auto text = error.value("description", std::string{"unknown error"});
   if (detail == wrong_last_message_id) return {.kind = Kind::unchained, .error = text};
   const bool not_the_events_fault = code >= 500 || detail == account_resources_exceeded ||
-                                    detail == stream_mismatch || detail == stream_sealed;
+                                    detail == stream_mismatch || detail == stream_sealed ||
+                                    detail == duplicate_in_process;
   return {.kind = not_the_events_fault ? Kind::trouble : Kind::refused, .error = text};
 }
 

@@ -92,7 +92,12 @@ natsStatus DeadLetters::publish(const DeadLetter& letter, std::string_view paylo
   publish_options.MsgId = id.c_str();
   publish_options.ExpectStream = options_.dead_letter_stream.c_str();
   *code = {};
-  return js_PublishMsg(nullptr, connection_.jetstream(), raw, &publish_options, code);
+  jsPubAck* raw_answer = nullptr;
+  const auto status = js_PublishMsg(&raw_answer, connection_.jetstream(), raw, &publish_options, code);
+  const PubAckPtr answer{raw_answer};
+  // A leader that does not know yet whether it has the letter: see EventPublisher.
+  if (status == NATS_OK && answer->Duplicate && answer->Sequence == 0) return NATS_TIMEOUT;
+  return status;
 }
 
 }  // namespace tidings
