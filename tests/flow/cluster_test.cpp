@@ -109,7 +109,9 @@ class Flow {
   /// Ends the load, and holds what there is against what there must be.
   void settle() {
     writers->stop();
-    REQUIRE_WITHIN(20s, outbox.count("status <> 'PUBLISHED'") == 0);
+    const bool all_published = eventually(20s, [&] { return outbox.count("status <> 'PUBLISHED'") == 0; });
+    INFO("the relay says:\n" << relay_->err());
+    REQUIRE(all_published);
     cluster.wait_for_replicas("AUTH_EVENTS");
     CHECK(outbox.count("true") == committed());
     // After a partition, the old leader may still answer for a moment what it knew.
