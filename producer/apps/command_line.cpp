@@ -28,7 +28,7 @@ struct SettingFlag {
 // The one list of settings that have a flag. Limits are checked where a setting is read.
 constexpr auto setting_flags = std::to_array<SettingFlag>({
     {SettingGroup::database, "DATABASE_URL", "--database-url",
-     "the service's database: sqlite:PATH or file:PATH (sqlite:auth.db)"},
+     "the service's database: sqlite:PATH, file:PATH or postgresql://HOST/DATABASE (sqlite:auth.db)"},
 
     {SettingGroup::nats, "NATS_URL", "--nats-url", "servers, separated by commas; wins over host and port"},
     {SettingGroup::nats, "NATS_HOST", "--nats-host", "server's host (localhost)"},
