@@ -223,26 +223,26 @@ void PostgresDatabase::flush() {
   if (queued_.empty()) return;
   auto last = std::move(queued_.back());
   queued_.pop_back();
-  (void)run(last.statement, std::move(last.parameters));
+  (void)run(std::move(last));
 }
 
-PostgresRows PostgresDatabase::run(const std::string& statement, std::vector<Parameter> parameters) {
+PostgresRows PostgresDatabase::run(Command last) {
   // Never on a new connection by itself: a transaction that was lost would go on as single statements.
   if (!connected() || PQenterPipelineMode(connection_) != 1) lost();
-  auto commands = std::exchange(queued_, {});
-  commands.push_back({statement, std::move(parameters)});
   std::vector<std::string> answers;  // to come: for each, the statement that it prepares, or none
-  for (const auto& command : commands) send(command, answers);
+  for (const auto& command : std::exchange(queued_, {})) send(command, answers);
+  const auto queued = answers.size();
+  send(last, answers);
   if (PQpipelineSync(connection_) != 1) lost();
-  return receive(answers);
+  return receive(answers, queued);
 }
 
-/// Prepared at its first use, in the same round trip.
+/// What is prepared is prepared at its first use, in the same round trip.
 void PostgresDatabase::send(const Command& command, std::vector<std::string>& answers) {
   std::vector<const char*> values;
   values.reserve(command.parameters.size());
   for (const auto& value : command.parameters) values.push_back(value ? value->c_str() : nullptr);
-  if (pooled_) {
+  if (pooled_ || !command.prepare) {
     if (PQsendQueryParams(connection_, command.statement.c_str(), static_cast<int>(values.size()), nullptr,
                           values.data(), nullptr, nullptr, 0) != 1)
       lost();
@@ -261,17 +261,21 @@ void PostgresDatabase::send(const Command& command, std::vector<std::string>& an
   answers.emplace_back();
 }
 
-/// Up to the sync that ends them. Returns the last, or throws the first error.
-PostgresRows PostgresDatabase::receive(const std::vector<std::string>& answers) {
+/// Up to the sync that ends them; the first so many are of what was queued. Returns the last, or throws the
+/// first error.
+PostgresRows PostgresDatabase::receive(const std::vector<std::string>& answers, std::size_t queued) {
   std::optional<PostgresRows> last;
   std::optional<PostgresError> error;
-  for (const auto& prepares : answers) {
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    const auto& prepares = answers[i];
     PGresult* const result = PQgetResult(connection_);
     if (result == nullptr) lost();
     last.emplace(result);
     const auto status = PQresultStatus(result);
-    if (status == PGRES_FATAL_ERROR && !error)
+    if (status == PGRES_FATAL_ERROR && !error) {
       error.emplace(one_line(PQresultErrorMessage(result)), sqlstate(result));
+      queued_failed_ = i < queued;
+    }
     if (status != PGRES_COMMAND_OK && !prepares.empty()) prepared_.erase(prepares);
     if (!connected()) lost();
     PQclear(PQgetResult(connection_));  // the null behind each
@@ -292,6 +296,7 @@ void PostgresDatabase::script(const std::string& statements) {
 
 void PostgresDatabase::rollback() noexcept {
   queued_.clear();
+  queued_failed_ = false;
   if (!in_transaction()) return;
   PQclear(PQexec(connection_, "ROLLBACK"));
   if (!connected() || PQtransactionStatus(connection_) != PQTRANS_IDLE) {

@@ -101,12 +101,14 @@ void PostgresInbox::begin() {
 }
 
 void PostgresInbox::commit() {
-  std::vector<std::string> not_taken;
-  for (const auto& [id, state] : ahead_)
-    if (state == Ahead::written) not_taken.push_back(key(id));
+  // By place: nobody else moves a row of ours, and a planner that takes a key's rows for few would go through
+  // all.
+  std::string not_taken;
+  for (const auto& [id, row] : ahead_)
+    if (row.state == Ahead::State::written)
+      not_taken += (not_taken.empty() ? "{\"" : ",\"") + row.place + '"';
   if (!not_taken.empty())
-    database_.exec("DELETE FROM inbox WHERE group_id = $1 AND event_id = ANY ($2::bytea[])", group_,
-                   array(std::move(not_taken)));
+    database_.plan_and_exec("DELETE FROM inbox WHERE ctid = ANY ($1::tid[])", not_taken + "}");
   ahead_.clear();
   const auto done = database_.exec("COMMIT");
   // A transaction that an earlier error has ended is rolled back by COMMIT without an error.
@@ -127,7 +129,10 @@ void PostgresInbox::savepoint() {
 void PostgresInbox::release_savepoint() { database_.queue("RELEASE SAVEPOINT delivery"); }
 
 void PostgresInbox::rollback_to_savepoint() {
-  if (const auto taken = ahead_.find(in_savepoint_); taken != ahead_.end()) taken->second = Ahead::written;
+  // Perhaps by another event's statement, and this savepoint was never made: the server's is an older one.
+  if (database_.queued_failed()) throw PostgresError("a queued statement failed", "25P02");
+  if (const auto taken = ahead_.find(in_savepoint_); taken != ahead_.end())
+    taken->second.state = Ahead::State::written;
   database_.exec("ROLLBACK TO SAVEPOINT delivery");
 }
 
@@ -141,22 +146,22 @@ void PostgresInbox::claim_ahead(const std::vector<std::string>& event_ids) {
   std::vector<std::string> keys;
   std::unordered_map<std::string, const std::string*> ids;
   for (const auto& id : event_ids) {
-    ahead_.emplace(id, Ahead::there_before);
+    ahead_.emplace(id, Ahead{});
     keys.push_back(key(id));
     ids.emplace(keys.back(), &id);
   }
   const auto rows = database_.exec(
       "INSERT INTO inbox(group_id, event_id) SELECT $1, ids.key FROM unnest($2::bytea[]) AS ids(key) "
-      "ON CONFLICT DO NOTHING RETURNING event_id",
+      "ON CONFLICT DO NOTHING RETURNING event_id, ctid",
       group_, array(std::move(keys)));
   for (int row = 0; row < rows.size(); ++row)
-    ahead_[*ids.at(std::string{rows.text(row, 0)})] = Ahead::written;
+    ahead_[*ids.at(std::string{rows.text(row, 0)})] = {Ahead::State::written, std::string{rows.text(row, 1)}};
 }
 
 bool PostgresInbox::claim(const std::string& event_id) {
   if (const auto found = ahead_.find(event_id); found != ahead_.end()) {
-    if (found->second != Ahead::written) return false;
-    found->second = Ahead::taken;
+    if (found->second.state != Ahead::State::written) return false;
+    found->second.state = Ahead::State::taken;
     in_savepoint_ = event_id;
     return true;
   }
@@ -168,12 +173,13 @@ bool PostgresInbox::claim(const std::string& event_id) {
 
 bool PostgresInbox::handled(const std::string& event_id) {
   return !database_
-              .exec("SELECT 1 FROM inbox WHERE group_id = $1 AND event_id = $2::bytea", group_, key(event_id))
+              .plan_and_exec("SELECT 1 FROM inbox WHERE group_id = $1 AND event_id = $2::bytea", group_,
+                             key(event_id))
               .empty();
 }
 
 Inbox::Attempts PostgresInbox::attempts(const std::string& event_id) {
-  const auto rows = database_.exec(
+  const auto rows = database_.plan_and_exec(
       "SELECT starts, last_error FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea", group_,
       key(event_id));
   if (rows.empty()) return {};
@@ -189,17 +195,23 @@ void PostgresInbox::record_attempts(const std::string& event_id, const Attempts&
 }
 
 void PostgresInbox::forget_attempts(const std::string& event_id) {
-  database_.exec("DELETE FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea", group_,
-                 key(event_id));
+  database_.plan_and_exec("DELETE FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea", group_,
+                          key(event_id));
 }
 
 bool PostgresInbox::prune(std::chrono::hours age, int limit) {
+  // In a transaction without a handler, so these are nobody else's settings. The planner takes what is behind
+  // the position for nothing while it is newer than the statistics, and would read and sort all of it.
+  database_.queue("SET LOCAL enable_seqscan = off");
+  database_.queue("SET LOCAL enable_bitmapscan = off");
   const auto end = database_.exec(
-      "WITH step AS (SELECT event_id, handled_at FROM inbox WHERE group_id = $1 AND event_id > $2::bytea "
+      "WITH step AS (SELECT event_id FROM inbox WHERE group_id = $1 AND event_id > $2::bytea "
       "ORDER BY event_id LIMIT $3), "
-      "gone AS (DELETE FROM inbox USING step WHERE inbox.group_id = $1 AND inbox.event_id = step.event_id "
-      "AND step.handled_at < now() - make_interval(hours => $4::int)) "
-      "SELECT event_id FROM step ORDER BY event_id DESC LIMIT 1",
+      "last AS (SELECT event_id FROM step ORDER BY event_id DESC LIMIT 1), "
+      "gone AS (DELETE FROM inbox WHERE group_id = $1 AND event_id > $2::bytea "
+      "AND event_id <= (SELECT event_id FROM last) "
+      "AND handled_at < now() - make_interval(hours => $4::int)) "
+      "SELECT event_id FROM last",
       group_, prune_position_, limit, age.count());
   if (!end.empty()) {
     prune_position_ = end.text(0, 0);

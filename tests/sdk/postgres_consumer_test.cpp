@@ -143,6 +143,42 @@ TEST_CASE("a statement that PostgreSQL refuses undoes its own event alone, also 
              ContainsSubstring(hides ? "the handler went on" : "\"missing\""));
 }
 
+TEST_CASE(
+    "a queued statement that PostgreSQL refuses undoes its own event alone, whoever comes to hear of it") {
+  enum class Next { queues, runs, hides_the_error };
+  const PostgresServer postgres;
+  Scene scene;
+  const auto next = GENERATE(Next::queues, Next::runs, Next::hides_the_error);
+  CAPTURE(next);
+  auto options = scene.options();
+  options.max_attempts = 2;
+  scene.publish_many(20, "good");
+  scene.publish("bad");
+  scene.publish_many(20, "fine");
+  PostgresInbox inbox{postgres.url()};
+  inbox.database().exec("CREATE TABLE effect(id text)");
+  Consumer consumer{inbox, options};
+  consumer.on<nlohmann::json>("user.created",
+                              [next](const nlohmann::json&, PostgresDatabase& tx, const Delivery& delivery) {
+                                tx.queue("INSERT INTO effect VALUES ($1)", delivery.event.id);
+                                if (delivery.event.id == "bad") tx.queue("INSERT INTO effect VALUES (1 / 0)");
+                                if (delivery.event.id != "fine-0") return;
+                                try {
+                                  if (next != Next::queues) tx.exec("SELECT 1");
+                                } catch (const PostgresError&) {
+                                  if (next != Next::hides_the_error) throw;
+                                }
+                              });
+  std::jthread thread{[&](const std::stop_token& stop) { consumer.run(stop); }};
+  REQUIRE_WITHIN(20s, consumer.stats().dead_lettered == 1 && scene.all_acked());
+  CHECK(consumer.stats().handled == 40);
+  CHECK(number(postgres, "SELECT count(DISTINCT id) FROM effect") == 40);
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == 40);
+  CHECK(number(postgres, "SELECT count(*) FROM effect WHERE id = 'bad'") == 0);
+  CHECK(scene.dead_letters().at(0).header("ce-id") == "bad");
+  CHECK_THAT(scene.dead_letters().at(0).header("tidings-reason"), ContainsSubstring("division by zero"));
+}
+
 TEST_CASE("a PostgreSQL that crashes or is stopped uses no attempt, and each event has one effect") {
   PostgresServer postgres;
   Scene scene;

@@ -78,13 +78,24 @@ class PostgresDatabase {
   PostgresRows exec(const std::string& statement, const Values&... values) {
     return run(statement, {parameter(values)...});
   }
-  PostgresRows run(const std::string& statement, std::vector<Parameter> parameters);
+  PostgresRows run(const std::string& statement, std::vector<Parameter> parameters) {
+    return run(Command{statement, std::move(parameters), true});
+  }
 
-  /// Sent together with the next statement that is run, before it: costs no round trip of its own. Its error
-  /// is that statement's. Its rows are of no interest.
+  /// As exec(), but planned for the sizes that the tables have now. exec() keeps a statement's plan: one made
+  /// when a table was empty reads all of it when it has grown.
+  template <class... Values>
+  PostgresRows plan_and_exec(const std::string& statement, const Values&... values) {
+    return run(Command{statement, {parameter(values)...}, false});
+  }
+
+  /// Sent together with the next statement that is run, before it: costs no round trip of its own. Its rows
+  /// are of no interest. Its error is told by that statement, which does not run then. A handler may leave
+  /// statements queued: when one is refused, the events of the transaction are handled again one by one, and
+  /// the error is its own event's.
   template <class... Values>
   void queue(const std::string& statement, const Values&... values) {
-    queued_.push_back({statement, {parameter(values)...}});
+    queued_.push_back({statement, {parameter(values)...}, true});
   }
   /// Runs what is queued.
   void flush();
@@ -114,6 +125,9 @@ class PostgresDatabase {
   /// In a transaction that an error has ended: nothing but a rollback is possible.
   [[nodiscard]] bool in_failed_transaction() const noexcept;
 
+  /// The transaction has failed by a queued statement: earlier than at the statement that threw.
+  [[nodiscard]] bool queued_failed() const noexcept { return queued_failed_; }
+
   /// The URL without password.
   [[nodiscard]] std::string name() const;
 
@@ -121,6 +135,7 @@ class PostgresDatabase {
   struct Command {
     std::string statement;
     std::vector<Parameter> parameters;
+    bool prepare;  // keeps its plan, where the connection is one session
   };
 
   template <class Value>
@@ -138,17 +153,19 @@ class PostgresDatabase {
     }
   }
 
+  PostgresRows run(Command last);
   void send(const Command& command, std::vector<std::string>& answers);
   [[nodiscard]] bool has_ended();
   [[nodiscard]] bool is_pooled();
   void require_transactions();
-  PostgresRows receive(const std::vector<std::string>& answers);
+  PostgresRows receive(const std::vector<std::string>& answers, std::size_t queued);
   [[noreturn]] void lost();
 
   std::string url_;
   PGconn* connection_ = nullptr;
   bool pooled_ = false;
   std::vector<Command> queued_;
+  bool queued_failed_ = false;
   std::unordered_map<std::string, std::string> prepared_;  // statement to name
   int next_name_ = 0;
 };

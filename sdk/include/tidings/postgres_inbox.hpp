@@ -45,8 +45,11 @@ class PostgresInbox final : public Inbox {
   [[nodiscard]] bool is_trouble(const std::exception& error) const noexcept override;
 
  private:
-  // Of the rows that claim_ahead() has written.
-  enum class Ahead { written, taken, there_before };
+  // An id that claim_ahead() was called for.
+  struct Ahead {
+    enum class State { there_before, written, taken } state = State::there_before;
+    std::string place;  // the row's ctid
+  };
 
   PostgresDatabase database_;
   std::string group_;  // its id in the database
