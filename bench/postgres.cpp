@@ -100,20 +100,28 @@ std::unique_ptr<PostgresInbox> fresh_inbox(const PostgresServer& postgres) {
   return std::make_unique<PostgresInbox>(postgres.url());
 }
 
-std::unique_ptr<Consumer<PostgresInbox>> mailer(PostgresInbox& inbox, const std::string& url) {
+/// Whether the handler leaves its statement to be sent with others' or waits for it.
+enum class Writes { queued, awaited };
+
+std::unique_ptr<Consumer<PostgresInbox>> mailer(PostgresInbox& inbox, const std::string& url,
+                                                Writes writes = Writes::queued) {
   auto consumer = std::make_unique<Consumer<PostgresInbox>>(inbox, options_for(url));
   consumer->on<UserCreated>("user.created",
-                            [](const UserCreated& user, PostgresDatabase& tx, const Delivery&) {
-                              tx.exec("INSERT INTO welcome_email VALUES ($1, $2)", user.userId, user.email);
+                            [writes](const UserCreated& user, PostgresDatabase& tx, const Delivery&) {
+                              const std::string insert = "INSERT INTO welcome_email VALUES ($1, $2)";
+                              if (writes == Writes::queued)
+                                tx.queue(insert, user.userId, user.email);
+                              else
+                                tx.exec(insert, user.userId, user.email);
                             });
   return consumer;
 }
 
 /// Typed handler, one business row, inbox row; events a second.
-double consume(const std::string& url, const PostgresServer& postgres, int events) {
+double consume(const std::string& url, const PostgresServer& postgres, int events, Writes writes) {
   forget_group(url);
   const auto inbox = fresh_inbox(postgres);
-  const auto consumer = mailer(*inbox, url);
+  const auto consumer = mailer(*inbox, url, writes);
   return events / seconds([&] {
            std::jthread work{[&](const std::stop_token& stop) { consumer->run(stop); }};
            while (consumer->stats().handled < static_cast<std::uint64_t>(events))
@@ -200,12 +208,14 @@ int main(int argc, char** argv) {
     figures.ratio("pg_relay_ratio", "(b)/(a)", "pg_relay_per_s", "pg_mark_limit_per_s");
     figures.ratio("pg_relay_delete_ratio", "(c)/(a)", "pg_relay_delete_per_s", "pg_mark_limit_per_s");
 
-    if (figures.wanted("pg_consume_per_s")) {
+    if (figures.wanted("pg_consume_per_s") || figures.wanted("pg_consume_awaited_per_s")) {
       purge(url);
       (void)publish_raw(url, sample_messages(sizes.events));
     }
     figures.in_turn({{"pg_consume_per_s", "(d) handler, business row, inbox row in PostgreSQL, events/s",
-                      [&] { return consume(url, postgres, sizes.events); }}},
+                      [&] { return consume(url, postgres, sizes.events, Writes::queued); }},
+                     {"pg_consume_awaited_per_s", "    when the handler waits for its statement",
+                      [&] { return consume(url, postgres, sizes.events, Writes::awaited); }}},
                     sizes.rounds);
     if (figures.wanted("pg_flow_p50_ms")) {
       std::vector<double> latencies;
