@@ -2,6 +2,7 @@
 
 #include "nats_handle.hpp"
 #include "support/catch.hpp"
+#include "support/imitated_leader.hpp"
 #include "support/jetstream.hpp"
 #include "support/nats_server.hpp"
 #include "support/tcp_proxy.hpp"
@@ -199,30 +200,13 @@ TEST_CASE("a cut connection reports what was in flight at once") {
 
 TEST_CASE("a leader that has been given an event and does not say that it has it is the broker's trouble") {
   // As one answers that is cut off from the others and is asked again; with another text since 2.11.
-  struct Answers {
-    std::string body;
-    static void answer(natsConnection* connection, natsSubscription*, natsMsg* raw, void* closure) {
-      const MessagePtr message{raw};
-      natsConnection_PublishString(connection, natsMsg_GetReply(raw),
-                                   static_cast<Answers*>(closure)->body.c_str());
-      natsConnection_Flush(connection);
-    }
-  };
-  NatsServer server;
-  const auto body = GENERATE(
+  const auto answer = GENERATE(
       as<std::string>{}, R"({"stream":"AUTH_EVENTS","seq":0,"duplicate": true})",
       R"({"stream":"AUTH_EVENTS", "seq": 0, "duplicate":true})",
       R"({"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}})");
-  Answers leader{body};
-  Connection its{ConnectionOptions{.urls = {server.url()}}};
-  natsSubscription* subscription = nullptr;
-  REQUIRE(natsConnection_Subscribe(&subscription, its.native(), "auth.events.>", Answers::answer, &leader) ==
-          NATS_OK);
-  its.keep(std::shared_ptr<void>(
-      subscription, [](void* held) { natsSubscription_Destroy(static_cast<natsSubscription*>(held)); }));
-  REQUIRE(its.flush(5s));
+  NatsServer server;
+  ImitatedLeader leader{server.url(), "auth.events.>", answer};
   Publishing publishing{server.url()};
   publishing.publisher.publish(1, event("a"));
   CHECK(publishing.outcomes().at(1).kind == Kind::trouble);
-  natsSubscription_Unsubscribe(subscription);
 }

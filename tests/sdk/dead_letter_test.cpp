@@ -1,6 +1,7 @@
 // What becomes of messages that fail: retries, and the dead-letter stream.
 
 #include "consuming.hpp"
+#include "support/imitated_leader.hpp"
 
 using namespace tidings;
 using namespace tidings::test;
@@ -312,6 +313,32 @@ TEST_CASE("without a dead-letter stream a poison message stays, and is delivered
   CHECK(letters[0].header("tidings-reason") == "mail server down");
   CHECK(letters[0].header("tidings-attempts") == "2");
   CHECK(instance.calls_for("poison").size() == 2);
+}
+
+TEST_CASE("a poison message stays while the leader of the dead letters does not say that it has them") {
+  Scene scene;
+  scene.js.add_consumer("AUTH_EVENTS", "mailer", {{"ack_wait", 30'000'000'000}});
+  auto options = scene.options();
+  options.manage_streams = false;
+  Instance instance{scene.file, options, on_event("poison", [] { throw Reject("no"); })};
+  scene.publish("poison");
+  {
+    // As one answers that is cut off from the others and is asked again; with another text since 2.11.
+    ImitatedLeader leader{
+        scene.server.url(), "auth.dlq.>",
+        GENERATE(
+            as<std::string>{}, R"({"stream":"AUTH_DLQ","seq":0,"duplicate":true})",
+            R"({"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}})")};
+    instance.start();
+    REQUIRE_WITHIN(10s, leader.asked() >= 3);
+    CHECK(instance.stats().dead_lettered == 0);
+    CHECK(scene.group().acked_to == 0);
+  }
+  scene.js.add_stream("AUTH_DLQ", {"auth.dlq.>"});
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  instance.stop();
+  CHECK(scene.dead_letters().size() == 1);
+  CHECK(instance.stats().dead_lettered == 1);
 }
 
 TEST_CASE("a dead letter whose end did not reach the server is stored once") {

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstdint>
 #include <filesystem>
 #include <system_error>
@@ -90,13 +91,14 @@ void FileCommitWatch::sleep(milliseconds timeout) {
 
 bool FileCommitWatch::drain_inotify() {
   alignas(inotify_event) std::array<char, 16384> buffer;
+  constexpr std::size_t longest_event = sizeof(inotify_event) + NAME_MAX + 1;
   bool written = false;
-  while (inotify_ >= 0) {
-    const auto length = ::read(inotify_, buffer.data(), buffer.size());
-    if (length <= 0) {
-      if (length < 0 && errno == EINTR) continue;
-      break;
-    }
+  // A read that leaves room was the last: what comes meanwhile may never end.
+  for (std::size_t length = buffer.size(); inotify_ >= 0 && length + longest_event > buffer.size();) {
+    const auto got = ::read(inotify_, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    length = static_cast<std::size_t>(got);
     for (const char* at = buffer.data(); at < buffer.data() + length;) {
       const auto* event = reinterpret_cast<const inotify_event*>(at);
       at += sizeof(inotify_event) + event->len;
