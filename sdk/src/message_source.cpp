@@ -1,11 +1,12 @@
 #include "message_source.hpp"
 
+#include "mailbox.hpp"
+
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <charconv>
-#include <condition_variable>
 #include <iterator>
 #include <mutex>
 
@@ -40,75 +41,7 @@ std::string_view header_value(natsMsg* message, const char* name) {
   return natsMsgHeader_Get(message, name, &value) == NATS_OK && value != nullptr ? value : std::string_view{};
 }
 
-bool is_delivery(natsMsg* message) {
-  const char* reply = natsMsg_GetReply(message);
-  return reply != nullptr && std::string_view{reply}.starts_with("$JS.ACK.");
-}
-
 }  // namespace
-
-struct Mailbox {
-  Mailbox(natsConnection* its_connection, std::chrono::milliseconds ack_wait, std::string prefix,
-          GroupGauges& gauges, AtHand::MayExtend may_extend)
-      : connection(its_connection),
-        subject_prefix(std::move(prefix)),
-        at_hand(its_connection, ack_wait, gauges.in_flight, std::move(may_extend)) {}
-
-  natsConnection* const connection;
-  const std::string subject_prefix;
-  AtHand at_hand;
-  std::vector<ReceivedPtr> own_spare;  // of the thread that delivers
-
-  std::mutex mutex;
-  std::condition_variable_any arrived;
-  std::vector<ReceivedPtr> messages, spare;
-  std::vector<MessagePtr> notices, states;
-  bool woken = false, new_leader = false;
-
-  /// Decodes outside of the lock, beside the handlers.
-  static void deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
-    auto& mailbox = *static_cast<Mailbox*>(closure);
-    MessagePtr message{raw};
-    if (!is_delivery(raw)) return mailbox.put(mailbox.notices, std::move(message));
-    if (mailbox.own_spare.empty())
-      mailbox.own_spare.push_back(std::make_unique<Received>(mailbox.connection, mailbox.at_hand));
-    auto received = std::move(mailbox.own_spare.back());
-    mailbox.own_spare.pop_back();
-    received->read(std::move(message), mailbox.subject_prefix);
-    const std::lock_guard lock{mailbox.mutex};
-    mailbox.messages.push_back(std::move(received));
-    if (mailbox.own_spare.empty()) mailbox.own_spare.swap(mailbox.spare);
-    mailbox.arrived.notify_one();
-  }
-
-  static void answer(natsConnection*, natsSubscription*, natsMsg* message, void* closure) {
-    auto& mailbox = *static_cast<Mailbox*>(closure);
-    mailbox.put(mailbox.states, MessagePtr{message});
-  }
-
-  void put(std::vector<MessagePtr>& place, MessagePtr message) {
-    const std::lock_guard lock{mutex};
-    place.push_back(std::move(message));
-    arrived.notify_one();
-  }
-
-  void tell_of_new_leader() {
-    const std::lock_guard lock{mutex};
-    new_leader = true;
-    arrived.notify_one();
-  }
-
-  void wake() {
-    const std::lock_guard lock{mutex};
-    woken = true;
-    arrived.notify_one();
-  }
-
-  bool empty() {
-    const std::lock_guard lock{mutex};
-    return messages.empty() && notices.empty();
-  }
-};
 
 MessageSource::MessageSource(Connection& connection, Group group, std::string subject_prefix,
                              Prefetch prefetch, GroupGauges& gauges, AtHand::MayExtend may_extend)
@@ -117,7 +50,7 @@ MessageSource::MessageSource(Connection& connection, Group group, std::string su
       prefetch_(prefetch),
       gauges_(gauges),
       mailbox_(std::make_shared<Mailbox>(connection.native(), group_.ack_wait, std::move(subject_prefix),
-                                         gauges, std::move(may_extend))),
+                                         gauges.in_flight, std::move(may_extend))),
       generation_(connection.generation()),
       last_sign_(steady_clock::now()) {
   subscribe();

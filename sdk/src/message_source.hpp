@@ -25,7 +25,6 @@
 
 namespace tidings {
 
-/// Filled by nats.c's delivery threads, emptied by the consumer's.
 struct Mailbox;
 
 /// How far the source reaches ahead of handling.
