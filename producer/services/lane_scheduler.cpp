@@ -160,6 +160,13 @@ void LaneScheduler::returned(std::uint64_t token) {
   landed();
 }
 
+void LaneScheduler::allow_chain(bool allowed) {
+  chain_allowed_ = allowed;
+  if (allowed || !chained_) return;
+  break_chain();
+  landed();
+}
+
 std::optional<Timestamp> LaneScheduler::next_retry() const {
   if (retries_.empty()) return std::nullopt;
   return retries_.begin()->first;
@@ -265,7 +272,7 @@ void LaneScheduler::break_chain() {
 }
 
 void LaneScheduler::try_chain_again() {
-  if (chained_ || settling_ || stored_in_this_state_ < unchained_for_) return;
+  if (!chain_allowed_ || chained_ || settling_ || stored_in_this_state_ < unchained_for_) return;
   // The chain begins when no unchained event is in flight, or one could be overtaken.
   stored_in_this_state_ = 0;
   chained_ = true;

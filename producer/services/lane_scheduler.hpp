@@ -11,7 +11,8 @@
 // chain could catch although others before it are not stored.
 //
 // Unchained (after a break): one event in flight for each aggregate; the next
-// follows when it is stored. After a while the chain is tried again.
+// follows when it is stored. After a while the chain is tried again, unless the
+// stream is one that must not be chained to.
 //
 // A lane is an aggregate with something in flight, waiting or FAILED. Rows that
 // a lane cannot hold stay in the table and are read again when it is their turn,
@@ -81,6 +82,9 @@ class LaneScheduler {
   }
   /// Not stored, and not its fault: it will be sent again, in its place.
   void returned(std::uint64_t token);
+
+  /// Whether the stream may be chained to. What is in flight when that ends is waited for.
+  void allow_chain(bool allowed);
 
   /// Sends one event at a time until one is stored: the broker was in trouble.
   void probe() noexcept { probing_ = true; }
@@ -166,6 +170,7 @@ class LaneScheduler {
   std::size_t in_flight_ = 0;
   std::int64_t left_behind_ = 0;
 
+  bool chain_allowed_ = true;
   bool chained_ = true;
   bool settling_ = false;        // nothing is sent until what is in flight has landed
   bool head_in_flight_ = false;  // of a chain; nothing is sent until it is stored

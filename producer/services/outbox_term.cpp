@@ -93,6 +93,7 @@ void OutboxTerm::take_outcomes() {
     publisher_.expect_answers_soon();
     pause_until_ = steady_clock::now() + leader_begins;
     pause_ = first_pause;
+    stream_checked_ = false;  // it may have come by replicas
   }
   publisher_.collect(outcomes_);
   for (auto& outcome : outcomes_) take(outcome);
@@ -189,13 +190,12 @@ bool OutboxTerm::may_publish() {
   return stream_is_there();
 }
 
-/// Before the first event, and after each trouble: the stream may have been deleted.
+/// Before the first event, after each trouble and with each new leader: the stream may have been deleted.
 bool OutboxTerm::stream_is_there() {
-  if (!stream_checked_ && options_.manage_stream) {
+  if (!stream_checked_) {
     try {
-      ensure_stream(context_.connection, {.name = options_.publisher.stream,
-                                          .subjects = {options_.publisher.subject_prefix + ".>"},
-                                          .replicas = options_.stream_replicas});
+      // From nats-server 2.14 on, a chain that breaks stops a stream with replicas for good.
+      scheduler_.allow_chain(replicas() == 1);
     } catch (const NatsError& error) {
       if (!error.retryable()) throw;
       back_off(error.what());
@@ -206,6 +206,14 @@ bool OutboxTerm::stream_is_there() {
   // After a failed publish, only the next stored event tells that the trouble is over.
   if (!scheduler_.probing()) enter(Phase::active);
   return true;
+}
+
+/// Of the stream; 0 when nobody says.
+int OutboxTerm::replicas() {
+  if (!options_.manage_stream) return replicas_of(context_.connection, options_.publisher.stream).value_or(0);
+  return ensure_stream(context_.connection, {.name = options_.publisher.stream,
+                                             .subjects = {options_.publisher.subject_prefix + ".>"},
+                                             .replicas = options_.stream_replicas});
 }
 
 bool OutboxTerm::read_rows() {

@@ -58,6 +58,7 @@ class OutboxTerm {
   void enter(OutboxProcessorStatus::Phase phase, const std::string& why = {});
   [[nodiscard]] bool may_publish();
   [[nodiscard]] bool stream_is_there();
+  [[nodiscard]] int replicas();
   bool read_rows();
   void refill(const LaneScheduler::Refill& request);
   bool look_for_strays();

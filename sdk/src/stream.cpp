@@ -95,7 +95,7 @@ bool covers(std::string_view wide, std::string_view narrow) {
   return wide.empty() && narrow.empty();
 }
 
-void ensure_stream(Connection& connection, const StreamSpec& spec) {
+int ensure_stream(Connection& connection, const StreamSpec& spec) {
   auto info = find(connection, spec.name);
   if (!info) {
     make(connection, spec);
@@ -104,6 +104,16 @@ void ensure_stream(Connection& connection, const StreamSpec& spec) {
       throw NatsError("the stream " + spec.name + " is gone right after it was made", Error::Retry::yes);
   }
   compare(*info->Config, spec);
+  return static_cast<int>(info->Config->Replicas);
+}
+
+std::optional<int> replicas_of(Connection& connection, const std::string& stream) {
+  try {
+    const auto info = find(connection, stream);
+    if (info) return static_cast<int>(info->Config->Replicas);
+  } catch (const NatsError&) {
+  }
+  return std::nullopt;
 }
 
 }  // namespace tidings

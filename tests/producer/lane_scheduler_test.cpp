@@ -264,6 +264,54 @@ TEST_CASE("the head of a chain goes alone, and one that the stream had already c
   }
 }
 
+TEST_CASE("where no chain is allowed there is none: one event of an aggregate at a time, others meanwhile") {
+  LaneScheduler lanes{10};
+  lanes.allow_chain(false);
+  for (int i = 1; i <= 4; ++i) lanes.offer(event(i, i % 2 == 0 ? "even" : "odd"));
+  const auto first = lanes.next_send();
+  REQUIRE(first);
+  CHECK(first->event->id == "e1");
+  CHECK(first->after.empty());
+  CHECK(send_all(lanes) == std::vector<std::string>{"e2"});
+  REQUIRE(lanes.stored(first->token));
+  const auto third = lanes.next_send();
+  REQUIRE(third);
+  CHECK(third->event->id == "e3");
+  CHECK(third->after.empty());
+}
+
+TEST_CASE("a chain that is not allowed any more ends when what is in flight has landed") {
+  auto lanes = chained(10);
+  for (int i = 1; i <= 3; ++i) lanes.offer(event(i, "a"));
+  CHECK(send_all(lanes, 2) == std::vector<std::string>{"e1", "e2"});
+  lanes.allow_chain(false);
+  CHECK(send_all(lanes).empty());
+  REQUIRE(lanes.stored(token["e1"]));
+  REQUIRE(lanes.stored(token["e2"]));
+  const auto third = lanes.next_send();
+  REQUIRE(third);
+  CHECK(third->after.empty());
+}
+
+TEST_CASE("a chain that is not allowed is not tried again, and is once it is allowed") {
+  LaneScheduler lanes{10};
+  std::int64_t position = 0;
+  const auto chains_within = [&](int events) {
+    for (int i = 0; i < events; ++i) {
+      lanes.offer(event(++position, "a"));
+      const auto next = lanes.next_send();
+      REQUIRE(next);
+      REQUIRE(lanes.stored(next->token));
+      if (lanes.chained()) return true;
+    }
+    return false;
+  };
+  lanes.allow_chain(false);
+  CHECK_FALSE(chains_within(5000));
+  lanes.allow_chain(true);
+  CHECK(chains_within(5000));
+}
+
 TEST_CASE("after a refusal nothing is sent until all that was in flight has landed") {
   auto lanes = chained(10);
   for (int i = 1; i <= 4; ++i) lanes.offer(event(i, "a" + std::to_string(i)));

@@ -6,6 +6,7 @@
 #include <tidings/connection.hpp>
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,12 +20,16 @@ struct StreamSpec {
   std::chrono::seconds max_age{0};             ///< 0 keeps for ever
 };
 
-/// Makes the stream (file storage, limits retention) or checks the one that is there.
+/// Makes the stream (file storage, limits retention) or checks the one that is there; says how many
+/// replicas it has.
 /// Throws NatsError: not retryable with the field and both values when they differ in
 /// what matters (memory storage, fewer replicas, subjects not covered, a shorter duplicate
 /// window) or when the server is in no cluster that could have replicas; retryable when
 /// JetStream does not answer.
-void ensure_stream(Connection& connection, const StreamSpec& spec);
+int ensure_stream(Connection& connection, const StreamSpec& spec);
+
+/// How many replicas the stream has; empty when it is not there, or when nobody says so within 1 s.
+[[nodiscard]] std::optional<int> replicas_of(Connection& connection, const std::string& stream);
 
 /// True when every subject that `narrow` can match is matched by `wide` (NATS wildcards).
 [[nodiscard]] bool covers(std::string_view wide, std::string_view narrow);
