@@ -1,4 +1,4 @@
-// A processor on a stream with replicas, which must not be chained to: nats-server from 2.14 on stops such a
+// A processor on a stream with replicas. It must not be chained to: nats-server from 2.14 on stops such a
 // stream for good at the first message whose expected last one is not the last.
 
 #include "support/catch.hpp"
@@ -78,4 +78,16 @@ TEST_CASE("a stream that comes by replicas is not chained to any more") {
   outbox.add_many(300, 7);
   REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") == events + 300);
   CHECK(chained_in(js.messages("AUTH_EVENTS"), last) == 0);
+}
+
+TEST_CASE("a cluster that has too few servers for the replicas is waited for") {
+  NatsCluster cluster;  // as one looks that is still forming
+  Outbox outbox;
+  outbox.add("a");
+  Processor processor{outbox, cluster.server(0).url(), with_replicas(NatsCluster::size + 2)};
+  REQUIRE_WITHIN(20s, processor.status().trouble.find("10005") != std::string::npos);
+  CHECK(processor.phase() == OutboxProcessorStatus::Phase::waiting_for_broker);
+  processor.stop();
+  CHECK(processor.error() == "");
+  CHECK(outbox.count("status <> 'PENDING' OR retryCount > 0") == 0);
 }

@@ -129,3 +129,17 @@ TEST_CASE("a consumer goes on soon after its server, which led the group, has st
   joined.cluster.resume(0);
   joined.require_work_soon();
 }
+
+TEST_CASE("a consumer waits for a cluster that has too few servers for the replicas") {
+  NatsCluster cluster;  // as one looks that is still forming
+  auto options = consumer_of(cluster.server(0).url());
+  options.replicas = NatsCluster::size + 2;
+  const TempDir folder;
+  Instance instance{folder / "inbox.db", options};
+  instance.start();
+  REQUIRE_WITHIN(20s, instance.consumer.status().reason.find("10005") != std::string::npos);
+  CHECK_FALSE(instance.ended());
+  cluster.client().add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"num_replicas", 3}});
+  REQUIRE_WITHIN(20s, instance.ended());  // it is there now, and waiting does not help against what it is
+  CHECK_THAT(instance.error(), ContainsSubstring("num_replicas 3, needed is at least 5"));
+}

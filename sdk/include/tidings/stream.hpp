@@ -25,7 +25,7 @@ struct StreamSpec {
 /// Throws NatsError: not retryable with the field and both values when they differ in
 /// what matters (memory storage, fewer replicas, subjects not covered, a shorter duplicate
 /// window) or when the server is in no cluster that could have replicas; retryable when
-/// JetStream does not answer.
+/// JetStream does not answer, or when its cluster has too few servers for the replicas: they may still come.
 int ensure_stream(Connection& connection, const StreamSpec& spec);
 
 /// How many replicas the stream has; empty when it is not there, or when nobody says so within 1 s.
