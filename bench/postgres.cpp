@@ -44,8 +44,11 @@ void run(const PostgresServer& postgres, const std::string& statements) {
   connection.script(statements);
 }
 
-/// A new table, that nobody has marked or cleaned in, with `events` rows PENDING.
-void fill(const PostgresServer& postgres, int events) {
+/// A new table, that nobody has marked or cleaned in, with `events` rows PENDING, each of its own aggregate
+/// or at random of so many.
+void fill(const PostgresServer& postgres, int events, int aggregates = 0) {
+  const auto aggregate =
+      aggregates > 0 ? "(hashint4(i) & 2147483647) % " + std::to_string(aggregates) : std::string{"i"};
   run(postgres,
       "DROP TABLE IF EXISTS outbox_event, outbox_lease, outbox_state; DROP TYPE IF EXISTS "
       "\"OutboxEventStatus\"");
@@ -53,12 +56,14 @@ void fill(const PostgresServer& postgres, int events) {
   run(postgres,
       "INSERT INTO outbox_event(id, \"aggregateId\", \"aggregateType\", \"eventType\", \"eventData\", "
       "\"occurredAt\", \"createdAt\", \"updatedAt\") SELECT '01a20c25-' || to_char(i, 'FM0000-0000') || "
-      "'-7393-bb51-' || substr(md5(i::text), 1, 12), 'user-' || i, 'User', 'user.created', "
-      "jsonb_build_object('data', jsonb_build_object('userId', 'user-' || i, 'email', 'user' || i || "
-      "'@example.org', 'name', 'Some Example', 'emailVerified', false, 'createdAt', "
-      "'2026-01-01T00:00:00.000Z'), 'metadata', jsonb_build_object('source', 'auth-service', 'action', "
-      "'user.register')), time, time, time FROM (SELECT i, now() AT TIME ZONE 'UTC' + i * interval '1 "
-      "millisecond' AS time FROM generate_series(1, " +
+      "'-7393-bb51-' || substr(md5(i::text), 1, 12), 'user-' || " +
+          aggregate +
+          ", 'User', 'user.created', "
+          "jsonb_build_object('data', jsonb_build_object('userId', 'user-' || i, 'email', 'user' || i || "
+          "'@example.org', 'name', 'Some Example', 'emailVerified', false, 'createdAt', "
+          "'2026-01-01T00:00:00.000Z'), 'metadata', jsonb_build_object('source', 'auth-service', 'action', "
+          "'user.register')), time, time, time FROM (SELECT i, now() AT TIME ZONE 'UTC' + i * interval '1 "
+          "millisecond' AS time FROM generate_series(1, " +
           std::to_string(events) + ") AS i) AS numbers");
   run(postgres, "ANALYZE outbox_event");
   run(postgres, "CHECKPOINT");
@@ -81,8 +86,8 @@ double mark(const PostgresServer& postgres, int events) {
 
 /// Events a second that a draining processor publishes and marks, or deletes with a retention of 0.
 double relay(const std::vector<std::string>& urls, const PostgresServer& postgres, int events, int retention,
-             int replicas = 1) {
-  fill(postgres, events);
+             int replicas = 1, int aggregates = 0) {
+  fill(postgres, events, aggregates);
   OutboxProcessorOptions options;
   options.drain = true;
   options.retention = std::chrono::days{retention};
@@ -240,19 +245,25 @@ int main(int argc, char** argv) {
                   "pg_insert_per_s");
     figures.ratio("pg_insert_wake_ratio", "    trigger/without, beside a relay", "pg_insert_wake_per_s",
                   "pg_insert_relay_per_s");
-    if (figures.wanted("pg_relay_r1_per_s") || figures.wanted("pg_relay_r3_per_s")) {
+    if (figures.wanted("pg_relay_r1_per_s") || figures.wanted("pg_relay_r3_per_s") ||
+        figures.wanted("pg_relay_r3_some_per_s") || figures.wanted("pg_relay_r3_hot_per_s")) {
       std::vector<std::unique_ptr<NatsCluster>> clusters;
-      const auto on_cluster = [&](int replicas) {
+      const auto on_cluster = [&](int replicas, int events, int aggregates = 0) {
         clusters.clear();  // a stream of its own, on servers that have seen nothing
         clusters.push_back(std::make_unique<NatsCluster>());
         std::vector<std::string> urls;
         for (std::size_t i = 0; i < NatsCluster::size; ++i) urls.push_back(clusters.back()->server(i).url());
-        return relay(urls, postgres, sizes.events, 7, replicas);
+        return relay(urls, postgres, events, 7, replicas, aggregates);
       };
-      figures.in_turn({{"pg_relay_r1_per_s", "(g) relay to a cluster, one replica, events/s",
-                        [&] { return on_cluster(1); }},
-                       {"pg_relay_r3_per_s", "    three replicas", [&] { return on_cluster(3); }}},
-                      sizes.rounds);
+      figures.in_turn(
+          {{"pg_relay_r1_per_s", "(g) relay to a cluster, one replica, events/s",
+            [&] { return on_cluster(1, sizes.events); }},
+           {"pg_relay_r3_per_s", "    three replicas", [&] { return on_cluster(3, sizes.events); }},
+           {"pg_relay_r3_some_per_s", "    three, 50 aggregates",
+            [&] { return on_cluster(3, sizes.events / 2, 50); }},
+           {"pg_relay_r3_hot_per_s", "    three, one aggregate",
+            [&] { return on_cluster(3, sizes.events / 10, 1); }}},
+          sizes.rounds);
       figures.ratio("pg_relay_r3_ratio", "    three/one", "pg_relay_r3_per_s", "pg_relay_r1_per_s");
     }
     figures.print();

@@ -7,12 +7,12 @@
 namespace tidings {
 namespace {
 
-// Unchained, a hot aggregate must not fill the window with events that wait.
+// Where aggregates pass each other, a hot one must not fill the window with events that wait.
 constexpr std::uint32_t most_waiting_in_a_lane = 64;
 
-// A chain that breaks again soon (another publisher on the stream) is tried less and less often.
-constexpr std::uint64_t shortest_unchained = 256;
-constexpr std::uint64_t longest_unchained = 65536;
+// An order that breaks again soon (another publisher on the stream) is tried less and less often.
+constexpr std::uint64_t shortest_passing = 256;
+constexpr std::uint64_t longest_passing = 65536;
 
 // A token is the event's number above its slot, so that one that comes late finds its slot taken over.
 constexpr unsigned slot_bits = 20;
@@ -25,13 +25,13 @@ std::size_t LaneScheduler::KeyHash::operator()(const KeyView& key) const noexcep
   return hash(key.aggregate_id) * 31 + hash(key.aggregate_type);
 }
 
-LaneScheduler::LaneScheduler(std::size_t window) : window_(window), unchained_for_(shortest_unchained) {}
+LaneScheduler::LaneScheduler(std::size_t window) : window_(window), passing_for_(shortest_passing) {}
 
 std::size_t LaneScheduler::room() const noexcept { return held_ < window_ ? window_ - held_ : 0; }
 
 void LaneScheduler::offer(OutboxEvent event) {
   auto& lane = lane_of(event);
-  const bool full = !chained_ && lane.size >= most_waiting_in_a_lane;
+  const bool full = !in_order_ && lane.size >= most_waiting_in_a_lane;
   if (lane.retry_at || lane.left_behind > 0 || lane.refilling || full) return leave_in_table(lane);
   take(lane, std::move(event));
 }
@@ -82,12 +82,13 @@ void LaneScheduler::refill(const Refill& request, std::vector<OutboxEvent> rows,
 std::optional<LaneScheduler::Send> LaneScheduler::next_send() {
   if (settling_ || head_in_flight_ || ready_.empty() || (probing_ && in_flight_ > 0)) return std::nullopt;
   const auto slot = ready_.front();
-  ready_.pop_front();
   auto& entry = entries_[slot];
+  if (!chained() && entry.lane->first != slot) return std::nullopt;
+  ready_.pop_front();
   entry.sent = true;
   ++in_flight_;
-  Send send{token_of(slot), &entry.event, chained_ ? last_sent_ : std::string{}};
-  head_in_flight_ = chained_ && last_sent_.empty();
+  Send send{token_of(slot), &entry.event, chained() ? last_sent_ : std::string{}};
+  head_in_flight_ = chained() && last_sent_.empty();
   last_sent_ = entry.event.id;
   return send;
 }
@@ -103,9 +104,9 @@ std::optional<OutboxEvent> LaneScheduler::stored(std::uint64_t token, bool dupli
   probing_ = false;
   advance(lane);
   if (head && duplicate)
-    break_chain();
+    break_order();
   else
-    try_chain_again();
+    try_order_again();
   landed();
   return event;
 }
@@ -123,7 +124,7 @@ std::optional<OutboxEvent> LaneScheduler::take_refused(std::uint64_t token) {
   --in_flight_;
   ++event.retry_count;
   probing_ = false;
-  if (chained_) break_chain();
+  if (in_order_) break_order();
   return event;
 }
 
@@ -153,17 +154,16 @@ void LaneScheduler::returned(std::uint64_t token) {
   if (lane.retry_at) {
     remove(slot);
     leave_in_table(lane);
-  } else if (!chained_ && !settling_) {
+  } else if (!in_order_ && !settling_) {
     ready_.push_front(slot);
   }
-  if (chained_) break_chain();
+  if (in_order_) break_order();
   landed();
 }
 
 void LaneScheduler::allow_chain(bool allowed) {
-  chain_allowed_ = allowed;
-  if (allowed || !chained_) return;
-  break_chain();
+  if (std::exchange(chain_allowed_, allowed) == allowed || !in_order_) return;
+  settling_ = true;
   landed();
 }
 
@@ -212,7 +212,7 @@ void LaneScheduler::take(Lane& lane, OutboxEvent event) {
   lane.last = slot;
   ++lane.size;
   if (settling_) return;  // made ready when that is over
-  if (chained_ || lane.size == 1) ready_.push_back(slot);
+  if (in_order_ || lane.size == 1) ready_.push_back(slot);
 }
 
 OutboxEvent LaneScheduler::remove(Slot slot) {
@@ -250,7 +250,7 @@ void LaneScheduler::drop_unsent(Lane& lane) {
 /// The lane's next step after one of its events is settled.
 void LaneScheduler::advance(Lane& lane) {
   if (lane.size > 0) {
-    if (!chained_ && !settling_ && !entries_[lane.first].sent) ready_.push_back(lane.first);
+    if (!in_order_ && !settling_ && !entries_[lane.first].sent) ready_.push_back(lane.first);
   } else if (lane.retry_at || lane.refilling) {
     // Its time will come.
   } else if (lane.left_behind > 0) {
@@ -262,20 +262,20 @@ void LaneScheduler::advance(Lane& lane) {
 }
 
 /// Nothing that was sent may be overtaken by what is sent next: wait until all has landed.
-void LaneScheduler::break_chain() {
-  const bool held_long = stored_in_this_state_ >= 8 * unchained_for_;
-  unchained_for_ = held_long ? shortest_unchained : std::min(2 * unchained_for_, longest_unchained);
+void LaneScheduler::break_order() {
+  const bool held_long = stored_in_this_state_ >= 8 * passing_for_;
+  passing_for_ = held_long ? shortest_passing : std::min(2 * passing_for_, longest_passing);
   stored_in_this_state_ = 0;
-  chained_ = false;
+  in_order_ = false;
   settling_ = true;
   head_in_flight_ = false;
 }
 
-void LaneScheduler::try_chain_again() {
-  if (!chain_allowed_ || chained_ || settling_ || stored_in_this_state_ < unchained_for_) return;
-  // The chain begins when no unchained event is in flight, or one could be overtaken.
+void LaneScheduler::try_order_again() {
+  if (in_order_ || settling_ || stored_in_this_state_ < passing_for_) return;
+  // A chain begins when no unchained event is in flight, or one could be overtaken.
   stored_in_this_state_ = 0;
-  chained_ = true;
+  in_order_ = true;
   settling_ = true;
 }
 
@@ -290,7 +290,7 @@ void LaneScheduler::make_ready() {
   ready_.clear();
   for (Slot slot = 0; slot < entries_.size(); ++slot) {
     const auto& entry = entries_[slot];
-    if (entry.number != 0 && (chained_ || entry.lane->first == slot)) ready_.push_back(slot);
+    if (entry.number != 0 && (in_order_ || entry.lane->first == slot)) ready_.push_back(slot);
   }
   std::sort(ready_.begin(), ready_.end(),
             [this](Slot left, Slot right) { return entries_[left].number < entries_[right].number; });

@@ -3,16 +3,18 @@
 // Decides which event may go out next, so that per aggregate the stream's order
 // is commit order whatever fails. Does no I/O and reads no clock.
 //
-// Chained (the normal state): events go out in commit order, many in flight, and
-// each names the one sent before it as the stream's expected last message. The
-// first that is not stored makes the stream refuse all behind it. A chain hangs on
-// a head that went alone and that the stream had not known: its end is then after
-// all that an earlier processor left there. On one that it had (a duplicate), the
-// chain could catch although others before it are not stored.
+// In commit order (the normal state), many in flight: where the stream may be
+// chained to, each event names the one sent before it as the stream's expected
+// last message, and the first that is not stored makes the stream refuse all
+// behind it. A chain hangs on a head that went alone and that the stream had not
+// known: its end is then after all that an earlier processor left there. On one
+// that it had (a duplicate), the chain could catch although others before it are
+// not stored. Where the stream may not be chained to, an event whose aggregate has
+// one in flight waits for it, and all others behind it.
 //
-// Unchained (after a break): one event in flight for each aggregate; the next
-// follows when it is stored. After a while the chain is tried again, unless the
-// stream is one that must not be chained to.
+// Passing (after a failure): one event in flight for each aggregate; the next
+// follows when it is stored, and others pass meanwhile. After a while commit
+// order is tried again.
 //
 // A lane is an aggregate with something in flight, waiting or FAILED. Rows that
 // a lane cannot hold stay in the table and are read again when it is their turn,
@@ -62,7 +64,7 @@ class LaneScheduler {
   struct Send {
     std::uint64_t token = 0;
     const OutboxEvent* event = nullptr;  ///< valid until its outcome is reported
-    std::string after;                   ///< id of the expected last message; empty when unchained
+    std::string after;                   ///< id of the expected last message; empty for none
   };
   /// The next event to publish; empty when none may go now.
   [[nodiscard]] std::optional<Send> next_send();
@@ -83,7 +85,7 @@ class LaneScheduler {
   /// Not stored, and not its fault: it will be sent again, in its place.
   void returned(std::uint64_t token);
 
-  /// Whether the stream may be chained to. What is in flight when that ends is waited for.
+  /// Whether the stream may be chained to. When that changes, what is in flight is waited for.
   void allow_chain(bool allowed);
 
   /// Sends one event at a time until one is stored: the broker was in trouble.
@@ -98,7 +100,7 @@ class LaneScheduler {
   [[nodiscard]] std::optional<Timestamp> next_retry() const;
   /// Rows that were offered and stay in the table until their lane goes on.
   [[nodiscard]] std::int64_t left_behind() const noexcept { return left_behind_; }
-  [[nodiscard]] bool chained() const noexcept { return chained_; }
+  [[nodiscard]] bool chained() const noexcept { return in_order_ && chain_allowed_; }
   /// Before every row is offered again: what was left behind is counted anew.
   void forget_left_behind();
 
@@ -154,8 +156,8 @@ class LaneScheduler {
   std::optional<OutboxEvent> take_refused(std::uint64_t token);
   void settle_refused(const OutboxEvent& event, std::optional<Timestamp> retry_at);
   void landed();
-  void break_chain();
-  void try_chain_again();
+  void break_order();
+  void try_order_again();
   void make_ready();
 
   std::size_t window_;
@@ -171,13 +173,13 @@ class LaneScheduler {
   std::int64_t left_behind_ = 0;
 
   bool chain_allowed_ = true;
-  bool chained_ = true;
+  bool in_order_ = true;
   bool settling_ = false;        // nothing is sent until what is in flight has landed
   bool head_in_flight_ = false;  // of a chain; nothing is sent until it is stored
   bool probing_ = false;
   std::string last_sent_;  // id of the event sent last, to which the next is chained
   std::uint64_t stored_in_this_state_ = 0;
-  std::uint64_t unchained_for_;  // events stored before the chain is tried again
+  std::uint64_t passing_for_;  // events stored before the chain is tried again
 };
 
 }  // namespace tidings

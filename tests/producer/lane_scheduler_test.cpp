@@ -55,8 +55,10 @@ class Simulation {
     bool poison = false;  ///< every 17th event is refused for ever
   };
 
-  Simulation(unsigned seed, std::size_t window, int events, int aggregates, Failures failures)
-      : random_(seed), window_(window), lanes_(window), failures_(failures) {
+  Simulation(unsigned seed, std::size_t window, int events, int aggregates, Failures failures,
+             bool may_chain = true)
+      : random_(seed), window_(window), lanes_(window), failures_(failures), may_chain_(may_chain) {
+    lanes_.allow_chain(may_chain);
     for (int i = 1; i <= events; ++i)
       table_.emplace(i, Row{event(i, "a" + std::to_string(draw(aggregates))), "PENDING", {}});
   }
@@ -141,7 +143,10 @@ class Simulation {
   }
 
   void send() {
-    while (const auto next = lanes_.next_send()) wire_.push_back({next->token, *next->event, next->after});
+    while (const auto next = lanes_.next_send()) {
+      REQUIRE((may_chain_ || next->after.empty()));
+      wire_.push_back({next->token, *next->event, next->after});
+    }
     most_in_memory_ = std::max(most_in_memory_, wire_.size());
   }
 
@@ -167,6 +172,7 @@ class Simulation {
     settled_ -= unsaved_.size();
     unsaved_.clear();
     lanes_ = LaneScheduler{window_};
+    lanes_.allow_chain(may_chain_);
     cursor_ = 0;
     for (const auto& [position, row] : table_)
       if (row.status == "FAILED") lanes_.block(row.event, clock_);
@@ -220,6 +226,7 @@ class Simulation {
   std::size_t window_;
   LaneScheduler lanes_;
   Failures failures_;
+  bool may_chain_;
   std::map<std::int64_t, Row> table_;
   std::int64_t cursor_ = 0;
   Timestamp clock_{};
@@ -264,20 +271,35 @@ TEST_CASE("the head of a chain goes alone, and one that the stream had already c
   }
 }
 
-TEST_CASE("where no chain is allowed there is none: one event of an aggregate at a time, others meanwhile") {
+TEST_CASE(
+    "where no chain is allowed an event waits for the one of its aggregate, and all behind wait with it") {
   LaneScheduler lanes{10};
   lanes.allow_chain(false);
-  for (int i = 1; i <= 4; ++i) lanes.offer(event(i, i % 2 == 0 ? "even" : "odd"));
-  const auto first = lanes.next_send();
-  REQUIRE(first);
-  CHECK(first->event->id == "e1");
-  CHECK(first->after.empty());
-  CHECK(send_all(lanes) == std::vector<std::string>{"e2"});
-  REQUIRE(lanes.stored(first->token));
-  const auto third = lanes.next_send();
-  REQUIRE(third);
-  CHECK(third->event->id == "e3");
-  CHECK(third->after.empty());
+  int position = 0;
+  for (const char* aggregate : {"a", "b", "a", "c"}) lanes.offer(event(++position, aggregate));
+  CHECK(send_all(lanes) == std::vector<std::string>{"e1", "e2"});
+  REQUIRE(lanes.stored(token["e2"]));
+  CHECK(send_all(lanes).empty());
+  REQUIRE(lanes.stored(token["e1"]));
+  while (const auto next = lanes.next_send()) {
+    CHECK(next->after.empty());
+    token[next->event->id] = next->token;
+  }
+  CHECK(lanes.in_flight() == 2);
+  REQUIRE(lanes.stored(token["e3"]));
+  REQUIRE(lanes.stored(token["e4"]));
+}
+
+TEST_CASE("where no chain is allowed others pass the events of an aggregate that failed") {
+  LaneScheduler lanes{10};
+  lanes.allow_chain(false);
+  int position = 0;
+  for (const char* aggregate : {"a", "a", "b", "b"}) lanes.offer(event(++position, aggregate));
+  CHECK(send_all(lanes) == std::vector<std::string>{"e1"});
+  lanes.returned(token["e1"]);
+  CHECK(send_all(lanes) == std::vector<std::string>{"e1", "e3"});
+  REQUIRE(lanes.stored(token["e3"]));
+  CHECK(send_all(lanes) == std::vector<std::string>{"e4"});
 }
 
 TEST_CASE("a chain that is not allowed any more ends when what is in flight has landed") {
@@ -293,20 +315,41 @@ TEST_CASE("a chain that is not allowed any more ends when what is in flight has 
   CHECK(third->after.empty());
 }
 
-TEST_CASE("a chain that is not allowed is not tried again, and is once it is allowed") {
+TEST_CASE("a chain that becomes allowed begins with a head that goes alone") {
   LaneScheduler lanes{10};
+  lanes.allow_chain(false);
+  for (int i = 1; i <= 4; ++i) lanes.offer(event(i, "a" + std::to_string(i)));
+  CHECK(send_all(lanes, 1) == std::vector<std::string>{"e1"});
+  lanes.allow_chain(true);
+  CHECK(send_all(lanes).empty());
+  REQUIRE(lanes.stored(token["e1"]));
+  CHECK(send_all(lanes) == std::vector<std::string>{"e2"});
+  REQUIRE(lanes.stored(token["e2"]));
+  const auto third = lanes.next_send();
+  REQUIRE(third);
+  CHECK(third->after == "e2");
+}
+
+TEST_CASE("a chain that is not allowed is not tried again after a failure, and is once it is allowed") {
+  LaneScheduler lanes{10};
+  lanes.allow_chain(false);
   std::int64_t position = 0;
+  bool fail = true;
   const auto chains_within = [&](int events) {
     for (int i = 0; i < events; ++i) {
       lanes.offer(event(++position, "a"));
-      const auto next = lanes.next_send();
+      auto next = lanes.next_send();
       REQUIRE(next);
+      if (std::exchange(fail, false)) {
+        lanes.returned(next->token);
+        next = lanes.next_send();
+        REQUIRE(next);
+      }
+      if (!next->after.empty() || lanes.chained()) return true;
       REQUIRE(lanes.stored(next->token));
-      if (lanes.chained()) return true;
     }
     return false;
   };
-  lanes.allow_chain(false);
   CHECK_FALSE(chains_within(5000));
   lanes.allow_chain(true);
   CHECK(chains_within(5000));
@@ -425,7 +468,7 @@ TEST_CASE("a row that is gone when its retry is due frees its aggregate") {
 }
 
 TEST_CASE("without failures the whole outbox goes out in commit order") {
-  Simulation simulation{1, 50, 500, 7, {}};
+  Simulation simulation{1, 50, 500, 7, {}, GENERATE(true, false)};
   REQUIRE(simulation.run());
   simulation.check_order();
   CHECK(simulation.in_commit_order());
@@ -440,8 +483,9 @@ TEST_CASE("whatever fails, each aggregate keeps its order and every event is sto
                                       .foreign = seed % 5 == 0 ? 0.2 : 0,
                                       .takeover = seed % 3 == 1 ? 0.05 : 0,
                                       .poison = seed % 7 == 3};
-  Simulation simulation{seed, 16 + seed, 400, aggregates, failures};
-  INFO("seed " << seed << " aggregates " << aggregates);
+  const bool may_chain = GENERATE(true, false);
+  Simulation simulation{seed, 16 + seed, 400, aggregates, failures, may_chain};
+  INFO("seed " << seed << " aggregates " << aggregates << " may chain " << may_chain);
   REQUIRE(simulation.run());
   simulation.check_order();
   CHECK(simulation.most_in_memory() <= 16 + seed);

@@ -33,7 +33,7 @@ std::int64_t chained_in(const std::vector<StoredMessage>& stream, std::uint64_t 
 
 }  // namespace
 
-TEST_CASE("on a stream with replicas nothing is chained, so others may publish to it meanwhile") {
+TEST_CASE("on a stream with replicas nothing is chained, others may publish to it, and commit order holds") {
   NatsCluster cluster;
   auto& js = cluster.client();
   Outbox outbox;
@@ -44,12 +44,17 @@ TEST_CASE("on a stream with replicas nothing is chained, so others may publish t
   }
   Processor processor{outbox, cluster.server(0).url(), options};
   for (int round = 1; round <= 10; ++round) {
-    outbox.add_many(100, 7);
+    outbox.add_many(50, 1, "hot");
+    outbox.add_many(50, 50, "other");
     if (round > 1) js.publish("auth.events.of.another", "{}");
     REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") == round * 100);
   }
   const auto stream = js.messages("AUTH_EVENTS");
   CHECK(chained_in(stream) == 0);
+  std::vector<std::string> ids;
+  for (const auto& message : stream)
+    if (message.subject != "auth.events.of.another") ids.push_back(message.header("Nats-Msg-Id"));
+  CHECK(ids == outbox.in_order());
   CHECK(outbox.count("retryCount > 0 OR lastError IS NOT NULL") == 0);
 }
 
