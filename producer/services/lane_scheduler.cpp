@@ -273,6 +273,8 @@ void LaneScheduler::break_order() {
 
 void LaneScheduler::try_order_again() {
   if (in_order_ || settling_ || stored_in_this_state_ < passing_for_) return;
+  // Rows that were left behind come in aggregate by aggregate, and would wait for each other one by one.
+  if (!chain_allowed_ && left_behind_ > 0) return;
   // A chain begins when no unchained event is in flight, or one could be overtaken.
   stored_in_this_state_ = 0;
   in_order_ = true;

@@ -302,6 +302,55 @@ TEST_CASE("where no chain is allowed others pass the events of an aggregate that
   CHECK(send_all(lanes) == std::vector<std::string>{"e4"});
 }
 
+TEST_CASE(
+    "where no chain is allowed, commit order is kept again when no lane has rows in the table any more") {
+  LaneScheduler lanes{1000};
+  lanes.allow_chain(false);
+  std::int64_t position = 0;
+  const auto publish_another = [&] {
+    lanes.offer(event(++position, "b"));
+    const auto ids = send_all(lanes);
+    REQUIRE(ids == std::vector<std::string>{"e" + std::to_string(position)});
+    REQUIRE(lanes.stored(token[ids[0]]));
+  };
+  const auto others_pass = [&] {
+    for (const char* aggregate : {"b", "b", "c"}) lanes.offer(event(++position, aggregate));
+    const auto sent = send_all(lanes).size();
+    for (auto at = position - 2; at <= position; ++at) {
+      REQUIRE(lanes.stored(token["e" + std::to_string(at)]));
+      send_all(lanes);
+    }
+    return sent == 2;
+  };
+  lanes.offer(event(++position, "a"));
+  CHECK(send_all(lanes).size() == 1);
+  lanes.returned(token["e1"]);
+  std::vector<OutboxEvent> rest;
+  for (int i = 0; i < 99; ++i) {
+    rest.push_back(event(++position, "a"));
+    lanes.offer(rest.back());
+  }
+  CHECK(send_all(lanes).size() == 1);
+  CHECK(lanes.left_behind() > 0);
+  for (int i = 0; i < 5000; ++i) publish_another();
+  CHECK(others_pass());
+
+  const auto left = static_cast<std::size_t>(lanes.left_behind());
+  for (std::size_t at = 1; at <= 100 - left; ++at) {
+    REQUIRE(lanes.stored(token["e" + std::to_string(at)]));
+    send_all(lanes);
+  }
+  const auto request = lanes.next_refill({});
+  REQUIRE(request);
+  lanes.refill(*request, {rest.end() - static_cast<std::ptrdiff_t>(left), rest.end()}, true);
+  for (auto at = 101 - left; at <= 100; ++at) {
+    send_all(lanes);
+    REQUIRE(lanes.stored(token["e" + std::to_string(at)]));
+  }
+  publish_another();
+  CHECK_FALSE(others_pass());
+}
+
 TEST_CASE("a chain that is not allowed any more ends when what is in flight has landed") {
   auto lanes = chained(10);
   for (int i = 1; i <= 3; ++i) lanes.offer(event(i, "a"));
