@@ -247,9 +247,17 @@ void check_tls(Connection::State& state, natsStatus status) {
         state.hang_ups < hang_ups_that_are_refusals ? Error::Retry::yes : Error::Retry::no);
 }
 
+/// nats.c before 3.8 leaves out a signature whose first byte is zero: of each 256 logins that sign, one is
+/// refused.
+bool signs(const ConnectionOptions& options) {
+  return !options.credentials_file.empty() || !options.nkey_seed_file.empty();
+}
+
 /// Throws: not retryable when the server refuses us, retryable when none answers.
 void connect_once(Connection::State& state) {
-  const auto status = natsConnection_Connect(&state.connection, state.nats_options.get());
+  auto status = natsConnection_Connect(&state.connection, state.nats_options.get());
+  for (int again = signs(state.options) ? 3 : 0; again > 0 && status == NATS_CONNECTION_AUTH_FAILED; --again)
+    status = natsConnection_Connect(&state.connection, state.nats_options.get());
   if (status == NATS_CONNECTION_AUTH_FAILED)
     throw NatsError("NATS refuses the login at " + without_secrets(state.options.urls) + " with " +
                     login_method(state.options) + ": check the NATS_* settings");

@@ -157,6 +157,16 @@ TEST_CASE("an nkey logs in with the seed file alone") {
   CHECK(Connection{options}.connected());
 }
 
+TEST_CASE("no login in a thousand is refused for the signature that it happens to need") {
+  const TempDir folder;
+  const auto file = (folder / "user.nk").string();
+  std::ofstream{file} << seed << '\n';
+  auto server = server_with("authorization { users: [ { nkey: " + public_key + " } ] }");
+  auto options = to(server.url());
+  options.nkey_seed_file = file;
+  for (int login = 0; login < 1000; ++login) REQUIRE_NOTHROW(Connection{options});
+}
+
 TEST_CASE("an nkey that the server does not know is refused, with the file's name and without the seed") {
   const TempDir folder;
   const auto file = (folder / "user.nk").string();
