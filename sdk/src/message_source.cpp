@@ -238,9 +238,10 @@ void MessageSource::on_status(natsMsg* message, std::string_view status) {
     rejoin_after_ = deletion_takes;
     requested_ = 0;
     heard_ = false;
-  } else if (status == "409" && (description.find("Leadership") != std::string_view::npos ||
-                                 description.find("Batch Completed") != std::string_view::npos)) {
-    requested_ = 0;
+  } else if (status == "409" && description.find("Batch Completed") != std::string_view::npos) {
+    // All of that pull has come, in fewer bytes than it had room for (2.10 and later say so).
+  } else if (status == "409" && description.find("Leadership") != std::string_view::npos) {
+    requested_ = static_cast<int>(ready_.size());
   } else if (status == "409" && description.find("push based") != std::string_view::npos) {
     rejoin_after_ = milliseconds{0};
     requested_ = 0;
