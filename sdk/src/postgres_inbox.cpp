@@ -211,9 +211,9 @@ bool PostgresInbox::prune(std::chrono::hours age, int limit) {
       "gone AS (DELETE FROM inbox WHERE group_id = $1 AND event_id > $2::bytea "
       "AND event_id <= (SELECT event_id FROM last) "
       "AND handled_at < now() - make_interval(hours => $4::int)) "
-      "SELECT event_id FROM last",
+      "SELECT event_id, (SELECT count(*) FROM step) FROM last",
       group_, prune_position_, limit, age.count());
-  if (!end.empty()) {
+  if (!end.empty() && end.integer(0, 1) == limit) {
     prune_position_ = end.text(0, 0);
     return false;
   }

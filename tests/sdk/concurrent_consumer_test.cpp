@@ -16,7 +16,7 @@ TEST_CASE("with workers, each event is handled once, in the order of its aggrega
   for (int i = 0; i < 200; ++i) scene.publish_for("user-" + std::to_string(i % 10), std::to_string(1000 + i));
   std::mutex mutex;
   std::map<std::string, std::vector<std::string>> handled;
-  Instance instance{scene.file, with_workers(scene.options(), 8), [&](const Delivery& delivery) {
+  Instance instance{scene.inbox(), with_workers(scene.options(), 8), [&](const Delivery& delivery) {
                       const std::lock_guard lock{mutex};
                       handled[delivery.event.partition_key].push_back(delivery.event.id);
                     }};
@@ -30,7 +30,7 @@ TEST_CASE("with workers, each event is handled once, in the order of its aggrega
     CHECK(std::ranges::is_sorted(ids));
   }
   CHECK(instance.calls().size() == 200);
-  CHECK(inbox_rows(scene).size() == 200);
+  CHECK(scene.place.rows().size() == 200);
   CHECK(instance.stats().received == 200);
   CHECK(instance.stats().handled == 200);
   CHECK(instance.stats().in_flight == 0);
@@ -39,7 +39,7 @@ TEST_CASE("with workers, each event is handled once, in the order of its aggrega
 TEST_CASE("as many handlers run at once as there are workers") {
   Scene scene;
   Gate gate;
-  Instance instance{scene.file, with_workers(scene.options(), 8), [&](const Delivery&) { gate.pass(); }};
+  Instance instance{scene.inbox(), with_workers(scene.options(), 8), [&](const Delivery&) { gate.pass(); }};
   instance.start();
   for (int i = 0; i < 12; ++i) scene.publish_for("user-" + std::to_string(i), std::to_string(i));
   REQUIRE_WITHIN(10s, gate.entered() == 8 && instance.stats().in_flight == 12);
@@ -55,11 +55,11 @@ TEST_CASE("messages that run or wait for a worker longer than the ack wait are k
   auto options = with_workers(scene.options(), 2);
   options.ack_wait = 400ms;
   for (int i = 0; i < 20; ++i) scene.publish(std::to_string(i));
-  Instance slow{scene.file, options,
+  Instance slow{scene.inbox(), options,
                 [](const Delivery& delivery) { take_time(delivery.event.id == "0" ? 1000ms : 60ms); }};
   slow.start();
   REQUIRE_WITHIN(10s, slow.stats().received >= 16);
-  Instance eager{scene.folder / "other.db", options, nothing};
+  Instance eager{scene.inbox("other"), options, nothing};
   eager.start();
   REQUIRE_WITHIN(20s, scene.all_acked());
   CHECK(slow.stats().handled == 20);
@@ -75,11 +75,11 @@ TEST_CASE("while a handler runs too long, its event is handled elsewhere, and it
   auto options = with_workers(scene.options(), 1);
   options.handler_time_limit = 200ms;
   Gate gate;
-  Instance late{scene.file, options, [&](const Delivery&) { gate.pass(); }};
+  Instance late{scene.inbox(), options, [&](const Delivery&) { gate.pass(); }};
   scene.publish("one");
   late.start();
   REQUIRE_WITHIN(10s, gate.entered() == 1);
-  Instance other{same_inbox ? scene.file : scene.folder / "other.db", options, nothing};
+  Instance other{scene.inbox(same_inbox ? "inbox" : "other"), options, nothing};
   other.start();
   REQUIRE_WITHIN(10s, other.stats().handled == 1);
   CHECK(other.calls().front().attempt == (same_inbox ? 2 : 1));
@@ -92,7 +92,7 @@ TEST_CASE("while a handler runs too long, its event is handled elsewhere, and it
   REQUIRE_WITHIN(10s, late.consumer.status().ready());
   CHECK(late.stats().handled == 0);
   CHECK(late.stats().retried == 1);
-  CHECK(inbox_rows(scene).size() == (same_inbox ? 1 : 0));
+  CHECK(scene.place.rows().size() == (same_inbox ? 1 : 0));
   CHECK(scene.dead_letters().empty());
 }
 
@@ -101,11 +101,11 @@ TEST_CASE("an instance whose workers are all held keeps no messages from the oth
   auto options = with_workers(scene.options(), 2);
   options.handler_time_limit = 200ms;
   Gate gate;
-  Instance held{scene.file, options, [&](const Delivery&) { gate.pass(); }};
+  Instance held{scene.inbox(), options, [&](const Delivery&) { gate.pass(); }};
   scene.publish_many(10);
   held.start();
   REQUIRE_WITHIN(10s, held.consumer.status().state == State::waiting);
-  Instance other{scene.file, options, nothing};
+  Instance other{scene.inbox(), options, nothing};
   other.start();
   scene.publish_many(10, "later");
   REQUIRE_WITHIN(10s, scene.all_acked());
@@ -119,14 +119,14 @@ TEST_CASE("a result that comes after its message went to another instance is of 
   auto options = with_workers(consumer_of(proxy.url()), 2);
   options.ack_wait = 300ms;
   Gate cut_off_ends, other_ends;
-  Instance cut_off{scene.file, options, [&](const Delivery&) { cut_off_ends.pass(); }};
+  Instance cut_off{scene.inbox(), options, [&](const Delivery&) { cut_off_ends.pass(); }};
   scene.publish("one");
   cut_off.start();
   REQUIRE_WITHIN(10s, cut_off_ends.entered() == 1);
   proxy.refuse(true);
   proxy.cut();
   options.connection.urls = {scene.server.url()};
-  Instance other{scene.file, options, [&](const Delivery&) { other_ends.pass(); }};
+  Instance other{scene.inbox(), options, [&](const Delivery&) { other_ends.pass(); }};
   other.start();
   REQUIRE_WITHIN(10s, other_ends.entered() == 1);
   REQUIRE_WITHIN(10s, !cut_off.consumer.status().ready());
@@ -136,12 +136,12 @@ TEST_CASE("a result that comes after its message went to another instance is of 
   REQUIRE_WITHIN(10s, cut_off.stats().fenced == 1);
   cut_off.stop();
   CHECK(scene.group().num_ack_pending == 1);  // the other one's to settle
-  CHECK(inbox_rows(scene).empty());
+  CHECK(scene.place.rows().empty());
   other_ends.open();
   REQUIRE_WITHIN(10s, scene.all_acked());
   CHECK(cut_off.stats().handled == 0);
   CHECK(other.stats().handled == 1);
-  CHECK(inbox_rows(scene) == std::vector<std::string>{"one"});
+  CHECK(scene.place.rows() == std::vector<std::string>{"one"});
 }
 
 TEST_CASE("with workers, later events of an aggregate wait behind a retry") {
@@ -151,7 +151,7 @@ TEST_CASE("with workers, later events of an aggregate wait behind a retry") {
   for (const auto* id : {"hot-1", "hot-2", "hot-3"}) scene.publish_for("hot", id);
   scene.publish_for("other", "other");
   std::atomic<int> failures{0};
-  Instance instance{scene.file, options, [&](const Delivery& delivery) {
+  Instance instance{scene.inbox(), options, [&](const Delivery& delivery) {
                       if (delivery.event.id == "hot-1" && ++failures <= 2)
                         throw std::runtime_error("not yet");
                     }};
@@ -169,7 +169,7 @@ TEST_CASE("time on a worker is not idle time") {
   scene.publish_many(2);
   auto options = with_workers(scene.options(), 2);
   options.exit_when_idle = 50ms;
-  Instance instance{scene.file, options, [](const Delivery&) { take_time(300ms); }};
+  Instance instance{scene.inbox(), options, [](const Delivery&) { take_time(300ms); }};
   instance.start();
   REQUIRE_WITHIN(20s, instance.ended());
   CHECK(instance.stats().handled == 2);
@@ -182,7 +182,7 @@ TEST_CASE("a consumer whose workers are all held is not idle") {
   options.handler_time_limit = 100ms;
   options.exit_when_idle = 200ms;
   Gate gate;
-  Instance instance{scene.file, options, [&](const Delivery&) { gate.pass(); }};
+  Instance instance{scene.inbox(), options, [&](const Delivery&) { gate.pass(); }};
   instance.start();
   REQUIRE_WITHIN(10s, instance.consumer.status().state == State::waiting);
   take_time(1000ms);  // by then nothing comes in any more
@@ -194,11 +194,11 @@ TEST_CASE("a consumer whose workers are all held is not idle") {
 
 TEST_CASE("a handler that takes a transaction is refused where there are workers") {
   const TempDir folder;
-  SqliteInbox inbox{(folder / "inbox.db").string()};
+  const InboxPlace place{folder};
+  TestInbox inbox{place.location("inbox")};
   Consumer consumer{inbox, with_workers(consumer_of("nats://127.0.0.1:4222"), 1)};
   const auto told = error_of<Error>([&] {
-    consumer.on<nlohmann::json>("user.created",
-                                [](const nlohmann::json&, SQLite::Database&, const Delivery&) {});
+    consumer.on<nlohmann::json>("user.created", [](const nlohmann::json&, Tx&, const Delivery&) {});
   });
   CHECK_THAT(told, ContainsSubstring("user.created takes a transaction"));
   CHECK_THAT(told, ContainsSubstring("take (event, delivery) only"));
@@ -207,7 +207,8 @@ TEST_CASE("a handler that takes a transaction is refused where there are workers
 
 TEST_CASE("workers and their time limit are options with limits") {
   const TempDir folder;
-  SqliteInbox inbox{(folder / "inbox.db").string()};
+  const InboxPlace place{folder};
+  TestInbox inbox{place.location("inbox")};
   for (const int workers : {-1, 1025})
     CHECK_THAT(error_of<SettingError>([&] {
                  Consumer{inbox, with_workers(consumer_of("nats://a"), workers)};

@@ -72,7 +72,7 @@ TEST_CASE("at a stop, running handlers are finished and acked, and what waits is
   CHECK(leaving.stats().handled == 1);
   CHECK(ids_of(leaving.calls()) == std::vector<std::string>{"running"});
   CHECK(scene.all_acked());
-  CHECK(inbox_rows(scene).size() == 11);
+  CHECK(scene.place.rows().size() == 11);
   CHECK(std::ranges::is_sorted(ids_of(staying.calls())));  // still in the order of their aggregate
   for (const auto& call : staying.calls()) CHECK(call.attempt == 1);
 }
@@ -95,7 +95,7 @@ TEST_CASE("a handler that runs beyond the end of a drain loses its message to an
   leaving.stop();
   CHECK(leaving.error().empty());
   CHECK(leaving.stats().handled == 0);
-  CHECK(inbox_rows(scene) == std::vector<std::string>{"one"});
+  CHECK(scene.place.rows() == std::vector<std::string>{"one"});
 }
 
 TEST_CASE("a stop while another locks the inbox ends in time, and the messages go back") {
@@ -162,17 +162,17 @@ TEST_CASE("workers that are killed at any moment leave each event to be handled,
   std::set<std::string> handled;
   for (const std::size_t kill_at : {10U, 25U}) {
     auto process = start_victim(scene, 0);
-    REQUIRE_WITHIN(20s, inbox_rows(scene).size() >= kill_at);
+    REQUIRE_WITHIN(20s, scene.place.rows().size() >= kill_at);
     process.kill(SIGKILL);
     CHECK(process.wait() == killed_by(SIGKILL));
   }
-  std::ranges::copy(inbox_rows(scene), std::inserter(handled, handled.end()));
+  std::ranges::copy(scene.place.rows(), std::inserter(handled, handled.end()));
   REQUIRE(handled.size() < 60);
 
   Instance instance{scene.file, with_workers(scene.options(), 4), nothing};
   instance.start();
   REQUIRE_WITHIN(20s, scene.all_acked());
-  CHECK(inbox_rows(scene).size() == 60);
+  CHECK(scene.place.rows().size() == 60);
   for (const auto& call : instance.calls()) CHECK_FALSE(handled.contains(call.id));
   CHECK(instance.calls().size() == 60 - handled.size());
   CHECK(scene.dead_letters().empty());
@@ -199,5 +199,5 @@ TEST_CASE("an event that kills its workers' process ends as a dead letter, and t
   CHECK(letters[0].header("ce-id") == "killer");
   CHECK(letters[0].header("tidings-reason") == "the process ended while handling it");
   CHECK(letters[0].header("tidings-attempts") == "2");
-  CHECK(inbox_rows(scene).size() == 3);
+  CHECK(scene.place.rows().size() == 3);
 }

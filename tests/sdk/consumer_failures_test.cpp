@@ -31,7 +31,7 @@ TEST_CASE("on_failure is told each attempt that failed, with its delay, and the 
     told.push_back(
         {failure.delivery.event.id, failure.reason, failure.dead_letter, failure.attempts, failure.delay});
   };
-  Instance instance{scene.file, options, [](const Delivery& delivery, SQLite::Database&) {
+  Instance instance{scene.inbox(), options, [](const Delivery& delivery, Tx&) {
                       if (delivery.event.id == "bad") throw std::runtime_error("mail server down");
                       if (delivery.event.id == "rejected") throw Reject("no such address");
                       if (delivery.event.id == "later" && delivery.attempt == 1)
@@ -77,13 +77,13 @@ TEST_CASE("what a hook throws ends the run, and the message comes back to anothe
   options.ack_wait = 500ms;
   auto throwing = options;
   throwing.on_failure = [](const Failure&) { throw std::runtime_error("alarm bell is broken"); };
-  Instance instance{scene.file, throwing,
-                    [](const Delivery&, SQLite::Database&) { throw std::runtime_error("mail server down"); }};
+  Instance instance{scene.inbox(), throwing,
+                    [](const Delivery&, Tx&) { throw std::runtime_error("mail server down"); }};
   scene.publish("one");
   instance.start();
   REQUIRE_WITHIN(10s, instance.ended());
   CHECK(instance.error() == "alarm bell is broken");
-  Instance other{scene.file, options};
+  Instance other{scene.inbox(), options};
   other.start();
   REQUIRE_WITHIN(10s, scene.all_acked());
   CHECK(scene.effects() == std::vector<std::string>{"one"});
@@ -98,10 +98,10 @@ TEST_CASE("a type's own retry policy stands in for the consumer's, for what it s
     told.push_back(
         {failure.delivery.event.type, failure.reason, failure.dead_letter, failure.attempts, failure.delay});
   };
-  const auto fail = [](const nlohmann::json&, SQLite::Database&, const Delivery&) {
+  const auto fail = [](const nlohmann::json&, Tx&, const Delivery&) {
     throw std::runtime_error("mail server down");
   };
-  Instance instance{scene.file, options};
+  Instance instance{scene.inbox(), options};
   instance.consumer.on<nlohmann::json>("as.options", fail);
   instance.consumer.on<nlohmann::json>("own.attempts", fail, {.max_attempts = 4, .backoff = {}});
   instance.consumer.on<nlohmann::json>("own.backoff", fail,
@@ -140,9 +140,10 @@ TEST_CASE("a retry policy that cannot be used is an error with its type, its val
       {"backoff=0…10", {.max_attempts = {}, .backoff = Backoff{.base = 0ms, .max = 10ms}}},
       {"backoff=5…4", {.max_attempts = {}, .backoff = Backoff{.base = 5ms, .max = 4ms}}},
   }));
-  SqliteInbox inbox{(folder / "inbox.db").string()};
+  const InboxPlace place{folder};
+  TestInbox inbox{place.location("inbox")};
   Consumer consumer{inbox, consumer_of("nats://127.0.0.1:4222")};
-  const auto nothing = [](const nlohmann::json&, SQLite::Database&, const Delivery&) {};
+  const auto nothing = [](const nlohmann::json&, Tx&, const Delivery&) {};
   const auto told =
       error_of<SettingError>([&] { consumer.on<nlohmann::json>("user.created", nothing, bad.policy); });
   CHECK_THAT(told, ContainsSubstring("user.created") && ContainsSubstring(bad.told) &&

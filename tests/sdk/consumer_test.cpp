@@ -21,7 +21,7 @@ constexpr std::int64_t second = 1'000'000'000;
 TEST_CASE("a consumer makes its group, handles what the stream holds and what comes, in order") {
   Scene scene;
   scene.publish("one");
-  Instance instance{scene.file, scene.options()};
+  Instance instance{scene.inbox(), scene.options()};
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().handled == 1);
   scene.publish("two");
@@ -45,17 +45,16 @@ TEST_CASE("a handler is told the event and its delivery") {
                     {"CE-Subject", "user-1"},
                     {"x-extra", "kept"}});
   const auto before = now();
-  SqliteInbox inbox{scene.file.string()};
+  TestInbox inbox{scene.inbox()};
   auto options = scene.options();
   options.exit_when_idle = 50ms;
   Consumer consumer{inbox, options};
   Delivery seen;
   int n = 0;
-  consumer.on<Numbered>("user.created",
-                        [&](const Numbered& data, SQLite::Database&, const Delivery& delivery) {
-                          seen = delivery;
-                          n = data.n;
-                        });
+  consumer.on<Numbered>("user.created", [&](const Numbered& data, Tx&, const Delivery& delivery) {
+    seen = delivery;
+    n = data.n;
+  });
   consumer.run(std::stop_token{});
   CHECK(n == 7);
   CHECK(seen.event.id == "e1");
@@ -77,7 +76,7 @@ TEST_CASE("messages at hand share a commit") {
   scene.publish_many(200);
   auto options = scene.options();
   options.max_batch_time = 10s;
-  Instance instance{scene.file, options};
+  Instance instance{scene.inbox(), options};
   instance.start();
   REQUIRE_WITHIN(20s, instance.stats().handled == 200);
   CHECK(instance.stats().commits < 100);
@@ -88,7 +87,7 @@ TEST_CASE("an event that was published twice under different message ids has one
   scene.js.publish("auth.events.user.created", "{}", {{"Nats-Msg-Id", "m1"}, {"ce-id", "same"}});
   scene.js.publish("auth.events.user.created", "{}", {{"Nats-Msg-Id", "m2"}, {"ce-id", "same"}});
   REQUIRE(scene.js.message_count("AUTH_EVENTS") == 2);
-  Instance instance{scene.file, scene.options()};
+  Instance instance{scene.inbox(), scene.options()};
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().duplicates == 1);
   REQUIRE_WITHIN(10s, scene.all_acked());
@@ -98,7 +97,7 @@ TEST_CASE("an event that was published twice under different message ids has one
 TEST_CASE("while a handler runs, its message is not acked") {
   Scene scene;
   ConsumerState inside;
-  Instance instance{scene.file, scene.options(), [&](const Delivery&, SQLite::Database&) {
+  Instance instance{scene.inbox(), scene.options(), [&](const Delivery&, Tx&) {
                       inside = JetStream{scene.server.url()}.consumer("AUTH_EVENTS", "mailer");
                     }};
   scene.publish("one");
@@ -113,8 +112,8 @@ TEST_CASE("instances of a group share its messages, each message once") {
   Scene scene;
   auto options = scene.options();
   options.prefetch = options.max_batch = 5;
-  const auto slow = [](const Delivery&, SQLite::Database&) { take_time(1ms); };
-  Instance one{scene.file, options, slow}, other{scene.folder / "other.db", options, slow};
+  const auto slow = [](const Delivery&, Tx&) { take_time(1ms); };
+  Instance one{scene.inbox(), options, slow}, other{scene.inbox("other"), options, slow};
   one.start();
   other.start();
   REQUIRE_WITHIN(10s, scene.has_group() && scene.group().num_waiting >= 2);
@@ -132,7 +131,7 @@ TEST_CASE("any number of instances may make their group at the same moment") {
   std::vector<std::unique_ptr<Instance>> instances;
   for (int i = 0; i < 6; ++i)
     instances.push_back(
-        std::make_unique<Instance>(scene.folder / (std::to_string(i) + ".db"), scene.options()));
+        std::make_unique<Instance>(scene.inbox("inbox_" + std::to_string(i)), scene.options()));
   for (auto& instance : instances) instance->start();
   REQUIRE_WITHIN(10s, scene.has_group() && scene.group().num_waiting == 6);
   for (const auto& instance : instances) CHECK(instance->error().empty());
@@ -143,7 +142,7 @@ TEST_CASE("groups of one stream each get every message, also in one inbox file")
   scene.publish_many(10);
   auto audit = scene.options();
   audit.group = "audit";
-  Instance one{scene.file, scene.options()}, other{scene.file, audit};
+  Instance one{scene.inbox(), scene.options()}, other{scene.inbox(), audit};
   one.start();
   other.start();
   REQUIRE_WITHIN(10s, one.stats().handled == 10 && other.stats().handled == 10);
@@ -156,7 +155,7 @@ TEST_CASE("more messages than the prefetch flow through") {
   auto options = scene.options();
   options.max_batch = 7;
   options.prefetch = 13;
-  Instance instance{scene.file, options};
+  Instance instance{scene.inbox(), options};
   instance.start();
   REQUIRE_WITHIN(20s, scene.all_acked());
   instance.stop();
@@ -169,8 +168,8 @@ TEST_CASE("an existing push consumer with a deliver group is joined by any numbe
   scene.js.add_consumer(
       "AUTH_EVENTS", "mailer",
       {{"deliver_subject", "to.mailers"}, {"deliver_group", "mailers"}, {"ack_wait", 30 * second}});
-  const auto slow = [](const Delivery&, SQLite::Database&) { take_time(1ms); };
-  Instance one{scene.file, scene.options(), slow}, other{scene.file, scene.options(), slow};
+  const auto slow = [](const Delivery&, Tx&) { take_time(1ms); };
+  Instance one{scene.inbox(), scene.options(), slow}, other{scene.inbox(), scene.options(), slow};
   one.start();
   other.start();
   scene.publish("first");
@@ -189,12 +188,12 @@ TEST_CASE("a handler that is slower than the ack wait keeps its message and thos
   auto options = scene.options();
   options.ack_wait = 900ms;
   options.exit_when_idle = 300ms;
-  Instance slow{scene.file, options, [](const Delivery&, SQLite::Database&) { take_time(700ms); }};
+  Instance slow{scene.inbox(), options, [](const Delivery&, Tx&) { take_time(700ms); }};
   scene.publish_many(2);
   slow.start();
   REQUIRE_WITHIN(10s, slow.stats().received == 2);
   options.exit_when_idle = {};
-  Instance eager{scene.folder / "other.db", options};
+  Instance eager{scene.inbox("other"), options};
   eager.start();
   REQUIRE_WITHIN(20s, slow.ended());
   CHECK(slow.stats().handled == 2);
@@ -207,8 +206,8 @@ TEST_CASE("a single handler that is slower than the ack wait keeps its message")
   Scene scene;
   auto options = scene.options();
   options.ack_wait = 600ms;
-  Instance slow{scene.file, options, [](const Delivery&, SQLite::Database&) { take_time(1300ms); }};
-  Instance eager{scene.folder / "other.db", options};
+  Instance slow{scene.inbox(), options, [](const Delivery&, Tx&) { take_time(1300ms); }};
+  Instance eager{scene.inbox("other"), options};
   scene.publish("one");
   slow.start();
   REQUIRE_WITHIN(10s, slow.stats().received == 1);
@@ -224,7 +223,7 @@ TEST_CASE("a type without a handler is acked and counted") {
   Scene scene;
   scene.publish("one", "{}", "user.renamed");
   scene.publish("two");
-  Instance instance{scene.file, scene.options()};
+  Instance instance{scene.inbox(), scene.options()};
   instance.start();
   REQUIRE_WITHIN(10s, scene.all_acked());
   instance.stop();
@@ -238,9 +237,8 @@ TEST_CASE("each type goes to its own handler") {
   scene.publish("one", "{}", "user.renamed");
   scene.publish("two", "{}", "user.created");
   std::atomic<int> renamed{0};
-  Instance instance{scene.file, scene.options()};
-  instance.consumer.on<nlohmann::json>("user.renamed",
-                                       [&](const auto&, SQLite::Database&, const Delivery&) { ++renamed; });
+  Instance instance{scene.inbox(), scene.options()};
+  instance.consumer.on<nlohmann::json>("user.renamed", [&](const auto&, Tx&, const Delivery&) { ++renamed; });
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().handled == 2);
   CHECK(renamed == 1);
@@ -252,7 +250,7 @@ TEST_CASE("a consumer that is to exit when idle handles all there is, and then w
   scene.publish_many(20);
   auto options = scene.options();
   options.exit_when_idle = 300ms;
-  Instance instance{scene.file, options};
+  Instance instance{scene.inbox(), options};
   const auto begun = steady_clock::now();
   instance.start();
   REQUIRE_WITHIN(20s, instance.ended());
@@ -268,7 +266,7 @@ TEST_CASE("time in a handler is not idle time") {
   auto options = scene.options();
   options.max_batch = 1;
   options.exit_when_idle = 50ms;
-  Instance instance{scene.file, options, [](const Delivery&, SQLite::Database&) { take_time(100ms); }};
+  Instance instance{scene.inbox(), options, [](const Delivery&, Tx&) { take_time(100ms); }};
   instance.start();
   REQUIRE_WITHIN(20s, instance.ended());
   CHECK(instance.stats().handled == 4);
@@ -279,7 +277,7 @@ TEST_CASE("a stop under load gives back at once what was not started") {
   scene.publish_many(300);
   auto options = scene.options();
   options.max_batch = 50;
-  Instance leaving{scene.file, options, [](const Delivery&, SQLite::Database&) { take_time(5ms); }};
+  Instance leaving{scene.inbox(), options, [](const Delivery&, Tx&) { take_time(5ms); }};
   leaving.start();
   REQUIRE_WITHIN(10s, leaving.stats().handled >= 10);
   const auto asked = steady_clock::now();
@@ -289,7 +287,7 @@ TEST_CASE("a stop under load gives back at once what was not started") {
   const auto before = leaving.stats().handled;
   REQUIRE(before < 300);
 
-  Instance staying{scene.file, options};
+  Instance staying{scene.inbox(), options};
   staying.start();
   const auto begun = steady_clock::now();
   REQUIRE_WITHIN(20s, scene.all_acked());
@@ -303,7 +301,7 @@ TEST_CASE("a stop under load gives back at once what was not started") {
 TEST_CASE("a running handler is finished and acked at a stop") {
   Scene scene;
   std::atomic<bool> inside{false};
-  Instance instance{scene.file, scene.options(), [&](const Delivery&, SQLite::Database&) {
+  Instance instance{scene.inbox(), scene.options(), [&](const Delivery&, Tx&) {
                       inside = true;
                       take_time(200ms);
                     }};
@@ -318,7 +316,7 @@ TEST_CASE("a running handler is finished and acked at a stop") {
 
 TEST_CASE("an idle consumer stops at once, and may run again") {
   Scene scene;
-  Instance instance{scene.file, scene.options()};
+  Instance instance{scene.inbox(), scene.options()};
   for (int round = 1; round <= 2; ++round) {
     instance.start();
     scene.publish("event-" + std::to_string(round));
@@ -333,22 +331,22 @@ TEST_CASE("an idle consumer stops at once, and may run again") {
 
 TEST_CASE("old ids are forgotten while the consumer runs") {
   Scene scene;
-  Instance instance{scene.file, scene.options()};
+  Instance instance{scene.inbox(), scene.options()};
   scene.publish("old");
   instance.start();
   REQUIRE_WITHIN(10s, scene.effects().size() == 1);
   instance.stop();
-  sqlite::execute(scene.file, "UPDATE inbox SET handled_at = 1000");
+  scene.place.let_all_be_handled_long_ago();
   instance.start();
-  REQUIRE_WITHIN(10s, sqlite::number(scene.file, "SELECT count(*) FROM inbox") == 0);
+  REQUIRE_WITHIN(10s, scene.place.count("inbox") == 0);
 }
 
 TEST_CASE("handlers are given once for each type, before the run, and at least one") {
   Scene scene;
-  SqliteInbox inbox{scene.file.string()};
+  TestInbox inbox{scene.inbox()};
   Consumer consumer{inbox, scene.options()};
   CHECK_THAT(error_of<Error>([&] { consumer.run(std::stop_token{}); }), ContainsSubstring("no handler"));
-  const auto nothing = [](const nlohmann::json&, SQLite::Database&, const Delivery&) {};
+  const auto nothing = [](const nlohmann::json&, Tx&, const Delivery&) {};
   consumer.on<nlohmann::json>("user.created", nothing);
   CHECK_THAT(error_of<Error>([&] { consumer.on<nlohmann::json>("user.created", nothing); }),
              ContainsSubstring("user.created already"));
@@ -398,7 +396,8 @@ TEST_CASE("an option that cannot be used is an error with its name, its value an
   }));
   auto options = consumer_of("nats://127.0.0.1:4222");
   bad.spoil(options);
-  SqliteInbox inbox{(folder / "inbox.db").string()};
+  const InboxPlace place{folder};
+  TestInbox inbox{place.location("inbox")};
   const auto told = error_of<SettingError>([&] { Consumer consumer{inbox, options}; });
   CHECK_THAT(told, ContainsSubstring(bad.name + "=" + bad.value));
   CHECK_THAT(told, ContainsSubstring(": takes "));
@@ -421,7 +420,7 @@ TEST_CASE("while an event waits for its retry, later ones of its aggregate wait 
   options.hold_back = hold_back;
   options.backoff = {.base = 200ms, .max = 200ms};
   int failures = 0;
-  Instance instance{scene.file, options, on_event("hot-1", [&failures] {
+  Instance instance{scene.inbox(), options, on_event("hot-1", [&failures] {
                       if (++failures <= 2) throw std::runtime_error("not yet");
                     })};
   instance.start();

@@ -3,16 +3,15 @@
 // Verbs for tests of the consumer: events on a real stream, and instances of a
 // consumer that keep a record of what their handlers saw.
 
+#include "inbox_place.hpp"
 #include "support/catch.hpp"
 #include "support/jetstream.hpp"
 #include "support/nats_server.hpp"
-#include "support/sqlite.hpp"
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"
 
 #include <tidings/consumer.hpp>
 
-#include <SQLiteCpp/SQLiteCpp.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -81,14 +80,16 @@ struct Scene {
     const bool any = js.has_stream("AUTH_DLQ") && js.message_count("AUTH_DLQ") > 0;
     return any ? js.messages("AUTH_DLQ") : std::vector<StoredMessage>{};
   }
-  [[nodiscard]] std::vector<std::string> effects() const {
-    return sqlite::column(file, "SELECT id FROM effect ORDER BY rowid");
-  }
+  [[nodiscard]] std::string inbox(const std::string& name = "inbox") const { return place.location(name); }
+  [[nodiscard]] std::vector<std::string> effects() const { return place.effects(); }
 
   NatsServer server;
   JetStream js;
   TempDir folder;
-  const std::filesystem::path file = folder / "inbox.db";  ///< of all instances
+  const InboxPlace place{folder};
+#ifndef TIDINGS_TEST_ON_POSTGRES
+  const std::filesystem::path file = inbox();
+#endif
 };
 
 /// A call of a handler.
@@ -103,25 +104,22 @@ struct Call {
 /// into `effect`, and then does what the test wants.
 class Instance {
  public:
-  using Handler = std::function<void(const Delivery&, SQLite::Database&)>;
+  using Handler = std::function<void(const Delivery&, Tx&)>;
   using WorkersHandler = std::function<void(const Delivery&)>;
 
-  Instance(const std::filesystem::path& file, ConsumerOptions options, Handler handler = {})
-      : inbox(file.string()), consumer(inbox, std::move(options)) {
-    inbox.database().exec("CREATE TABLE IF NOT EXISTS effect(id TEXT)");
-    consumer.on<nlohmann::json>(
-        "user.created", [this, handler = std::move(handler)](const nlohmann::json&, SQLite::Database& tx,
-                                                             const Delivery& delivery) {
-          record(delivery);
-          SQLite::Statement insert{tx, "INSERT INTO effect VALUES (?)"};
-          insert.bind(1, delivery.event.id);
-          insert.exec();
-          if (handler) handler(delivery, tx);
-        });
+  Instance(const std::string& location, ConsumerOptions options, Handler handler = {})
+      : inbox(location), consumer(inbox, std::move(options)) {
+    make_effects(inbox);
+    consumer.on<nlohmann::json>("user.created", [this, handler = std::move(handler)](
+                                                    const nlohmann::json&, Tx& tx, const Delivery& delivery) {
+      record(delivery);
+      write_effect(tx, delivery.event.id);
+      if (handler) handler(delivery, tx);
+    });
   }
-  /// One with workers: its handler runs on their threads, and writes nothing into the file.
-  Instance(const std::filesystem::path& file, ConsumerOptions options, WorkersHandler handler)
-      : inbox(file.string()), consumer(inbox, std::move(options)) {
+  /// One with workers: its handler runs on their threads, and writes nothing into the inbox's database.
+  Instance(const std::string& location, ConsumerOptions options, WorkersHandler handler)
+      : inbox(location), consumer(inbox, std::move(options)) {
     consumer.on<nlohmann::json>("user.created", [this, handler = std::move(handler)](
                                                     const nlohmann::json&, const Delivery& delivery) {
       record(delivery);
@@ -168,8 +166,8 @@ class Instance {
     return found;
   }
 
-  SqliteInbox inbox;
-  Consumer<SqliteInbox> consumer;
+  TestInbox inbox;
+  Consumer<TestInbox> consumer;
 
  private:
   void record(const Delivery& delivery) {
@@ -193,7 +191,7 @@ inline void take_time(std::chrono::milliseconds time) {
 
 /// For failures of one event among others.
 inline Instance::Handler on_event(const std::string& id, std::function<void()> action) {
-  return [id, action = std::move(action)](const Delivery& delivery, SQLite::Database&) {
+  return [id, action = std::move(action)](const Delivery& delivery, Tx&) {
     if (delivery.event.id == id) action();
   };
 }
@@ -205,10 +203,6 @@ inline ConsumerOptions with_workers(ConsumerOptions options, int workers) {
 
 /// A handler for workers.
 inline void nothing(const Delivery&) {}
-
-inline std::vector<std::string> inbox_rows(const Scene& scene) {
-  return sqlite::column(scene.file, "SELECT event_id FROM inbox ORDER BY event_id");
-}
 
 inline std::vector<std::string> ids_of(const std::vector<Call>& calls) {
   std::vector<std::string> ids;

@@ -23,7 +23,7 @@ TEST_CASE("a message that fails comes back after growing delays, alone and with 
   auto options = scene.options();
   options.backoff = {.base = 100ms, .max = 10s};
   int failures = 3;
-  Instance instance{scene.file, options, on_event("bad", [&failures] {
+  Instance instance{scene.inbox(), options, on_event("bad", [&failures] {
                       if (failures-- > 0) fail();
                     })};
   scene.publish("good");
@@ -49,7 +49,7 @@ TEST_CASE("a message that fails comes back after growing delays, alone and with 
 TEST_CASE("RetryAfter is honoured") {
   Scene scene;
   bool first = true;
-  Instance instance{scene.file, scene.options(), on_event("one", [&first] {
+  Instance instance{scene.inbox(), scene.options(), on_event("one", [&first] {
                       if (std::exchange(first, false)) throw RetryAfter(400ms, "rate limit");
                     })};
   scene.publish("one");
@@ -68,7 +68,7 @@ TEST_CASE("a retry keeps its delay while the rest of its batch is still worked o
   auto options = scene.options();
   options.ack_wait = 300ms;  // much less than the delay: what keeps the rest alive must not touch the retry
   bool first = true;
-  Instance instance{scene.file, options, [&first](const Delivery& delivery, SQLite::Database&) {
+  Instance instance{scene.inbox(), options, [&first](const Delivery& delivery, Tx&) {
                       if (delivery.event.id != "one") return take_time(150ms);
                       if (std::exchange(first, false)) throw RetryAfter(2s, "rate limit");
                     }};
@@ -87,7 +87,7 @@ TEST_CASE("a failing message delays no other") {
   Scene scene;
   auto options = scene.options();
   options.backoff = {.base = 60s, .max = 60s};
-  Instance instance{scene.file, options, on_event("bad", fail)};
+  Instance instance{scene.inbox(), options, on_event("bad", fail)};
   scene.publish("bad");
   scene.publish_many(20);
   instance.start();
@@ -115,7 +115,7 @@ TEST_CASE("a message that fails too often is in the dead-letter stream, with its
                             .seq;
   scene.publish("after");
   const auto begun = now();
-  Instance instance{scene.file, options, on_event("poison", fail)};
+  Instance instance{scene.inbox(), options, on_event("poison", fail)};
   instance.start();
   REQUIRE_WITHIN(10s, scene.has_group() && scene.group().acked_to == 3);
   instance.stop();
@@ -149,12 +149,12 @@ TEST_CASE("a message that fails too often is in the dead-letter stream, with its
   CHECK(instance.calls_for("poison").size() == 3);
   CHECK(instance.stats().dead_lettered == 1);
   CHECK(scene.effects() == std::vector<std::string>{"before", "after"});
-  CHECK(sqlite::number(scene.file, "SELECT count(*) FROM inbox_attempt") == 0);
+  CHECK(scene.place.count("inbox_attempt") == 0);
 }
 
 TEST_CASE("a rejected message is a dead letter at once") {
   Scene scene;
-  Instance instance{scene.file, scene.options(),
+  Instance instance{scene.inbox(), scene.options(),
                     on_event("one", [] { throw Reject("no such\r\naddress: ä"); })};
   scene.publish("one");
   instance.start();
@@ -171,7 +171,8 @@ TEST_CASE("a payload that leaves no room for the headers of a dead letter stays 
   Scene scene{"max_payload: 4096"};
   const auto large = R"({"name": ")" + std::string(3800, 'x') + "\"}";
   const auto sequence = scene.publish("large", large).seq;
-  Instance instance{scene.file, scene.options(), on_event("large", [] { throw Reject("no such address"); })};
+  Instance instance{scene.inbox(), scene.options(),
+                    on_event("large", [] { throw Reject("no such address"); })};
   instance.start();
   REQUIRE_WITHIN(10s, scene.all_acked());
   instance.stop();
@@ -187,7 +188,7 @@ TEST_CASE("a payload that leaves no room for the headers of a dead letter stays 
 TEST_CASE("an event whose only id is the message's keeps it as a dead letter") {
   Scene scene;
   scene.js.publish("auth.events.user.created", "{}", {{"Nats-Msg-Id", "one"}});
-  Instance instance{scene.file, scene.options(), on_event("one", [] { throw Reject("no such address"); })};
+  Instance instance{scene.inbox(), scene.options(), on_event("one", [] { throw Reject("no such address"); })};
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().dead_lettered == 1);
   CHECK(scene.dead_letters().at(0).header("tidings-original-id") == "one");
@@ -197,7 +198,7 @@ TEST_CASE("a reason of any length and bytes is a header that can be read") {
   Scene scene;
   std::string reason(999, 'x');
   for (int i = 0; i < 1000; ++i) reason += "ä";
-  Instance instance{scene.file, scene.options(), [&](const Delivery& delivery, SQLite::Database&) {
+  Instance instance{scene.inbox(), scene.options(), [&](const Delivery& delivery, Tx&) {
                       throw Reject(delivery.event.id == "long" ? reason : "");
                     }};
   scene.publish("long");
@@ -213,11 +214,10 @@ TEST_CASE("a reason of any length and bytes is a header that can be read") {
 TEST_CASE("what cannot be decoded is a dead letter at once, with what is wrong") {
   Scene scene;
   const auto stop_when = [&](std::size_t count) {
-    SqliteInbox inbox{scene.file.string()};
+    TestInbox inbox{scene.inbox()};
     Consumer consumer{inbox, scene.options()};
     int calls = 0;
-    consumer.on<Numbered>("user.created",
-                          [&](const Numbered&, SQLite::Database&, const Delivery&) { ++calls; });
+    consumer.on<Numbered>("user.created", [&](const Numbered&, Tx&, const Delivery&) { ++calls; });
     std::stop_source stop;
     std::jthread running{[&] { consumer.run(stop.get_token()); }};
     REQUIRE_WITHIN(10s, scene.dead_letters().size() == count);
@@ -257,7 +257,7 @@ TEST_CASE("a document nested too deep is a dead letter and not the end of the pr
   scene.js.publish("auth.events.user.created",
                    R"({"specversion":"1.0","id":"deep","type":"user.created","data":)" + deep + "}",
                    {{"content-type", "application/cloudevents+json"}});
-  Instance instance{scene.file, scene.options()};
+  Instance instance{scene.inbox(), scene.options()};
   instance.start();
   REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1);
 }
@@ -267,7 +267,7 @@ TEST_CASE("a type without a handler is a dead letter by option") {
   auto options = scene.options();
   options.unhandled = ConsumerOptions::Unhandled::dead_letter;
   scene.publish("one", "{}", "user.renamed");
-  Instance instance{scene.file, options};
+  Instance instance{scene.inbox(), options};
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().dead_lettered == 1);
   REQUIRE_WITHIN(10s, scene.all_acked());
@@ -283,7 +283,7 @@ TEST_CASE("a type that is no subject goes to the dead letters all the same") {
   options.unhandled = ConsumerOptions::Unhandled::dead_letter;
   for (const char* type : {"has space", "*", "a..b", ".a", "a.>"})
     scene.js.publish("auth.events.x", "{}", {{"ce-id", type}, {"ce-type", type}});
-  Instance instance{scene.file, options};
+  Instance instance{scene.inbox(), options};
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().dead_lettered == 5);
   for (const auto& letter : scene.dead_letters()) CHECK(letter.subject == "auth.dlq.mailer.unknown");
@@ -295,7 +295,7 @@ TEST_CASE("without a dead-letter stream a poison message stays, and is delivered
   auto options = scene.options();
   options.manage_streams = false;
   options.max_attempts = 2;
-  Instance instance{scene.file, options, on_event("poison", fail)};
+  Instance instance{scene.inbox(), options, on_event("poison", fail)};
   scene.publish("poison");
   scene.publish("good");
   instance.start();
@@ -320,7 +320,7 @@ TEST_CASE("a poison message stays while the leader of the dead letters does not 
   scene.js.add_consumer("AUTH_EVENTS", "mailer", {{"ack_wait", 30'000'000'000}});
   auto options = scene.options();
   options.manage_streams = false;
-  Instance instance{scene.file, options, on_event("poison", [] { throw Reject("no"); })};
+  Instance instance{scene.inbox(), options, on_event("poison", [] { throw Reject("no"); })};
   scene.publish("poison");
   {
     // As one answers that is cut off from the others and is asked again; with another text since 2.11.
@@ -349,7 +349,7 @@ TEST_CASE("a dead letter whose end did not reach the server is stored once") {
   auto options = scene.options();
   options.connection.user = options.connection.password = "mute";
   options.ack_wait = 200ms;
-  Instance instance{scene.file, options, on_event("poison", [] { throw Reject("no"); })};
+  Instance instance{scene.inbox(), options, on_event("poison", [] { throw Reject("no"); })};
   scene.publish("poison");
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().dead_lettered >= 3);
@@ -362,7 +362,7 @@ TEST_CASE("a dead letter that is sent again to the stream is handled as a new me
   auto options = scene.options();
   options.max_attempts = 2;
   std::atomic<bool> broken{true};
-  Instance instance{scene.file, options, on_event("one", [&broken] {
+  Instance instance{scene.inbox(), options, on_event("one", [&broken] {
                       if (broken) fail();
                     })};
   scene.publish("one");

@@ -32,12 +32,11 @@ struct Odd {
 /// A consumer with a typed handler, which keeps what it was given.
 class Accounts {
  public:
-  explicit Accounts(Scene& scene) : inbox_(scene.file.string()), consumer_(inbox_, scene.options()) {
-    consumer_.on<Account>("user.created",
-                          [this](const Account& account, SQLite::Database&, const Delivery& delivery) {
-                            CHECK(account.n == 7);
-                            seen_[delivery.stream_sequence] = delivery;
-                          });
+  explicit Accounts(Scene& scene) : inbox_(scene.inbox()), consumer_(inbox_, scene.options()) {
+    consumer_.on<Account>("user.created", [this](const Account& account, Tx&, const Delivery& delivery) {
+      CHECK(account.n == 7);
+      seen_[delivery.stream_sequence] = delivery;
+    });
     running_ = std::jthread{[this](const std::stop_token& stop) { consumer_.run(stop); }};
   }
   ~Accounts() { stop(); }
@@ -53,8 +52,8 @@ class Accounts {
   [[nodiscard]] const std::map<std::uint64_t, Delivery>& seen() const { return seen_; }
 
  private:
-  SqliteInbox inbox_;
-  Consumer<SqliteInbox> consumer_;
+  TestInbox inbox_;
+  Consumer<TestInbox> consumer_;
   std::map<std::uint64_t, Delivery> seen_;
   std::jthread running_;
 };
@@ -237,7 +236,7 @@ TEST_CASE("a payload of 8 MB is handled, and is a dead letter whole") {
   const auto data = [&name](int n) { return R"({"name":")" + name + R"(","n":)" + std::to_string(n) + "}"; };
   std::size_t handled_size = 0;
   auto options = scene.options();
-  Instance instance{scene.file, options, [&](const Delivery& delivery, SQLite::Database&) {
+  Instance instance{scene.inbox(), options, [&](const Delivery& delivery, Tx&) {
                       if (delivery.event.id == "poison") throw Reject("no such address");
                       handled_size = delivery.event.json().at("name").get<std::string>().size();
                     }};
