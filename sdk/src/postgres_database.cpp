@@ -274,7 +274,7 @@ PostgresRows PostgresDatabase::receive(const std::vector<std::string>& answers, 
     const auto status = PQresultStatus(result);
     if (status == PGRES_FATAL_ERROR && !error) {
       error.emplace(one_line(PQresultErrorMessage(result)), sqlstate(result));
-      queued_failed_ = i < queued;
+      if (i < queued) queued_failed_ = true;  // and stays so, whatever follows in this transaction
     }
     if (status != PGRES_COMMAND_OK && !prepares.empty()) prepared_.erase(prepares);
     if (!connected()) lost();

@@ -58,7 +58,7 @@ std::string key(const std::string& event_id) {
   return hex(text);
 }
 
-/// In the order of the keys, so that no two instances wait for each other's rows in a circle.
+/// In the order of the keys, so that no two statements wait for each other's rows in a circle.
 std::string array(std::vector<std::string> keys) {
   std::sort(keys.begin(), keys.end());
   std::string text = "{";
@@ -126,11 +126,19 @@ void PostgresInbox::savepoint() {
   database_.queue("SAVEPOINT delivery");
 }
 
-void PostgresInbox::release_savepoint() { database_.queue("RELEASE SAVEPOINT delivery"); }
+/// It may have been another event's, before this savepoint was made: what the server has is that event's, and
+/// the handler's own savepoint that it went back to was perhaps made there, too.
+void PostgresInbox::require_nothing_queued_failed() const {
+  if (database_.queued_failed()) throw PostgresError("a queued statement failed", "25P02");
+}
+
+void PostgresInbox::release_savepoint() {
+  require_nothing_queued_failed();
+  database_.queue("RELEASE SAVEPOINT delivery");
+}
 
 void PostgresInbox::rollback_to_savepoint() {
-  // Perhaps by another event's statement, and this savepoint was never made: the server's is an older one.
-  if (database_.queued_failed()) throw PostgresError("a queued statement failed", "25P02");
+  require_nothing_queued_failed();
   if (const auto taken = ahead_.find(in_savepoint_); taken != ahead_.end())
     taken->second.state = Ahead::State::written;
   database_.exec("ROLLBACK TO SAVEPOINT delivery");

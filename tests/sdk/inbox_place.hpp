@@ -62,7 +62,9 @@ class InboxPlace {
 inline void make_effects(TestInbox& inbox) {
   inbox.database().exec("CREATE TABLE IF NOT EXISTS effect(place serial, id text)");
 }
-inline void write_effect(Tx& tx, const std::string& id) { tx.exec("INSERT INTO effect(id) VALUES ($1)", id); }
+inline void write_effect(Tx& tx, const std::string& id) {
+  tx.queue("INSERT INTO effect(id) VALUES ($1)", id);
+}
 
 }  // namespace tidings::test
 

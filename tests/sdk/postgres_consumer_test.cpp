@@ -145,10 +145,11 @@ TEST_CASE("a statement that PostgreSQL refuses undoes its own event alone, also 
 
 TEST_CASE(
     "a queued statement that PostgreSQL refuses undoes its own event alone, whoever comes to hear of it") {
-  enum class Next { queues, runs, hides_the_error };
+  enum class Next { queues, runs, hides_the_error, hides_it_and_goes_on, goes_back_to_a_savepoint };
   const PostgresServer postgres;
   Scene scene;
-  const auto next = GENERATE(Next::queues, Next::runs, Next::hides_the_error);
+  const auto next = GENERATE(Next::queues, Next::runs, Next::hides_the_error, Next::hides_it_and_goes_on,
+                             Next::goes_back_to_a_savepoint);
   CAPTURE(next);
   auto options = scene.options();
   options.max_attempts = 2;
@@ -158,17 +159,20 @@ TEST_CASE(
   PostgresInbox inbox{postgres.url()};
   inbox.database().exec("CREATE TABLE effect(id text)");
   Consumer consumer{inbox, options};
-  consumer.on<nlohmann::json>("user.created",
-                              [next](const nlohmann::json&, PostgresDatabase& tx, const Delivery& delivery) {
-                                tx.queue("INSERT INTO effect VALUES ($1)", delivery.event.id);
-                                if (delivery.event.id == "bad") tx.queue("INSERT INTO effect VALUES (1 / 0)");
-                                if (delivery.event.id != "fine-0") return;
-                                try {
-                                  if (next != Next::queues) tx.exec("SELECT 1");
-                                } catch (const PostgresError&) {
-                                  if (next != Next::hides_the_error) throw;
-                                }
-                              });
+  const auto handle = [next](const nlohmann::json&, PostgresDatabase& tx, const Delivery& delivery) {
+    if (next == Next::goes_back_to_a_savepoint) tx.queue("SAVEPOINT its_own");
+    tx.queue("INSERT INTO effect VALUES ($1)", delivery.event.id);
+    if (delivery.event.id == "bad") tx.queue("INSERT INTO effect VALUES (1 / 0)");
+    if (delivery.event.id != "fine-3" || next == Next::queues) return;
+    try {
+      tx.exec("SELECT 1");
+    } catch (const PostgresError&) {
+      if (next == Next::runs) throw;
+      if (next == Next::hides_it_and_goes_on) tx.exec("SELECT 2");
+      if (next == Next::goes_back_to_a_savepoint) tx.exec("ROLLBACK TO SAVEPOINT its_own");
+    }
+  };
+  consumer.on<nlohmann::json>("user.created", handle);
   std::jthread thread{[&](const std::stop_token& stop) { consumer.run(stop); }};
   REQUIRE_WITHIN(20s, consumer.stats().dead_lettered == 1 && scene.all_acked());
   CHECK(consumer.stats().handled == 40);

@@ -125,7 +125,7 @@ class PostgresDatabase {
   /// In a transaction that an error has ended: nothing but a rollback is possible.
   [[nodiscard]] bool in_failed_transaction() const noexcept;
 
-  /// The transaction has failed by a queued statement: earlier than at the statement that threw.
+  /// Since the last rollback() a queued statement was refused: earlier than the statement that threw.
   [[nodiscard]] bool queued_failed() const noexcept { return queued_failed_; }
 
   /// The URL without password.

@@ -45,6 +45,8 @@ class PostgresInbox final : public Inbox {
   [[nodiscard]] bool is_trouble(const std::exception& error) const noexcept override;
 
  private:
+  void require_nothing_queued_failed() const;
+
   // An id that claim_ahead() was called for.
   struct Ahead {
     enum class State { there_before, written, taken } state = State::there_before;
