@@ -75,8 +75,12 @@ void LaneScheduler::refill(const Refill& request, std::vector<OutboxEvent> rows,
   } else if (!rows.empty()) {
     rows.front().retry_count = std::max(rows.front().retry_count, lane.head_retries);
   }
+  // These come after what is in memory, whatever their place: in order they would keep all behind them
+  // waiting.
+  if (in_order_ && !chain_allowed_ && !rows.empty()) break_order();
   for (auto& row : rows) take(lane, std::move(row));
   if (lane.size == 0) advance(lane);
+  landed();
 }
 
 std::optional<LaneScheduler::Send> LaneScheduler::next_send() {

@@ -14,7 +14,7 @@
 //
 // Passing (after a failure): one event in flight for each aggregate; the next
 // follows when it is stored, and others pass meanwhile. After a while commit
-// order is tried again.
+// order is tried again; without a chain only when no lane has rows in the table.
 //
 // A lane is an aggregate with something in flight, waiting or FAILED. Rows that
 // a lane cannot hold stay in the table and are read again when it is their turn,

@@ -24,6 +24,7 @@ constexpr milliseconds first_pause{50};
 constexpr milliseconds longest_pause{5000};
 constexpr milliseconds look_at_deadlines{250};
 constexpr milliseconds stop_takes_at_most{5000};
+constexpr std::chrono::minutes between_questions{1};
 
 }  // namespace
 
@@ -192,10 +193,15 @@ bool OutboxTerm::may_publish() {
 
 /// Before the first event, after each trouble and with each new leader: the stream may have been deleted.
 bool OutboxTerm::stream_is_there() {
-  if (!stream_checked_) {
+  if (!stream_checked_ || (!replicas_known_ && steady_clock::now() >= ask_for_replicas_at_)) {
     try {
       // From nats-server 2.14 on, a chain that breaks stops a stream with replicas for good.
-      scheduler_.allow_chain(replicas() == 1);
+      const auto count = replicas();
+      if (std::exchange(replicas_known_, count.has_value()) && !count)
+        spdlog::warn("nobody says how many replicas the stream {} has: nothing is chained to it",
+                     options_.publisher.stream);
+      ask_for_replicas_at_ = steady_clock::now() + between_questions;
+      scheduler_.allow_chain(count == 1);
     } catch (const NatsError& error) {
       if (!error.retryable()) throw;
       back_off(error.what());
@@ -208,9 +214,9 @@ bool OutboxTerm::stream_is_there() {
   return true;
 }
 
-/// Of the stream; 0 when nobody says.
-int OutboxTerm::replicas() {
-  if (!options_.manage_stream) return replicas_of(context_.connection, options_.publisher.stream).value_or(0);
+/// Of the stream; empty when nobody says.
+std::optional<int> OutboxTerm::replicas() {
+  if (!options_.manage_stream) return replicas_of(context_.connection, options_.publisher.stream);
   return ensure_stream(context_.connection, {.name = options_.publisher.stream,
                                              .subjects = {options_.publisher.subject_prefix + ".>"},
                                              .replicas = options_.stream_replicas});
@@ -276,7 +282,10 @@ bool OutboxTerm::look_for_strays() {
 
 bool OutboxTerm::send() {
   bool sent = false;
-  while (const auto next = scheduler_.next_send()) {
+  // One that was frozen in here is behind its successor.
+  while (marker_.fresh()) {
+    const auto next = scheduler_.next_send();
+    if (!next) break;
     publisher_.publish(next->token, *next->event, next->after);
     sent = true;
   }

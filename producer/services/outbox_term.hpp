@@ -15,6 +15,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <random>
 #include <stop_token>
 #include <string>
@@ -58,7 +59,7 @@ class OutboxTerm {
   void enter(OutboxProcessorStatus::Phase phase, const std::string& why = {});
   [[nodiscard]] bool may_publish();
   [[nodiscard]] bool stream_is_there();
-  [[nodiscard]] int replicas();
+  [[nodiscard]] std::optional<int> replicas();
   bool read_rows();
   void refill(const LaneScheduler::Refill& request);
   bool look_for_strays();
@@ -84,6 +85,8 @@ class OutboxTerm {
   std::chrono::milliseconds pause_;
   std::minstd_rand random_{std::random_device{}()};
   bool stream_checked_ = false;
+  bool replicas_known_ = true;
+  std::chrono::steady_clock::time_point ask_for_replicas_at_;
 };
 
 }  // namespace tidings

@@ -351,6 +351,27 @@ TEST_CASE(
   CHECK_FALSE(others_pass());
 }
 
+TEST_CASE("where no chain is allowed others pass what a blocked aggregate had left in the table") {
+  LaneScheduler lanes{100};
+  lanes.allow_chain(false);
+  lanes.block(event(1, "a"), Timestamp{1s});
+  std::vector<OutboxEvent> rest;
+  for (int i = 2; i <= 5; ++i) {
+    rest.push_back(event(i, "a"));
+    lanes.offer(rest.back());
+  }
+  const auto retry = lanes.next_refill(Timestamp{1s});
+  REQUIRE(retry);
+  lanes.refill(*retry, {event(1, "a")}, false);
+  CHECK(send_all(lanes) == std::vector<std::string>{"e1"});
+  REQUIRE(lanes.stored(token["e1"]));
+  const auto more = lanes.next_refill(Timestamp{1s});
+  REQUIRE(more);
+  lanes.refill(*more, rest, true);
+  for (int i = 6; i <= 8; ++i) lanes.offer(event(i, "b" + std::to_string(i)));
+  CHECK(send_all(lanes) == std::vector<std::string>{"e2", "e6", "e7", "e8"});
+}
+
 TEST_CASE("a chain that is not allowed any more ends when what is in flight has landed") {
   auto lanes = chained(10);
   for (int i = 1; i <= 3; ++i) lanes.offer(event(i, "a"));
