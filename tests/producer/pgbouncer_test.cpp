@@ -162,28 +162,6 @@ TEST_CASE("a service behind PgBouncer wakes a relay that is connected directly")
   CHECK(std::chrono::steady_clock::now() - begun < 15s);
 }
 
-TEST_CASE("a holder that stands still inside of its transaction behind PgBouncer keeps no successor out") {
-  Outbox outbox{Engine::postgres};
-  const PgBouncer pooler{outbox.server()};
-  const auto frozen = Database::open(pooler.url(), Database::Open::processor),
-             next = Database::open(pooler.url());
-  Lease its{{.name = "outbox", .holder = "frozen", .duration = 200ms}};
-  Lease successor{{.name = "outbox", .holder = "successor", .duration = 10s}};
-  REQUIRE(its.try_take(*frozen));
-  Transaction transaction{*frozen};
-  REQUIRE(its.renew(transaction));  // and no word more
-  REQUIRE_WITHIN(30s, [&] {
-    try {
-      return successor.try_take(*next);
-    } catch (const DatabaseError& error) {
-      REQUIRE(error.retryable());
-      return false;
-    }
-  }());
-  CHECK_THROWS_AS(transaction.commit(), DatabaseError);
-  CHECK(outbox.text("SELECT holder FROM outbox_lease") == "successor");
-}
-
 TEST_CASE("settings of a transaction behind PgBouncer do not stay with the session that others get") {
   Outbox outbox{Engine::postgres};
   const PgBouncer pooler{outbox.server(), {.sessions = 1}};

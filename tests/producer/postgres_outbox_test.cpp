@@ -6,6 +6,7 @@
 #include "support/catch.hpp"
 #include "support/nats_server.hpp"
 #include "support/outbox.hpp"
+#include "support/pgbouncer.hpp"
 #include "support/processor.hpp"
 #include "support/wait.hpp"
 
@@ -312,10 +313,13 @@ TEST_CASE("while writers overlap they do not notify: who watches looks by itself
   CHECK(notified < committed / 2);
 }
 
-TEST_CASE("a holder that stands still inside of its transaction does not keep its successor out") {
+TEST_CASE(
+    "a holder that stands still inside of its transaction keeps no successor out, also behind PgBouncer") {
   Outbox outbox{Engine::postgres};
-  const auto frozen = Database::open(outbox.url(), Database::Open::processor),
-             next = Database::open(outbox.url());
+  std::optional<PgBouncer> pooler;
+  if (GENERATE(false, true)) pooler.emplace(outbox.server());
+  const auto url = pooler ? pooler->url() : outbox.url();
+  const auto frozen = Database::open(url, Database::Open::processor), next = Database::open(url);
   Lease its{{.name = "outbox", .holder = "frozen", .duration = 200ms}};
   Lease successor{{.name = "outbox", .holder = "successor", .duration = 10s}};
   REQUIRE(its.try_take(*frozen));
