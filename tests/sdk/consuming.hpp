@@ -132,7 +132,6 @@ class Instance {
 
   Instance& start() {
     ended_ = false;
-    (void)spdlog::default_logger_raw();  // ThreadSanitizer cannot see that libspdlog makes it once
     thread_ = std::jthread([this](const std::stop_token& stop) {
       try {
         consumer.run(stop);
