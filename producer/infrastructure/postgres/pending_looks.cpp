@@ -23,6 +23,7 @@ constexpr std::chrono::milliseconds between_epochs{50};
 constexpr int full_look_share = 100;
 constexpr std::chrono::seconds full_look_interval{5};
 
+// A join with one row keeps the order of the other side; to sort once more would be a fifth of the whole.
 // $1 where to begin, $2 and $3 the cursor, $4 lower, $5 the horizon of what is before the cursor, $6 limit.
 const std::string page =
     "WITH look AS (SELECT pg_current_snapshot() AS snapshot, clock_timestamp() AT TIME ZONE 'UTC' AS time), "
@@ -36,7 +37,7 @@ const std::string page =
     " LIMIT $6) SELECT pg_snapshot_xmin(look.snapshot), pg_snapshot_xmax(look.snapshot), look.time - "
     "interval '" +
     std::string(slack) + "', look.time - interval '" + std::string(longest_unknown) +
-    "', page.* FROM look LEFT JOIN page ON true" + in_order;
+    "', page.* FROM look LEFT JOIN page ON true";
 
 std::uint64_t number(std::string_view digits) {
   std::uint64_t value = 0;
