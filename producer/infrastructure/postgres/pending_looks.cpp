@@ -107,6 +107,9 @@ bool PendingLooks::read_page(int limit, std::vector<OutboxEvent>& out) {
   const int most = limit + may_be_met_again();
   const auto rows = database_.query(page, start, look.cursor.created_at, look.cursor.id,
                                     unless_empty(look.lower), unless_empty(look.horizon), most);
+  if (database_.session() != session_)
+    throw SqlError("the connection is a new one, perhaps to another server: reading begins anew",
+                   Error::Retry::yes);
   // The snapshot is that of the statement, and so as old as the rows.
   const std::string horizon{rows.text(0, 0)};
   keep_epoch(number(rows.text(0, 1)), std::string{rows.text(0, 2)});

@@ -18,10 +18,12 @@
 
 namespace tidings {
 
+/// For one session: once the database is connected to again, reading throws, and all is to be begun anew.
 /// Not thread-safe. Throws SqlError.
 class PendingLooks {
  public:
-  explicit PendingLooks(PostgresOutboxDatabase& database) : database_(database) {}
+  explicit PendingLooks(PostgresOutboxDatabase& database)
+      : database_(database), session_(database.session()) {}
 
   /// The next read() begins at the oldest row.
   void start_over();
@@ -67,6 +69,7 @@ class PendingLooks {
   [[nodiscard]] int may_be_met_again() const;
 
   PostgresOutboxDatabase& database_;
+  const int session_;
 
   std::optional<Look> look_;
   std::uint64_t looks_ = 0;

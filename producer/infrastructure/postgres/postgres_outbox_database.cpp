@@ -49,6 +49,7 @@ PostgresOutboxDatabase::PostgresOutboxDatabase(const std::string& url, Open mode
 
 void PostgresOutboxDatabase::connect() {
   if (!connection_.connect()) return;
+  ++session_;
   // Settings of the session, which a pooler would give to others: begin() makes those that must be.
   if (connection_.pooled()) return;
   // As long as SQLite waits. The plans that an outbox needs are known; statistics of a table that is now

@@ -35,6 +35,9 @@ class PostgresOutboxDatabase final : public Database {
   void queue(const std::string& statement, const Values&... values) {
     connection_.queue(statement, values...);
   }
+  /// Grows with each connection that is made again. What an earlier one has told of transactions need not
+  /// hold on a later one: it may be another server's, whose ids have come less far.
+  [[nodiscard]] int session() const noexcept { return session_; }
   /// The relay is told of this transaction's events when it commits.
   void wake_relay_at_commit() noexcept { wake_ = true; }
 
@@ -49,6 +52,7 @@ class PostgresOutboxDatabase final : public Database {
   decltype(auto) guard(Work&& work);
 
   PostgresDatabase connection_;
+  int session_ = 0;
   Open mode_;
   bool in_transaction_ = false;
   bool wake_ = false;
