@@ -250,6 +250,38 @@ TEST_CASE("a commit wakes who waits for one: our own always, others' with the tr
   }
 }
 
+TEST_CASE("who sleeps lets no writer notify for nothing, and is woken again once it waits") {
+  Outbox outbox{Engine::postgres};
+  const auto watch = CommitWatch::open(outbox.url());
+  const auto holds_lock = [&] {
+    return outbox.number("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 1;
+  };
+  for (int i = 0; i < 2; ++i) {
+    CHECK(watch->wait(5s));
+    CHECK_FALSE(watch->wait(100ms));
+    CHECK(holds_lock());
+    outbox.add("a");
+    CHECK(watch->wait(20s));
+    watch->sleep(1ms);
+    REQUIRE_WITHIN(5s, !holds_lock());
+  }
+}
+
+TEST_CASE("who may not take the lock that writers look at polls, and does not try without end") {
+  Outbox outbox{Engine::postgres};
+  outbox.execute(
+      "CREATE ROLE poor LOGIN; REVOKE EXECUTE ON FUNCTION pg_try_advisory_lock(int, int) FROM PUBLIC");
+  const auto watch = CommitWatch::open(
+      "postgresql://poor@127.0.0.1:" + std::to_string(outbox.server().port()) + "/postgres");
+  CHECK_FALSE(watch->wait(300ms));
+  const auto log = outbox.server().log();
+  int tries = 0;
+  for (auto at = log.find("permission denied"); at != std::string::npos;
+       at = log.find("permission denied", at + 1))
+    ++tries;
+  CHECK(tries == 1);
+}
+
 TEST_CASE("no commit is missed by who watches, however it falls between looking and waiting") {
   Outbox outbox{Engine::postgres};
   const auto watch = CommitWatch::open(outbox.url());
@@ -395,6 +427,40 @@ TEST_CASE("of several hosts the processor finds the one that takes writes, also 
   stop.request_stop();
   work.join();
   CHECK(jetstream.message_count("AUTH_EVENTS") == 2);
+}
+
+TEST_CASE("events go out in order from a successor whose transaction ids have come less far") {
+  // As a standby that lagged: it gives out again ids that the processor has seen the end of.
+  NatsServer server;
+  JetStream jetstream{server.url()};
+  Outbox before{Engine::postgres}, after{Engine::postgres};
+  const auto use_up_ids = [](Outbox& outbox, int count) {
+    outbox.execute("DO $$ BEGIN FOR i IN 1.." + std::to_string(count) +
+                   " LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$");
+  };
+  use_up_ids(before, 4000);
+  const auto both = "postgresql://tidings@127.0.0.1:" + std::to_string(before.server().port()) +
+                    ",127.0.0.1:" + std::to_string(after.server().port()) + "/postgres";
+  auto options = quick();
+  options.lease = 1s;
+  Processor processor{both, server.url(), options};
+  before.add("a");
+  REQUIRE_WITHIN(20s, before.count_status("PUBLISHED") == 1);
+  after.add("a");
+  use_up_ids(after, 8000);
+  after.add("a");
+  after.execute(
+      "INSERT INTO outbox_lease VALUES " +
+      before.text("SELECT format('(%L, %L, %s, %s, %s)', name, holder, epoch, beat, expiresAt) FROM "
+                  "outbox_lease"));
+  before.server().kill();
+  REQUIRE_WITHIN(20s, after.count_status("PUBLISHED") == 2);
+  processor.stop();
+  CHECK(processor.error() == "");
+  auto messages = jetstream.messages("AUTH_EVENTS");
+  REQUIRE(messages.size() == 3);
+  messages.erase(messages.begin());  // the event of before
+  CHECK(ledger(after, messages) == "");
 }
 
 TEST_CASE("Prisma's parameters of a URL are understood") {

@@ -68,7 +68,7 @@ bool PostgresCommitWatch::look_is_due() {
     }
     return notifications > 0 || (!holds_lock_ && now >= try_lock_at_ && hold_lock());
   } catch (const PostgresError& error) {
-    holds_lock_ = false;
+    connection_.disconnect();  // where a statement of the watch fails it would fail again at once
     if (!std::exchange(warned_, true)) spdlog::warn("commits are seen by polling only: {}", error.what());
     return false;
   }
@@ -104,6 +104,11 @@ void PostgresCommitWatch::found() noexcept {
 }
 
 void PostgresCommitWatch::sleep(milliseconds timeout) {
+  // Or writers would go on notifying one that does not listen, and keep who works from being notified.
+  if (connection_.connected()) {
+    connection_.disconnect();
+    connect_at_ = {};
+  }
   const auto deadline = Clock::now() + std::clamp<milliseconds>(timeout, milliseconds{0}, longest_wait);
   for (auto now = Clock::now(); !take_wake() && now < deadline; now = Clock::now()) {
     std::array<pollfd, 1> descriptors{{{event_, POLLIN, 0}}};
