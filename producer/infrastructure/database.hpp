@@ -90,9 +90,14 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
+  enum class Tables {
+    outbox,  ///< for a service that has its own
+    service  ///< of auth-service: users as well
+  };
   /// Makes the tables and indexes that are missing, all or none. Idempotent, also when several
   /// processes do it at once.
-  virtual void migrate() = 0;
+  virtual void migrate(Tables tables) = 0;
+  void migrate() { migrate(Tables::service); }
 
   /// PostgreSQL: lets the relay be woken by other writers' commits too. Throws SettingError for SQLite, which
   /// needs no trigger.

@@ -61,8 +61,10 @@ void PostgresOutboxDatabase::connect() {
   if (mode_ == Open::processor) connection_.script("SET idle_in_transaction_session_timeout = '5s'");
 }
 
-void PostgresOutboxDatabase::migrate() {
-  attempt("make the tables in " + name(), [&] { script(schema::postgres); });
+void PostgresOutboxDatabase::migrate(Tables tables) {
+  attempt("make the tables in " + name(), [&] {
+    script(std::string(schema::postgres) + (tables == Tables::service ? schema::postgres_users : ""));
+  });
 }
 
 void PostgresOutboxDatabase::add_notify_trigger() {

@@ -17,7 +17,8 @@ class PostgresOutboxDatabase final : public Database {
   explicit PostgresOutboxDatabase(const std::string& url, Open mode = Open::existing);
 
   [[nodiscard]] Kind kind() const noexcept override { return Kind::postgresql; }
-  void migrate() override;
+  using Database::migrate;
+  void migrate(Tables tables) override;
   void add_notify_trigger() override;
   void require_schema() override;
   [[nodiscard]] std::unique_ptr<OutboxRepository> outbox() override;

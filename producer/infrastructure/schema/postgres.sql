@@ -44,13 +44,3 @@ CREATE TABLE IF NOT EXISTS "outbox_state" (
     "writtenAt" BIGINT NOT NULL,
     "published" BIGINT NOT NULL
 );
-
--- "email" keeps the case that it was typed in; Ann@x.org and ann@x.org are one user.
-CREATE TABLE IF NOT EXISTS "user" (
-    "id" TEXT NOT NULL PRIMARY KEY,
-    "email" TEXT NOT NULL,
-    "name" TEXT NOT NULL,
-    "emailVerified" BOOLEAN NOT NULL DEFAULT false,
-    "createdAt" TIMESTAMP(3) NOT NULL
-);
-CREATE UNIQUE INDEX IF NOT EXISTS "user_email_key" ON "user"(lower("email" COLLATE "C"));

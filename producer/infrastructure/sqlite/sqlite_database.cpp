@@ -131,10 +131,11 @@ SqliteDatabase::SqliteDatabase(const std::string& path, Open open_mode)
   checkpointer_.emplace(handle_);
 }
 
-void SqliteDatabase::migrate() {
+void SqliteDatabase::migrate(Tables tables) {
   attempt("make the tables in " + path_, [&] {
     Transaction transaction{*this};
     handle_.exec(schema::sqlite);
+    if (tables == Tables::service) handle_.exec(schema::sqlite_users);
     transaction.commit();
   });
 }

@@ -22,7 +22,8 @@ class SqliteDatabase final : public Database {
   explicit SqliteDatabase(const std::string& path, Open open = Open::existing);
 
   [[nodiscard]] Kind kind() const noexcept override { return Kind::sqlite; }
-  void migrate() override;
+  using Database::migrate;
+  void migrate(Tables tables) override;
   void add_notify_trigger() override;
   void require_schema() override;
   [[nodiscard]] std::unique_ptr<OutboxRepository> outbox() override;
