@@ -405,6 +405,36 @@ TEST_CASE("a PostgreSQL that crashes, stops or ends our sessions costs no attemp
   CHECK(ledger(outbox, jetstream.messages("AUTH_EVENTS")) == "");
 }
 
+TEST_CASE("serialization failures of the relay's own statements cost no attempt, no event and no order") {
+  NatsServer server;
+  JetStream jetstream{server.url()};
+  Outbox outbox{Engine::postgres};
+  // Sequences count on when a transaction is rolled back, so nothing fails for ever.
+  outbox.execute(
+      "CREATE SEQUENCE outbox_event_writes; CREATE SEQUENCE outbox_lease_writes; "
+      "CREATE FUNCTION fail_now_and_then() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+      "IF nextval(TG_TABLE_NAME || '_writes') % TG_ARGV[0]::integer = 1 THEN RAISE serialization_failure; "
+      "END IF; "
+      "RETURN NULL; END $$; "
+      "CREATE TRIGGER mark BEFORE UPDATE ON outbox_event EXECUTE FUNCTION fail_now_and_then(2); "
+      "CREATE TRIGGER renew BEFORE INSERT OR UPDATE ON outbox_lease EXECUTE FUNCTION fail_now_and_then(5); "
+      "ALTER DATABASE postgres SET default_transaction_isolation = 'serializable'");
+  auto options = quick();
+  options.lease = 2s;
+  options.processing_interval = 100ms;
+  Processor processor{outbox, server.url(), options};
+  for (int i = 1; i <= 5; ++i) {
+    outbox.add_many(200, 11);
+    REQUIRE_WITHIN(30s, outbox.count_status("PUBLISHED") == 200 * i);
+  }
+  processor.stop();
+  CHECK(processor.error() == "");
+  CHECK(outbox.number("SELECT last_value FROM outbox_event_writes") >= 9);  // each second failed
+  CHECK(outbox.number("SELECT last_value FROM outbox_lease_writes") >= 10);
+  CHECK(outbox.count("retryCount <> 0 OR lastError IS NOT NULL") == 0);
+  CHECK(ledger(outbox, jetstream.messages("AUTH_EVENTS")) == "");
+}
+
 TEST_CASE("of several hosts the processor finds the one that takes writes, also when that changes") {
   NatsServer server;
   JetStream jetstream{server.url()};
