@@ -209,8 +209,13 @@ EventPublisher::EventPublisher(Connection& connection, PublisherOptions options,
 
 EventPublisher::~EventPublisher() {
   natsSubscription_Unsubscribe(state_->subscription);
+  // What stays with the connection until its end is small: a database that comes and goes makes many of
+  // these.
+  state_->flights = {};
+  state_->taken = {};
   const std::lock_guard lock{state_->mutex};
   state_->on_outcome = nullptr;
+  state_->answers = {};
 }
 
 void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const std::string& after) {
