@@ -7,6 +7,7 @@ namespace tidings {
 namespace {
 
 constexpr std::chrono::minutes told_again_after{1};
+constexpr std::string_view advisories = "$JS.EVENT.ADVISORY.";
 constexpr std::size_t most_remembered = 64;
 
 bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
@@ -23,8 +24,10 @@ std::string kind(std::string_view text) {
 }  // namespace
 
 bool Refusals::add(std::string_view text, Time now) {
-  latest_ = text;
-  latest_at_ = now;
+  if (!refused_subject(text).starts_with(advisories)) {
+    latest_ = text;
+    latest_at_ = now;
+  }
   std::erase_if(told_, [now](const auto& entry) { return now - entry.second >= told_again_after; });
   // A subject for each message is no reason for a line for each message.
   return told_.size() < most_remembered && told_.emplace(kind(text), now).second;

@@ -18,7 +18,7 @@ class Refusals {
   /// are news: not told within the last minute.
   bool add(std::string_view text, Time now);
 
-  /// The latest, when it came within `age`; else empty.
+  /// The latest, when it came within `age`; else empty. Not of an advisory: nothing waits for those.
   [[nodiscard]] std::string latest(std::chrono::milliseconds age, Time now) const;
 
  private:

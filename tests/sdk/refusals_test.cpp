@@ -52,6 +52,16 @@ TEST_CASE("the latest refusal is remembered for as long as asked, told or not") 
   CHECK(refusals.latest(10s, start + 11s + 1ms) == "");
 }
 
+TEST_CASE("a refused advisory is told, and is no reason for what waits") {
+  Refusals refusals;
+  refusals.add(publish_to("a"), start);
+  CHECK(
+      refusals.add("Permissions Violation for Subscription to "
+                   "\"$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.AUTH_EVENTS.mailer\"",
+                   start + 1s));
+  CHECK(refusals.latest(10s, start + 1s) == publish_to("a"));
+}
+
 TEST_CASE("the refused subject is what stands between the quotes") {
   CHECK(refused_subject(publish_to("auth.events.user.created")) == "auth.events.user.created");
   CHECK(refused_subject("Permissions Violation for Subscription to \"a.>\" using queue \"q\"") == "a.>");
