@@ -110,7 +110,7 @@ void OutboxMarker::run(const std::stop_token& stop) {
     }
     on_change_();
   }
-  spdlog::warn("outbox lease lost: another processor is active");
+  spdlog::warn("outbox lease lost: another processor is active, or this is another database than before");
   on_change_();
 }
 
