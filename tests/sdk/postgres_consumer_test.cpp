@@ -234,6 +234,29 @@ TEST_CASE("connections that an administrator ends use no attempt") {
   CHECK(number(postgres, "SELECT count(DISTINCT id) FROM effect") == events);
 }
 
+TEST_CASE("of several hosts a consumer finds the one that takes writes, also when that changes under load") {
+  PostgresServer postgres;
+  const ReservedPort standby;
+  const auto both = "postgresql://tidings@127.0.0.1:" + std::to_string(postgres.port()) +
+                    ",127.0.0.1:" + std::to_string(standby.number()) + "/postgres";
+  Scene scene;
+  PostgresInstance one{both, scene.options()}, other{both, scene.options()};
+  scene.publish_many(3000, "before");
+  REQUIRE_WITHIN(20s, one.stats().handled + other.stats().handled > 100);
+  postgres.kill();
+  scene.publish_many(1000, "after");
+  postgres.start_at(standby.number());
+  REQUIRE_WITHIN(60s, scene.all_acked());
+  for (const auto* instance : {&one, &other}) {
+    CHECK(instance->status().ready());
+    CHECK(instance->stats().retried == 0);
+    CHECK(instance->stats().dead_lettered == 0);
+  }
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == 4000);
+  CHECK(number(postgres, "SELECT count(DISTINCT id) FROM effect") == 4000);
+  CHECK(number(postgres, "SELECT count(*) FROM inbox") == 4000);
+}
+
 TEST_CASE("a serialization failure is the database's trouble and not the event's") {
   const PostgresServer postgres;
   Scene scene;
