@@ -39,6 +39,11 @@ CREATE TABLE IF NOT EXISTS inbox_attempt (
 COMMIT;
 )sql";
 
+// Of the inbox's own statements: whoever waits for a lock must also look whether it should stop, and say that
+// it waits. A handler waits for rows as long as the login or the URL lets it.
+constexpr const char* wait_briefly = "SET LOCAL lock_timeout = '1s'";
+constexpr const char* wait_as_before = "SET LOCAL lock_timeout TO DEFAULT";
+
 std::string hex(std::string_view bytes) {
   constexpr std::string_view digits = "0123456789abcdef";
   std::string text = "\\x";
@@ -98,6 +103,16 @@ void PostgresInbox::begin() {
   ahead_.clear();
   in_savepoint_.clear();
   database_.queue("BEGIN");
+  database_.queue(wait_briefly);
+  for_handler_ = false;
+}
+
+void PostgresInbox::for_inbox() {
+  if (std::exchange(for_handler_, false)) database_.queue(wait_briefly);
+}
+
+void PostgresInbox::for_handler() {
+  if (!std::exchange(for_handler_, true)) database_.queue(wait_as_before);
 }
 
 void PostgresInbox::commit() {
@@ -151,6 +166,7 @@ void PostgresInbox::require_sound() const {
 
 void PostgresInbox::claim_ahead(const std::vector<std::string>& event_ids) {
   if (event_ids.empty()) return;
+  for_inbox();
   std::vector<std::string> keys;
   std::unordered_map<std::string, const std::string*> ids;
   for (const auto& id : event_ids) {
@@ -167,19 +183,26 @@ void PostgresInbox::claim_ahead(const std::vector<std::string>& event_ids) {
 }
 
 bool PostgresInbox::claim(const std::string& event_id) {
+  bool first = false;
   if (const auto found = ahead_.find(event_id); found != ahead_.end()) {
-    if (found->second.state != Ahead::State::written) return false;
-    found->second.state = Ahead::State::taken;
-    in_savepoint_ = event_id;
-    return true;
+    first = found->second.state == Ahead::State::written;
+    if (first) {
+      found->second.state = Ahead::State::taken;
+      in_savepoint_ = event_id;
+    }
+  } else {
+    for_inbox();
+    first = database_
+                .exec("INSERT INTO inbox(group_id, event_id) VALUES ($1, $2::bytea) ON CONFLICT DO NOTHING",
+                      group_, key(event_id))
+                .affected() == 1;
   }
-  return database_
-             .exec("INSERT INTO inbox(group_id, event_id) VALUES ($1, $2::bytea) ON CONFLICT DO NOTHING",
-                   group_, key(event_id))
-             .affected() == 1;
+  if (first) for_handler();
+  return first;
 }
 
 bool PostgresInbox::handled(const std::string& event_id) {
+  for_inbox();
   return !database_
               .plan_and_exec("SELECT 1 FROM inbox WHERE group_id = $1 AND event_id = $2::bytea", group_,
                              key(event_id))
@@ -187,6 +210,7 @@ bool PostgresInbox::handled(const std::string& event_id) {
 }
 
 Inbox::Attempts PostgresInbox::attempts(const std::string& event_id) {
+  for_inbox();
   const auto rows = database_.plan_and_exec(
       "SELECT starts, last_error FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea", group_,
       key(event_id));
@@ -195,6 +219,7 @@ Inbox::Attempts PostgresInbox::attempts(const std::string& event_id) {
 }
 
 void PostgresInbox::record_attempts(const std::string& event_id, const Attempts& attempts) {
+  for_inbox();
   database_.exec(
       "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error) VALUES ($1, $2::bytea, $3, $4) "
       "ON CONFLICT (group_id, event_id) DO UPDATE SET starts = excluded.starts, last_error = "
@@ -203,6 +228,7 @@ void PostgresInbox::record_attempts(const std::string& event_id, const Attempts&
 }
 
 void PostgresInbox::forget_attempts(const std::string& event_id) {
+  for_inbox();
   database_.plan_and_exec("DELETE FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea", group_,
                           key(event_id));
 }

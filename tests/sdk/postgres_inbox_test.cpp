@@ -1,4 +1,4 @@
-// What an inbox in PostgreSQL costs.
+// What an inbox in PostgreSQL costs, and how long it waits.
 
 #include "support/postgres_server.hpp"
 #include "support/wait.hpp"
@@ -12,6 +12,7 @@
 using namespace tidings;
 using namespace tidings::test;
 using std::chrono::hours;
+using std::chrono::steady_clock;
 
 namespace {
 
@@ -73,4 +74,48 @@ TEST_CASE("what a consumer asks of its inbox reads no more rows when the inbox h
       "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables WHERE relname LIKE 'inbox%'");
   CHECK(read > 0);
   CHECK(read < many);
+}
+
+TEST_CASE("an event that another has in hand is waited for a second, and handlers wait as their login says") {
+  const PostgresServer server;
+  const auto url = server.url() + "?options=-clock_timeout%3D7s";
+  PostgresInbox one{url}, other{url};
+  one.join("mailer");
+  other.join("mailer");
+  one.begin();
+  one.claim_ahead({"held"});
+  const bool ahead = GENERATE(true, false);
+  CAPTURE(ahead);
+  const auto claim = [&](const std::string& id) {
+    if (ahead) other.claim_ahead({id});
+    other.savepoint();
+    return other.claim(id);
+  };
+  const auto handlers_wait = [&other] {
+    return other.database().exec("SHOW lock_timeout").text(0, 0) == "7s";
+  };
+
+  other.begin();
+  const auto begun = steady_clock::now();
+  try {
+    (void)claim("held");
+    FAIL("it was not held");
+  } catch (const PostgresError& error) {
+    CHECK(other.is_trouble(error));
+  }
+  CHECK(steady_clock::now() - begun < 5s);
+  other.begin();
+  for (const std::string id : {"one", "two"}) {
+    CHECK(claim(id));
+    CHECK(handlers_wait());
+    other.rollback_to_savepoint();
+    other.record_attempts(id, {.starts = 1, .last_error = "no"});
+    CHECK_FALSE(handlers_wait());
+    other.release_savepoint();
+  }
+  other.commit();
+  one.rollback();
+  other.begin();
+  CHECK(claim("held"));
+  other.commit();
 }
