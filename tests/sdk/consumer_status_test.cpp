@@ -1,6 +1,7 @@
 // What a consumer tells of itself: status and stats, and a warning at its start.
 
 #include "consuming.hpp"
+#include "inbox_locks.hpp"
 #include "support/log.hpp"
 
 using namespace tidings;
@@ -46,7 +47,7 @@ TEST_CASE("a run goes from waiting for NATS over joining and running to draining
   StatusLog log;
   auto options = scene.options();
   options.on_status = [&log](const ConsumerStatus& status) { log.add(status); };
-  Instance instance{scene.file, options};
+  Instance instance{scene.inbox(), options};
   CHECK(instance.consumer.status().state == State::stopped);
   CHECK_FALSE(instance.consumer.status().ready());
   const auto before = std::chrono::system_clock::now();
@@ -67,7 +68,7 @@ TEST_CASE("a run goes from waiting for NATS over joining and running to draining
 
 TEST_CASE("a consumer whose server is stopped waits for NATS, and runs again after it") {
   Scene scene;
-  Instance instance{scene.file, scene.options()};
+  Instance instance{scene.inbox(), scene.options()};
   const auto status = [&] { return instance.consumer.status(); };
   const auto waits_for_nats = [&] {
     return status().state == State::waiting && status().reason.starts_with("NATS") && !status().ready();
@@ -87,19 +88,17 @@ TEST_CASE("a consumer whose server is stopped waits for NATS, and runs again aft
 
 TEST_CASE("a consumer whose inbox is locked waits for the inbox, and runs again after it") {
   Scene scene;
-  Instance instance{scene.file, scene.options()};
-  instance.inbox.database().setBusyTimeout(1);
+  Instance instance{scene.inbox(), scene.options()};
+  be_impatient(instance.inbox);
   instance.start();
   scene.publish("one");
   REQUIRE_WITHIN(10s, instance.stats().handled == 1 && instance.consumer.status().ready());
   {
-    SQLite::Database other{scene.file.string(), SQLite::OPEN_READWRITE};
-    other.setBusyTimeout(10000);
-    other.exec("BEGIN IMMEDIATE");
+    const InboxLock lock{scene.place};
     scene.publish("two");
     REQUIRE_WITHIN(10s, instance.consumer.status().state == State::waiting);
     const auto status = instance.consumer.status();
-    CHECK_THAT(status.reason, ContainsSubstring("inbox") && ContainsSubstring("locked"));
+    CHECK_THAT(status.reason, ContainsSubstring("inbox") && ContainsSubstring(lock_error));
     CHECK_FALSE(status.ready());
   }
   REQUIRE_WITHIN(10s, instance.stats().handled == 2);
@@ -110,7 +109,7 @@ TEST_CASE("a run that ends with an error is stopped with that reason") {
   Scene scene;
   auto options = scene.options();
   options.manage_streams = false;  // and there is no group
-  Instance instance{scene.file, options};
+  Instance instance{scene.inbox(), options};
   instance.start();
   REQUIRE_WITHIN(10s, instance.ended());
   CHECK(instance.consumer.status().state == State::stopped);
@@ -124,7 +123,7 @@ TEST_CASE("a draining consumer says so while its last handler runs on") {
   StatusLog log;
   auto options = scene.options();
   options.on_status = [&log](const ConsumerStatus& status) { log.add(status); };
-  Instance instance{scene.file, options, [&](const Delivery&, SQLite::Database&) { gate.pass(); }};
+  Instance instance{scene.inbox(), options, [&](const Delivery&, Tx&) { gate.pass(); }};
   scene.publish("one");
   instance.start();
   REQUIRE_WITHIN(10s, gate.entered.load());
@@ -143,7 +142,7 @@ TEST_CASE("messages ahead of a slow handler are in flight or lag, and none of ei
   auto options = scene.options();
   options.prefetch = options.max_batch = 10;
   Gate gate;
-  Instance instance{scene.file, options, on_event("event-30", [&gate] { gate.pass(); })};
+  Instance instance{scene.inbox(), options, on_event("event-30", [&gate] { gate.pass(); })};
   instance.start();
   REQUIRE_WITHIN(10s, gate.entered.load());
   const auto stats = instance.stats();
@@ -165,11 +164,11 @@ TEST_CASE("an idle instance sees the lag of its group within ten seconds") {
   // One message at a time for the whole group: while one instance holds it, the other gets nothing.
   scene.js.add_consumer("AUTH_EVENTS", "mailer", {{"ack_wait", hour}, {"max_ack_pending", 1}});
   Gate gate;
-  Instance busy{scene.file, scene.options(), [&](const Delivery&, SQLite::Database&) { gate.pass(); }};
+  Instance busy{scene.inbox(), scene.options(), [&](const Delivery&, Tx&) { gate.pass(); }};
   scene.publish_many(50);
   busy.start();
   REQUIRE_WITHIN(10s, gate.entered.load());
-  Instance idle{scene.folder / "other.db", scene.options()};
+  Instance idle{scene.inbox("other"), scene.options()};
   idle.start();
   REQUIRE_WITHIN(10s, idle.stats().lag == 49);
   scene.js.purge("AUTH_EVENTS");
@@ -183,7 +182,7 @@ TEST_CASE("the last commit's size is that of all messages that were at hand") {
   Gate gate;
   auto options = scene.options();
   options.max_batch_time = 30s;
-  Instance instance{scene.file, options, on_event("first", [&gate] { gate.pass(); })};
+  Instance instance{scene.inbox(), options, on_event("first", [&gate] { gate.pass(); })};
   scene.publish("first");
   instance.start();
   REQUIRE_WITHIN(10s, gate.entered.load());
@@ -197,7 +196,7 @@ TEST_CASE("the last commit's size is that of all messages that were at hand") {
 
 TEST_CASE("handling times and ages are told as percentiles") {
   Scene scene;
-  Instance instance{scene.file, scene.options(), [](const Delivery& delivery, SQLite::Database&) {
+  Instance instance{scene.inbox(), scene.options(), [](const Delivery& delivery, Tx&) {
                       take_time(delivery.event.id == "slow" ? 300ms : 30ms);
                       if (delivery.event.id == "bad") throw Reject("no such address");
                     }};
@@ -245,7 +244,7 @@ TEST_CASE("a stream that keeps events longer than the inbox remembers them is wa
   auto options = scene.options();
   options.inbox_retention = std::chrono::hours{retention};
   const Log log;
-  Instance instance{scene.file, options};
+  Instance instance{scene.inbox(), options};
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().handled == 1);
   instance.stop();
@@ -265,7 +264,7 @@ TEST_CASE("a consumer that may not pull is not ready, says why, and does not log
   options.connection.user = "mailer";
   options.connection.password = "pw";
   Log log;
-  Instance instance{scene.file, options};
+  Instance instance{scene.inbox(), options};
   instance.start();
   const auto refused = [&scene] {
     const auto text = scene.server.log();
@@ -295,7 +294,7 @@ TEST_CASE("a consumer that may not look up the stream waits with the refusal as 
   auto options = scene.options();
   options.connection.user = "mailer";
   options.connection.password = "pw";
-  Instance instance{scene.file, options};
+  Instance instance{scene.inbox(), options};
   instance.start();
   const auto reason = [&instance] { return instance.consumer.status().reason; };
   REQUIRE_WITHIN(20s, reason().find("look up the stream AUTH_EVENTS") != std::string::npos);

@@ -15,18 +15,12 @@ constexpr std::int64_t second = 1'000'000'000;
 struct Gate {
   std::atomic<bool> entered{false}, open{false};
   Instance::Handler handler() {
-    return [this](const Delivery&, SQLite::Database&) {
+    return [this](const Delivery&, Tx&) {
       entered = true;
       (void)eventually(60s, [this] { return open.load(); });
     };
   }
 };
-
-std::vector<std::string> unique(std::vector<std::string> ids) {
-  std::ranges::sort(ids);
-  ids.erase(std::ranges::unique(ids).begin(), ids.end());
-  return ids;
-}
 
 ConsumerOptions unmanaged(ConsumerOptions options) {
   options.manage_streams = false;
@@ -40,7 +34,7 @@ std::string json_of_size(std::size_t size) { return "\"" + std::string(size - 2,
 TEST_CASE("a stream that is purged under a consumer is used on, and what was at hand is finished") {
   Scene scene;
   Gate gate;
-  Instance instance{scene.file, scene.options(), gate.handler()};
+  Instance instance{scene.inbox(), scene.options(), gate.handler()};
   scene.publish_many(50, "before");
   instance.start();
   REQUIRE_WITHIN(10s, gate.entered && instance.stats().in_flight == 50);
@@ -58,7 +52,7 @@ TEST_CASE("a stream that is purged under a consumer is used on, and what was at 
 TEST_CASE("a group that is deleted while its messages are at hand is made again, without second effects") {
   Scene scene;
   Gate gate;
-  Instance instance{scene.file, scene.options(), gate.handler()};
+  Instance instance{scene.inbox(), scene.options(), gate.handler()};
   scene.publish_many(50, "before");
   instance.start();
   REQUIRE_WITHIN(10s, gate.entered && instance.stats().in_flight == 50);
@@ -77,7 +71,7 @@ TEST_CASE("a group that is deleted while its messages are at hand is made again,
 TEST_CASE("a group that is deleted and must not be made ends the run with an error") {
   Scene scene;
   scene.js.add_consumer("AUTH_EVENTS", "mailer");
-  Instance instance{scene.file, unmanaged(scene.options())};
+  Instance instance{scene.inbox(), unmanaged(scene.options())};
   scene.publish("one");
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().handled == 1);
@@ -93,7 +87,7 @@ TEST_CASE("a push consumer that is deleted while it is connected ends the run wi
   Scene scene;
   scene.js.add_consumer("AUTH_EVENTS", "mailer",
                         {{"deliver_subject", "to.mailers"}, {"deliver_group", "mailers"}});
-  Instance instance{scene.file, scene.options()};
+  Instance instance{scene.inbox(), scene.options()};
   scene.publish("one");
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().handled == 1);
@@ -111,7 +105,7 @@ TEST_CASE("a push consumer that becomes a pull consumer while its instance is cu
   TcpProxy proxy{scene.server.port()};
   scene.js.add_consumer("AUTH_EVENTS", "mailer",
                         {{"deliver_subject", "to.mailers"}, {"deliver_group", "mailers"}});
-  Instance instance{scene.file, consumer_of(proxy.url())};
+  Instance instance{scene.inbox(), consumer_of(proxy.url())};
   scene.publish("one");
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().handled == 1);
@@ -126,7 +120,7 @@ TEST_CASE("a push consumer that becomes a pull consumer while its instance is cu
 
 TEST_CASE("a stream that is deleted under a consumer is made again when the consumer may") {
   Scene scene;
-  Instance instance{scene.file, scene.options()};
+  Instance instance{scene.inbox(), scene.options()};
   scene.publish("one");
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().handled == 1);
@@ -142,8 +136,8 @@ TEST_CASE("a stream that is deleted under a consumer is made again when the cons
 
 TEST_CASE("dead letters of a stream and of the one that takes its place are told apart") {
   Scene scene;
-  Instance instance{scene.file, scene.options(),
-                    [](const Delivery&, SQLite::Database&) { throw Reject("no such address"); }};
+  Instance instance{scene.inbox(), scene.options(),
+                    [](const Delivery&, Tx&) { throw Reject("no such address"); }};
   REQUIRE(scene.publish("first").seq == 1);
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().dead_lettered == 1);
@@ -159,7 +153,7 @@ TEST_CASE("dead letters of a stream and of the one that takes its place are told
 TEST_CASE("a stream that is deleted under a consumer is waited for when the consumer must not make it") {
   Scene scene;
   scene.js.add_consumer("AUTH_EVENTS", "mailer");
-  Instance instance{scene.file, unmanaged(scene.options())};
+  Instance instance{scene.inbox(), unmanaged(scene.options())};
   scene.publish("one");
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().handled == 1);
@@ -178,8 +172,8 @@ TEST_CASE("a server that is restarted and killed under load costs no message and
   auto options = scene.options();
   options.ack_wait = 500ms;  // a killed server has forgotten acks
   options.prefetch = options.max_batch = 100;
-  const auto slow = [](const Delivery&, SQLite::Database&) { take_time(1ms); };
-  Instance one{scene.file, options, slow}, other{scene.file, options, slow};
+  const auto slow = [](const Delivery&, Tx&) { take_time(1ms); };
+  Instance one{scene.inbox(), options, slow}, other{scene.inbox(), options, slow};
   one.start();
   other.start();
   const auto handled = [&] { return one.stats().handled + other.stats().handled; };
@@ -217,7 +211,7 @@ TEST_CASE("large messages are fetched a few at a time") {
   options.prefetch_bytes = 2U << 20U;
   options.max_batch = max_batch;
   std::uint64_t most = 0;
-  Instance instance{scene.file, options, [&](const Delivery&, SQLite::Database&) {
+  Instance instance{scene.inbox(), options, [&](const Delivery&, Tx&) {
                       take_time(20ms);
                       most = std::max(most, instance.stats().in_flight);
                     }};
@@ -238,7 +232,7 @@ TEST_CASE("a message larger than all that may be prefetched arrives in its turn,
   }
   auto options = scene.options();
   options.prefetch_bytes = 65536;
-  Instance instance{scene.file, options};
+  Instance instance{scene.inbox(), options};
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().handled == 7);
   REQUIRE_WITHIN(10s, scene.all_acked());
@@ -259,7 +253,7 @@ TEST_CASE("a durable that limits what may be asked for is asked for no more") {
   REQUIRE(config.value("max_bytes", 0) == 100'000);
   scene.publish_many(300);
   scene.publish("large", json_of_size(500'000));
-  Instance instance{scene.file, scene.options()};
+  Instance instance{scene.inbox(), scene.options()};
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().handled == 301);
   // Its pulls end each second, and new ones follow.

@@ -209,4 +209,10 @@ inline std::vector<std::string> ids_of(const std::vector<Call>& calls) {
   return ids;
 }
 
+inline std::vector<std::string> unique(std::vector<std::string> ids) {
+  std::ranges::sort(ids);
+  ids.erase(std::ranges::unique(ids).begin(), ids.end());
+  return ids;
+}
+
 }  // namespace tidings::test
