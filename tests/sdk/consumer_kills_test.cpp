@@ -2,9 +2,8 @@
 // every event has one effect, and every poison one dead letter.
 
 #include "consuming.hpp"
+#include "killer.hpp"
 #include "support/process.hpp"
-
-#include <sqlite3.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -19,14 +18,16 @@ using std::chrono::steady_clock;
 namespace {
 
 const char* const victim = "a consumer that is killed at a place (runs in a process of its own)";
+const char* const beginner =
+    "a consumer that dies of a message or its first commit (runs in a process of its own)";
 const char* const servant = "a consumer that is told to stop (runs in a process of its own)";
 
-Process start(const char* test_case, const Scene& scene, const std::filesystem::path& file,
+Process start(const char* test_case, const Scene& scene, const std::string& inbox,
               const std::string& place = {}) {
   return Process{std::filesystem::read_symlink("/proc/self/exe"),
                  {test_case},
                  {.environment = {{"TIDINGS_TEST_URL", scene.server.url()},
-                                  {"TIDINGS_TEST_FILE", file.string()},
+                                  {"TIDINGS_TEST_INBOX", inbox},
                                   {"TIDINGS_TEST_PLACE", place}},
                   .input = {},
                   .log_folder = {}}};
@@ -39,7 +40,7 @@ std::string pending(Scene& scene) {
 
 bool is_poison(const Delivery& delivery) { return delivery.event.id.starts_with("poison"); }
 
-void refuse_poison(const Delivery& delivery, SQLite::Database&) {
+void refuse_poison(const Delivery& delivery, Tx&) {
   if (is_poison(delivery)) throw Reject("no such address");
 }
 
@@ -51,56 +52,46 @@ ConsumerOptions one_by_one(ConsumerOptions options) {
   return options;
 }
 
-/// Kills this process when a step is done the third time, so that each process has got two messages further.
-struct Killer {
-  std::string place;
-  int times = 0;
-  // Of the message at hand.
-  bool effect = false, rejected = false, buried = false;
-
-  void pass(const std::string& step) {
-    if (step == place && ++times == 3) std::raise(SIGKILL);
-  }
-  void before_commit() {
-    if (std::exchange(buried, false)) return pass("before the count is forgotten");
-    if (effect) pass("before the commit");
-  }
-  void after_commit() {
-    if (std::exchange(effect, false)) pass("after the commit");
-    if (std::exchange(rejected, false)) pass("before the copy");
-  }
-};
-
 }  // namespace
 
 TEST_CASE(victim, "[.]") {
   const char* const url = std::getenv("TIDINGS_TEST_URL");
   if (url == nullptr) return;  // only for the tests below
-  Killer killer{.place = std::getenv("TIDINGS_TEST_PLACE")};
+  // The third time, so that each process has got two messages further.
+  Killer killer{.place = std::getenv("TIDINGS_TEST_PLACE"), .nth = 3};
   auto options = one_by_one(consumer_of(url));
   // Called when the copy is confirmed and the original's end is not sent yet.
   options.on_failure = [&killer](const Failure& failure) {
     killer.buried = failure.dead_letter;
     killer.pass("after the copy");
   };
-  Instance instance{std::getenv("TIDINGS_TEST_FILE"), options,
-                    [&killer](const Delivery& delivery, SQLite::Database& tx) {
+  const std::string inbox = std::getenv("TIDINGS_TEST_INBOX");
+  Instance instance{inbox, options, [&killer](const Delivery& delivery, Tx& tx) {
                       killer.effect = !is_poison(delivery);
                       killer.rejected = !killer.effect;
                       killer.pass("in the handler");
                       refuse_poison(delivery, tx);
                     }};
-  auto* const database = instance.inbox.database().getHandle();
-  const auto before_commit = [](void* its_killer) {
-    static_cast<Killer*>(its_killer)->before_commit();
-    return 0;
-  };
-  const auto after_commit = [](void* its_killer, sqlite3*, const char*, int) {
-    static_cast<Killer*>(its_killer)->after_commit();
-    return SQLITE_OK;
-  };
-  sqlite3_commit_hook(database, before_commit, &killer);
-  sqlite3_wal_hook(database, after_commit, &killer);
+  const KillerAtCommits at_commits{instance.inbox, inbox, killer};
+  instance.start();
+  REQUIRE_WITHIN(60s, instance.ended());
+}
+
+TEST_CASE(beginner, "[.]") {
+  const char* const url = std::getenv("TIDINGS_TEST_URL");
+  if (url == nullptr) return;
+  std::signal(SIGABRT, SIG_DFL);
+  Killer killer{.place = std::getenv("TIDINGS_TEST_PLACE")};
+  auto options = consumer_of(url);
+  options.ack_wait = 300ms;
+  options.max_attempts = 2;
+  options.max_batch_time = 10s;
+  const std::string inbox = std::getenv("TIDINGS_TEST_INBOX");
+  Instance instance{inbox, options, [&killer](const Delivery& delivery, Tx&) {
+                      killer.effect = true;
+                      if (delivery.event.id == "killer") std::abort();
+                    }};
+  const KillerAtCommits at_commits{instance.inbox, inbox, killer};
   instance.start();
   REQUIRE_WITHIN(60s, instance.ended());
 }
@@ -111,8 +102,8 @@ TEST_CASE(servant, "[.]") {
   auto options = consumer_of(url);
   options.prefetch = 600;
   options.max_batch = 10;  // most are not taken yet, and pulls are open
-  Instance instance{std::getenv("TIDINGS_TEST_FILE"), options,
-                    [](const Delivery&, SQLite::Database&) { take_time(10ms); }};
+  Instance instance{std::getenv("TIDINGS_TEST_INBOX"), options,
+                    [](const Delivery&, Tx&) { take_time(10ms); }};
   instance.consumer.run();  // until SIGTERM, as a service does
 }
 
@@ -131,14 +122,14 @@ TEST_CASE("a consumer that is killed between any two steps loses nothing and doe
   // As a supervisor does: start it again each time it dies.
   int deaths = 0;
   for (bool done = false; !done;) {
-    auto process = start(victim, scene, scene.file, place);
+    auto process = start(victim, scene, scene.inbox(), place);
     REQUIRE_WITHIN(30s, !process.running() || (done = scene.all_acked()));
     if (done) break;
     REQUIRE(process.wait() == killed_by(SIGKILL));
     REQUIRE(++deaths < 30);
   }
   CHECK(deaths >= 3);
-  Instance last{scene.file, one_by_one(scene.options()), refuse_poison};
+  Instance last{scene.inbox(), one_by_one(scene.options()), refuse_poison};
   last.start();
   scene.publish("good-last");
   good.emplace_back("good-last");
@@ -160,9 +151,10 @@ TEST_CASE("a consumer that is killed between any two steps loses nothing and doe
 TEST_CASE("a verdict that was committed before a kill stands: the handler is not started again") {
   Scene scene;
   for (int i = 0; i < 3; ++i) scene.publish("poison-" + std::to_string(i));
-  CHECK(start(victim, scene, scene.file, "before the copy").wait() == killed_by(SIGKILL));
+  CHECK(start(victim, scene, scene.inbox(), "before the copy").wait() == killed_by(SIGKILL));
   CHECK(scene.dead_letters().size() == 2);
-  Instance instance{scene.file, one_by_one(scene.options()), refuse_poison};
+  REQUIRE_WITHIN(10s, scene.place.count("inbox_attempt") == 1);  // PostgreSQL may still be committing
+  Instance instance{scene.inbox(), one_by_one(scene.options()), refuse_poison};
   instance.start();
   REQUIRE_WITHIN(10s, scene.all_acked());
   instance.stop();
@@ -174,19 +166,65 @@ TEST_CASE("a verdict that was committed before a kill stands: the handler is not
   CHECK(letters[2].header("tidings-attempts") == "1");
 }
 
+TEST_CASE("a process killed between commit and ack leads to redelivery without a second effect") {
+  Scene scene;
+  scene.publish_many(3);
+  CHECK(start(beginner, scene, scene.inbox(), "after the commit").wait() == killed_by(SIGKILL));
+  REQUIRE_WITHIN(10s, !scene.effects().empty());  // PostgreSQL may still be committing
+  const auto committed = scene.effects().size();  // its first batch: one to three
+  CHECK(scene.group().acked_to == 0);
+  CHECK(scene.group().num_ack_pending == 3);
+
+  Instance instance{scene.inbox(), scene.options()};
+  instance.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  instance.stop();
+  CHECK(instance.stats().duplicates == committed);
+  CHECK(instance.calls().size() == 3 - committed);
+  CHECK(scene.effects().size() == 3);
+}
+
+TEST_CASE("a message that kills its process ends as a dead letter, and its neighbours are handled") {
+  Scene scene;
+  scene.publish("before");
+  scene.publish("killer");
+  scene.publish("after");
+  // As a supervisor does: start it again each time it dies.
+  int deaths = 0;
+  for (std::optional<Process> process; scene.dead_letters().empty();) {
+    process.emplace(start(beginner, scene, scene.inbox()));
+    REQUIRE_WITHIN(20s, !process->running() || !scene.dead_letters().empty());
+    if (!scene.dead_letters().empty()) {
+      REQUIRE_WITHIN(10s, scene.all_acked());
+      break;
+    }
+    CHECK(process->wait() == killed_by(SIGABRT));
+    REQUIRE(++deaths < 10);
+  }
+  const auto letters = scene.dead_letters();
+  REQUIRE(letters.size() == 1);
+  CHECK(letters[0].header("ce-id") == "killer");
+  CHECK(letters[0].header("tidings-reason") == "the process ended while handling it");
+  CHECK(letters[0].header("tidings-attempts") == "2");
+  CHECK(deaths == 2);  // max_attempts, the one in a batch included
+  auto effects = scene.effects();
+  std::ranges::sort(effects);
+  CHECK(effects == std::vector<std::string>{"after", "before"});
+}
+
 TEST_CASE("SIGTERM under full load ends a consumer soon, and another has what it returns within a second") {
   Scene scene;
   constexpr std::uint64_t total = 4000;
   scene.publish_many(total);
   // With an inbox of its own: its slow handlers must not hold up the other's.
-  const auto own_file = scene.folder / "leaving.db";
-  auto leaving = start(servant, scene, own_file);
+  const auto own = scene.inbox("leaving");
+  auto leaving = start(servant, scene, own);
   // It takes all that it may, and then the other gets the rest at once: what comes later is what the first
   // one has returned.
   REQUIRE_WITHIN(20s, scene.has_group() && scene.group().num_ack_pending >= 400);
   auto options = scene.options();
   options.prefetch = 5000;
-  Instance staying{scene.file, options};
+  Instance staying{scene.inbox(), options};
   staying.start();
   REQUIRE_WITHIN(30s, scene.group().num_pending == 0 && staying.stats().handled >= 1000 &&
                           staying.stats().in_flight == 0);
@@ -197,7 +235,7 @@ TEST_CASE("SIGTERM under full load ends a consumer soon, and another has what it
   CHECK(leaving.wait() == exited(0));
   const auto ended = steady_clock::now();
   CHECK(ended - asked < 5s);
-  const auto left = static_cast<std::uint64_t>(sqlite::number(own_file, "SELECT count(*) FROM effect"));
+  const auto left = static_cast<std::uint64_t>(scene.place.count("effect", "leaving"));
   const auto returned = [&] {
     const auto stats = staying.stats();
     return total - left == stats.handled + stats.duplicates + stats.in_flight;
@@ -214,7 +252,7 @@ TEST_CASE("SIGTERM under full load ends a consumer soon, and another has what it
   staying.stop();
   CHECK(staying.stats().duplicates == 0);
   CHECK(scene.effects().size() + left == total);
-  CHECK(sqlite::column(scene.file, "SELECT DISTINCT id FROM effect").size() == total - left);
+  CHECK(unique(scene.effects()).size() == total - left);
 }
 
 TEST_CASE("fifty instances that come and go at random leave each event with one effect") {
@@ -235,7 +273,7 @@ TEST_CASE("fifty instances that come and go at random leave each event with one 
       scene.publish("event-" + std::to_string(published));
   };
   // Opened while nobody else writes: a new inbox waits for 5 s at most.
-  for (int i = 0; i < 50; ++i) all.push_back(std::make_unique<Instance>(scene.file, options));
+  for (int i = 0; i < 50; ++i) all.push_back(std::make_unique<Instance>(scene.inbox(), options));
   for (const auto& instance : all) {
     present.push_back(instance.get());
     present.back()->start();
@@ -247,7 +285,7 @@ TEST_CASE("fifty instances that come and go at random leave each event with one 
     }
   }
   for (auto& instance : all) instance->stop();
-  Instance last{scene.file, options};
+  Instance last{scene.inbox(), options};
   last.start();
   REQUIRE_WITHIN(40s, scene.all_acked());
   last.stop();
@@ -258,6 +296,6 @@ TEST_CASE("fifty instances that come and go at random leave each event with one 
   }
   CHECK(handled == static_cast<std::uint64_t>(published));
   CHECK(scene.effects().size() == static_cast<std::size_t>(published));
-  CHECK(sqlite::number(scene.file, "SELECT count(DISTINCT id) FROM effect") == published);
+  CHECK(unique(scene.effects()).size() == static_cast<std::size_t>(published));
   CHECK(scene.dead_letters().empty());
 }

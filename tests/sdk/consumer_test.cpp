@@ -1,5 +1,5 @@
 // What a consumer does with messages, on a real server. What it does when a message fails is in
-// dead_letter_test.cpp, and when a process, a server or a file fails in consumer_outage_test.cpp.
+// dead_letter_test.cpp, and when a server or a network fails in consumer_outage_test.cpp.
 
 #include "consuming.hpp"
 

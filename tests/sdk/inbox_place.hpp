@@ -36,10 +36,10 @@ class InboxPlace {
     return column("SELECT id FROM inbox.effect ORDER BY place");
   }
   [[nodiscard]] std::vector<std::string> rows() const {
-    return column("SELECT convert_from(substr(event_id, 2), 'UTF8') AS id FROM inbox.inbox ORDER BY id");
+    return column("SELECT convert_from(btrim(event_id, '\\x00'), 'UTF8') AS id FROM inbox.inbox ORDER BY id");
   }
-  [[nodiscard]] std::int64_t count(const std::string& table) const {
-    return look("SELECT count(*) FROM inbox." + table).integer(0, 0);
+  [[nodiscard]] std::int64_t count(const std::string& table, const std::string& inbox = "inbox") const {
+    return look("SELECT count(*) FROM " + inbox + "." + table).integer(0, 0);
   }
   void let_all_be_handled_long_ago() const { look("UPDATE inbox.inbox SET handled_at = '2001-01-01'"); }
 
@@ -95,8 +95,8 @@ class InboxPlace {
   [[nodiscard]] std::vector<std::string> rows() const {
     return sqlite::column(location("inbox"), "SELECT event_id FROM inbox ORDER BY event_id");
   }
-  [[nodiscard]] std::int64_t count(const std::string& table) const {
-    return sqlite::number(location("inbox"), "SELECT count(*) FROM " + table);
+  [[nodiscard]] std::int64_t count(const std::string& table, const std::string& inbox = "inbox") const {
+    return sqlite::number(location(inbox), "SELECT count(*) FROM " + table);
   }
   void let_all_be_handled_long_ago() const {
     sqlite::execute(location("inbox"), "UPDATE inbox SET handled_at = 1000");
