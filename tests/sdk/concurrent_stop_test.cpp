@@ -1,6 +1,7 @@
 // A consumer with workers that is stopped or killed in the middle, on a real server.
 
 #include "consuming.hpp"
+#include "inbox_locks.hpp"
 #include "support/gate.hpp"
 #include "support/process.hpp"
 
@@ -21,7 +22,7 @@ Process start_victim(const Scene& scene, int former_deaths) {
   return Process{std::filesystem::read_symlink("/proc/self/exe"),
                  {victim},
                  {.environment = {{"TIDINGS_TEST_URL", scene.server.url()},
-                                  {"TIDINGS_TEST_FILE", scene.file.string()},
+                                  {"TIDINGS_TEST_INBOX", scene.inbox()},
                                   {"TIDINGS_TEST_DEATHS", std::to_string(former_deaths)}},
                   .input = {},
                   .log_folder = {}}};
@@ -38,7 +39,7 @@ TEST_CASE(victim, "[.]") {
   options.ack_wait = 300ms;
   options.max_attempts = 2;
   Meeting all_four{4};
-  Instance instance{std::getenv("TIDINGS_TEST_FILE"), options, [&](const Delivery& delivery) {
+  Instance instance{std::getenv("TIDINGS_TEST_INBOX"), options, [&](const Delivery& delivery) {
                       if (!delivery.event.id.ends_with("killer")) return take_time(10ms);
                       if (first) all_four.join();
                       if (delivery.event.id == "killer") std::abort();
@@ -52,13 +53,13 @@ TEST_CASE("at a stop, running handlers are finished and acked, and what waits is
   auto options = with_workers(scene.options(), 1);  // and an ack wait of 30 s
   options.drain_timeout = 30s;
   Gate gate;
-  Instance leaving{scene.file, options, [&](const Delivery&) { gate.pass(); }};
+  Instance leaving{scene.inbox(), options, [&](const Delivery&) { gate.pass(); }};
   leaving.start();
   scene.publish("running");
   REQUIRE_WITHIN(10s, gate.entered() == 1);
   for (int i = 0; i < 10; ++i) scene.publish_for("user-1", std::to_string(i));
   REQUIRE_WITHIN(10s, leaving.stats().in_flight == 11);
-  Instance staying{scene.file, with_workers(scene.options(), 4), nothing};
+  Instance staying{scene.inbox(), with_workers(scene.options(), 4), nothing};
   staying.start();
   leaving.ask_to_stop();
   REQUIRE_WITHIN(10s, leaving.consumer.status().state == State::draining);
@@ -82,12 +83,12 @@ TEST_CASE("a handler that runs beyond the end of a drain loses its message to an
   auto options = with_workers(scene.options(), 2);
   options.drain_timeout = 200ms;
   Gate gate;
-  Instance leaving{scene.file, options, [&](const Delivery&) { gate.pass(); }};
+  Instance leaving{scene.inbox(), options, [&](const Delivery&) { gate.pass(); }};
   leaving.start();
   scene.publish("one");
   REQUIRE_WITHIN(10s, gate.entered() == 1);
   leaving.ask_to_stop();
-  Instance staying{scene.file, options, nothing};
+  Instance staying{scene.inbox(), options, nothing};
   staying.start();
   REQUIRE_WITHIN(10s, scene.all_acked());  // the ack wait is 30 s
   CHECK(staying.stats().handled == 1);
@@ -103,22 +104,20 @@ TEST_CASE("a stop while another locks the inbox ends in time, and the messages g
   auto options = with_workers(scene.options(), 1);
   options.drain_timeout = 300ms;
   Gate gate;
-  Instance leaving{scene.file, options, [&](const Delivery&) { gate.pass(); }};
-  leaving.inbox.database().setBusyTimeout(1);
+  Instance leaving{scene.inbox(), options, [&](const Delivery&) { gate.pass(); }};
+  be_impatient(leaving.inbox);
   leaving.start();
   scene.publish_many(5);
   REQUIRE_WITHIN(10s, gate.entered() == 1 && leaving.stats().in_flight == 5);
   {
-    SQLite::Database other{scene.file.string(), SQLite::OPEN_READWRITE};
-    other.setBusyTimeout(10000);  // the consumer may just be writing down starts
-    other.exec("BEGIN IMMEDIATE");
+    const InboxLock lock{scene.place};
     leaving.ask_to_stop();
     REQUIRE_WITHIN(10s, leaving.consumer.status().state == State::draining);
     gate.open();
     REQUIRE_WITHIN(10s, leaving.ended());
   }
   CHECK(leaving.error().empty());
-  Instance staying{scene.file, options, nothing};
+  Instance staying{scene.inbox(), options, nothing};
   staying.start();
   REQUIRE_WITHIN(10s, scene.all_acked());  // the ack wait is 30 s
   CHECK(staying.stats().handled == 5);
@@ -130,15 +129,13 @@ TEST_CASE("nothing is started after a stop, also when the inbox is in trouble ju
   auto options = with_workers(scene.options(), 1);
   options.drain_timeout = 30s;
   Gate gate;
-  Instance leaving{scene.file, options, [&](const Delivery&) { gate.pass(); }};
-  leaving.inbox.database().setBusyTimeout(1);
+  Instance leaving{scene.inbox(), options, [&](const Delivery&) { gate.pass(); }};
+  be_impatient(leaving.inbox);
   leaving.start();
   scene.publish_many(8);
   REQUIRE_WITHIN(10s, gate.entered() == 1 && leaving.stats().in_flight == 8);
   {
-    SQLite::Database other{scene.file.string(), SQLite::OPEN_READWRITE};
-    other.setBusyTimeout(10000);  // the consumer may just be writing down starts
-    other.exec("BEGIN IMMEDIATE");
+    const InboxLock lock{scene.place};
     leaving.ask_to_stop();
     REQUIRE_WITHIN(10s, scene.group().num_waiting == 0);  // it has tried to take them back by then
     gate.open();
@@ -148,7 +145,7 @@ TEST_CASE("nothing is started after a stop, also when the inbox is in trouble ju
   CHECK(leaving.error().empty());
   CHECK(leaving.calls().size() == 1);
   CHECK(leaving.stats().handled == 1);
-  Instance staying{scene.file, options, nothing};
+  Instance staying{scene.inbox(), options, nothing};
   staying.start();
   REQUIRE_WITHIN(10s, scene.all_acked());  // the ack wait is 30 s
   CHECK(staying.stats().handled == 7);
@@ -158,7 +155,7 @@ TEST_CASE("nothing is started after a stop, also when the inbox is in trouble ju
 TEST_CASE("workers that are killed at any moment leave each event to be handled, and none that was twice") {
   Scene scene;
   for (int i = 0; i < 60; ++i) scene.publish_for("user-" + std::to_string(i % 8), std::to_string(1000 + i));
-  const SqliteInbox makes_the_file{scene.file.string()};
+  const TestInbox makes_the_tables{scene.inbox()};
   std::set<std::string> handled;
   for (const std::size_t kill_at : {10U, 25U}) {
     auto process = start_victim(scene, 0);
@@ -169,7 +166,7 @@ TEST_CASE("workers that are killed at any moment leave each event to be handled,
   std::ranges::copy(scene.place.rows(), std::inserter(handled, handled.end()));
   REQUIRE(handled.size() < 60);
 
-  Instance instance{scene.file, with_workers(scene.options(), 4), nothing};
+  Instance instance{scene.inbox(), with_workers(scene.options(), 4), nothing};
   instance.start();
   REQUIRE_WITHIN(20s, scene.all_acked());
   CHECK(scene.place.rows().size() == 60);

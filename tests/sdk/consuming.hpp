@@ -87,9 +87,6 @@ struct Scene {
   JetStream js;
   TempDir folder;
   const InboxPlace place{folder};
-#ifndef TIDINGS_TEST_ON_POSTGRES
-  const std::filesystem::path file = inbox();
-#endif
 };
 
 /// A call of a handler.
