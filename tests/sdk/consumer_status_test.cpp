@@ -159,24 +159,6 @@ TEST_CASE("messages ahead of a slow handler are in flight or lag, and none of ei
   CHECK(instance.stats().lag == 0);
 }
 
-TEST_CASE("an idle instance sees the lag of its group within ten seconds") {
-  Scene scene;
-  // One message at a time for the whole group: while one instance holds it, the other gets nothing.
-  scene.js.add_consumer("AUTH_EVENTS", "mailer", {{"ack_wait", hour}, {"max_ack_pending", 1}});
-  Gate gate;
-  Instance busy{scene.inbox(), scene.options(), [&](const Delivery&, Tx&) { gate.pass(); }};
-  scene.publish_many(50);
-  busy.start();
-  REQUIRE_WITHIN(10s, gate.entered.load());
-  Instance idle{scene.inbox("other"), scene.options()};
-  idle.start();
-  REQUIRE_WITHIN(10s, idle.stats().lag == 49);
-  scene.js.purge("AUTH_EVENTS");
-  REQUIRE_WITHIN(12s, idle.stats().lag == 0);
-  CHECK(idle.stats().received == 0);  // no message has told it
-  gate.open = true;
-}
-
 TEST_CASE("the last commit's size is that of all messages that were at hand") {
   Scene scene;
   Gate gate;

@@ -83,23 +83,6 @@ TEST_CASE("a group that is deleted and must not be made ends the run with an err
   CHECK(instance.consumer.status().reason == instance.error());
 }
 
-TEST_CASE("a push consumer that is deleted while it is connected ends the run with an error") {
-  Scene scene;
-  scene.js.add_consumer("AUTH_EVENTS", "mailer",
-                        {{"deliver_subject", "to.mailers"}, {"deliver_group", "mailers"}});
-  Instance instance{scene.inbox(), scene.options()};
-  scene.publish("one");
-  instance.start();
-  REQUIRE_WITHIN(10s, instance.stats().handled == 1);
-  scene.js.delete_consumer("AUTH_EVENTS", "mailer");
-  const auto deleted = steady_clock::now();
-  REQUIRE_WITHIN(20s, instance.ended());
-  CHECK(steady_clock::now() - deleted < 13s);  // it looks every 10 s, nothing is told to it
-  CHECK_THAT(instance.error(),
-             ContainsSubstring("the push consumer mailer on the stream AUTH_EVENTS was deleted"));
-  CHECK_FALSE(scene.has_group());  // no pull consumer in its place
-}
-
 TEST_CASE("a push consumer that becomes a pull consumer while its instance is cut off ends the run") {
   Scene scene;
   TcpProxy proxy{scene.server.port()};
