@@ -1,4 +1,5 @@
-// Handlers side by side in a process that dies: which of them is blamed. Without NATS.
+// Handlers side by side in a process that dies: which of them is blamed. Without NATS. On SQLite alone: it
+// forks, and where a server was started there are threads.
 
 #include "crew.hpp"
 #include "support/child.hpp"
@@ -24,7 +25,8 @@ int deaths_of(Work&& work) {
 
 TEST_CASE("an event that kills its process among others ends as a dead letter, and the others are handled") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
   const auto max_attempts = GENERATE(1, 2, 3);
   INFO("max_attempts " << max_attempts);
   const std::vector<std::string> ids{"before", "killer", "after", "last"};
@@ -34,7 +36,7 @@ TEST_CASE("an event that kills its process among others ends as a dead letter, a
     Meeting all_four{4};
     Gate never;
     Room room;
-    Crew crew{file,
+    Crew crew{inbox,
               [&](const Delivery& delivery) {
                 if (former == 0) all_four.join();
                 if (former > 0 && !room.alone()) ::_exit(1);  // which ends this too early, and is seen
@@ -49,42 +51,44 @@ TEST_CASE("an event that kills its process among others ends as a dead letter, a
   const auto expected = std::max(2, max_attempts);
   CHECK(deaths == expected);
 
-  Crew crew{file, {}, change};
+  Crew crew{inbox, {}, change};
   crew.submit_all(ids);
   REQUIRE(crew.settle(ids.size()));
   CHECK(crew.kind("killer") == Kind::dead_letter);
   CHECK(crew.verdict("killer").reason == "the process ended while handling it");
   CHECK(crew.verdict("killer").attempts == expected);
   for (const auto* id : {"before", "after", "last"}) CHECK(crew.kind(id) == Kind::duplicate);
-  CHECK(rows(file, "inbox") == 3);
+  CHECK(place.count("inbox") == 3);
   CHECK(crew.calls().empty());
 }
 
 TEST_CASE("with workers, errors before and deaths after are one count") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
-  CHECK(Crew(file, [](const Delivery&) { throw std::runtime_error("mail server down"); }).handle("a").kind ==
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  CHECK(Crew(inbox, [](const Delivery&) { throw std::runtime_error("mail server down"); }).handle("a").kind ==
         Kind::retry);
-  CHECK(deaths_of([&](int) { (void)Crew{file, [](const Delivery&) { std::abort(); }}.handle("a"); }) == 2);
-  const auto verdict = Crew(file).handle("a");
+  CHECK(deaths_of([&](int) { (void)Crew{inbox, [](const Delivery&) { std::abort(); }}.handle("a"); }) == 2);
+  const auto verdict = Crew(inbox).handle("a");
   CHECK(verdict.kind == Kind::dead_letter);
   CHECK(verdict.attempts == 3);
 }
 
 TEST_CASE("after a process has died, what it had started runs alone, and the rest side by side") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
   CHECK(signal_that_ends([&] {
-          Crew crew{file, on_id("killer", [] { std::abort(); }), workers(1)};
+          Crew crew{inbox, on_id("killer", [] { std::abort(); }), workers(1)};
           crew.submit_all({"killer", "b", "c", "d", "e"});
           (void)crew.settle(5);
         }) == SIGABRT);
   // The killer, and two that were written down as its worker's next.
-  REQUIRE(rows(file, "inbox_attempt") == 3);
+  REQUIRE(place.count("inbox_attempt") == 3);
 
   Meeting both{2};
   Room room;
-  Crew crew{file, [&](const Delivery& delivery) {
+  Crew crew{inbox, [&](const Delivery& delivery) {
               const auto& id = delivery.event.id;
               if (id == "d" || id == "e") both.join();
               const bool alone = room.alone();
@@ -99,12 +103,13 @@ TEST_CASE("after a process has died, what it had started runs alone, and the res
 
 TEST_CASE("while a suspect runs, nothing is started beside it") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
   CHECK(signal_that_ends([&] {
-          (void)Crew{file, [](const Delivery&) { std::abort(); }}.handle("suspect");
+          (void)Crew{inbox, [](const Delivery&) { std::abort(); }}.handle("suspect");
         }) == SIGABRT);
   Gate gate;
-  Crew crew{file, on_id("suspect", [&] { gate.pass(); })};
+  Crew crew{inbox, on_id("suspect", [&] { gate.pass(); })};
   crew.submit("suspect");
   REQUIRE_WITHIN(10s, (crew.handling.more_to_do() ? crew.step() : void(), gate.entered() == 1));
   crew.submit("other");
@@ -116,13 +121,14 @@ TEST_CASE("while a suspect runs, nothing is started beside it") {
 
 TEST_CASE("a suspect that goes back at a stop stays one") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
   CHECK(signal_that_ends([&] {
-          (void)Crew{file, [](const Delivery&) { std::abort(); }}.handle("suspect");
+          (void)Crew{inbox, [](const Delivery&) { std::abort(); }}.handle("suspect");
         }) == SIGABRT);
-  const auto before = Crew{file}.inbox.attempts("suspect");
+  const auto before = Crew{inbox}.inbox.attempts("suspect");
   Gate gate;
-  Crew crew{file, {}, workers(1)};
+  Crew crew{inbox, {}, workers(1)};
   crew.on_wake = [&] { gate.pass(); };  // the only worker comes to the suspect late
   REQUIRE(crew.handle("first").kind == Kind::handled);
   crew.submit("suspect");

@@ -13,6 +13,10 @@ using Calls = std::vector<Crew::Call>;
 
 namespace {
 
+std::int64_t rows(const std::filesystem::path& file, const std::string& table) {
+  return sqlite::number(file, "SELECT count(*) FROM " + table);
+}
+
 [[noreturn]] void fail() { throw std::runtime_error("mail server down"); }
 
 int count_commit(void* count) {

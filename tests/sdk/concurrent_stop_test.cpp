@@ -1,7 +1,7 @@
 // A consumer with workers that is stopped or killed in the middle, on a real server.
 
 #include "consuming.hpp"
-#include "inbox_locks.hpp"
+#include "inbox_trouble.hpp"
 #include "support/gate.hpp"
 #include "support/process.hpp"
 

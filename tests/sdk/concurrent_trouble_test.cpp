@@ -2,6 +2,7 @@
 // in trouble, a stop in the middle. Without NATS.
 
 #include "crew.hpp"
+#include "inbox_trouble.hpp"
 
 using namespace tidings;
 using namespace tidings::test;
@@ -18,9 +19,10 @@ void with_limit(ConsumerOptions& options) { options.handler_time_limit = limit; 
 
 TEST_CASE("a handler that runs longer than it may is a failure, and its late success is none") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
   Gate gate;
-  Crew crew{file, on_id("slow-1", [&] { gate.pass(); }), with_limit};
+  Crew crew{inbox, on_id("slow-1", [&] { gate.pass(); }), with_limit};
   crew.submit("slow-1", "slow");
   crew.submit("slow-2", "slow");
   CHECK_FALSE(crew.handling.next_overdue());
@@ -52,39 +54,42 @@ TEST_CASE("a handler that runs longer than it may is a failure, and its late suc
 
 TEST_CASE("a handler that runs too long at its last attempt is a dead letter") {
   const TempDir folder;
+  const InboxPlace place{folder};
   Gate gate;
-  Crew crew{folder / "inbox.db", [&](const Delivery&) { gate.pass(); }, with_limit, {.max_attempts = 1}};
+  Crew crew{place.location("inbox"), [&](const Delivery&) { gate.pass(); }, with_limit, {.max_attempts = 1}};
   CHECK(crew.handle("a").kind == Kind::dead_letter);
   gate.open();
 }
 
 TEST_CASE("while a late handler still runs, another instance handles its event, once") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
   Gate gate;
-  Crew late{file, [&](const Delivery&) { gate.pass(); }, with_limit};
+  Crew late{inbox, [&](const Delivery&) { gate.pass(); }, with_limit};
   CHECK(late.handle("a").kind == Kind::retry);
-  Crew other{file};
+  Crew other{inbox};
   CHECK(other.handle("a").kind == Kind::handled);
   CHECK(other.calls() == Calls{{"a", 2}});
   gate.open();
   REQUIRE_WITHIN(10s, !late.handling.more_to_do() && late.handling.stuck() == 0);
   CHECK(late.settled.size() == 1);
   CHECK(late.inbox.handled("a"));
-  CHECK(rows(file, "inbox_attempt") == 0);
+  CHECK(place.count("inbox_attempt") == 0);
 }
 
 TEST_CASE("a result that comes after another instance has started the event is of no effect") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
   const bool succeeds = GENERATE(true, false);
   INFO("the late one succeeds: " << succeeds);
   Gate one_ends, other_ends;
-  Crew one{file, [&](const Delivery&) {
+  Crew one{inbox, [&](const Delivery&) {
              one_ends.pass();
              if (!succeeds) throw std::runtime_error("mail server down");
            }};
-  Crew other{file, [&](const Delivery&) { other_ends.pass(); }};
+  Crew other{inbox, [&](const Delivery&) { other_ends.pass(); }};
   one.submit("a");
   one.step();
   REQUIRE_WITHIN(10s, one_ends.entered() == 1);
@@ -96,7 +101,7 @@ TEST_CASE("a result that comes after another instance has started the event is o
     one_ends.open();
     REQUIRE(one.settle(1));
     CHECK(one.kind("a") == Kind::fenced);
-    CHECK(rows(file, "inbox") == 0);
+    CHECK(place.count("inbox") == 0);
     other_ends.open();
     REQUIRE(other.settle(1));
     CHECK(other.kind("a") == Kind::handled);
@@ -109,32 +114,33 @@ TEST_CASE("a result that comes after another instance has started the event is o
     REQUIRE(one.settle(1));
     CHECK(one.kind("a") == Kind::duplicate);
   }
-  CHECK(rows(file, "inbox") == 1);
-  CHECK(rows(file, "inbox_attempt") == 0);
+  CHECK(place.count("inbox") == 1);
+  CHECK(place.count("inbox_attempt") == 0);
   CHECK(one.calls().size() == 1);
   CHECK(other.calls().size() == 1);
 }
 
 TEST_CASE("an inbox in trouble changes nothing, and the same is settled after it") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
-  Crew crew{file, on_id("b", [] { throw std::runtime_error("mail server down"); })};
-  crew.inbox.database().setBusyTimeout(1);
-  SQLite::Database other{file.string(), SQLite::OPEN_READWRITE};
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  Crew crew{inbox, on_id("b", [] { throw std::runtime_error("mail server down"); })};
+  wait_for_nothing(crew.inbox);
+  std::optional<InboxLock> lock;
   crew.submit_all({"a", "b"});
-  other.exec("BEGIN IMMEDIATE");
+  lock.emplace(place);
   for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(crew.step(), InboxTrouble);
   CHECK(crew.handling.more_to_do());
   CHECK(crew.calls().empty());  // no start without its row
-  other.exec("ROLLBACK");
+  lock.reset();
   crew.step();
   REQUIRE_WITHIN(10s, crew.calls().size() == 2 && crew.handling.more_to_do());
-  other.exec("BEGIN IMMEDIATE");
+  lock.emplace(place);
   for (int i = 0; i < 5; ++i) CHECK_THROWS_AS(crew.step(), InboxTrouble);  // more than max_attempts
   CHECK(crew.handling.more_to_do());
   CHECK(crew.settled.empty());
   CHECK(crew.handling.size() == 2);
-  other.exec("ROLLBACK");
+  lock.reset();
   REQUIRE(crew.settle(2));
   CHECK(crew.kind("a") == Kind::handled);
   CHECK(crew.kind("b") == Kind::retry);
@@ -145,9 +151,10 @@ TEST_CASE("an inbox in trouble changes nothing, and the same is settled after it
 
 TEST_CASE("trouble in the middle of a commit leaves nothing of it behind") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
-  Crew crew{file};
-  crew.inbox.database().exec("PRAGMA max_page_count = 1");  // no less than there are: full from now on
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  Crew crew{inbox};
+  make_full(crew.inbox);
   const std::vector<std::string> ids = [] {
     std::vector<std::string> long_ones;
     for (int i = 0; i < 12; ++i) long_ones.push_back(std::to_string(i) + std::string(2000, 'x'));
@@ -155,36 +162,36 @@ TEST_CASE("trouble in the middle of a commit leaves nothing of it behind") {
   }();
   crew.submit_all(ids);
   CHECK_THROWS_AS(crew.step(), InboxTrouble);
-  CHECK(rows(file, "inbox_attempt") == 0);
+  CHECK(place.count("inbox_attempt") == 0);
   CHECK(crew.calls().empty());
-  crew.inbox.database().exec("PRAGMA max_page_count = 1000000");
+  make_room(crew.inbox);
   REQUIRE(crew.settle(ids.size()));
-  CHECK(rows(file, "inbox") == 12);
+  CHECK(place.count("inbox") == 12);
 }
 
 TEST_CASE("a row that the inbox refuses is an error and no trouble, and leaves no transaction open") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
-  Crew crew{file};
-  crew.inbox.database().exec(
-      "CREATE TRIGGER no_b BEFORE INSERT ON inbox_attempt WHEN NEW.event_id = 'b' "
-      "BEGIN SELECT RAISE(ABORT, 'no b'); END");
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  Crew crew{inbox};
+  refuse_b(crew.inbox);
   crew.submit_all({"a", "b"});
   CHECK_THAT(error_of<DatabaseError>([&] { crew.step(); }), ContainsSubstring("no b"));
-  CHECK(rows(file, "inbox_attempt") == 0);
+  CHECK(place.count("inbox_attempt") == 0);
   CHECK(crew.calls().empty());
-  crew.inbox.database().exec("DROP TRIGGER no_b");
+  take_b(crew.inbox);
   REQUIRE(crew.settle(2));
-  CHECK(rows(file, "inbox") == 2);
+  CHECK(place.count("inbox") == 2);
 }
 
 TEST_CASE("at a stop, what no worker has started goes back with its former count") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
-  CHECK(Crew(file, [](const Delivery&) { throw std::runtime_error("mail server down"); }).handle("b").kind ==
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  CHECK(Crew(inbox, [](const Delivery&) { throw std::runtime_error("mail server down"); }).handle("b").kind ==
         Kind::retry);
   Gate gate;
-  Crew crew{file, on_id("a", [&] { gate.pass(); }), workers(1)};
+  Crew crew{inbox, on_id("a", [&] { gate.pass(); }), workers(1)};
   crew.submit_all({"a", "b", "c", "d", "e"});
   crew.step();
   REQUIRE_WITHIN(10s, gate.entered() == 1);
@@ -192,20 +199,19 @@ TEST_CASE("at a stop, what no worker has started goes back with its former count
 
   SECTION("with a good inbox") { crew.withdraw(); }
   SECTION("once its inbox is no longer in trouble") {
-    crew.inbox.database().setBusyTimeout(1);
-    SQLite::Database other{file.string(), SQLite::OPEN_READWRITE};
-    other.exec("BEGIN IMMEDIATE");
+    wait_for_nothing(crew.inbox);
+    std::optional<InboxLock> lock{place};
     CHECK_THROWS_AS(crew.withdraw(), InboxTrouble);
     CHECK(crew.settled.empty());
     CHECK(crew.handling.size() == 5);
-    other.exec("ROLLBACK");
+    lock.reset();
     crew.withdraw();
   }
   CHECK(crew.settled_ids() == std::vector<std::string>{"b", "c", "d", "e"});
   for (const auto& [id, verdict] : crew.settled) CHECK(verdict.kind == Kind::not_started);
   CHECK(crew.inbox.attempts("b").starts == 1);
   CHECK(crew.inbox.attempts("b").last_error == "mail server down");
-  CHECK(rows(file, "inbox_attempt") == 2);  // that one, and what runs
+  CHECK(place.count("inbox_attempt") == 2);  // that one, and what runs
 
   gate.open();
   REQUIRE(crew.settle(5));
@@ -216,9 +222,10 @@ TEST_CASE("at a stop, what no worker has started goes back with its former count
 
 TEST_CASE("while all workers are held by late handlers, what waits goes back for others to handle") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
   Gate gate;
-  Crew crew{file, on_id("late", [&] { gate.pass(); }), [](ConsumerOptions& options) {
+  Crew crew{inbox, on_id("late", [&] { gate.pass(); }), [](ConsumerOptions& options) {
               options.workers = 1;
               with_limit(options);
             }};
@@ -234,14 +241,14 @@ TEST_CASE("while all workers are held by late handlers, what waits goes back for
     CHECK(crew.kind(id) == Kind::not_started);
     CHECK(crew.verdict(id).delay == 10s);
   }
-  CHECK(rows(file, "inbox_attempt") == 1);  // of the late one
+  CHECK(place.count("inbox_attempt") == 1);  // of the late one
   CHECK(crew.handling.size() == 0);
   crew.submit("b3", "b");  // would overtake them
   crew.submit("c", "c");
   crew.step();
   CHECK(crew.kind("b3") == Kind::held_back);
   CHECK(crew.handling.size() == 1);
-  CHECK(rows(file, "inbox_attempt") == 1);  // nothing is started
+  CHECK(place.count("inbox_attempt") == 1);  // nothing is started
 
   gate.open();
   REQUIRE(crew.settle(5));
@@ -257,9 +264,10 @@ TEST_CASE("while all workers are held by late handlers, what waits goes back for
 
 TEST_CASE("handlers that are given up on are of no effect when they end") {
   const TempDir folder;
-  const auto file = folder / "inbox.db";
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
   Gate gate;
-  Crew crew{file, [&](const Delivery&) { gate.pass(); }};
+  Crew crew{inbox, [&](const Delivery&) { gate.pass(); }};
   crew.submit_all({"a", "b"});
   crew.step();
   REQUIRE_WITHIN(10s, gate.entered() == 2);
@@ -272,5 +280,5 @@ TEST_CASE("handlers that are given up on are of no effect when they end") {
   gate.open();
   REQUIRE_WITHIN(10s, !crew.handling.more_to_do() && crew.handling.stuck() == 0);
   CHECK(crew.settled.size() == 2);
-  CHECK(rows(file, "inbox") == 0);
+  CHECK(place.count("inbox") == 0);
 }

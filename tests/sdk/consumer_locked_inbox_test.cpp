@@ -1,7 +1,7 @@
 // A consumer while another holds a lock on its inbox, or on what its handlers write.
 
 #include "consuming.hpp"
-#include "inbox_locks.hpp"
+#include "inbox_trouble.hpp"
 
 using namespace tidings;
 using namespace tidings::test;

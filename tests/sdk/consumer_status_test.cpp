@@ -1,7 +1,7 @@
 // What a consumer tells of itself: status and stats, and a warning at its start.
 
 #include "consuming.hpp"
-#include "inbox_locks.hpp"
+#include "inbox_trouble.hpp"
 #include "support/log.hpp"
 
 using namespace tidings;

@@ -1,16 +1,14 @@
 #pragma once
 
-// Verbs for tests of concurrent mode without NATS: an inbox file, workers, and what
+// Verbs for tests of concurrent mode without NATS: an inbox, workers, and what
 // their handlers did.
 
 #include "concurrent_handling.hpp"
+#include "inbox_place.hpp"
 #include "support/catch.hpp"
 #include "support/gate.hpp"
-#include "support/sqlite.hpp"
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"
-
-#include <SQLiteCpp/SQLiteCpp.h>
 
 #include <algorithm>
 #include <atomic>
@@ -35,9 +33,9 @@ class Crew {
     friend bool operator==(const Call&, const Call&) = default;
   };
 
-  explicit Crew(const std::filesystem::path& file, Handler handler = {},
+  explicit Crew(const std::string& location, Handler handler = {},
                 const std::function<void(ConsumerOptions&)>& change = {}, const RetryPolicy& retry = {})
-      : inbox(file.string()), options(options_with(change)) {
+      : inbox(location), options(options_with(change)) {
     inbox.join("mailer");
     handlers.add("user.created", {[this, handler = std::move(handler)](const Delivery& delivery) {
                                     {
@@ -125,7 +123,7 @@ class Crew {
   std::map<std::string, std::uint64_t> sequences_, delivered_;
 
  public:
-  SqliteInbox inbox;
+  TestInbox inbox;
   const ConsumerOptions options;
   Handlers handlers;
   std::vector<std::pair<std::string, Verdict>> settled;  ///< in the order of their settlements
@@ -136,10 +134,6 @@ class Crew {
                                 if (on_wake) on_wake();
                               }};
 };
-
-inline std::int64_t rows(const std::filesystem::path& file, const std::string& table) {
-  return sqlite::number(file, "SELECT count(*) FROM " + table);
-}
 
 inline std::function<void(ConsumerOptions&)> workers(int count) {
   return [count](ConsumerOptions& options) { options.workers = count; };

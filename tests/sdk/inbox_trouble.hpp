@@ -1,6 +1,7 @@
 #pragma once
 
-// Locks that others hold on an inbox or on what handlers write beside it, on both kinds of inboxes.
+// Trouble of an inbox, of both kinds: locks that others hold on it or on what handlers write beside it, a
+// full disk, rows that it does not take.
 
 #include "inbox_place.hpp"
 #include "support/wait.hpp"
@@ -44,6 +45,8 @@ inline const std::string lock_error = "lock timeout";
 
 /// An inbox in PostgreSQL never waits for longer than a second.
 inline void be_impatient(TestInbox&) {}
+/// Not even that long.
+inline void wait_for_nothing(TestInbox& inbox) { inbox.database().exec("SET statement_timeout = '100ms'"); }
 
 /// Where handlers write on connections of their own.
 class OtherDatabase {
@@ -77,6 +80,29 @@ class OtherDatabase {
   PostgresDatabase holder_;
 };
 
+/// No start can be written down beyond the fifth: the disk is full.
+inline void make_full(TestInbox& inbox) {
+  inbox.database().script(R"sql(
+CREATE FUNCTION be_full() RETURNS trigger LANGUAGE plpgsql AS
+$$BEGIN RAISE disk_full; END$$;
+CREATE FUNCTION starts() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT count(*) FROM inbox_attempt';
+CREATE TRIGGER full_disk BEFORE INSERT ON inbox_attempt
+    FOR EACH ROW WHEN (starts() = 5) EXECUTE FUNCTION be_full();
+)sql");
+}
+inline void make_room(TestInbox& inbox) { inbox.database().exec("DROP TRIGGER full_disk ON inbox_attempt"); }
+
+/// No start of the event b can be written down.
+inline void refuse_b(TestInbox& inbox) {
+  inbox.database().script(R"sql(
+CREATE FUNCTION refuse_b() RETURNS trigger LANGUAGE plpgsql AS
+$$BEGIN RAISE 'no b'; END$$;
+CREATE TRIGGER no_b BEFORE INSERT ON inbox_attempt
+    FOR EACH ROW WHEN (NEW.event_id = '\x0062') EXECUTE FUNCTION refuse_b();
+)sql");
+}
+inline void take_b(TestInbox& inbox) { inbox.database().exec("DROP TRIGGER no_b ON inbox_attempt"); }
+
 #else
 
 class InboxLock {
@@ -93,6 +119,7 @@ class InboxLock {
 inline const std::string lock_error = "locked";
 
 inline void be_impatient(TestInbox& inbox) { inbox.database().setBusyTimeout(1); }
+inline void wait_for_nothing(TestInbox& inbox) { be_impatient(inbox); }
 
 class OtherDatabase {
  public:
@@ -110,6 +137,20 @@ class OtherDatabase {
   std::string path_;
   std::optional<SQLite::Database> holder_;
 };
+
+/// For what needs more pages.
+inline void make_full(TestInbox& inbox) {
+  inbox.database().exec("PRAGMA max_page_count = 1");  // no less than there are: full from now on
+}
+inline void make_room(TestInbox& inbox) { inbox.database().exec("PRAGMA max_page_count = 1000000"); }
+
+/// No start of the event b can be written down.
+inline void refuse_b(TestInbox& inbox) {
+  inbox.database().exec(
+      "CREATE TRIGGER no_b BEFORE INSERT ON inbox_attempt WHEN NEW.event_id = 'b' "
+      "BEGIN SELECT RAISE(ABORT, 'no b'); END");
+}
+inline void take_b(TestInbox& inbox) { inbox.database().exec("DROP TRIGGER no_b"); }
 
 #endif
 
