@@ -130,7 +130,7 @@ Verdict Handling::alone_unless_held(Delivery& delivery) {
     const auto& id = delivery.event.id;
     inbox_.begin();
     if (inbox_.handled(id)) {
-      inbox_.rollback();
+      forget_and_commit(id);
       return {.kind = Kind::duplicate};
     }
     const Starts starts{inbox_.attempts(id), delivery.delivered > 1};
@@ -150,14 +150,13 @@ Verdict Handling::alone_unless_held(Delivery& delivery) {
 Verdict Handling::run_started(Delivery& delivery, const Handlers::Entry& entry) {
   inbox_.begin();
   if (!inbox_.claim(delivery.event.id)) {  // another instance was faster
-    inbox_.rollback();
+    forget_and_commit(delivery.event.id);
     return {.kind = Kind::duplicate};
   }
   auto verdict = run(delivery, entry);
   if (verdict.kind == Kind::handled) {
     try {
-      inbox_.forget_attempts(delivery.event.id);
-      inbox_.commit();  // where a deferred constraint fails
+      forget_and_commit(delivery.event.id);  // where a deferred constraint fails
       return verdict;
     } catch (const std::exception& error) {
       if (inbox_.is_trouble(error)) throw;
@@ -206,9 +205,14 @@ bool Handling::overdue(std::uint64_t stream_sequence) const {
 void Handling::forget(const std::string& event_id) {
   guarded([&] {
     inbox_.begin();
-    inbox_.forget_attempts(event_id);
-    inbox_.commit();
+    forget_and_commit(event_id);
   });
+}
+
+/// Also of an event that is handled already: a copy of it may have succeeded between a failure and its retry.
+void Handling::forget_and_commit(const std::string& event_id) {
+  inbox_.forget_attempts(event_id);
+  inbox_.commit();
 }
 
 bool Handling::prune(std::chrono::hours age, int limit) {

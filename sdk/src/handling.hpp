@@ -55,6 +55,7 @@ class Handling {
   void hold_or_release(const Delivery& delivery, const Verdict& verdict);
   [[nodiscard]] Verdict run_started(Delivery& delivery, const Handlers::Entry& entry);
   [[nodiscard]] Verdict run(Delivery& delivery, const Handlers::Entry& entry);
+  void forget_and_commit(const std::string& event_id);
 
   template <class Work>
   auto guarded(Work&& work);

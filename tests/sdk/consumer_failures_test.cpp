@@ -150,3 +150,28 @@ TEST_CASE("a retry policy that cannot be used is an error with its type, its val
                        ContainsSubstring(": takes "));
   consumer.on<nlohmann::json>("user.created", nothing);  // the type is still free
 }
+
+TEST_CASE("an event whose second copy succeeds before its retry keeps no count of the failure") {
+  const int workers = GENERATE(0, 4);
+  CAPTURE(workers);
+  Scene scene;
+  const auto fail = [](const Delivery& delivery) {
+    if (header(delivery.headers, "Nats-Msg-Id") == "first") throw RetryAfter{300ms};
+  };
+  auto options = with_workers(scene.options(), workers);
+  Instance instance = workers == 0
+                          ? Instance{scene.inbox(), options, [&](const Delivery& d, Tx&) { fail(d); }}
+                          : Instance{scene.inbox(), options, Instance::WorkersHandler{fail}};
+  instance.start();
+  const auto publish_as = [&scene](const std::string& message_id) {
+    scene.js.publish("auth.events.user.created", "{}", {{"Nats-Msg-Id", message_id}, {"ce-id", "one"}});
+  };
+  publish_as("first");
+  REQUIRE_WITHIN(10s, instance.stats().retried == 1);
+  CHECK(scene.place.count("inbox_attempt") == 1);
+  publish_as("second");
+  REQUIRE_WITHIN(10s, instance.stats().duplicates == 1);
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  CHECK(instance.stats().handled == 1);
+  CHECK(scene.place.count("inbox_attempt") == 0);
+}
