@@ -17,11 +17,24 @@ constexpr std::string_view search_path = "-csearch_path=";  // as without_prisma
 constexpr const char* set_for_login =
     "; a pooler shares sessions: set it for the login (ALTER ROLE … SET search_path = …) and not in the URL";
 
+// A client's host that lost power keeps its locks no longer than that; PgBouncer has settings of its own.
+constexpr const char* notice_lost_client =
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
+
 std::string one_line(std::string text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
   for (char& letter : text)
     if (letter == '\n') letter = ' ';
   return text;
+}
+
+/// libpq takes a value with blanks and further `=` only when they are encoded: `options=-c lock_timeout=1s`.
+std::string encode_value(const std::string& parameter) {
+  const auto value = std::min(parameter.find('='), parameter.size() - 1) + 1;
+  auto encoded = parameter.substr(0, value);
+  for (const char letter : parameter.substr(value))
+    encoded += letter == ' ' ? "%20" : letter == '=' ? "%3D" : std::string(1, letter);
+  return encoded;
 }
 
 /// libpq refuses parameters that it does not know. Prisma's `schema` becomes the search path, its others tell
@@ -42,8 +55,8 @@ std::string without_prisma_parameters(const std::string& url) {
       known = known && name != prisma;
     if (name == "schema")
       one = "options=-csearch_path%3D" + one.substr(std::min(one.size(), name.size() + 1));
-    if (!known) continue;
-    kept += separator + one;
+    if (!known || one.empty()) continue;
+    kept += separator + encode_value(one);
     separator = '&';
   }
   return kept;
@@ -130,7 +143,10 @@ bool PostgresDatabase::connect() {
       connection_, [](void*, const char*) {}, nullptr);
   try {
     pooled_ = is_pooled();
-    if (pooled_) require_transactions();
+    if (pooled_)
+      require_transactions();
+    else
+      script(notice_lost_client);
   } catch (...) {
     disconnect();
     throw;

@@ -14,6 +14,7 @@ namespace {
 // In one transaction under a lock: instances that start at the same moment would make the same table twice.
 constexpr const char* schema = R"sql(
 BEGIN;
+SET LOCAL lock_timeout = '5s';
 SELECT pg_advisory_xact_lock(hashtext('tidings inbox'));
 CREATE TABLE IF NOT EXISTS inbox_group (
     id serial PRIMARY KEY,
@@ -39,10 +40,13 @@ CREATE TABLE IF NOT EXISTS inbox_attempt (
 COMMIT;
 )sql";
 
-// Of the inbox's own statements: whoever waits for a lock must also look whether it should stop, and say that
-// it waits. A handler waits for rows as long as the login or the URL lets it.
-constexpr const char* wait_briefly = "SET LOCAL lock_timeout = '1s'";
-constexpr const char* wait_as_before = "SET LOCAL lock_timeout TO DEFAULT";
+// One that stands still in its transaction, frozen or gone, must stop its group for a while only. $1: for the
+// transaction alone. A time that the login or the URL sets was chosen by somebody.
+constexpr const char* limit_waits =
+    "SELECT CASE current_setting('lock_timeout') WHEN '0' THEN set_config('lock_timeout', '5s', $1::bool) "
+    "END, "
+    "CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' "
+    "THEN set_config('idle_in_transaction_session_timeout', '60s', $1::bool) END";
 
 std::string hex(std::string_view bytes) {
   constexpr std::string_view digits = "0123456789abcdef";
@@ -77,11 +81,21 @@ PostgresInbox::PostgresInbox(const std::string& url) : database_(url) {
   if (DatabaseUrl::parse(url, "the inbox").kind != DatabaseUrl::Kind::postgresql)
     throw SettingError("the inbox is no PostgreSQL database: takes postgresql://HOST/DATABASE");
   try {
-    database_.connect();
+    connect();
     database_.script(schema);
   } catch (const PostgresError& error) {
     throw DatabaseError("cannot make the inbox tables in " + database_.name() + ": " + error.what(),
                         error.trouble() ? Error::Retry::yes : Error::Retry::no);
+  }
+}
+
+void PostgresInbox::connect() {
+  if (!database_.connect() || database_.pooled()) return;
+  try {
+    database_.plan_and_exec(limit_waits, false);
+  } catch (const PostgresError&) {
+    database_.disconnect();  // the next one must have it
+    throw;
   }
 }
 
@@ -99,20 +113,11 @@ void PostgresInbox::join(const std::string& group) {
 
 void PostgresInbox::begin() {
   database_.rollback();
-  database_.connect();
+  connect();
   ahead_.clear();
   in_savepoint_.clear();
   database_.queue("BEGIN");
-  database_.queue(wait_briefly);
-  for_handler_ = false;
-}
-
-void PostgresInbox::for_inbox() {
-  if (std::exchange(for_handler_, false)) database_.queue(wait_briefly);
-}
-
-void PostgresInbox::for_handler() {
-  if (!std::exchange(for_handler_, true)) database_.queue(wait_as_before);
+  if (database_.pooled()) database_.queue(limit_waits, true);  // the session is others', too
 }
 
 void PostgresInbox::commit() {
@@ -166,7 +171,6 @@ void PostgresInbox::require_sound() const {
 
 void PostgresInbox::claim_ahead(const std::vector<std::string>& event_ids) {
   if (event_ids.empty()) return;
-  for_inbox();
   std::vector<std::string> keys;
   std::unordered_map<std::string, const std::string*> ids;
   for (const auto& id : event_ids) {
@@ -183,26 +187,19 @@ void PostgresInbox::claim_ahead(const std::vector<std::string>& event_ids) {
 }
 
 bool PostgresInbox::claim(const std::string& event_id) {
-  bool first = false;
   if (const auto found = ahead_.find(event_id); found != ahead_.end()) {
-    first = found->second.state == Ahead::State::written;
-    if (first) {
-      found->second.state = Ahead::State::taken;
-      in_savepoint_ = event_id;
-    }
-  } else {
-    for_inbox();
-    first = database_
-                .exec("INSERT INTO inbox(group_id, event_id) VALUES ($1, $2::bytea) ON CONFLICT DO NOTHING",
-                      group_, key(event_id))
-                .affected() == 1;
+    if (found->second.state != Ahead::State::written) return false;
+    found->second.state = Ahead::State::taken;
+    in_savepoint_ = event_id;
+    return true;
   }
-  if (first) for_handler();
-  return first;
+  return database_
+             .exec("INSERT INTO inbox(group_id, event_id) VALUES ($1, $2::bytea) ON CONFLICT DO NOTHING",
+                   group_, key(event_id))
+             .affected() == 1;
 }
 
 bool PostgresInbox::handled(const std::string& event_id) {
-  for_inbox();
   return !database_
               .plan_and_exec("SELECT 1 FROM inbox WHERE group_id = $1 AND event_id = $2::bytea", group_,
                              key(event_id))
@@ -210,7 +207,6 @@ bool PostgresInbox::handled(const std::string& event_id) {
 }
 
 Inbox::Attempts PostgresInbox::attempts(const std::string& event_id) {
-  for_inbox();
   const auto rows = database_.plan_and_exec(
       "SELECT starts, last_error FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea", group_,
       key(event_id));
@@ -219,7 +215,6 @@ Inbox::Attempts PostgresInbox::attempts(const std::string& event_id) {
 }
 
 void PostgresInbox::record_attempts(const std::string& event_id, const Attempts& attempts) {
-  for_inbox();
   database_.exec(
       "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error) VALUES ($1, $2::bytea, $3, $4) "
       "ON CONFLICT (group_id, event_id) DO UPDATE SET starts = excluded.starts, last_error = "
@@ -228,7 +223,6 @@ void PostgresInbox::record_attempts(const std::string& event_id, const Attempts&
 }
 
 void PostgresInbox::forget_attempts(const std::string& event_id) {
-  for_inbox();
   database_.plan_and_exec("DELETE FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea", group_,
                           key(event_id));
 }

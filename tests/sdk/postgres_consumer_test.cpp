@@ -3,9 +3,12 @@
 #include "consuming.hpp"
 #include "support/pgbouncer.hpp"
 #include "support/postgres_server.hpp"
+#include "support/process.hpp"
 
 #include <tidings/postgres_inbox.hpp>
 
+#include <csignal>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <vector>
@@ -29,8 +32,14 @@ class PostgresInstance {
                                    tx.exec("INSERT INTO effect VALUES ($1)", delivery.event.id);
                                    if (handler) handler(delivery, tx);
                                  });
-    thread_ = std::jthread([this](const std::stop_token& stop) { consumer_.run(stop); });
+    thread_ = std::jthread([this](const std::stop_token& stop) {
+      consumer_.run(stop);
+      ended_ = true;
+    });
   }
+
+  void ask_to_stop() { thread_.request_stop(); }
+  [[nodiscard]] bool ended() const { return ended_; }
 
   [[nodiscard]] ConsumerStats stats() const { return consumer_.stats(); }
   [[nodiscard]] ConsumerStatus status() const { return consumer_.status(); }
@@ -38,6 +47,7 @@ class PostgresInstance {
  private:
   PostgresInbox inbox_;
   Consumer<PostgresInbox> consumer_;
+  std::atomic<bool> ended_{false};
   std::jthread thread_;
 };
 
@@ -49,6 +59,31 @@ PostgresRows query(const PostgresServer& server, const std::string& statement) {
 
 std::int64_t number(const PostgresServer& server, const std::string& statement) {
   return query(server, statement).integer(0, 0);
+}
+
+/// The stream hands out again soon what the frozen one has.
+ConsumerOptions soon_handed_to_another(ConsumerOptions options) {
+  options.ack_wait = 1s;
+  return options;
+}
+
+const char* const frozen = "a consumer that freezes in its transaction (runs in a process of its own)";
+
+Process start_frozen(const Scene& scene, const std::string& database) {
+  return Process{
+      std::filesystem::read_symlink("/proc/self/exe"),
+      {frozen},
+      {.environment = {{"TIDINGS_TEST_URL", scene.server.url()}, {"TIDINGS_TEST_FILE", database}}}};
+}
+
+bool one_stands_still(const PostgresServer& server) {
+  return number(server,
+                "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND "
+                "query LIKE 'INSERT INTO effect %' AND state_change < now() - interval '300 ms'") == 1;
+}
+
+bool one_waits_for_a_lock(const PostgresServer& server) {
+  return number(server, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") > 0;
 }
 
 }  // namespace
@@ -270,4 +305,74 @@ TEST_CASE("a serialization failure is the database's trouble and not the event's
   REQUIRE_WITHIN(20s, instance.stats().handled == 1);
   CHECK(instance.stats().retried == 0);
   CHECK(number(postgres, "SELECT count(*) FROM effect") == 1);
+}
+
+TEST_CASE(frozen, "[.]") {
+  const char* const url = std::getenv("TIDINGS_TEST_URL");
+  if (url == nullptr) return;  // only for the tests below
+  PostgresInbox inbox{std::getenv("TIDINGS_TEST_FILE")};
+  Consumer consumer{inbox, soon_handed_to_another(consumer_of(url))};
+  const auto handle = [](const nlohmann::json&, PostgresDatabase& tx, const Delivery& delivery) {
+    tx.exec("INSERT INTO effect VALUES ($1)", delivery.event.id);
+    if (delivery.event.id == "event-3" && delivery.delivered == 1) std::raise(SIGSTOP);
+  };
+  consumer.on<nlohmann::json>("user.created", handle);
+  consumer.run();  // until SIGTERM
+}
+
+TEST_CASE(
+    "an instance that freezes in its transaction stops its group for a while only, with one effect of each "
+    "event") {
+  const PostgresServer postgres;
+  std::optional<PgBouncer> pooler;
+  if (GENERATE(false, true)) pooler.emplace(postgres, PgBouncerOptions{.sessions = 3});
+  Scene scene;
+  auto url = postgres.url() + "?options=-c idle_in_transaction_session_timeout=3000";
+  if (pooler) {
+    query(postgres, "ALTER ROLE tidings SET idle_in_transaction_session_timeout = 3000");
+    url = pooler->url();
+  }
+  query(postgres, "CREATE TABLE effect(id text)");
+  scene.publish_many(10);
+  std::optional<PostgresInstance> other;  // whose end needs the child's
+  auto child = start_frozen(scene, url);
+  REQUIRE_WITHIN(30s, one_stands_still(postgres));
+  scene.publish_many(10, "later");
+  other.emplace(url, soon_handed_to_another(scene.options()));
+  REQUIRE_WITHIN(60s, number(postgres, "SELECT count(*) FROM effect") == 20 && scene.all_acked());
+  child.resume();
+  REQUIRE_WITHIN(
+      20s,
+      number(postgres, "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'") == 0);
+  scene.publish_many(200, "both");
+  REQUIRE_WITHIN(60s, number(postgres, "SELECT count(*) FROM effect") == 220 && scene.all_acked());
+  CHECK(other->stats().retried + other->stats().dead_lettered == 0);
+  other.reset();
+  scene.publish_many(20, "its");
+  REQUIRE_WITHIN(60s, number(postgres, "SELECT count(*) FROM effect") == 240 && scene.all_acked());
+  child.kill(SIGTERM);
+  CHECK(child.wait() == exited(0));
+  CHECK(number(postgres, "SELECT count(DISTINCT id) FROM effect") == 240);
+  CHECK(number(postgres, "SELECT count(*) FROM inbox") == 240);
+  CHECK(number(postgres, "SELECT count(*) FROM inbox_attempt") == 0);
+}
+
+TEST_CASE("a consumer that waits for what a frozen one holds says so, and ends when it is told to") {
+  const PostgresServer postgres;
+  std::optional<PgBouncer> pooler;
+  if (GENERATE(false, true)) pooler.emplace(postgres, PgBouncerOptions{.sessions = 3});
+  const auto url = pooler ? pooler->url() : postgres.url();
+  Scene scene;
+  query(postgres, "CREATE TABLE effect(id text)");
+  scene.publish_many(10);
+  std::optional<PostgresInstance> other;  // whose end needs the child's
+  const auto child = start_frozen(scene, url);
+  REQUIRE_WITHIN(30s, one_stands_still(postgres));
+  other.emplace(url, soon_handed_to_another(scene.options()));
+  REQUIRE_WITHIN(30s, other->status().reason.find("lock timeout") != std::string::npos);
+  REQUIRE_WITHIN(30s, one_waits_for_a_lock(postgres));
+  other->ask_to_stop();
+  REQUIRE_WITHIN(20s, other->ended());
+  CHECK(other->stats().handled + other->stats().retried == 0);
+  CHECK(one_stands_still(postgres));
 }

@@ -1,5 +1,7 @@
-// What an inbox in PostgreSQL costs, and how long it waits.
+// What an inbox in PostgreSQL costs, and what it does with its sessions.
 
+#include "support/catch.hpp"
+#include "support/pgbouncer.hpp"
 #include "support/postgres_server.hpp"
 #include "support/wait.hpp"
 
@@ -12,7 +14,6 @@
 using namespace tidings;
 using namespace tidings::test;
 using std::chrono::hours;
-using std::chrono::steady_clock;
 
 namespace {
 
@@ -76,46 +77,41 @@ TEST_CASE("what a consumer asks of its inbox reads no more rows when the inbox h
   CHECK(read < many);
 }
 
-TEST_CASE("an event that another has in hand is waited for a second, and handlers wait as their login says") {
+TEST_CASE("the inbox's sessions wait 5 s for a lock, and stand still in a transaction for a minute at most") {
   const PostgresServer server;
-  const auto url = server.url() + "?options=-clock_timeout%3D7s";
-  PostgresInbox one{url}, other{url};
-  one.join("mailer");
-  other.join("mailer");
-  one.begin();
-  one.claim_ahead({"held"});
-  const bool ahead = GENERATE(true, false);
-  CAPTURE(ahead);
-  const auto claim = [&](const std::string& id) {
-    if (ahead) other.claim_ahead({id});
-    other.savepoint();
-    return other.claim(id);
+  const PgBouncer pooler{server, {.sessions = 1}};
+  Queries queries{server};
+  const auto setting = [](PostgresInbox& inbox, const std::string& name) {
+    return std::string{inbox.database().exec("SHOW " + name).text(0, 0)};
   };
-  const auto handlers_wait = [&other] {
-    return other.database().exec("SHOW lock_timeout").text(0, 0) == "7s";
+  const auto in_transaction = [&setting](PostgresInbox& inbox, const std::string& name) {
+    inbox.begin();
+    auto value = setting(inbox, name);
+    inbox.commit();
+    return value;
   };
-
-  other.begin();
-  const auto begun = steady_clock::now();
-  try {
-    (void)claim("held");
-    FAIL("it was not held");
-  } catch (const PostgresError& error) {
-    CHECK(other.is_trouble(error));
+  SECTION("by default") {
+    for (const auto& url : {server.url(), pooler.url()}) {
+      PostgresInbox inbox{url};
+      CHECK(in_transaction(inbox, "lock_timeout") == "5s");
+      CHECK(in_transaction(inbox, "idle_in_transaction_session_timeout") == "1min");
+      if (!inbox.database().pooled()) continue;
+      CHECK(setting(inbox, "lock_timeout") == "0");  // the session is others', too
+      CHECK(setting(inbox, "idle_in_transaction_session_timeout") == "0");
+    }
   }
-  CHECK(steady_clock::now() - begun < 5s);
-  other.begin();
-  for (const std::string id : {"one", "two"}) {
-    CHECK(claim(id));
-    CHECK(handlers_wait());
-    other.rollback_to_savepoint();
-    other.record_attempts(id, {.starts = 1, .last_error = "no"});
-    CHECK_FALSE(handlers_wait());
-    other.release_savepoint();
+  SECTION("where the login says another time") {
+    queries.exec("ALTER ROLE tidings SET idle_in_transaction_session_timeout = '7min'");
+    for (const auto& url : {server.url(), pooler.url()}) {
+      PostgresInbox inbox{url};
+      CHECK(in_transaction(inbox, "idle_in_transaction_session_timeout") == "7min");
+    }
   }
-  other.commit();
-  one.rollback();
-  other.begin();
-  CHECK(claim("held"));
-  other.commit();
+  SECTION("where the URL says another time") {
+    for (const auto* options :
+         {"-c idle_in_transaction_session_timeout=2000", "-c%20idle_in_transaction_session_timeout%3D2000"}) {
+      PostgresInbox inbox{server.url() + "?connect_timeout=3&options=" + options};
+      CHECK(in_transaction(inbox, "idle_in_transaction_session_timeout") == "2s");
+    }
+  }
 }

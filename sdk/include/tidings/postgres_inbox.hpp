@@ -45,10 +45,8 @@ class PostgresInbox final : public Inbox {
   [[nodiscard]] bool is_trouble(const std::exception& error) const noexcept override;
 
  private:
+  void connect();
   void require_nothing_queued_failed() const;
-  // How long the statements to come wait for locks.
-  void for_inbox();
-  void for_handler();
 
   // An id that claim_ahead() was called for.
   struct Ahead {
@@ -59,7 +57,6 @@ class PostgresInbox final : public Inbox {
   PostgresDatabase database_;
   std::string group_;  // its id in the database
   std::unordered_map<std::string, Ahead> ahead_;
-  bool for_handler_ = false;
   std::string in_savepoint_;  // the id that was taken since the savepoint
   std::string prune_position_ = "\\x";
 };
