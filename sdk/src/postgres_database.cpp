@@ -1,3 +1,5 @@
+#include "transaction_end.hpp"
+
 #include <tidings/postgres_database.hpp>
 
 #include <libpq-fe.h>
@@ -124,6 +126,7 @@ bool PostgresDatabase::connect() {
   PQfinish(connection_);
   prepared_.clear();
   queued_.clear();
+  end_tried_ = keeps_transaction_;
   // A host that is gone is noticed within seconds; the URL may say otherwise, it comes last.
   const std::array<const char*, 9> names{"connect_timeout",  "keepalives_idle",  "keepalives_interval",
                                          "tcp_user_timeout", "application_name", "target_session_attrs",
@@ -235,6 +238,23 @@ std::string PostgresDatabase::name() const {
              : url_.substr(0, scheme + 3) + url_.substr(at + 1);
 }
 
+void PostgresDatabase::keep_transaction(bool keep) noexcept {
+  keeps_transaction_ = keep;
+  end_tried_ = false;
+  committed_in_part_ = false;
+}
+
+void PostgresDatabase::refuse_end(const std::string& statement) {
+  if (!keeps_transaction_ || !ends_transaction(statement)) return;
+  end_tried_ = true;
+  throw PostgresError(kept_transaction, "2D000");
+}
+
+void PostgresDatabase::enqueue(Command command) {
+  refuse_end(command.statement);
+  queued_.push_back(std::move(command));
+}
+
 void PostgresDatabase::flush() {
   if (queued_.empty()) return;
   auto last = std::move(queued_.back());
@@ -243,6 +263,7 @@ void PostgresDatabase::flush() {
 }
 
 PostgresRows PostgresDatabase::run(Command last) {
+  refuse_end(last.statement);
   // Never on a new connection by itself: a transaction that was lost would go on as single statements.
   if (!connected() || PQenterPipelineMode(connection_) != 1) lost();
   std::vector<std::string> answers;  // to come: for each, the statement that it prepares, or none
@@ -302,17 +323,28 @@ PostgresRows PostgresDatabase::receive(const std::vector<std::string>& answers, 
   return *last;
 }
 
+/// What a script does to a kept transaction is seen when it is done.
 void PostgresDatabase::script(const std::string& statements) {
   flush();
-  if (!connected()) lost();
-  const PostgresRows rows{PQexec(connection_, statements.c_str())};
-  if (!connected()) lost();
-  rows.require();
+  if (!connected() || PQsendQuery(connection_, statements.c_str()) != 1) lost();
+  std::optional<PostgresRows> last;
+  while (PGresult* const result = PQgetResult(connection_)) {
+    last.emplace(result);
+    const auto command = last->command();
+    if (command == "COMMIT") committed_in_part_ = keeps_transaction_;
+    if (command == "COMMIT" || command == "BEGIN" || command == "START TRANSACTION")
+      end_tried_ = keeps_transaction_;
+    const auto status = PQresultStatus(result);
+    if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) break;
+  }
+  if (!connected() || !last) lost();
+  last->require();
 }
 
 void PostgresDatabase::rollback() noexcept {
   queued_.clear();
   queued_failed_ = false;
+  end_tried_ = keeps_transaction_;
   if (!in_transaction()) return;
   PQclear(PQexec(connection_, "ROLLBACK"));
   if (!connected() || PQtransactionStatus(connection_) != PQTRANS_IDLE) {

@@ -112,15 +112,17 @@ void PostgresInbox::join(const std::string& group) {
 }
 
 void PostgresInbox::begin() {
-  database_.rollback();
+  rollback();
   connect();
-  ahead_.clear();
-  in_savepoint_.clear();
+  take_claims_back();
   database_.queue("BEGIN");
   if (database_.pooled()) database_.queue(limit_waits, true);  // the session is others', too
+  database_.keep_transaction(true);
 }
 
 void PostgresInbox::commit() {
+  require_own_transaction();  // without one, COMMIT is no error
+  database_.keep_transaction(false);
   // By place: nobody else moves a row of ours, and a planner that takes a key's rows for few would go through
   // all.
   std::string not_taken;
@@ -137,12 +139,33 @@ void PostgresInbox::commit() {
 }
 
 void PostgresInbox::rollback() noexcept {
-  ahead_.clear();
+  const bool committed = database_.committed_in_part_;
+  database_.keep_transaction(false);
   database_.rollback();
+  if (committed) {
+    // Of events whose handlers have not begun, or not ended.
+    for (const auto& [id, row] : ahead_)
+      if (row.state == Ahead::State::written) claims_to_take_back_.push_back(key(id));
+    if (!claimed_.empty()) claims_to_take_back_.push_back(key(claimed_));
+    try {
+      take_claims_back();
+    } catch (const std::exception&) {  // begin() tries again
+    }
+  }
+  ahead_.clear();
+  claimed_.clear();
+}
+
+/// That a handler has committed.
+void PostgresInbox::take_claims_back() {
+  if (claims_to_take_back_.empty()) return;
+  database_.plan_and_exec("DELETE FROM inbox WHERE group_id = $1 AND event_id = ANY ($2::bytea[])", group_,
+                          array(claims_to_take_back_));
+  claims_to_take_back_.clear();
 }
 
 void PostgresInbox::savepoint() {
-  in_savepoint_.clear();
+  claimed_.clear();
   database_.queue("SAVEPOINT delivery");
 }
 
@@ -159,14 +182,22 @@ void PostgresInbox::release_savepoint() {
 
 void PostgresInbox::rollback_to_savepoint() {
   require_nothing_queued_failed();
-  if (const auto taken = ahead_.find(in_savepoint_); taken != ahead_.end())
+  if (const auto taken = ahead_.find(claimed_); taken != ahead_.end())
     taken->second.state = Ahead::State::written;
   database_.exec("ROLLBACK TO SAVEPOINT delivery");
+  database_.end_tried_ = false;  // it was refused, or the savepoint would be gone
 }
 
 void PostgresInbox::require_sound() const {
   if (database_.in_failed_transaction())
     throw PostgresError("a statement failed, and the handler went on as if it had not", "25P02");
+  require_own_transaction();
+}
+
+void PostgresInbox::require_own_transaction() const {
+  // What is queued begins with the BEGIN. A connection that is lost is told of by the next statement.
+  const bool none = database_.connected() && !database_.in_transaction() && database_.queued_.empty();
+  if (database_.end_tried_ || none) throw PostgresError(PostgresDatabase::kept_transaction, "2D000");
 }
 
 void PostgresInbox::claim_ahead(const std::vector<std::string>& event_ids) {
@@ -190,13 +221,16 @@ bool PostgresInbox::claim(const std::string& event_id) {
   if (const auto found = ahead_.find(event_id); found != ahead_.end()) {
     if (found->second.state != Ahead::State::written) return false;
     found->second.state = Ahead::State::taken;
-    in_savepoint_ = event_id;
+    claimed_ = event_id;
     return true;
   }
-  return database_
-             .exec("INSERT INTO inbox(group_id, event_id) VALUES ($1, $2::bytea) ON CONFLICT DO NOTHING",
-                   group_, key(event_id))
-             .affected() == 1;
+  const bool first =
+      database_
+          .exec("INSERT INTO inbox(group_id, event_id) VALUES ($1, $2::bytea) ON CONFLICT DO NOTHING", group_,
+                key(event_id))
+          .affected() == 1;
+  if (first) claimed_ = event_id;
+  return first;
 }
 
 bool PostgresInbox::handled(const std::string& event_id) {

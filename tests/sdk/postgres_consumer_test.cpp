@@ -219,6 +219,81 @@ TEST_CASE(
   CHECK_THAT(scene.dead_letters().at(0).header("tidings-reason"), ContainsSubstring("division by zero"));
 }
 
+TEST_CASE(
+    "a handler that ends the inbox's transaction fails alone, however it does that and wherever its event "
+    "stands") {
+  using Way = std::pair<const char*, std::function<void(PostgresDatabase&)>>;
+  const auto way = GENERATE(values<Way>({
+      {"rolls back", [](auto& tx) { tx.exec("ROLLBACK"); }},
+      {"commits", [](auto& tx) { tx.exec("/* all */ commit"); }},
+      {"commits and begins anew",
+       [](auto& tx) {
+         tx.exec("COMMIT");
+         tx.exec("BEGIN");
+       }},
+      {"hides the error",
+       [](auto& tx) {
+         try {
+           tx.exec("ROLLBACK AND CHAIN");
+         } catch (const PostgresError&) {
+         }
+       }},
+      {"queues it", [](auto& tx) { tx.queue("COMMIT"); }},
+      {"calls rollback()", [](auto& tx) { tx.rollback(); }},
+      {"rolls back in a script", [](auto& tx) { tx.script("SELECT 1; ROLLBACK"); }},
+      {"begins anew in a script", [](auto& tx) { tx.script("ROLLBACK; BEGIN"); }},
+  }));
+  const bool among_others = GENERATE(true, false);
+  CAPTURE(way.first, among_others);
+  const PostgresServer postgres;
+  Scene scene;
+  auto options = scene.options();
+  options.max_attempts = 2;
+  if (!among_others) options.max_batch = 1;
+  scene.publish_many(20, "good");
+  scene.publish("bad");
+  scene.publish_many(20, "fine");
+  PostgresInstance instance{postgres.url(), options, [way](const Delivery& delivery, PostgresDatabase& tx) {
+                              if (delivery.event.id != "bad") return;
+                              way.second(tx);
+                              tx.exec("INSERT INTO effect VALUES ($1)", delivery.event.id);
+                            }};
+  REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1 && scene.all_acked());
+  CHECK(instance.stats().handled == 40);
+  // Where it cannot be refused, what follows the end is a transaction of its own.
+  if (std::string{way.first} != "calls rollback()" && std::string{way.first} != "rolls back in a script")
+    CHECK(number(postgres, "SELECT count(*) FROM effect WHERE id = 'bad'") == 0);
+  CHECK(number(postgres, "SELECT count(*) FROM effect WHERE id <> 'bad'") == 40);
+  CHECK(number(postgres, "SELECT count(DISTINCT id) FROM effect WHERE id <> 'bad'") == 40);
+  CHECK(number(postgres, "SELECT count(*) FROM inbox") == 40);
+  CHECK(scene.dead_letters().at(0).header("ce-id") == "bad");
+  CHECK_THAT(scene.dead_letters().at(0).header("tidings-reason"),
+             ContainsSubstring("must not end the inbox's transaction"));
+}
+
+TEST_CASE(
+    "a script of a handler's that commits is seen too late for its own writes, and costs no other event") {
+  const auto script = GENERATE("COMMIT", "COMMIT; BEGIN", "COMMIT AND CHAIN", "BEGIN; SELECT 1; COMMIT");
+  CAPTURE(script);
+  const PostgresServer postgres;
+  Scene scene;
+  auto options = scene.options();
+  options.max_attempts = 2;
+  scene.publish_many(20, "good");
+  scene.publish("bad");
+  scene.publish_many(20, "fine");
+  PostgresInstance instance{postgres.url(), options,
+                            [script](const Delivery& delivery, PostgresDatabase& tx) {
+                              if (delivery.event.id == "bad") tx.script(script);
+                            }};
+  REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1 && scene.all_acked());
+  CHECK(number(postgres, "SELECT count(*) FROM effect WHERE id <> 'bad'") == 40);
+  CHECK(number(postgres, "SELECT count(DISTINCT id) FROM effect WHERE id <> 'bad'") == 40);
+  CHECK(number(postgres, "SELECT count(*) FROM inbox") == 40);
+  CHECK_THAT(scene.dead_letters().at(0).header("tidings-reason"),
+             ContainsSubstring("must not end the inbox's transaction"));
+}
+
 TEST_CASE("a PostgreSQL that crashes or is stopped uses no attempt, and each event has one effect") {
   PostgresServer postgres;
   Scene scene;

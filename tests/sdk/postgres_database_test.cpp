@@ -2,6 +2,7 @@
 
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
+#include "transaction_end.hpp"
 
 #include <tidings/postgres_database.hpp>
 
@@ -17,4 +18,21 @@ TEST_CASE("the server notices within half a minute that the client's host is gon
   CHECK(database.exec("SHOW tcp_keepalives_idle").text(0, 0) == "10");
   CHECK(database.exec("SHOW tcp_keepalives_interval").text(0, 0) == "5");
   CHECK(database.exec("SHOW tcp_keepalives_count").text(0, 0) == "3");
+}
+
+TEST_CASE("what ends a transaction is told from what goes back to a savepoint or only looks like it") {
+  for (const auto* statement :
+       {"COMMIT", "commit;", " \n\tEnd", "-- all of it\nROLLBACK", "/* a /* b */ c */ abort", ";;COMMIT WORK",
+        "ROLLBACK TRANSACTION", "rollback/**/and chain", "PREPARE TRANSACTION 'x'", "COMMIT--",
+        "ROLLBACK TOO"}) {
+    INFO(statement);
+    CHECK(ends_transaction(statement));
+  }
+  for (const auto* statement :
+       {"", ";", "/*", "/* COMMIT", "--COMMIT", "ROLLBACK TO x", "rollback work to savepoint x",
+        "Rollback Transaction To x", "RELEASE x", "SAVEPOINT commit", "PREPARE x AS SELECT 1", "commits",
+        "INSERT INTO ends VALUES ('COMMIT')", "SELECT 1; -- COMMIT", "end_of_day", "commit1"}) {
+    INFO(statement);
+    CHECK_FALSE(ends_transaction(statement));
+  }
 }

@@ -115,3 +115,22 @@ TEST_CASE("the inbox's sessions wait 5 s for a lock, and stand still in a transa
     }
   }
 }
+
+TEST_CASE("a commit without the transaction that was begun is an error") {
+  const PostgresServer server;
+  Queries queries{server};
+  PostgresInbox inbox{server.url()};
+  inbox.join("mailer");
+  queries.exec("CREATE TABLE effect(id integer)");
+  inbox.begin();
+  CHECK(inbox.claim("one"));
+  inbox.database().exec("INSERT INTO effect VALUES (1)");
+  inbox.database().rollback();
+  inbox.database().exec("INSERT INTO effect VALUES (2)");
+  CHECK_THROWS_AS(inbox.require_sound(), PostgresError);
+  CHECK_THROWS_AS(inbox.commit(), PostgresError);
+  inbox.rollback();
+  inbox.begin();
+  CHECK(inbox.claim("one"));
+  inbox.commit();
+}

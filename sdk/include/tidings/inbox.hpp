@@ -41,7 +41,7 @@ class Inbox {
   [[nodiscard]] virtual bool claims_ahead() const noexcept { return false; }
 
   /// After a handler: throws when a statement of its failed, which it has hidden, and the transaction with
-  /// it.
+  /// it; or when it has ended the transaction, or tried to.
   virtual void require_sound() const {}
 
   /// Writes the event's row. False when it is there already: handled before.

@@ -60,7 +60,8 @@ class PostgresRows {
   std::shared_ptr<PGresult> result_;
 };
 
-/// Not thread-safe.
+/// Not thread-safe. Within a handler the transaction is the inbox's: COMMIT and ROLLBACK (not that to a
+/// savepoint) are refused as PostgresError with the SQLSTATE 2D000, also by queue().
 class PostgresDatabase {
  public:
   using Parameter = std::optional<std::string>;  ///< as text; empty: NULL
@@ -95,7 +96,7 @@ class PostgresDatabase {
   /// the error is its own event's.
   template <class... Values>
   void queue(const std::string& statement, const Values&... values) {
-    queued_.push_back({statement, {parameter(values)...}, true});
+    enqueue({statement, {parameter(values)...}, true});
   }
   /// Runs what is queued.
   void flush();
@@ -153,6 +154,17 @@ class PostgresDatabase {
     }
   }
 
+  friend class PostgresInbox;  // which keeps its transaction from handlers
+  static constexpr const char* kept_transaction =
+      "a handler must not end the inbox's transaction (COMMIT, ROLLBACK): what it writes is committed "
+      "together "
+      "with the note that the event was handled";
+
+  void enqueue(Command command);
+  void refuse_end(const std::string& statement);
+  /// Whether statements that end the transaction are refused. Forgets what was tried.
+  void keep_transaction(bool keep) noexcept;
+
   PostgresRows run(Command last);
   void send(const Command& command, std::vector<std::string>& answers);
   [[nodiscard]] bool has_ended();
@@ -166,6 +178,9 @@ class PostgresDatabase {
   bool pooled_ = false;
   std::vector<Command> queued_;
   bool queued_failed_ = false;
+  bool keeps_transaction_ = false;
+  bool end_tried_ = false;                                 // of a kept transaction: refused, or seen too late
+  bool committed_in_part_ = false;                         // the latter, by a script
   std::unordered_map<std::string, std::string> prepared_;  // statement to name
   int next_name_ = 0;
 };

@@ -47,6 +47,8 @@ class PostgresInbox final : public Inbox {
  private:
   void connect();
   void require_nothing_queued_failed() const;
+  void require_own_transaction() const;
+  void take_claims_back();
 
   // An id that claim_ahead() was called for.
   struct Ahead {
@@ -57,7 +59,8 @@ class PostgresInbox final : public Inbox {
   PostgresDatabase database_;
   std::string group_;  // its id in the database
   std::unordered_map<std::string, Ahead> ahead_;
-  std::string in_savepoint_;  // the id that was taken since the savepoint
+  std::string claimed_;                           // the id whose handler runs
+  std::vector<std::string> claims_to_take_back_;  // keys of rows that a handler has committed too early
   std::string prune_position_ = "\\x";
 };
 
