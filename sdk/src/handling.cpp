@@ -181,7 +181,7 @@ Verdict Handling::run(Delivery& delivery, const Handlers::Entry& entry) {
     inbox_.require_sound();
   } catch (const std::exception& error) {
     running_ = 0;
-    if (inbox_.is_trouble(error)) throw InboxTrouble(error.what());
+    if (inbox_.is_trouble_in_handler(error)) throw InboxTrouble(error.what());
     verdict = judge_.current_exception(delivery, entry);
   } catch (...) {
     verdict = judge_.current_exception(delivery, entry);

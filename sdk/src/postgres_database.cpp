@@ -310,7 +310,7 @@ PostgresRows PostgresDatabase::receive(const std::vector<std::string>& answers, 
     last.emplace(result);
     const auto status = PQresultStatus(result);
     if (status == PGRES_FATAL_ERROR && !error) {
-      error.emplace(one_line(PQresultErrorMessage(result)), sqlstate(result));
+      error.emplace(one_line(PQresultErrorMessage(result)), sqlstate(result), i < queued);
       if (i < queued) queued_failed_ = true;  // and stays so, whatever follows in this transaction
     }
     if (status != PGRES_COMMAND_OK && !prepares.empty()) prepared_.erase(prepares);

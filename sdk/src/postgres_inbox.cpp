@@ -287,9 +287,15 @@ bool PostgresInbox::prune(std::chrono::hours age, int limit) {
   return true;
 }
 
+/// What is queued is a handler's: waiting does not make its statement quicker.
 bool PostgresInbox::is_trouble(const std::exception& error) const noexcept {
   const auto* own = dynamic_cast<const PostgresError*>(&error);
-  return own != nullptr && own->trouble();
+  return own != nullptr && own->trouble() && !(own->cancelled() && own->queued());
+}
+
+bool PostgresInbox::is_trouble_in_handler(const std::exception& error) const noexcept {
+  const auto* own = dynamic_cast<const PostgresError*>(&error);
+  return own != nullptr && own->trouble() && !own->cancelled();
 }
 
 }  // namespace tidings

@@ -294,6 +294,47 @@ TEST_CASE(
              ContainsSubstring("must not end the inbox's transaction"));
 }
 
+TEST_CASE("a statement of a handler's that runs into statement_timeout is its event's error") {
+  const PostgresServer postgres;
+  Scene scene;
+  const bool queued = GENERATE(false, true);
+  const auto place =
+      GENERATE("event-9", "event-3");  // the last of the batch, whose error the commit tells, and not
+  CAPTURE(queued, place);
+  auto options = scene.options();
+  options.max_attempts = 2;
+  scene.publish_many(10);
+  PostgresInstance instance{postgres.url() + "?options=-c statement_timeout=500", options,
+                            [queued, place](const Delivery& delivery, PostgresDatabase& tx) {
+                              if (delivery.event.id != place) return;
+                              if (queued)
+                                tx.queue("SELECT pg_sleep(60)");
+                              else
+                                tx.exec("SELECT pg_sleep(60)");
+                            }};
+  REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1 && scene.all_acked());
+  CHECK(instance.stats().handled == 9);
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == 9);
+  CHECK_THAT(scene.dead_letters().at(0).header("tidings-reason"), ContainsSubstring("statement timeout"));
+}
+
+TEST_CASE("a statement of the inbox's own that runs into statement_timeout uses no attempt") {
+  const PostgresServer postgres;
+  Scene scene;
+  query(postgres, "CREATE TABLE effect(id text)");
+  { PostgresInbox makes_tables{postgres.url()}; }
+  PostgresDatabase other{postgres.url()};
+  other.connect();
+  other.exec("BEGIN");
+  other.exec("LOCK TABLE inbox");
+  PostgresInstance instance{postgres.url() + "?options=-c statement_timeout=300", scene.options()};
+  scene.publish("one");
+  REQUIRE_WITHIN(20s, instance.status().reason.find("statement timeout") != std::string::npos);
+  other.exec("COMMIT");
+  REQUIRE_WITHIN(20s, instance.stats().handled == 1 && scene.all_acked());
+  CHECK(instance.stats().retried == 0);
+}
+
 TEST_CASE("a PostgreSQL that crashes or is stopped uses no attempt, and each event has one effect") {
   PostgresServer postgres;
   Scene scene;

@@ -24,8 +24,8 @@ namespace tidings {
 /// The server refuses a statement, or cannot be reached.
 class PostgresError : public std::runtime_error {
  public:
-  PostgresError(const std::string& what, std::string sqlstate)
-      : std::runtime_error(what), sqlstate_(std::move(sqlstate)) {}
+  PostgresError(const std::string& what, std::string sqlstate, bool queued = false)
+      : std::runtime_error(what), sqlstate_(std::move(sqlstate)), queued_(queued) {}
 
   /// Five characters (PostgreSQL manual, appendix A); empty when the connection was lost.
   [[nodiscard]] const std::string& sqlstate() const noexcept { return sqlstate_; }
@@ -34,8 +34,14 @@ class PostgresError : public std::runtime_error {
   /// memory, a server that only reads. The same may succeed later.
   [[nodiscard]] bool trouble() const noexcept;
 
+  /// A statement that was queued is refused, and not the one that threw.
+  [[nodiscard]] bool queued() const noexcept { return queued_; }
+  /// The statement ran into statement_timeout, or was cancelled.
+  [[nodiscard]] bool cancelled() const noexcept { return sqlstate_ == "57014"; }
+
  private:
   std::string sqlstate_;
+  bool queued_;
 };
 
 /// What a statement returned, as text.

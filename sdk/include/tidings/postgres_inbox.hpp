@@ -43,6 +43,7 @@ class PostgresInbox final : public Inbox {
   void forget_attempts(const std::string& event_id) override;
   bool prune(std::chrono::hours age, int limit) override;
   [[nodiscard]] bool is_trouble(const std::exception& error) const noexcept override;
+  [[nodiscard]] bool is_trouble_in_handler(const std::exception& error) const noexcept override;
 
  private:
   void connect();
