@@ -43,8 +43,8 @@ class InboxLock {
 /// What the error of somebody who waited for a lock says.
 inline const std::string lock_error = "lock timeout";
 
-/// An inbox in PostgreSQL never waits for longer than a second.
-inline void be_impatient(TestInbox&) {}
+/// Waits for locks for a second, and not for five.
+inline void be_impatient(TestInbox& inbox) { inbox.database().exec("SET lock_timeout = '1s'"); }
 /// Not even that long.
 inline void wait_for_nothing(TestInbox& inbox) { inbox.database().exec("SET statement_timeout = '100ms'"); }
 
