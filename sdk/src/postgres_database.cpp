@@ -69,10 +69,13 @@ std::string sqlstate(const PGresult* result) {
   return state != nullptr ? state : "";
 }
 
+/// That a table or a type has changed, or that no statement of that name is prepared.
+bool says_plan_is_invalid(const std::string& state) { return state == not_supported || state == "26000"; }
+
 }  // namespace
 
 bool PostgresError::trouble() const noexcept {
-  if (sqlstate_.empty()) return true;
+  if (sqlstate_.empty() || of_ == Of::kept_plan) return true;
   for (const char* group :
        {"08", "40", "53", "57", "58"})  // connection, rollback, resources, operator, system
     if (sqlstate_.starts_with(group)) return true;
@@ -266,7 +269,8 @@ PostgresRows PostgresDatabase::run(Command last) {
   refuse_end(last.statement);
   // Never on a new connection by itself: a transaction that was lost would go on as single statements.
   if (!connected() || PQenterPipelineMode(connection_) != 1) lost();
-  std::vector<std::string> answers;  // to come: for each, the statement that it prepares, or none
+  if (!in_transaction()) ++transactions_;
+  std::vector<Answer> answers;
   for (const auto& command : std::exchange(queued_, {})) send(command, answers);
   const auto queued = answers.size();
   send(last, answers);
@@ -275,45 +279,60 @@ PostgresRows PostgresDatabase::run(Command last) {
 }
 
 /// What is prepared is prepared at its first use, in the same round trip.
-void PostgresDatabase::send(const Command& command, std::vector<std::string>& answers) {
+void PostgresDatabase::send(const Command& command, std::vector<Answer>& answers) {
   std::vector<const char*> values;
   values.reserve(command.parameters.size());
   for (const auto& value : command.parameters) values.push_back(value ? value->c_str() : nullptr);
+  auto known = prepared_.find(command.statement);
+  const bool fresh = known == prepared_.end();
   if (pooled_ || !command.prepare) {
     if (PQsendQueryParams(connection_, command.statement.c_str(), static_cast<int>(values.size()), nullptr,
                           values.data(), nullptr, nullptr, 0) != 1)
       lost();
-    answers.emplace_back();
+    answers.push_back({Answer::To::statement});
     return;
   }
-  auto known = prepared_.find(command.statement);
-  if (known == prepared_.end()) {
-    known = prepared_.emplace(command.statement, "tidings_" + std::to_string(next_name_++)).first;
-    if (PQsendPrepare(connection_, known->second.c_str(), command.statement.c_str(), 0, nullptr) != 1) lost();
-    answers.push_back(command.statement);
+  if (fresh) {
+    known =
+        prepared_
+            .emplace(command.statement, Prepared{"tidings_" + std::to_string(next_name_++), transactions_})
+            .first;
+    if (PQsendPrepare(connection_, known->second.name.c_str(), command.statement.c_str(), 0, nullptr) != 1)
+      lost();
+    answers.push_back({Answer::To::prepare, command.statement});
   }
-  if (PQsendQueryPrepared(connection_, known->second.c_str(), static_cast<int>(values.size()), values.data(),
-                          nullptr, nullptr, 0) != 1)
+  if (PQsendQueryPrepared(connection_, known->second.name.c_str(), static_cast<int>(values.size()),
+                          values.data(), nullptr, nullptr, 0) != 1)
     lost();
-  answers.emplace_back();
+  if (known->second.transaction == transactions_)
+    answers.push_back({Answer::To::statement});
+  else
+    answers.push_back({Answer::To::kept_plan, command.statement});
 }
 
 /// Up to the sync that ends them; the first so many are of what was queued. Returns the last, or throws the
 /// first error.
-PostgresRows PostgresDatabase::receive(const std::vector<std::string>& answers, std::size_t queued) {
+PostgresRows PostgresDatabase::receive(const std::vector<Answer>& answers, std::size_t queued) {
   std::optional<PostgresRows> last;
   std::optional<PostgresError> error;
   for (std::size_t i = 0; i < answers.size(); ++i) {
-    const auto& prepares = answers[i];
+    const auto& answer = answers[i];
     PGresult* const result = PQgetResult(connection_);
     if (result == nullptr) lost();
     last.emplace(result);
     const auto status = PQresultStatus(result);
     if (status == PGRES_FATAL_ERROR && !error) {
-      error.emplace(one_line(PQresultErrorMessage(result)), sqlstate(result), i < queued);
+      const auto state = sqlstate(result);
+      auto of = i < queued ? PostgresError::Of::queued_statement : PostgresError::Of::statement;
+      if (answer.to == Answer::To::kept_plan && says_plan_is_invalid(state)) {
+        of = PostgresError::Of::kept_plan;
+        plan_invalid_ = true;
+        prepared_.erase(answer.statement);
+      }
+      error.emplace(one_line(PQresultErrorMessage(result)), state, of);
       if (i < queued) queued_failed_ = true;  // and stays so, whatever follows in this transaction
     }
-    if (status != PGRES_COMMAND_OK && !prepares.empty()) prepared_.erase(prepares);
+    if (status != PGRES_COMMAND_OK && answer.to == Answer::To::prepare) prepared_.erase(answer.statement);
     if (!connected()) lost();
     PQclear(PQgetResult(connection_));  // the null behind each
   }
@@ -345,6 +364,7 @@ void PostgresDatabase::rollback() noexcept {
   queued_.clear();
   queued_failed_ = false;
   end_tried_ = keeps_transaction_;
+  if (std::exchange(plan_invalid_, false)) return disconnect();  // the server forgets them all, too
   if (!in_transaction()) return;
   PQclear(PQexec(connection_, "ROLLBACK"));
   if (!connected() || PQtransactionStatus(connection_) != PQTRANS_IDLE) {

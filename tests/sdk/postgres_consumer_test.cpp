@@ -335,6 +335,39 @@ TEST_CASE("a statement of the inbox's own that runs into statement_timeout uses 
   CHECK(instance.stats().retried == 0);
 }
 
+TEST_CASE("a table that a handler reads may change its columns while the consumer runs") {
+  const PostgresServer postgres;
+  Scene scene;
+  query(postgres, "CREATE TABLE account AS SELECT 1 AS id");
+  PostgresInstance instance{postgres.url(), scene.options(),
+                            [](const Delivery&, PostgresDatabase& tx) { tx.exec("SELECT * FROM account"); }};
+  scene.publish_many(10, "before");
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  query(postgres, "ALTER TABLE account ADD name text");
+  scene.publish_many(10, "after");
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  CHECK(instance.stats().handled == 20);
+  CHECK(instance.stats().retried + instance.stats().dead_lettered == 0);
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == 20);
+}
+
+TEST_CASE("a handler that changes a table between two reads of it fails, and holds nobody up") {
+  const PostgresServer postgres;
+  Scene scene;
+  query(postgres, "CREATE TABLE account AS SELECT 1 AS id");
+  auto options = scene.options();
+  options.max_attempts = 2;
+  PostgresInstance instance{postgres.url(), options, [](const Delivery& delivery, PostgresDatabase& tx) {
+                              tx.exec("SELECT * FROM account");
+                              if (delivery.event.id != "event-3") return;
+                              tx.exec("ALTER TABLE account ADD name text");
+                              tx.exec("SELECT * FROM account");
+                            }};
+  scene.publish_many(10);
+  REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1 && scene.all_acked());
+  CHECK(instance.stats().handled == 9);
+}
+
 TEST_CASE("a PostgreSQL that crashes or is stopped uses no attempt, and each event has one effect") {
   PostgresServer postgres;
   Scene scene;

@@ -11,6 +11,16 @@
 using namespace tidings;
 using namespace tidings::test;
 
+namespace {
+
+void execute(const PostgresServer& server, const std::string& statement) {
+  PostgresDatabase database{server.url()};
+  database.connect();
+  database.script(statement);
+}
+
+}  // namespace
+
 TEST_CASE("the server notices within half a minute that the client's host is gone") {
   const PostgresServer server;
   PostgresDatabase database{server.url()};
@@ -34,5 +44,48 @@ TEST_CASE("what ends a transaction is told from what goes back to a savepoint or
         "INSERT INTO ends VALUES ('COMMIT')", "SELECT 1; -- COMMIT", "end_of_day", "commit1"}) {
     INFO(statement);
     CHECK_FALSE(ends_transaction(statement));
+  }
+}
+
+TEST_CASE("a prepared statement that is no longer valid is trouble that passes") {
+  const PostgresServer server;
+  PostgresDatabase database{server.url()};
+  database.connect();
+  database.exec("CREATE TABLE account AS SELECT 1 AS id");
+  CHECK(database.exec("SELECT * FROM account").columns() == 1);
+  SECTION("because its table has changed") {
+    execute(server, "ALTER TABLE account ADD name text");
+    try {
+      database.exec("SELECT * FROM account");
+      FAIL("PostgreSQL has mended its plans");
+    } catch (const PostgresError& error) {
+      CHECK(error.sqlstate() == "0A000");
+      CHECK(error.trouble());
+    }
+    CHECK(database.exec("SELECT * FROM account").columns() == 2);
+  }
+  SECTION("because it is gone") {
+    database.exec("DEALLOCATE ALL");
+    try {
+      database.exec("SELECT * FROM account");
+      FAIL("it was not prepared");
+    } catch (const PostgresError& error) {
+      CHECK(error.sqlstate() == "26000");
+      CHECK(error.trouble());
+    }
+    CHECK(database.exec("SELECT * FROM account").columns() == 1);
+  }
+  SECTION("but not an error of its own that only looks so") {
+    for (int i = 0; i < 3; ++i) {
+      database.rollback();
+      database.connect();
+      database.exec("BEGIN");
+      try {
+        database.exec("EXECUTE nothing");
+      } catch (const PostgresError& error) {
+        CHECK(error.sqlstate() == "26000");
+        if (i != 1) CHECK_FALSE(error.trouble());  // at every second time, so that nobody tries for ever
+      }
+    }
   }
 }

@@ -24,24 +24,28 @@ namespace tidings {
 /// The server refuses a statement, or cannot be reached.
 class PostgresError : public std::runtime_error {
  public:
-  PostgresError(const std::string& what, std::string sqlstate, bool queued = false)
-      : std::runtime_error(what), sqlstate_(std::move(sqlstate)), queued_(queued) {}
+  /// Whose error it is: a plan that the session kept may have become invalid.
+  enum class Of { statement, queued_statement, kept_plan };
+
+  PostgresError(const std::string& what, std::string sqlstate, Of of = Of::statement)
+      : std::runtime_error(what), sqlstate_(std::move(sqlstate)), of_(of) {}
 
   /// Five characters (PostgreSQL manual, appendix A); empty when the connection was lost.
   [[nodiscard]] const std::string& sqlstate() const noexcept { return sqlstate_; }
 
   /// The database's trouble and not the statement's: connection, shutdown, deadlock, serialization, disk,
-  /// memory, a server that only reads. The same may succeed later.
+  /// memory, a server that only reads, a plan that was made before a table changed. The same may succeed
+  /// later.
   [[nodiscard]] bool trouble() const noexcept;
 
   /// A statement that was queued is refused, and not the one that threw.
-  [[nodiscard]] bool queued() const noexcept { return queued_; }
+  [[nodiscard]] bool queued() const noexcept { return of_ == Of::queued_statement; }
   /// The statement ran into statement_timeout, or was cancelled.
   [[nodiscard]] bool cancelled() const noexcept { return sqlstate_ == "57014"; }
 
  private:
   std::string sqlstate_;
-  bool queued_;
+  Of of_;
 };
 
 /// What a statement returned, as text.
@@ -144,6 +148,15 @@ class PostgresDatabase {
     std::vector<Parameter> parameters;
     bool prepare;  // keeps its plan, where the connection is one session
   };
+  struct Prepared {
+    std::string name;
+    int transaction;  // in which it was prepared
+  };
+  /// That is to come for what was sent.
+  struct Answer {
+    enum class To { statement, prepare, kept_plan } to;
+    std::string statement{};  // but of To::statement
+  };
 
   template <class Value>
   static Parameter parameter(const Value& value) {
@@ -172,11 +185,11 @@ class PostgresDatabase {
   void keep_transaction(bool keep) noexcept;
 
   PostgresRows run(Command last);
-  void send(const Command& command, std::vector<std::string>& answers);
+  void send(const Command& command, std::vector<Answer>& answers);
   [[nodiscard]] bool has_ended();
   [[nodiscard]] bool is_pooled();
   void require_transactions();
-  PostgresRows receive(const std::vector<std::string>& answers, std::size_t queued);
+  PostgresRows receive(const std::vector<Answer>& answers, std::size_t queued);
   [[noreturn]] void lost();
 
   std::string url_;
@@ -185,10 +198,12 @@ class PostgresDatabase {
   std::vector<Command> queued_;
   bool queued_failed_ = false;
   bool keeps_transaction_ = false;
-  bool end_tried_ = false;                                 // of a kept transaction: refused, or seen too late
-  bool committed_in_part_ = false;                         // the latter, by a script
-  std::unordered_map<std::string, std::string> prepared_;  // statement to name
+  bool end_tried_ = false;                              // of a kept transaction: refused, or seen too late
+  bool committed_in_part_ = false;                      // the latter, by a script
+  std::unordered_map<std::string, Prepared> prepared_;  // by statement
   int next_name_ = 0;
+  int transactions_ = 0;
+  bool plan_invalid_ = false;
 };
 
 }  // namespace tidings
