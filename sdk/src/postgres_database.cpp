@@ -19,6 +19,9 @@ constexpr std::string_view search_path = "-csearch_path=";  // as without_prisma
 constexpr const char* set_for_login =
     "; a pooler shares sessions: set it for the login (ALTER ROLE … SET search_path = …) and not in the URL";
 
+// Of one session: statements that are made of ever new texts must not fill its memory, and ours.
+constexpr std::size_t most_prepared = 200;
+
 // A client's host that lost power keeps its locks no longer than that; PgBouncer has settings of its own.
 constexpr const char* notice_lost_client =
     "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
@@ -285,7 +288,7 @@ void PostgresDatabase::send(const Command& command, std::vector<Answer>& answers
   for (const auto& value : command.parameters) values.push_back(value ? value->c_str() : nullptr);
   auto known = prepared_.find(command.statement);
   const bool fresh = known == prepared_.end();
-  if (pooled_ || !command.prepare) {
+  if (pooled_ || !command.prepare || (fresh && prepared_.size() >= most_prepared)) {
     if (PQsendQueryParams(connection_, command.statement.c_str(), static_cast<int>(values.size()), nullptr,
                           values.data(), nullptr, nullptr, 0) != 1)
       lost();

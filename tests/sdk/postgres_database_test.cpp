@@ -89,3 +89,16 @@ TEST_CASE("a prepared statement that is no longer valid is trouble that passes")
     }
   }
 }
+
+TEST_CASE("a session keeps the plans of so many statements, however many different ones are run") {
+  const PostgresServer server;
+  PostgresDatabase database{server.url()};
+  database.connect();
+  for (int i = 0; i < 1000; ++i) {
+    database.queue("SELECT 'queued', " + std::to_string(i));
+    CHECK(database.exec("SELECT " + std::to_string(i)).integer(0, 0) == i);
+  }
+  const auto prepared = database.exec("SELECT count(*) FROM pg_prepared_statements").integer(0, 0);
+  CHECK(prepared > 0);
+  CHECK(prepared <= 200);
+}
