@@ -1,3 +1,5 @@
+#include "postgres_url.hpp"
+#include "shown_url.hpp"
 #include "transaction_end.hpp"
 
 #include <tidings/postgres_database.hpp>
@@ -15,7 +17,7 @@ namespace {
 
 // SQLSTATE "feature not supported": waiting does not mend it.
 constexpr const char* not_supported = "0A000";
-constexpr std::string_view search_path = "-csearch_path=";  // as without_prisma_parameters() writes it
+constexpr std::string_view search_path = "-csearch_path=";  // as PostgresUrl writes it
 constexpr const char* set_for_login =
     "; a pooler shares sessions: set it for the login (ALTER ROLE … SET search_path = …) and not in the URL";
 
@@ -31,40 +33,6 @@ std::string one_line(std::string text) {
   for (char& letter : text)
     if (letter == '\n') letter = ' ';
   return text;
-}
-
-/// libpq takes a value with blanks and further `=` only when they are encoded: `options=-c lock_timeout=1s`.
-std::string encode_value(const std::string& parameter) {
-  const auto value = std::min(parameter.find('='), parameter.size() - 1) + 1;
-  auto encoded = parameter.substr(0, value);
-  for (const char letter : parameter.substr(value))
-    encoded += letter == ' ' ? "%20" : letter == '=' ? "%3D" : std::string(1, letter);
-  return encoded;
-}
-
-/// libpq refuses parameters that it does not know. Prisma's `schema` becomes the search path, its others tell
-/// about Prisma's own pool and engine.
-std::string without_prisma_parameters(const std::string& url) {
-  const auto begin = url.find('?');
-  if (begin == std::string::npos) return url;
-  auto kept = url.substr(0, begin);
-  char separator = '?';
-  for (auto at = begin; at != std::string::npos && at + 1 < url.size();) {
-    const auto end = url.find('&', at + 1);
-    auto one = url.substr(at + 1, end == std::string::npos ? end : end - at - 1);
-    at = end;
-    const auto name = one.substr(0, one.find('='));
-    bool known = true;
-    for (const auto* prisma : {"connection_limit", "pool_timeout", "pgbouncer", "sslaccept", "sslidentity",
-                               "sslpassword", "socket_timeout", "statement_cache_size"})
-      known = known && name != prisma;
-    if (name == "schema")
-      one = "options=-csearch_path%3D" + one.substr(std::min(one.size(), name.size() + 1));
-    if (!known || one.empty()) continue;
-    kept += separator + encode_value(one);
-    separator = '&';
-  }
-  return kept;
 }
 
 std::string sqlstate(const PGresult* result) {
@@ -123,7 +91,7 @@ std::int64_t PostgresRows::integer(int row, int column) const {
   return number;
 }
 
-PostgresDatabase::PostgresDatabase(std::string url) : url_(without_prisma_parameters(url)) {}
+PostgresDatabase::PostgresDatabase(const std::string& url) : url_(PostgresUrl::parse(url).for_libpq) {}
 
 PostgresDatabase::~PostgresDatabase() { PQfinish(connection_); }
 
@@ -236,13 +204,7 @@ bool PostgresDatabase::in_failed_transaction() const noexcept {
   return connected() && PQtransactionStatus(connection_) == PQTRANS_INERROR;
 }
 
-std::string PostgresDatabase::name() const {
-  const auto scheme = url_.find("://");
-  const auto at = url_.rfind('@');
-  return scheme == std::string::npos || at == std::string::npos
-             ? url_
-             : url_.substr(0, scheme + 3) + url_.substr(at + 1);
-}
+std::string PostgresDatabase::name() const { return shown_url(url_); }
 
 void PostgresDatabase::keep_transaction(bool keep) noexcept {
   keeps_transaction_ = keep;

@@ -48,6 +48,12 @@ constexpr const char* limit_waits =
     "CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' "
     "THEN set_config('idle_in_transaction_session_timeout', '60s', $1::bool) END";
 
+const std::string& require_postgresql(const std::string& url) {
+  if (DatabaseUrl::parse(url, "the inbox").kind != DatabaseUrl::Kind::postgresql)
+    throw SettingError("the inbox is no PostgreSQL database: takes postgresql://HOST/DATABASE");
+  return url;
+}
+
 std::string hex(std::string_view bytes) {
   constexpr std::string_view digits = "0123456789abcdef";
   std::string text = "\\x";
@@ -77,9 +83,7 @@ std::string array(std::vector<std::string> keys) {
 
 }  // namespace
 
-PostgresInbox::PostgresInbox(const std::string& url) : database_(url) {
-  if (DatabaseUrl::parse(url, "the inbox").kind != DatabaseUrl::Kind::postgresql)
-    throw SettingError("the inbox is no PostgreSQL database: takes postgresql://HOST/DATABASE");
+PostgresInbox::PostgresInbox(const std::string& url) : database_(require_postgresql(url)) {
   try {
     connect();
     database_.script(schema);

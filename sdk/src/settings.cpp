@@ -1,3 +1,5 @@
+#include "shown_url.hpp"
+
 #include <tidings/error.hpp>
 #include <tidings/settings.hpp>
 
@@ -34,16 +36,6 @@ std::chrono::milliseconds milliseconds_or(const char* name, std::chrono::millise
 
 }  // namespace settings
 
-namespace {
-
-/// User info holds a password, and errors get logged.
-std::string without_user_info(const std::string& url) {
-  const auto at = url.rfind('@');
-  return at == std::string::npos ? url : url.substr(0, url.find(':')) + "://…" + url.substr(at);
-}
-
-}  // namespace
-
 DatabaseUrl DatabaseUrl::parse(const std::string& url, const std::string& setting) {
   if (url.starts_with("postgresql://") || url.starts_with("postgres://")) return {Kind::postgresql, url};
   std::string path = url;
@@ -52,7 +44,7 @@ DatabaseUrl DatabaseUrl::parse(const std::string& url, const std::string& settin
   if (path.starts_with("///")) path.erase(0, 2);       // sqlite:///absolute
   path.resize(std::min(path.size(), path.find('?')));  // Prisma's ?connection_limit=1 is not ours
   if (path.empty() || path.find("://") != std::string::npos)
-    throw SettingError(setting + "=" + without_user_info(url) +
+    throw SettingError(setting + "=" + (url.find("://") == std::string::npos ? url : shown_url(url)) +
                        ": takes sqlite:PATH, file:PATH or postgresql://HOST/DATABASE");
   return {Kind::sqlite, path};
 }

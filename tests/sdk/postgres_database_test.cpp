@@ -1,9 +1,12 @@
 // The connection to PostgreSQL that an inbox and its handlers have.
 
+#include "postgres_url.hpp"
+#include "shown_url.hpp"
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
 #include "transaction_end.hpp"
 
+#include <tidings/error.hpp>
 #include <tidings/postgres_database.hpp>
 
 #include <string>
@@ -13,15 +16,16 @@ using namespace tidings::test;
 
 namespace {
 
-void execute(const PostgresServer& server, const std::string& statement) {
+void execute(const PostgresServer &server, const std::string &statement) {
   PostgresDatabase database{server.url()};
   database.connect();
   database.script(statement);
 }
 
-}  // namespace
+} // namespace
 
-TEST_CASE("the server notices within half a minute that the client's host is gone") {
+TEST_CASE(
+    "the server notices within half a minute that the client's host is gone") {
   const PostgresServer server;
   PostgresDatabase database{server.url()};
   database.connect();
@@ -30,24 +34,29 @@ TEST_CASE("the server notices within half a minute that the client's host is gon
   CHECK(database.exec("SHOW tcp_keepalives_count").text(0, 0) == "3");
 }
 
-TEST_CASE("what ends a transaction is told from what goes back to a savepoint or only looks like it") {
-  for (const auto* statement :
-       {"COMMIT", "commit;", " \n\tEnd", "-- all of it\nROLLBACK", "/* a /* b */ c */ abort", ";;COMMIT WORK",
-        "ROLLBACK TRANSACTION", "rollback/**/and chain", "PREPARE TRANSACTION 'x'", "COMMIT--",
+TEST_CASE("what ends a transaction is told from what goes back to a savepoint "
+          "or only looks like it") {
+  for (const auto *statement :
+       {"COMMIT", "commit;", " \n\tEnd", "-- all of it\nROLLBACK",
+        "/* a /* b */ c */ abort", ";;COMMIT WORK", "ROLLBACK TRANSACTION",
+        "rollback/**/and chain", "PREPARE TRANSACTION 'x'", "COMMIT--",
         "ROLLBACK TOO"}) {
     INFO(statement);
     CHECK(ends_transaction(statement));
   }
-  for (const auto* statement :
-       {"", ";", "/*", "/* COMMIT", "--COMMIT", "ROLLBACK TO x", "rollback work to savepoint x",
-        "Rollback Transaction To x", "RELEASE x", "SAVEPOINT commit", "PREPARE x AS SELECT 1", "commits",
-        "INSERT INTO ends VALUES ('COMMIT')", "SELECT 1; -- COMMIT", "end_of_day", "commit1"}) {
+  for (const auto *statement :
+       {"", ";", "/*", "/* COMMIT", "--COMMIT", "ROLLBACK TO x",
+        "rollback work to savepoint x", "Rollback Transaction To x",
+        "RELEASE x", "SAVEPOINT commit", "PREPARE x AS SELECT 1", "commits",
+        "INSERT INTO ends VALUES ('COMMIT')", "SELECT 1; -- COMMIT",
+        "end_of_day", "commit1"}) {
     INFO(statement);
     CHECK_FALSE(ends_transaction(statement));
   }
 }
 
-TEST_CASE("a prepared statement that is no longer valid is trouble that passes") {
+TEST_CASE(
+    "a prepared statement that is no longer valid is trouble that passes") {
   const PostgresServer server;
   PostgresDatabase database{server.url()};
   database.connect();
@@ -58,7 +67,7 @@ TEST_CASE("a prepared statement that is no longer valid is trouble that passes")
     try {
       database.exec("SELECT * FROM account");
       FAIL("PostgreSQL has mended its plans");
-    } catch (const PostgresError& error) {
+    } catch (const PostgresError &error) {
       CHECK(error.sqlstate() == "0A000");
       CHECK(error.trouble());
     }
@@ -69,7 +78,7 @@ TEST_CASE("a prepared statement that is no longer valid is trouble that passes")
     try {
       database.exec("SELECT * FROM account");
       FAIL("it was not prepared");
-    } catch (const PostgresError& error) {
+    } catch (const PostgresError &error) {
       CHECK(error.sqlstate() == "26000");
       CHECK(error.trouble());
     }
@@ -82,15 +91,18 @@ TEST_CASE("a prepared statement that is no longer valid is trouble that passes")
       database.exec("BEGIN");
       try {
         database.exec("EXECUTE nothing");
-      } catch (const PostgresError& error) {
+      } catch (const PostgresError &error) {
         CHECK(error.sqlstate() == "26000");
-        if (i != 1) CHECK_FALSE(error.trouble());  // at every second time, so that nobody tries for ever
+        if (i != 1)
+          CHECK_FALSE(error.trouble()); // at every second time, so that nobody
+                                        // tries for ever
       }
     }
   }
 }
 
-TEST_CASE("a session keeps the plans of so many statements, however many different ones are run") {
+TEST_CASE("a session keeps the plans of so many statements, however many "
+          "different ones are run") {
   const PostgresServer server;
   PostgresDatabase database{server.url()};
   database.connect();
@@ -98,7 +110,71 @@ TEST_CASE("a session keeps the plans of so many statements, however many differe
     database.queue("SELECT 'queued', " + std::to_string(i));
     CHECK(database.exec("SELECT " + std::to_string(i)).integer(0, 0) == i);
   }
-  const auto prepared = database.exec("SELECT count(*) FROM pg_prepared_statements").integer(0, 0);
+  const auto prepared =
+      database.exec("SELECT count(*) FROM pg_prepared_statements")
+          .integer(0, 0);
   CHECK(prepared > 0);
   CHECK(prepared <= 200);
+}
+
+TEST_CASE("a database's name has neither the login nor any parameter") {
+  const auto name = [](const std::string &url) {
+    return PostgresDatabase{url}.name();
+  };
+  CHECK(name("postgresql://ann:hunter2@host:5433/db") ==
+        "postgresql://host:5433/db");
+  CHECK(name("postgresql://host/db?user=ann&password=hunter2") ==
+        "postgresql://host/db");
+  CHECK(
+      name(
+          "postgres://ann:hunter2@one:1,two:2/db?schema=x&password=hun@ter2") ==
+      "postgres://…");
+  CHECK(name("postgresql://host/db") == "postgresql://host/db");
+  CHECK(name("postgresql://ann:hun?ter2@host/db?connection_limit=1") ==
+        "postgresql://…"); // libpq takes it
+}
+
+TEST_CASE("a URL is shown without what may be a password, also one that is "
+          "written wrongly") {
+  CHECK(shown_url("nats://ann:hunter2@host:4222") == "nats://host:4222");
+  CHECK(shown_url("ann:hunter2@host:4222") == "host:4222");
+  CHECK(shown_url("host:4222") == "host:4222");
+  CHECK(shown_url("mysql://host/db?password=hunter2") == "mysql://host/db");
+  CHECK(shown_url("mysql://ann:hun@ter2@host/db") == "mysql://host/db");
+  CHECK(shown_url("mysql://ann:hun/ter2@host/db") == "mysql://host/db");
+  CHECK(shown_url("mysql://ann:hun?ter2@host/db") == "mysql://…");
+  CHECK(shown_url("mysql://ann:hunt@e?r2@host/db") == "mysql://…");
+  CHECK(shown_url("") == "");
+}
+
+TEST_CASE("a PostgreSQL URL that cannot be read is an error with what to do "
+          "and without the URL's parts") {
+  const auto *const url = GENERATE(
+      "postgresql://ann:hun%ter2@host/db", "postgresql://ann:hun/ter2@host/db",
+      "postgresql://ann:12/ter2@host/db", "postgresql://ann:hun@te?r2@host/db",
+      "postgresql://ann:hun@te?r2=1@host/db",
+      "postgresql://ann:hun@ter2@host/db",
+      "postgresql://ann@host/db?password=hun&ter2",
+      "postgresql://ann@host/db?password=hun%ter2",
+      "postgresql://ann@host/db?hunter2=1",
+      "postgresql://ann@host/db?schema=hun%ter2",
+      "postgresql://ann:x@[hunter2/db", "host=host password=hunter2",
+      "mysql://ann:hunter2@host/db");
+  INFO(url);
+  const auto error =
+      error_of<SettingError>([&] { PostgresDatabase{url}.connect(); });
+  CHECK_THAT(error, ContainsSubstring("percent-encode") &&
+                        ContainsSubstring("password"));
+  for (const auto *part : {"hun", "ter2", "r2"})
+    CHECK_THAT(error, !ContainsSubstring(part));
+}
+
+TEST_CASE(
+    "a refused login does not tell the password of the URL's parameters") {
+  const PostgresServer server;
+  PostgresDatabase database{server.url().substr(0, server.url().rfind('/')) +
+                            "/nowhere?password=hunter2"};
+  const auto error = error_of<PostgresError>([&] { database.connect(); });
+  CHECK_THAT(error, ContainsSubstring("\"nowhere\" does not exist") &&
+                        !ContainsSubstring("hunter2"));
 }

@@ -77,8 +77,9 @@ class PostgresDatabase {
   using Parameter = std::optional<std::string>;  ///< as text; empty: NULL
 
   /// `postgresql://user:password@host:5432/database`, also with several hosts: the first that takes writes.
-  /// Prisma's own parameters are understood (`schema`) or left out. Does not connect yet.
-  explicit PostgresDatabase(std::string url);
+  /// Prisma's own parameters are understood (`schema`) or left out. Does not connect yet. Throws SettingError
+  /// for a URL that cannot be read.
+  explicit PostgresDatabase(const std::string& url);
   ~PostgresDatabase();
   PostgresDatabase(const PostgresDatabase&) = delete;
   PostgresDatabase& operator=(const PostgresDatabase&) = delete;
@@ -139,7 +140,7 @@ class PostgresDatabase {
   /// Since the last rollback() a queued statement was refused: earlier than the statement that threw.
   [[nodiscard]] bool queued_failed() const noexcept { return queued_failed_; }
 
-  /// The URL without password.
+  /// The URL without user, password and parameters.
   [[nodiscard]] std::string name() const;
 
  private:

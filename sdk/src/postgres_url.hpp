@@ -1,0 +1,18 @@
+#pragma once
+
+// The URL of a service's PostgreSQL, which may be one of Prisma's, for libpq.
+
+#include <string>
+
+namespace tidings {
+
+struct PostgresUrl {
+  std::string for_libpq;
+
+  /// Throws SettingError for what libpq cannot read. Its words leave out every part of the URL: a character
+  /// of the password's that is not encoded makes a piece of it the host, the port, the database or a
+  /// parameter.
+  [[nodiscard]] static PostgresUrl parse(const std::string& url);
+};
+
+}  // namespace tidings
