@@ -24,8 +24,10 @@ constexpr const char* set_for_login =
 // Of one session: statements that are made of ever new texts must not fill its memory, and ours.
 constexpr std::size_t most_prepared = 200;
 
-// A client's host that lost power keeps its locks no longer than that; PgBouncer has settings of its own.
-constexpr const char* notice_lost_client =
+// Bytes are read in one form, whatever the login has set. A client's host that lost power keeps its locks for
+// half a minute. PgBouncer does not keep these apart by client, and has keepalives of its own.
+constexpr const char* settings_of_session =
+    "SET bytea_output = hex; "
     "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
 std::string one_line(std::string text) {
@@ -119,11 +121,11 @@ bool PostgresDatabase::connect() {
   PQsetNoticeProcessor(
       connection_, [](void*, const char*) {}, nullptr);
   try {
-    pooled_ = is_pooled();
+    pooled_ = begin_session();
     if (pooled_)
       require_transactions();
     else
-      script(notice_lost_client);
+      script(settings_of_session);
   } catch (...) {
     disconnect();
     throw;
@@ -146,9 +148,10 @@ bool PostgresDatabase::has_ended() {
   return false;
 }
 
-/// A pooler makes up the process id that it tells its clients.
-bool PostgresDatabase::is_pooled() {
-  const PostgresRows rows{PQexec(connection_, "SELECT pg_backend_pid()")};
+/// True for a pooler, which makes up the process id that it tells its clients. A date style is the client's
+/// own there, too: the pooler is told of it, and sets it in each session that it gives.
+bool PostgresDatabase::begin_session() {
+  const PostgresRows rows{PQexec(connection_, "SET datestyle = ISO; SELECT pg_backend_pid()")};
   if (!connected()) lost();
   rows.require();
   return rows.integer(0, 0) != PQbackendPID(connection_);

@@ -215,10 +215,11 @@ void PostgresInbox::claim_ahead(const std::vector<std::string>& event_ids) {
   }
   const auto rows = database_.exec(
       "INSERT INTO inbox(group_id, event_id) SELECT $1, ids.key FROM unnest($2::bytea[]) AS ids(key) "
-      "ON CONFLICT DO NOTHING RETURNING event_id, ctid",
+      "ON CONFLICT DO NOTHING RETURNING encode(event_id, 'hex'), ctid",
       group_, array(std::move(keys)));
   for (int row = 0; row < rows.size(); ++row)
-    ahead_[*ids.at(std::string{rows.text(row, 0)})] = {Ahead::State::written, std::string{rows.text(row, 1)}};
+    ahead_[*ids.at("\\x" + std::string{rows.text(row, 0)})] = {Ahead::State::written,
+                                                               std::string{rows.text(row, 1)}};
 }
 
 bool PostgresInbox::claim(const std::string& event_id) {
@@ -277,10 +278,10 @@ bool PostgresInbox::prune(std::chrono::hours age, int limit) {
       "gone AS (DELETE FROM inbox WHERE group_id = $1 AND event_id > $2::bytea "
       "AND event_id <= (SELECT event_id FROM last) "
       "AND handled_at < now() - make_interval(hours => $4::int)) "
-      "SELECT event_id, (SELECT count(*) FROM step) FROM last",
+      "SELECT encode(event_id, 'hex'), (SELECT count(*) FROM step) FROM last",
       group_, prune_position_, limit, age.count());
   if (!end.empty() && end.integer(0, 1) == limit) {
-    prune_position_ = end.text(0, 0);
+    prune_position_ = "\\x" + std::string{end.text(0, 0)};
     return false;
   }
   prune_position_ = "\\x";

@@ -3,12 +3,15 @@
 #include "postgres_url.hpp"
 #include "shown_url.hpp"
 #include "support/catch.hpp"
+#include "support/pgbouncer.hpp"
 #include "support/postgres_server.hpp"
 #include "transaction_end.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/postgres_database.hpp>
+#include <tidings/postgres_inbox.hpp>
 
+#include <chrono>
 #include <string>
 
 using namespace tidings;
@@ -20,6 +23,10 @@ void execute(const PostgresServer &server, const std::string &statement) {
   PostgresDatabase database{server.url()};
   database.connect();
   database.script(statement);
+}
+
+std::string text(PostgresDatabase &database, const std::string &query) {
+  return std::string{database.exec(query).text(0, 0)};
 }
 
 } // namespace
@@ -177,4 +184,51 @@ TEST_CASE(
   const auto error = error_of<PostgresError>([&] { database.connect(); });
   CHECK_THAT(error, ContainsSubstring("\"nowhere\" does not exist") &&
                         !ContainsSubstring("hunter2"));
+}
+
+TEST_CASE("dates and bytes come in the same form whatever the login has set") {
+  const PostgresServer server;
+  const PgBouncer pooler{server, {.sessions = 2}};
+  execute(server, "ALTER ROLE tidings SET datestyle = 'German'; ALTER ROLE "
+                  "tidings SET bytea_output = 'escape'");
+  for (const auto &url : {server.url(), pooler.url()}) {
+    INFO(url);
+    PostgresDatabase one{url}, other{url};
+    one.connect();
+    other.connect();
+    one.exec("BEGIN"); // holds a session of the pooler's: the other has the
+                       // other one
+    CHECK(text(one, "SELECT date '2026-11-24'") == "2026-11-24");
+    CHECK(text(other, "SELECT date '2026-11-24'") == "2026-11-24");
+    if (!one.pooled())
+      CHECK(text(one, "SELECT '\\x0041ff'::bytea") == "\\x0041ff");
+    one.exec("COMMIT");
+    other.exec("BEGIN");
+    CHECK(text(one, "SELECT date '2026-11-24'") == "2026-11-24");
+    CHECK(text(other, "SELECT date '2026-11-24'") == "2026-11-24");
+    other.exec("COMMIT");
+
+    PostgresInbox inbox{url};
+    inbox.join("mailer");
+    inbox.begin();
+    inbox.claim_ahead({"a", "b"});
+    CHECK(inbox.claim("a"));
+    inbox.commit();
+    CHECK(inbox.handled("a"));
+    CHECK_FALSE(inbox.handled("b"));
+    for (int i = 0; i < 5; ++i) {
+      inbox.begin();
+      CHECK(inbox.claim("more" + std::to_string(i)));
+      inbox.commit();
+    }
+    int steps = 1;
+    inbox.begin();
+    for (; !inbox.prune(std::chrono::hours{1}, 2); ++steps)
+      REQUIRE(steps < 10);
+    inbox.commit();
+    CHECK(steps == 4);
+    inbox.begin();
+    inbox.database().exec("DELETE FROM inbox");
+    inbox.commit();
+  }
 }

@@ -123,7 +123,8 @@ class PostgresDatabase {
   /// Forgets what is queued.
   void disconnect() noexcept;
   /// Through a pooler (PgBouncer): a session is kept for the time of a transaction only, so there are no
-  /// prepared statements, and neither settings nor LISTEN outlast a statement.
+  /// prepared statements, and neither settings nor LISTEN outlast a statement. What returns bytea comes in
+  /// the form that the login has set: use encode().
   [[nodiscard]] bool pooled() const noexcept { return pooled_; }
   /// To poll for notifications after LISTEN; -1 without a connection.
   [[nodiscard]] int socket() const noexcept;
@@ -188,7 +189,7 @@ class PostgresDatabase {
   PostgresRows run(Command last);
   void send(const Command& command, std::vector<Answer>& answers);
   [[nodiscard]] bool has_ended();
-  [[nodiscard]] bool is_pooled();
+  [[nodiscard]] bool begin_session();
   void require_transactions();
   PostgresRows receive(const std::vector<Answer>& answers, std::size_t queued);
   [[noreturn]] void lost();
