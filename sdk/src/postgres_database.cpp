@@ -17,7 +17,6 @@ namespace {
 
 // SQLSTATE "feature not supported": waiting does not mend it.
 constexpr const char* not_supported = "0A000";
-constexpr std::string_view search_path = "-csearch_path=";  // as PostgresUrl writes it
 constexpr const char* set_for_login =
     "; a pooler shares sessions: set it for the login (ALTER ROLE … SET search_path = …) and not in the URL";
 
@@ -93,7 +92,11 @@ std::int64_t PostgresRows::integer(int row, int column) const {
   return number;
 }
 
-PostgresDatabase::PostgresDatabase(const std::string& url) : url_(PostgresUrl::parse(url).for_libpq) {}
+PostgresDatabase::PostgresDatabase(const std::string& url) {
+  auto parsed = PostgresUrl::parse(url);
+  url_ = std::move(parsed.for_libpq);
+  schema_ = std::move(parsed.schema);
+}
 
 PostgresDatabase::~PostgresDatabase() { PQfinish(connection_); }
 
@@ -172,13 +175,17 @@ void PostgresDatabase::require_transactions() {
                             "; a pooler must be in transaction mode or session mode",
                         error.sqlstate());
   }
-  const std::string_view options = PQoptions(connection_);
-  if (options.starts_with(search_path)) {
-    const auto wanted = options.substr(search_path.size());
-    if (run("SHOW search_path").text(0, 0) != wanted)
-      throw PostgresError("cannot use " + name() + ": the pooler does not pass on the schema " +
-                              std::string(wanted) + set_for_login,
-                          not_supported);
+  if (!schema_.empty()) {
+    const char* const schema = schema_.c_str();
+    const PostgresRows same{PQexecParams(connection_,
+                                         "SELECT current_setting('search_path') IN (quote_ident($1), "
+                                         "'\"' || replace($1, '\"', '\"\"') || '\"')",
+                                         1, nullptr, &schema, nullptr, nullptr, 0)};
+    same.require();
+    if (same.text(0, 0) != "t")
+      throw PostgresError(
+          "cannot use " + name() + ": the pooler does not pass on the schema " + schema_ + set_for_login,
+          not_supported);
   }
   (void)run("ROLLBACK");
 }

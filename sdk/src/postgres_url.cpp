@@ -5,11 +5,12 @@
 #include <libpq-fe.h>
 
 #include <algorithm>
+#include <array>
+#include <cctype>
 #include <charconv>
 #include <cstdint>
 #include <memory>
 #include <string_view>
-#include <vector>
 
 namespace tidings {
 namespace {
@@ -36,12 +37,16 @@ std::size_t end_of_path(const std::string& url) {
 }
 
 /// libpq takes a value with blanks and further `=` only when they are encoded: `options=-c lock_timeout=1s`.
-std::string encode_value(const std::string& parameter) {
-  const auto value = std::min(parameter.find('='), parameter.size() - 1) + 1;
-  auto encoded = parameter.substr(0, value);
-  for (const char letter : parameter.substr(value))
+std::string encode_value(std::string_view value) {
+  std::string encoded;
+  for (const char letter : value)
     encoded += letter == ' ' ? "%20" : letter == '=' ? "%3D" : std::string(1, letter);
   return encoded;
+}
+
+std::string encode_parameter(const std::string& parameter) {
+  const auto value = std::min(parameter.find('='), parameter.size() - 1) + 1;
+  return parameter.substr(0, value) + encode_value(parameter.substr(value));
 }
 
 bool is_port(std::string_view text) {
@@ -69,31 +74,77 @@ void require_readable(const std::string& url) {
       refuse();
 }
 
+std::string decode(std::string_view text) {
+  std::string decoded;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      decoded += text[i];
+      continue;
+    }
+    std::uint8_t byte = 0;
+    const auto digits = text.substr(i + 1, 2);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
+    if (error != std::errc{} || digits.size() != 2 || end != digits.data() + 2 || byte == 0) refuse();
+    decoded += static_cast<char>(byte);
+    i += 2;
+  }
+  return decoded;
+}
+
+std::string encode(std::string_view text) {
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  std::string encoded;
+  for (const char letter : text) {
+    const auto byte = static_cast<unsigned char>(letter);
+    encoded += {'%', digits[byte >> 4U], digits[byte & 0xfU]};
+  }
+  return encoded;
+}
+
+/// As a name that is not folded to lower case, for a session's options, which end at a blank.
+std::string search_path(const std::string& schema) {
+  std::string option = "-csearch_path=\"";
+  for (const char letter : schema) {
+    if (letter == '"') option += '"';
+    if (letter == '\\' || std::isspace(static_cast<unsigned char>(letter)) != 0) option += '\\';
+    option += letter;
+  }
+  return option + '"';
+}
+
 }  // namespace
 
 /// libpq refuses parameters that it does not know. Prisma's `schema` becomes the search path, its others tell
 /// about Prisma's own pool and engine.
 PostgresUrl PostgresUrl::parse(const std::string& url) {
+  PostgresUrl parsed;
   const auto begin = end_of_path(url);
-  auto kept = url.substr(0, begin);
-  char separator = '?';
+  std::string kept, options;
+  const auto add = [](std::string& list, const char* separator, const std::string& one) {
+    if (!one.empty()) list += (list.empty() ? "" : separator) + one;
+  };
   for (auto at = begin; at != std::string::npos && at + 1 < url.size();) {
     const auto end = url.find('&', at + 1);
-    auto one = url.substr(at + 1, end == std::string::npos ? end : end - at - 1);
+    const auto one = url.substr(at + 1, end == std::string::npos ? end : end - at - 1);
     at = end;
     const auto name = one.substr(0, one.find('='));
-    bool known = true;
-    for (const auto* prisma : {"connection_limit", "pool_timeout", "pgbouncer", "sslaccept", "sslidentity",
-                               "sslpassword", "socket_timeout", "statement_cache_size"})
-      known = known && name != prisma;
+    const auto value = one.substr(std::min(one.size(), name.size() + 1));
+    constexpr std::array prismas{"connection_limit", "pool_timeout",        "pgbouncer",
+                                 "sslaccept",        "sslidentity",         "sslpassword",
+                                 "socket_timeout",   "statement_cache_size"};
+    if (std::find(prismas.begin(), prismas.end(), name) != prismas.end()) continue;
     if (name == "schema")
-      one = "options=-csearch_path%3D" + one.substr(std::min(one.size(), name.size() + 1));
-    if (!known || one.empty()) continue;
-    kept += separator + encode_value(one);
-    separator = '&';
+      parsed.schema = decode(value);
+    else if (name == "options")
+      add(options, "%20", encode_value(value));
+    else
+      add(kept, "&", encode_parameter(one));
   }
-  require_readable(kept);
-  return {kept};
+  if (!parsed.schema.empty()) add(options, "%20", encode(search_path(parsed.schema)));
+  if (!options.empty()) add(kept, "&", "options=" + options);
+  parsed.for_libpq = url.substr(0, begin) + (kept.empty() ? "" : "?" + kept);
+  require_readable(parsed.for_libpq);
+  return parsed;
 }
 
 }  // namespace tidings

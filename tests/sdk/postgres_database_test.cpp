@@ -232,3 +232,54 @@ TEST_CASE("dates and bytes come in the same form whatever the login has set") {
     inbox.commit();
   }
 }
+
+TEST_CASE("Prisma's schema is found as it is written") {
+  const PostgresServer server;
+  execute(
+      server,
+      R"(CREATE SCHEMA "Auth"; CREATE SCHEMA "a ""b"" c\d"; CREATE SCHEMA shop)");
+  const auto schema = [&server](const std::string &parameters) {
+    PostgresDatabase database{server.url() + "?" + parameters};
+    database.connect();
+    return text(database, "SELECT current_schema()");
+  };
+  CHECK(schema("schema=Auth") == "Auth");
+  CHECK(schema("schema=shop") == "shop");
+  CHECK(schema("schema=a%20%22b%22%20c%5Cd") == R"(a "b" c\d)");
+  CHECK(schema("schema=") == "public");
+  CHECK(schema("connection_limit=1&schema=Auth&pgbouncer=true") == "Auth");
+  PostgresDatabase both{
+      server.url() +
+      "?schema=Auth&options=-c lock_timeout=7s&options=-cwork_mem%3D1MB"};
+  both.connect();
+  CHECK(text(both, "SELECT current_schema()") == "Auth");
+  CHECK(text(both, "SHOW lock_timeout") == "7s");
+  CHECK(text(both, "SHOW work_mem") == "1MB");
+}
+
+TEST_CASE("a pooler that drops the schema in silence is noticed, unless the "
+          "login has the same") {
+  const PostgresServer server;
+  const PgBouncer pooler{server,
+                         {.settings = "ignore_startup_parameters = options\n"}};
+  execute(server, "CREATE SCHEMA \"Auth\"; CREATE SCHEMA auth");
+  const auto connect = [&pooler](const std::string &schema) {
+    PostgresDatabase database{pooler.url() + "?schema=" + schema};
+    database.connect();
+  };
+  for (const auto *schema : {"Auth", "auth"})
+    CHECK_THAT(error_of<PostgresError>([&] { connect(schema); }),
+               ContainsSubstring("ALTER ROLE"));
+  execute(server, "ALTER ROLE tidings SET search_path = \"Auth\"");
+  execute(server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                  "WHERE backend_type = 'client backend' AND "
+                  "pid <> pg_backend_pid()");
+  CHECK_NOTHROW(connect("Auth"));
+  CHECK_THROWS_AS(connect("auth"), PostgresError);
+  execute(server, "ALTER ROLE tidings SET search_path = auth");
+  execute(server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                  "WHERE backend_type = 'client backend' AND "
+                  "pid <> pg_backend_pid()");
+  CHECK_NOTHROW(connect("auth"));
+  CHECK_THROWS_AS(connect("Auth"), PostgresError);
+}

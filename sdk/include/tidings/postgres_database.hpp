@@ -194,7 +194,8 @@ class PostgresDatabase {
   PostgresRows receive(const std::vector<Answer>& answers, std::size_t queued);
   [[noreturn]] void lost();
 
-  std::string url_;
+  std::string url_;     // for libpq
+  std::string schema_;  // of the URL, as it is called
   PGconn* connection_ = nullptr;
   bool pooled_ = false;
   std::vector<Command> queued_;
