@@ -114,12 +114,14 @@ std::string search_path(const std::string& schema) {
 
 }  // namespace
 
-/// libpq refuses parameters that it does not know. Prisma's `schema` becomes the search path, its others tell
-/// about Prisma's own pool and engine.
+/// libpq refuses parameters that it does not know. Prisma's `schema` becomes the search path,
+/// `sslaccept=strict` a check of the server's certificate, and its `sslcert`, which is the server's CA unless
+/// there is a key, libpq's `sslrootcert`. The others tell about Prisma's own pool and engine.
 PostgresUrl PostgresUrl::parse(const std::string& url) {
   PostgresUrl parsed;
   const auto begin = end_of_path(url);
-  std::string kept, options;
+  std::string kept, options, mode, certificate;
+  bool strict = false, has_key = false, has_root = false;
   const auto add = [](std::string& list, const char* separator, const std::string& one) {
     if (!one.empty()) list += (list.empty() ? "" : separator) + one;
   };
@@ -129,17 +131,27 @@ PostgresUrl PostgresUrl::parse(const std::string& url) {
     at = end;
     const auto name = one.substr(0, one.find('='));
     const auto value = one.substr(std::min(one.size(), name.size() + 1));
-    constexpr std::array prismas{"connection_limit", "pool_timeout",        "pgbouncer",
-                                 "sslaccept",        "sslidentity",         "sslpassword",
-                                 "socket_timeout",   "statement_cache_size"};
+    constexpr std::array prismas{"connection_limit", "pool_timeout",   "pgbouncer",           "sslidentity",
+                                 "sslpassword",      "socket_timeout", "statement_cache_size"};
     if (std::find(prismas.begin(), prismas.end(), name) != prismas.end()) continue;
-    if (name == "schema")
+    has_key = has_key || name == "sslkey";
+    has_root = has_root || name == "sslrootcert";
+    if (name == "sslaccept")
+      strict = value == "strict";
+    else if (name == "sslmode")
+      mode = encode_value(value);
+    else if (name == "sslcert")
+      certificate = encode_value(value);
+    else if (name == "schema")
       parsed.schema = decode(value);
     else if (name == "options")
       add(options, "%20", encode_value(value));
     else
       add(kept, "&", encode_parameter(one));
   }
+  if (strict && mode != "verify-ca") mode = "verify-full";
+  if (!mode.empty()) add(kept, "&", "sslmode=" + mode);
+  if (!certificate.empty()) add(kept, "&", (has_key || has_root ? "sslcert=" : "sslrootcert=") + certificate);
   if (!parsed.schema.empty()) add(options, "%20", encode(search_path(parsed.schema)));
   if (!options.empty()) add(kept, "&", "options=" + options);
   parsed.for_libpq = url.substr(0, begin) + (kept.empty() ? "" : "?" + kept);

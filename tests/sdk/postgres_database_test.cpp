@@ -29,6 +29,13 @@ std::string text(PostgresDatabase &database, const std::string &query) {
   return std::string{database.exec(query).text(0, 0)};
 }
 
+/// What follows the `?` of a URL, as libpq is given it.
+std::string parameters(const std::string &of_the_url) {
+  const auto url =
+      PostgresUrl::parse("postgresql://host/db?" + of_the_url).for_libpq;
+  return url.substr(url.find('?') + 1);
+}
+
 } // namespace
 
 TEST_CASE(
@@ -282,4 +289,25 @@ TEST_CASE("a pooler that drops the schema in silence is noticed, unless the "
                   "pid <> pg_backend_pid()");
   CHECK_NOTHROW(connect("auth"));
   CHECK_THROWS_AS(connect("Auth"), PostgresError);
+}
+
+TEST_CASE(
+    "Prisma's wish to check the server's certificate is libpq's sslmode") {
+  CHECK(parameters("sslaccept=strict") == "sslmode=verify-full");
+  CHECK(parameters("sslmode=require&sslaccept=strict&connect_timeout=3") ==
+        "connect_timeout=3&sslmode=verify-full");
+  CHECK(parameters("sslaccept=strict&sslmode=verify-ca") ==
+        "sslmode=verify-ca");
+  CHECK(parameters("sslmode=verify-full&sslaccept=strict") ==
+        "sslmode=verify-full");
+  CHECK(parameters("sslmode=require&sslaccept=accept_invalid_certs") ==
+        "sslmode=require");
+  CHECK(parameters("sslcert=ca.pem") == "sslrootcert=ca.pem");
+  CHECK(parameters("sslcert=me.pem&sslkey=me.key") ==
+        "sslkey=me.key&sslcert=me.pem");
+  CHECK(parameters("sslcert=me.pem&sslrootcert=ca.pem") ==
+        "sslrootcert=ca.pem&sslcert=me.pem");
+  const PostgresServer without_certificate;
+  PostgresDatabase database{without_certificate.url() + "?sslaccept=strict"};
+  CHECK_THROWS_AS(database.connect(), PostgresError);
 }
