@@ -235,9 +235,7 @@ void MessageSource::on_status(natsMsg* message, std::string_view status) {
   if (status == "404" || status == "408") {
     expect_less(message);
   } else if (status == "409" && description.find("Deleted") != std::string_view::npos) {
-    rejoin_after_ = deletion_takes;
-    requested_ = 0;
-    heard_ = false;
+    on_deletion();
   } else if (status == "409" && description.find("Batch Completed") != std::string_view::npos) {
     // All of that pull has come, in fewer bytes than it had room for (2.10 and later say so).
   } else if (status == "409" && description.find("Leadership") != std::string_view::npos) {
@@ -276,6 +274,14 @@ void MessageSource::ask_for_state_if_due() {
   natsConnection_PublishRequestString(connection_.native(), subject.c_str(), answer_inbox_.c_str(), "");
 }
 
+void MessageSource::on_deletion() {
+  mailbox_->at_hand.disown();
+  created_.clear();
+  rejoin_after_ = deletion_takes;
+  requested_ = 0;
+  heard_ = false;
+}
+
 /// A push consumer's end is told in no other way.
 void MessageSource::on_state(natsMsg* answer) {
   if (natsMsg_GetDataLength(answer) == 0) return;  // no responders: JetStream is electing
@@ -285,13 +291,14 @@ void MessageSource::on_state(natsMsg* answer) {
   if (const auto error = state.find("error"); error != state.end()) {
     const int code = error->value("err_code", 0);
     if (code == JSConsumerNotFoundErr || code == JSStreamNotFoundErr) {
-      rejoin_after_ = deletion_takes;
-      requested_ = 0;
-      heard_ = false;
+      on_deletion();
     }
     return;
   }
   gauges_.lag = state.value("num_pending", std::uint64_t{0});
+  const auto created = state.value("created", std::string{});
+  const auto before = std::exchange(created_, created);
+  if (!before.empty() && created != before) mailbox_->at_hand.disown();  // made again by another
 }
 
 void MessageSource::ack(ReceivedPtr received) {

@@ -93,12 +93,14 @@ class MessageSource {
   void expect_less(natsMsg* message);
   void pause_pulling(std::chrono::milliseconds delay);
   void ask_for_state_if_due();
+  void on_deletion();
   void on_state(natsMsg* answer);
   void end_subscription(std::chrono::steady_clock::time_point deadline);
   void settled(ReceivedPtr received, MessagePtr message);
 
   Connection& connection_;
   Group group_;
+  std::string created_;  // when the durable was, as far as the server has told
   Prefetch prefetch_;
   GroupGauges& gauges_;
   std::shared_ptr<Mailbox> mailbox_;

@@ -25,8 +25,9 @@ Received::~Received() {
 
 void Received::read(MessagePtr message, std::string_view subject_prefix) {
   message_ = std::move(message);
-  describe();
-  slot_ = at_hand_->add(message_.get(), delivery.stream_sequence);
+  const auto ack = AckSubject::parse(natsMsg_GetReply(message_.get()));
+  describe(ack);
+  slot_ = at_hand_->add(message_.get(), ack);
   const auto type = type_in_subject(delivery.subject, subject_prefix);
   try {
     decode(delivery.headers, payload(), type, delivery.event);
@@ -39,11 +40,10 @@ void Received::read(MessagePtr message, std::string_view subject_prefix) {
 }
 
 /// What the message says of itself, before its event is decoded.
-void Received::describe() {
+void Received::describe(const std::optional<AckSubject>& ack) {
   delivery.attempt = 0;
   delivery.subject = natsMsg_GetSubject(message_.get());
   read_headers(message_.get(), delivery.headers);
-  const auto ack = AckSubject::parse(natsMsg_GetReply(message_.get()));
   delivery.stream = ack ? ack->stream : "";
   delivery.stream_sequence = ack ? ack->stream_sequence : 0;
   delivery.delivered = ack ? ack->delivered : 1;
@@ -62,7 +62,7 @@ MessagePtr Received::give_back(milliseconds delay) && {
 }
 
 MessagePtr Received::settle(const std::string& verb) {
-  at_hand_->remove(slot_);
+  if (!at_hand_->remove(slot_)) return std::move(message_);
   // Lost with the connection, the message comes back and the inbox knows it: no error here.
   natsConnection_Publish(connection_, natsMsg_GetReply(message_.get()), verb.data(),
                          static_cast<int>(verb.size()));

@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -44,7 +45,7 @@ class Received {
   MessagePtr terminate() && { return settle("+TERM"); }
 
  private:
-  void describe();
+  void describe(const std::optional<AckSubject>& ack);
   MessagePtr settle(const std::string& verb);
 
   natsConnection* connection_;

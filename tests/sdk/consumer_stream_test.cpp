@@ -133,6 +133,38 @@ TEST_CASE("dead letters of a stream and of the one that takes its place are told
   CHECK(letters[1].header("ce-id") == "second");
 }
 
+TEST_CASE("what is at hand of a deleted stream settles nothing of the one that takes its place") {
+  Scene scene;
+  auto options = scene.options();
+  options.max_batch = 10;
+  Gate deletion, new_ones, stop;
+  Instance instance{scene.inbox(), options, [&](const Delivery& delivery, Tx& tx) {
+                      const auto& id = delivery.event.id;
+                      if (id == "old-0") deletion.handler()(delivery, tx);
+                      if (id == "old-50") new_ones.handler()(delivery, tx);
+                      if (id == "new-0") stop.handler()(delivery, tx);
+                    }};
+  scene.publish_many(100, "old");
+  instance.start();
+  REQUIRE_WITHIN(10s, deletion.entered && instance.stats().in_flight == 100);
+  scene.js.delete_stream("AUTH_EVENTS");
+  REQUIRE_WITHIN(10s, !scene.js.has_stream("AUTH_EVENTS"));
+  scene.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  scene.publish_many(100, "new");
+  deletion.open = true;
+  REQUIRE_WITHIN(10s, new_ones.entered && scene.has_group() && scene.group().num_ack_pending == 100);
+  new_ones.open = true;  // and 50 of the old ones are settled
+  REQUIRE_WITHIN(10s, stop.entered);
+  instance.ask_to_stop();
+  stop.open = true;
+  instance.stop();
+  Instance next{scene.inbox(), scene.options()};
+  next.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  CHECK(unique(scene.effects()).size() == 200);
+  CHECK(scene.effects().size() == 200);
+}
+
 TEST_CASE("a stream that is deleted under a consumer is waited for when the consumer must not make it") {
   Scene scene;
   scene.js.add_consumer("AUTH_EVENTS", "mailer");
