@@ -54,6 +54,8 @@ const std::string& require_postgresql(const std::string& url) {
   return url;
 }
 
+constexpr const char* not_allowed = "42501";
+
 std::string hex(std::string_view bytes) {
   constexpr std::string_view digits = "0123456789abcdef";
   std::string text = "\\x";
@@ -86,10 +88,25 @@ std::string array(std::vector<std::string> keys) {
 PostgresInbox::PostgresInbox(const std::string& url) : database_(require_postgresql(url)) {
   try {
     connect();
-    database_.script(schema);
+    make_tables();
   } catch (const PostgresError& error) {
     throw DatabaseError("cannot make the inbox tables in " + database_.name() + ": " + error.what(),
                         error.trouble() ? Error::Retry::yes : Error::Retry::no);
+  }
+}
+
+/// Not every login may, and it need not where they are.
+void PostgresInbox::make_tables() {
+  try {
+    database_.script(schema);
+  } catch (const PostgresError& error) {
+    if (error.sqlstate() != not_allowed) throw;
+    database_.rollback();
+    try {
+      database_.exec("SELECT FROM inbox_group, inbox, inbox_attempt LIMIT 0");
+    } catch (const PostgresError&) {
+      throw error;
+    }
   }
 }
 

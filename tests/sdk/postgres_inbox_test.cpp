@@ -5,6 +5,7 @@
 #include "support/postgres_server.hpp"
 #include "support/wait.hpp"
 
+#include <tidings/error.hpp>
 #include <tidings/postgres_inbox.hpp>
 
 #include <memory>
@@ -133,4 +134,24 @@ TEST_CASE("a commit without the transaction that was begun is an error") {
   inbox.begin();
   CHECK(inbox.claim("one"));
   inbox.commit();
+}
+
+TEST_CASE("a login that may make no tables uses those that are there, and is told when they are not") {
+  const PostgresServer server;
+  PostgresDatabase owner{server.url()};
+  owner.connect();
+  owner.exec("CREATE ROLE poor LOGIN");
+  auto url = server.url();
+  url.replace(url.find("tidings@"), 7, "poor");
+  CHECK_THAT(error_of<DatabaseError>([&] { PostgresInbox{url}; }), ContainsSubstring("permission denied"));
+  { PostgresInbox makes_tables{server.url()}; }
+  owner.script(
+      "GRANT SELECT, INSERT, UPDATE, DELETE ON inbox, inbox_attempt, inbox_group TO poor; "
+      "GRANT USAGE ON SEQUENCE inbox_group_id_seq TO poor");
+  PostgresInbox inbox{url};
+  inbox.join("mailer");
+  inbox.begin();
+  CHECK(inbox.claim("one"));
+  inbox.commit();
+  CHECK(inbox.handled("one"));
 }

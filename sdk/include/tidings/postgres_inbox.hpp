@@ -47,6 +47,7 @@ class PostgresInbox final : public Inbox {
 
  private:
   void connect();
+  void make_tables();
   void require_nothing_queued_failed() const;
   void require_own_transaction() const;
   void take_claims_back();
