@@ -346,7 +346,8 @@ void ConsumerRun::tell_failure(const Delivery& delivery, const Verdict& verdict)
 }
 
 void ConsumerRun::prune_if_due() {
-  if (Clock::now() < prune_again_) return;
+  // At a stop it would be one more thing that may wait for a lock.
+  if (stop_.stop_requested() || Clock::now() < prune_again_) return;
   (void)persist("inbox", [this] {
     const bool round_done = handling_.prune(options_.inbox_retention, prune_step);
     prune_again_ = Clock::now() + (round_done ? prune_interval : seconds{0});

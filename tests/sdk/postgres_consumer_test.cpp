@@ -154,6 +154,22 @@ TEST_CASE(
   CHECK(number(postgres, "SELECT count(*) FROM inbox_attempt") == 0);
 }
 
+TEST_CASE("a consumer that is told to stop waits for one lock at most") {
+  const PostgresServer postgres;
+  Scene scene;
+  { PostgresInbox makes_tables{postgres.url()}; }
+  PostgresInstance instance{postgres.url() + "?options=-c lock_timeout=4000", scene.options()};
+  REQUIRE_WITHIN(20s, instance.status().ready());
+  PostgresDatabase other{postgres.url()};
+  other.connect();
+  other.exec("BEGIN");
+  other.exec("LOCK TABLE inbox");
+  scene.publish("one");
+  REQUIRE_WITHIN(10s, one_waits_for_a_lock(postgres));
+  instance.ask_to_stop();
+  REQUIRE_WITHIN(6s, instance.ended());
+}
+
 TEST_CASE("a statement that PostgreSQL refuses undoes its own event alone, also when the handler hides it") {
   const PostgresServer postgres;
   Scene scene;

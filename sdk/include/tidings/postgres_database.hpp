@@ -94,8 +94,8 @@ class PostgresDatabase {
     return run(Command{statement, std::move(parameters), true});
   }
 
-  /// As exec(), but planned for the sizes that the tables have now. exec() keeps a statement's plan: one made
-  /// when a table was empty reads all of it when it has grown.
+  /// As exec(), but planned for the sizes that the tables have now. exec() keeps a statement's plan, those of
+  /// the first 200 in a session: one made when a table was empty reads all of it when it has grown.
   template <class... Values>
   PostgresRows plan_and_exec(const std::string& statement, const Values&... values) {
     return run(Command{statement, {parameter(values)...}, false});
