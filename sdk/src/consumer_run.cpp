@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <span>
 #include <string_view>
+#include <unordered_set>
 
 namespace tidings {
 
@@ -195,14 +196,20 @@ void ConsumerRun::show_status() {
 }
 
 void ConsumerRun::handle(std::vector<ReceivedPtr> batch) {
+  // What comes again is handled after the others, and so is what follows it in its aggregate.
   std::vector<ReceivedPtr> again;
+  std::unordered_set<std::string_view> keys_again;
+  const auto follows_one = [&keys_again](const Event& event) {
+    return !keys_again.empty() && keys_again.contains(event.partition_key);
+  };
   for (auto& received : batch) {
     if (!received->undecodable.empty()) {
       const auto reason = received->undecodable;
       bury(std::move(received), {.kind = Verdict::Kind::dead_letter, .reason = reason});
     } else if (concurrent_) {
       handle_concurrently(std::move(received));
-    } else if (received->delivery.delivered > 1) {
+    } else if (received->delivery.delivered > 1 || follows_one(received->delivery.event)) {
+      if (const auto& key = received->delivery.event.partition_key; !key.empty()) keys_again.insert(key);
       again.push_back(std::move(received));
     } else {
       deliveries_.push_back(&received->delivery);

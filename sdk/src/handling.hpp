@@ -30,10 +30,10 @@ class Handling {
   /// each is handled alone.
   [[nodiscard]] std::vector<Verdict> together(std::span<Delivery* const> batch);
 
-  /// One redelivered message. Its start is committed before the handler runs: a message that
-  /// kills the process is found by its count, and its former neighbours are not blamed: dead after
-  /// `max_attempts` deaths, the one in a batch included. A delivery
-  /// starts with attempt 0; after InboxTrouble, calling again with the same object counts no new start.
+  /// One redelivered message, or one that follows it. Its start is committed before the handler runs: a
+  /// message that kills the process is found by its count, and its former neighbours are not blamed: dead
+  /// after `max_attempts` deaths, the one in a batch included. A delivery starts with attempt 0; after
+  /// InboxTrouble, calling again with the same object counts no new start.
   [[nodiscard]] Verdict alone(Delivery& delivery);
 
   /// After the dead letter's original is terminated: a redriven copy starts from zero.
