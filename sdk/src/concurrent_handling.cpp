@@ -252,6 +252,13 @@ void ConcurrentHandling::undo_starts(const std::vector<RunPtr>& runs) {
 }
 
 std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::abandon_all() {
+  // Before anyone else can start them: nothing has failed, and no process has ended while handling them.
+  auto begun = ended_;
+  for (const auto& [ticket, run] : active_) begun.push_back(run);  // those taken back are among them
+  try {
+    if (!begun.empty()) transact([&] { undo_starts(begun); });
+  } catch (const InboxTrouble&) {  // once is enough: the stop does not wait for it
+  }
   std::vector<Settlement> settled;
   for (const auto& [ticket, run] : runs_) {
     run->abandoned = true;

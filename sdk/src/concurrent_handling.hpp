@@ -60,7 +60,7 @@ class ConcurrentHandling {
   /// are stuck, and then to come back after `delay`. Throws InboxTrouble: then the workers start nothing of
   /// it, call again.
   [[nodiscard]] std::vector<Settlement> withdraw(std::chrono::milliseconds delay = {});
-  /// Gives up on what still runs.
+  /// Gives up on what still runs. Its starts are taken back, unless the inbox is in trouble.
   [[nodiscard]] std::vector<Settlement> abandon_all();
 
  private:

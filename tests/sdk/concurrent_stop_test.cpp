@@ -99,6 +99,36 @@ TEST_CASE("a handler that runs beyond the end of a drain loses its message to an
   CHECK(scene.place.rows() == std::vector<std::string>{"one"});
 }
 
+TEST_CASE("stops that come before a slow handler ends use up none of its attempts") {
+  Scene scene;
+  auto options = with_workers(scene.options(), 1);
+  options.drain_timeout = 50ms;
+  options.max_attempts = 2;
+  Gate gate;
+  std::vector<std::unique_ptr<Instance>> instances;
+  scene.publish("slow");
+  for (int round = 1; round <= 4; ++round) {
+    instances.push_back(
+        std::make_unique<Instance>(scene.inbox(), options, [&](const Delivery&) { gate.pass(); }));
+    instances.back()->start();
+    REQUIRE_WITHIN(10s, gate.entered() == round || !scene.dead_letters().empty());
+    REQUIRE(scene.dead_letters().empty());
+    instances.back()->ask_to_stop();
+  }
+  // The last gives it back, too; what they do from now on is of no effect.
+  REQUIRE_WITHIN(10s, scene.place.count("inbox_attempt") == 0);
+  gate.open();
+  for (const auto& instance : instances) instance->stop();
+  CHECK(scene.place.rows().empty());
+  Instance last{scene.inbox(), options, nothing};
+  last.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  CHECK(last.stats().handled == 1);
+  for (const auto& instance : instances)
+    for (const auto& call : instance->calls()) CHECK(call.attempt == 1);
+  CHECK(scene.dead_letters().empty());
+}
+
 TEST_CASE("a stop while another locks the inbox ends in time, and the messages go back") {
   Scene scene;
   auto options = with_workers(scene.options(), 1);

@@ -262,6 +262,61 @@ TEST_CASE("while all workers are held by late handlers, what waits goes back for
   CHECK(crew.kind("b2") == Kind::handled);
 }
 
+TEST_CASE("handlers that are given up on leave their events the count they had before") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  CHECK(Crew(inbox, [](const Delivery&) { throw std::runtime_error("mail server down"); }).handle("b").kind ==
+        Kind::retry);
+  Gate gate;
+  Crew crew{inbox, [&](const Delivery&) { gate.pass(); }, workers(2)};
+  wait_for_nothing(crew.inbox);
+  crew.submit_all({"a", "b", "c"});
+  crew.step();
+  REQUIRE_WITHIN(10s, gate.entered() == 2);
+
+  SECTION("with a good inbox") {
+    crew.abandon_all();
+    CHECK(place.count("inbox_attempt") == 1);
+    CHECK(crew.inbox.attempts("b").starts == 1);
+    CHECK(crew.inbox.attempts("b").last_error == "mail server down");
+  }
+  SECTION("but not where the inbox is in trouble") {
+    const InboxLock lock{place};
+    CHECK_NOTHROW(crew.abandon_all());
+  }
+  SECTION("but not where another has started the event since") {
+    Crew other{inbox, [](const Delivery&) { throw std::runtime_error("mail server still down"); }};
+    CHECK(other.handle("b").kind == Kind::retry);
+    crew.abandon_all();
+    CHECK(place.count("inbox_attempt") == 1);
+    CHECK(crew.inbox.attempts("b").last_error == "mail server still down");
+  }
+  CHECK(crew.settled.size() == 3);
+  CHECK(crew.handling.size() == 0);
+  gate.open();
+  REQUIRE_WITHIN(10s, !crew.handling.more_to_do() && crew.handling.stuck() == 0);
+  CHECK(place.count("inbox") == 0);
+}
+
+TEST_CASE("a handler that has ended, in trouble that lasted, is given up on like one that runs") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  Crew crew{inbox};
+  wait_for_nothing(crew.inbox);
+  crew.submit("a");
+  crew.step();
+  REQUIRE_WITHIN(10s, crew.handling.more_to_do());
+  std::optional<InboxLock> lock{place};
+  CHECK_THROWS_AS(crew.step(), InboxTrouble);
+  lock.reset();
+  crew.abandon_all();
+  CHECK(crew.kind("a") == Kind::not_started);
+  CHECK(place.count("inbox_attempt") == 0);
+  CHECK(place.count("inbox") == 0);
+}
+
 TEST_CASE("handlers that are given up on are of no effect when they end") {
   const TempDir folder;
   const InboxPlace place{folder};
