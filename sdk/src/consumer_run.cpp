@@ -20,6 +20,8 @@ namespace {
 
 constexpr milliseconds first_pause{50};
 constexpr milliseconds longest_pause{1000};
+constexpr milliseconds long_silence{500};  // of the dead-letter stream; an error comes sooner
+constexpr milliseconds longest_bury_pause{30000};
 constexpr milliseconds look_around{1000};  // between looks at the clock when nothing arrives
 constexpr milliseconds stuck_delay{100};   // of messages that find no worker
 constexpr std::size_t ahead_of_a_worker = 8;
@@ -323,17 +325,31 @@ void ConsumerRun::settle(ReceivedPtr received, const Verdict& verdict) {
 
 /// Copy confirmed first, original ended after it. Without a confirmed copy the message stays.
 void ConsumerRun::bury(ReceivedPtr received, const Verdict& verdict) {
+  if (stop_.stop_requested()) return leave_unburied(std::move(received));
   const auto& delivery = received->delivery;
+  const auto begun = Clock::now();
+  const auto stays = [&] {
+    const auto delay = options_.backoff.delay(static_cast<int>(delivery.delivered), delivery.subject);
+    const auto pause_left = std::chrono::ceil<milliseconds>(bury_again_ - Clock::now());
+    source_->give_back(std::move(received), std::max(delay, pause_left));
+  };
+  if (begun < bury_again_) return stays();
   try {
     dead_letters_.publish({.delivery = delivery,
                            .payload = received->payload(),
                            .reason = verdict.reason,
                            .attempts = verdict.attempts});
   } catch (const NatsError& error) {
-    spdlog::error("dead letter not stored, the message stays: id={} {}", delivery.event.id, error.what());
-    const auto delay = options_.backoff.delay(static_cast<int>(delivery.delivered), delivery.subject);
-    return source_->give_back(std::move(received), delay);
+    spdlog::error("dead letter not stored, the message stays: id={} {}", delivery.event.id,
+                  with_refusal(error));
+    if (Clock::now() - begun >= long_silence) {
+      // Nothing else was handled meanwhile: others are to have their turn before the next try.
+      bury_again_ = Clock::now() + bury_pause_;
+      bury_pause_ = std::min(bury_pause_ * 2, longest_bury_pause);
+    }
+    return stays();
   }
+  bury_pause_ = first_bury_pause;
   spdlog::error("dead letter id={} type={} sequence={} attempts={} reason=\"{}\"", delivery.event.id,
                 delivery.event.type, delivery.stream_sequence, verdict.attempts, verdict.reason);
   ++state_.meters.dead_lettered;
@@ -341,6 +357,12 @@ void ConsumerRun::bury(ReceivedPtr received, const Verdict& verdict) {
   const auto id = delivery.event.id;
   source_->terminate(std::move(received));
   if (!id.empty()) (void)persist("inbox", [&] { handling_.forget(id); });
+}
+
+/// Its attempts are on disk: whoever gets it next starts no handler.
+void ConsumerRun::leave_unburied(ReceivedPtr received) {
+  if (source_->stopped()) return source_->give_back(std::move(received));
+  not_started_.push_back(std::move(received));  // now, it would be handed to us again
 }
 
 void ConsumerRun::tell_failure(const Delivery& delivery, const Verdict& verdict) {

@@ -69,6 +69,7 @@ class ConsumerRun {
   void settle(std::vector<ConcurrentHandling::Settlement> settlements);
   void settle(ReceivedPtr received, const Verdict& verdict);
   void bury(ReceivedPtr received, const Verdict& verdict);
+  void leave_unburied(ReceivedPtr received);
   void tell_failure(const Delivery& delivery, const Verdict& verdict);
   void prune_if_due();
   void drain();
@@ -96,6 +97,10 @@ class ConsumerRun {
   std::optional<ConcurrentHandling> concurrent_;
   Clock::time_point last_message_;
   Clock::time_point prune_again_{};
+  // Dead letters that meet silence: when one may be tried again, and how long to wait after the next.
+  static constexpr std::chrono::milliseconds first_bury_pause{1000};
+  Clock::time_point bury_again_{};
+  std::chrono::milliseconds bury_pause_ = first_bury_pause;
 };
 
 }  // namespace tidings

@@ -75,6 +75,7 @@ class MessageSource {
   /// No new messages; gives back to the group `not_started` and what was not taken. What was taken is kept
   /// alive until it is settled.
   void stop(std::chrono::steady_clock::time_point deadline, std::vector<ReceivedPtr> not_started);
+  [[nodiscard]] bool stopped() const noexcept { return stopped_; }
 
  private:
   void subscribe();

@@ -379,3 +379,55 @@ TEST_CASE("a dead letter that is sent again to the stream is handled as a new me
   CHECK(attempts == std::vector{1, 2, 1, 2, 1});
   CHECK(scene.effects() == std::vector<std::string>{"one"});
 }
+
+TEST_CASE("dead letters that nobody takes delay neither other messages nor a stop, and are kept for later") {
+  const std::string users = R"(authorization { users: [ { user: admin, password: pw }, {
+    user: mailer, password: pw, permissions: { publish: { deny: ["auth.dlq.>"] } } } ] })";
+  Scene scene{users, "admin:pw@"};
+  constexpr int bad = 7;
+  for (int i = 0; i < bad; ++i) scene.publish("bad-" + std::to_string(i), "{}", "user.renamed");
+  scene.publish_many(20);
+  auto options = scene.options();
+  options.unhandled = ConsumerOptions::Unhandled::dead_letter;
+  options.connection.password = "pw";
+  options.connection.user = "mailer";
+  Instance instance{scene.inbox(), options};
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.stats().handled == 20);  // each letter is waited for 3 s
+  const auto asked = std::chrono::steady_clock::now();
+  instance.stop();
+  CHECK(std::chrono::steady_clock::now() - asked < options.drain_timeout);
+  CHECK(instance.error().empty());
+  CHECK(instance.stats().dead_lettered == 0);
+
+  options.connection.user = "admin";
+  Instance other{scene.inbox("other"), options};
+  other.start();
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  CHECK(scene.dead_letters().size() == bad);
+}
+
+TEST_CASE("once a stop is asked for, a dead letter is left to the next instance, which starts no handler") {
+  Scene scene;
+  std::function<void()> stop;
+  Instance leaving{scene.inbox(), scene.options(), on_event("poison", [&stop] {
+                     stop();
+                     throw Reject("no such address");
+                   })};
+  stop = [&leaving] { leaving.ask_to_stop(); };
+  scene.publish("poison");
+  leaving.start();
+  REQUIRE_WITHIN(10s, leaving.ended());
+  CHECK(leaving.error().empty());
+  CHECK(leaving.calls().size() == 1);
+  CHECK(leaving.stats().dead_lettered == 0);
+  CHECK(scene.dead_letters().empty());
+  Instance staying{scene.inbox(), scene.options()};
+  staying.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());  // the ack wait is 30 s
+  CHECK(staying.calls().empty());
+  const auto letters = scene.dead_letters();
+  REQUIRE(letters.size() == 1);
+  CHECK(letters[0].header("tidings-reason") == "no such address");
+  CHECK(letters[0].header("tidings-attempts") == "1");
+}
