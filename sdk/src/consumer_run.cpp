@@ -98,11 +98,15 @@ void ConsumerRun::work() {
       handle(std::move(batch));
       last_message_ = Clock::now();  // time in handlers is not idle time
     }
+    if (!connection_.connected() || !source_->answered()) last_message_ = Clock::now();
     if (concurrent_) {
       step();
       leave_to_others();
     }
-    if (const auto delay = source_->rejoin_after(); delay && !join_again(*delay)) break;
+    if (const auto delay = source_->rejoin_after()) {
+      if (!join_again(*delay)) break;
+      last_message_ = Clock::now();
+    }
     prune_if_due();
   }
   state_.set_status(ConsumerStatus::State::draining);
@@ -114,7 +118,10 @@ bool ConsumerRun::persist(const char* what, const std::function<void()>& work) {
   for (milliseconds delay = first_pause;; delay = std::min(delay * 2, longest_pause)) {
     try {
       work();
-      if (!told.empty()) spdlog::info("{}: resumed", what);
+      if (!told.empty()) {
+        spdlog::info("{}: resumed", what);
+        last_message_ = Clock::now();  // nobody has looked meanwhile
+      }
       return true;
     } catch (const Error& error) {
       if (!error.retryable()) throw;

@@ -69,6 +69,10 @@ class MessageSource {
   void pause(bool paused) noexcept { paused_ = paused; }
   [[nodiscard]] bool paused() const noexcept { return paused_; }
 
+  /// The group has answered since it was joined or fell silent: only then is there nothing when nothing
+  /// comes. A push consumer never answers.
+  [[nodiscard]] bool answered() const noexcept { return heard_ || group_.push(); }
+
   /// Pulls have met silence, and still do.
   [[nodiscard]] bool unanswered() const noexcept { return unanswered_; }
 

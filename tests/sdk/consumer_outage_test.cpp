@@ -234,3 +234,46 @@ TEST_CASE("a group that is deleted while its consumer is cut off is made again")
   REQUIRE_WITHIN(10s, instance.stats().handled == 2);
   CHECK(scene.effects() == std::vector<std::string>{"one", "two"});
 }
+
+TEST_CASE("a consumer that is to exit when idle does not while it is cut off") {
+  Scene scene;
+  TcpProxy proxy{scene.server.port()};
+  auto options = consumer_of(proxy.url());
+  options.exit_when_idle = 500ms;
+  Instance instance{scene.inbox(), options};
+  scene.publish("one");
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.stats().handled == 1);
+  proxy.refuse(true);
+  proxy.cut();
+  scene.publish("two");
+  const auto cut = steady_clock::now();
+  REQUIRE_WITHIN(10s, instance.ended() || steady_clock::now() > cut + 1200ms);
+  CHECK_FALSE(instance.ended());
+  proxy.refuse(false);
+  REQUIRE_WITHIN(20s, instance.ended());
+  CHECK(instance.stats().handled == 2);
+  CHECK(instance.error().empty());
+}
+
+TEST_CASE("a consumer that is to exit when idle first has what came while nobody served its group") {
+  Scene scene;
+  auto options = scene.options();
+  options.manage_streams = false;
+  options.exit_when_idle = 300ms;
+  scene.js.add_consumer("AUTH_EVENTS", "mailer");
+  Instance instance{scene.inbox(), options};
+  scene.publish("one");
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.stats().handled == 1);
+  scene.js.delete_stream("AUTH_EVENTS");
+  const auto deleted = steady_clock::now();
+  REQUIRE_WITHIN(10s, instance.ended() || steady_clock::now() > deleted + 1s);
+  REQUIRE_FALSE(instance.ended());
+  scene.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  scene.publish("two");
+  scene.js.add_consumer("AUTH_EVENTS", "mailer");
+  REQUIRE_WITHIN(20s, instance.ended());
+  CHECK(instance.stats().handled == 2);
+  CHECK(instance.error().empty());
+}

@@ -110,7 +110,7 @@ struct ConsumerOptions {
 
   std::chrono::hours inbox_retention{24 * 30};  ///< ids are remembered this long
   std::optional<std::chrono::milliseconds>
-      exit_when_idle{};                           ///< run() returns after this long without a message
+      exit_when_idle{};  ///< run() returns after this long without a message, outages not counted
   std::chrono::milliseconds drain_timeout{5000};  ///< for finishing and flushing after a stop request
 
   // Called on the thread of run(), between transactions; what they throw ends the run.
