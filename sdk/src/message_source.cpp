@@ -101,7 +101,7 @@ std::vector<ReceivedPtr> MessageSource::take(std::size_t max, milliseconds wait,
   bool woken = false;
   while (taken.empty() && !woken) {
     notice_reconnect();
-    if (rejoin_after_) return taken;
+    if (rejoin_after_ && !stopped_) return taken;
     pull_if_due();
     ask_for_state_if_due();
     woken = wait_for_mail(max > 0, deadline, stop);
@@ -110,7 +110,8 @@ std::vector<ReceivedPtr> MessageSource::take(std::size_t max, milliseconds wait,
     std::move(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(count), std::back_inserter(taken));
     ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(count));
     requested_ = std::max(0, requested_ - static_cast<int>(count));
-    if (stop.stop_requested() || rejoin_after_ || steady_clock::now() >= deadline) break;
+    // After a stop nobody joins again: returning early would only make the drain spin.
+    if (stop.stop_requested() || (rejoin_after_ && !stopped_) || steady_clock::now() >= deadline) break;
   }
   if (!rejoin_after_) pull_if_due();
   return taken;
