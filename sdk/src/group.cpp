@@ -65,6 +65,7 @@ void compare(const jsConsumerConfig& is, const ConsumerOptions& options) {
   if (is.AckPolicy != js_AckExplicit)
     differs(options, "ack_policy", is.AckPolicy == js_AckNone ? "none" : "all", "explicit");
   if (is.MaxDeliver > 0) differs(options, "max_deliver", std::to_string(is.MaxDeliver), "-1");
+  if (is.HeadersOnly) differs(options, "headers_only", "true", "false");  // all would be dead letters
   if (is.FilterSubject != nullptr && *is.FilterSubject != '\0' &&
       !covers(is.FilterSubject, filter(options)) && !covers(filter(options), is.FilterSubject))
     differs(options, "filter_subject", is.FilterSubject, filter(options));

@@ -28,7 +28,7 @@ struct Group {
 };
 
 /// Finds or makes the durable. Throws NatsError: retryable when JetStream does not answer; else
-/// naming what does not fit (ack policy, deliver limit, filter, a push consumer without group).
+/// naming what does not fit (ack policy, deliver limit, headers only, filter, a push consumer without group).
 [[nodiscard]] Group join_group(Connection& connection, const ConsumerOptions& options);
 
 /// The same when `before` may be gone from the server: a pull consumer is made again, another's push consumer

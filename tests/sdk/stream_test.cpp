@@ -224,6 +224,7 @@ TEST_CASE("a group that would lose or double events is refused, with the field a
   const auto wrong = GENERATE(values<Case>({
       {{{"deliver_subject", "to.mailers"}}, {"deliver_subject", "to.mailers", "deliver_group"}},
       {{{"max_deliver", 5}}, {"max_deliver", "5", "-1"}},
+      {{{"headers_only", true}}, {"headers_only", "true", "false"}},
       {{{"ack_policy", "none"}, {"deliver_subject", "to.mailers"}, {"deliver_group", "g"}},
        {"ack_policy", "none", "explicit"}},
       {{{"ack_policy", "all"}, {"deliver_subject", "to.mailers"}, {"deliver_group", "g"}},
