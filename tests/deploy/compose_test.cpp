@@ -122,6 +122,15 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("what is to run comes back after a stop of the daemon, in order or not; a migration does not") {
+  const auto compose = composed();
+  if (!compose) return;
+  for (const auto& [name, service] : compose->at("services").items()) {
+    INFO(name);
+    CHECK(service.at("restart") == (name == "migrate" ? "on-failure" : "unless-stopped"));
+  }
+}
+
 TEST_CASE("every variable and flag that the compose file gives our programs is documented") {
   const auto compose = composed();
   if (!compose) return;
