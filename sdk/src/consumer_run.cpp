@@ -104,7 +104,9 @@ void ConsumerRun::work() {
       leave_to_others();
     }
     if (const auto delay = source_->rejoin_after()) {
+      show_status();
       if (!join_again(*delay)) break;
+      source_->use(*group_);
       last_message_ = Clock::now();
     }
     prune_if_due();
@@ -195,6 +197,8 @@ void ConsumerRun::show_status() {
     state_.set_status(waiting, "NATS: not connected");
   } else if (const auto refusal = connection_.refusal(); !refusal.empty()) {
     state_.set_status(waiting, "NATS: " + refusal);
+  } else if (!source_->refused_pulls().empty()) {
+    state_.set_status(waiting, "NATS: the group refuses pulls: " + source_->refused_pulls());
   } else if (source_->unanswered()) {
     state_.set_status(waiting, "NATS: the group does not answer");
   } else if (concurrent_ && concurrent_->all_stuck()) {

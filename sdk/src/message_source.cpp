@@ -33,6 +33,8 @@ constexpr Pace probing{milliseconds{1000}, milliseconds{250}, milliseconds{500}}
 // The server tells of a group's deletion before it has finished it (2.9.10): a group that is made again
 // at once would be deleted with it.
 constexpr milliseconds deletion_takes{200};
+// Between a refused pull and a look at the group's limits, which may still be edited.
+constexpr seconds refusal_pause{1};
 // Between looks at the group's state: its lag, and whether it is there at all.
 constexpr seconds state_interval{10};
 
@@ -147,6 +149,7 @@ bool MessageSource::wait_for_mail(bool want_messages, steady_clock::time_point u
 
 void MessageSource::on_sign_of_life() {
   heard_ = true;
+  refused_pulls_.clear();
   last_sign_ = steady_clock::now();
   if (std::exchange(unanswered_, false)) spdlog::info("pulls are answered again group={}", group_.durable);
 }
@@ -229,9 +232,11 @@ void MessageSource::request(int count, bool of_any_size) {
 }
 
 void MessageSource::on_status(natsMsg* message, std::string_view status) {
+  const auto description = header_value(message, "Description");
+  const bool refused = status == "400" || description.find("Exceeded MaxRequest") != std::string_view::npos;
+  if (refused) return on_refused_pull(description);
   if (status != "503") on_sign_of_life();
   if (status == "100") return;  // idle heartbeat
-  const auto description = header_value(message, "Description");
   spdlog::debug("pull status group={} {} {}", group_.durable, status, description);
   if (status == "404" || status == "408") {
     expect_less(message);
@@ -255,6 +260,17 @@ void MessageSource::on_status(natsMsg* message, std::string_view status) {
     expect_less(message);
     pause_pulling(milliseconds{250});
   }
+}
+
+/// The durable allows less than it did when it was joined. Said once, however often.
+void MessageSource::on_refused_pull(std::string_view description) {
+  if (refused_pulls_ != description)
+    spdlog::warn("pull refused group={}: {}; looking up its limits", group_.durable, description);
+  refused_pulls_ = description;
+  unanswered_ = false;
+  rejoin_after_ = refusal_pause;
+  requested_ = static_cast<int>(ready_.size());
+  heard_ = false;
 }
 
 void MessageSource::expect_less(natsMsg* message) {

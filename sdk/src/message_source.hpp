@@ -65,6 +65,9 @@ class MessageSource {
     return std::exchange(rejoin_after_, std::nullopt);
   }
 
+  /// The group as it was joined again: what may be asked for from now on.
+  void use(Group group) { group_ = std::move(group); }
+
   /// While paused, no messages are asked for; some may still come.
   void pause(bool paused) noexcept { paused_ = paused; }
   [[nodiscard]] bool paused() const noexcept { return paused_; }
@@ -75,6 +78,8 @@ class MessageSource {
 
   /// Pulls have met silence, and still do.
   [[nodiscard]] bool unanswered() const noexcept { return unanswered_; }
+  /// Why the server refuses pulls, in its words; empty when it does not.
+  [[nodiscard]] const std::string& refused_pulls() const noexcept { return refused_pulls_; }
 
   /// No new messages; gives back to the group `not_started` and what was not taken. What was taken is kept
   /// alive until it is settled.
@@ -95,6 +100,7 @@ class MessageSource {
   void request(int count, bool of_any_size);
   void read_notices();
   void on_status(natsMsg* message, std::string_view status);
+  void on_refused_pull(std::string_view description);
   void expect_less(natsMsg* message);
   void pause_pulling(std::chrono::milliseconds delay);
   void ask_for_state_if_due();
@@ -124,6 +130,7 @@ class MessageSource {
   bool stopped_ = false;
   bool paused_ = false;
   bool unanswered_ = false;
+  std::string refused_pulls_;
   bool new_leader_ = false;
   int requested_ = 0;              // asked for and neither taken nor written off
   bool larger_than_pull_ = false;  // the next message does not fit the bytes of a pull

@@ -236,6 +236,31 @@ TEST_CASE("a stream that keeps events longer than the inbox remembers them is wa
     CHECK_THAT(log.text(), ContainsSubstring("warning") && ContainsSubstring(expected));
 }
 
+TEST_CASE("a durable whose limits are lowered under a consumer is asked for less, which waits and says why") {
+  Scene scene;
+  auto options = scene.options();
+  options.prefetch = options.max_batch = 20;
+  StatusLog statuses;
+  options.on_status = [&statuses](const ConsumerStatus& status) { statuses.add(status); };
+  Log log;
+  Instance instance{scene.inbox(), options};
+  instance.start();
+  REQUIRE_WITHIN(10s, scene.has_group() && scene.group().num_waiting == 1);
+  auto config = scene.js.consumer_config("AUTH_EVENTS", "mailer");
+  config["max_batch"] = 5;
+  scene.js.add_consumer("AUTH_EVENTS", "mailer", config);
+  scene.publish_many(100);  // a pull of 20 is there already
+  REQUIRE_WITHIN(10s, instance.stats().handled == 100);
+  REQUIRE_WITHIN(10s, instance.consumer.status().ready());
+  instance.stop();
+  CHECK(instance.error().empty());
+  const std::string refusal = "Exceeded MaxRequestBatch of 5";
+  CHECK(std::ranges::count(statuses.entries(), "waiting: NATS: the group refuses pulls: " + refusal) == 1);
+  const auto text = log.text();
+  CHECK_THAT(text, ContainsSubstring("warning") && ContainsSubstring(refusal));
+  CHECK(text.find(refusal) == text.rfind(refusal));
+}
+
 TEST_CASE("a consumer that may not pull is not ready, says why, and does not log it each second") {
   Scene scene{
       "authorization { users: [ { user: admin, password: pw }, { user: mailer, password: pw, permissions: "
