@@ -91,7 +91,8 @@ Group describe(const jsConsumerConfig& config, const ConsumerOptions& options) {
           duration_cast<milliseconds>(nanoseconds{config.AckWait}),
           limit<int>(config.MaxRequestBatch),
           config.MaxRequestExpires > 0 ? nanoseconds{config.MaxRequestExpires} : nanoseconds::max(),
-          limit<std::size_t>(config.MaxRequestMaxBytes)};
+          limit<std::size_t>(config.MaxRequestMaxBytes),
+          limit<std::uint64_t>(config.MaxAckPending)};
 }
 
 Group unless_changed(const Group& before, Group now) {

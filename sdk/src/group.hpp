@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <string>
 
@@ -23,6 +24,8 @@ struct Group {
   int most_messages = std::numeric_limits<int>::max();
   std::chrono::nanoseconds longest_pull = std::chrono::nanoseconds::max();
   std::size_t most_bytes = std::numeric_limits<std::size_t>::max();
+  /// Handed out and not settled, what waits for its time included: with so many, it hands out no more.
+  std::uint64_t most_open = std::numeric_limits<std::uint64_t>::max();
 
   [[nodiscard]] bool push() const noexcept { return !deliver_subject.empty(); }
 };

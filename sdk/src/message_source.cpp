@@ -316,6 +316,17 @@ void MessageSource::on_state(natsMsg* answer) {
   const auto created = state.value("created", std::string{});
   const auto before = std::exchange(created_, created);
   if (!before.empty() && created != before) mailbox_->at_hand.disown();  // made again by another
+  open_ = state.value("num_ack_pending", std::uint64_t{0});
+  warn_of_waiting_events();
+}
+
+void MessageSource::warn_of_waiting_events() {
+  const auto time = steady_clock::now();
+  if (waiting_.crowd_out(open_, group_.most_open, gauges_.in_flight, time))
+    spdlog::warn(
+        "group={}: {} events wait here for a retry or behind one, of {} that the group may have open "
+        "(max_ack_pending): when all of these are, no other event is handed out",
+        group_.durable, waiting_.count(time), group_.most_open);
 }
 
 void MessageSource::ack(ReceivedPtr received) {
@@ -326,6 +337,10 @@ void MessageSource::ack(ReceivedPtr received) {
 void MessageSource::give_back(ReceivedPtr received, milliseconds delay) {
   auto message = std::move(*received).give_back(delay);
   settled(std::move(received), std::move(message));
+  if (delay.count() <= 0) return;
+  const auto time = steady_clock::now();
+  waiting_.add(time + delay, time);
+  warn_of_waiting_events();
 }
 
 void MessageSource::terminate(ReceivedPtr received) {

@@ -7,6 +7,7 @@
 #include "elections.hpp"
 #include "group.hpp"
 #include "received.hpp"
+#include "waiting_events.hpp"
 
 #include <tidings/connection.hpp>
 
@@ -106,6 +107,7 @@ class MessageSource {
   void ask_for_state_if_due();
   void on_deletion();
   void on_state(natsMsg* answer);
+  void warn_of_waiting_events();
   void end_subscription(std::chrono::steady_clock::time_point deadline);
   void settled(ReceivedPtr received, MessagePtr message);
 
@@ -126,6 +128,9 @@ class MessageSource {
   std::vector<MessagePtr> states_;   // the same
   std::vector<ReceivedPtr> spare_;   // settled: their memory is used again
   DiscardedMessages discarded_;
+
+  WaitingEvents waiting_;
+  std::uint64_t open_ = 0;  // of the group, as last seen
 
   bool stopped_ = false;
   bool paused_ = false;
