@@ -256,8 +256,9 @@ std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::abandon_all() {
   auto begun = ended_;
   for (const auto& [ticket, run] : active_) begun.push_back(run);  // those taken back are among them
   try {
-    if (!begun.empty()) transact([&] { undo_starts(begun); });
-  } catch (const InboxTrouble&) {  // once is enough: the stop does not wait for it
+    // Where the last commit failed, this one would only make the stop wait for a lock once more.
+    if (!begun.empty() && !in_trouble_) transact([&] { undo_starts(begun); });
+  } catch (const InboxTrouble&) {  // they stay, as after a crash
   }
   std::vector<Settlement> settled;
   for (const auto& [ticket, run] : runs_) {
@@ -279,9 +280,11 @@ void ConcurrentHandling::transact(Work&& work) {
     inbox_.begin();
     work();
     inbox_.commit();
+    in_trouble_ = false;
   } catch (const std::exception& error) {
     inbox_.rollback();
-    if (inbox_.is_trouble(error)) throw InboxTrouble(error.what());
+    in_trouble_ = inbox_.is_trouble(error);
+    if (in_trouble_) throw InboxTrouble(error.what());
     throw DatabaseError(std::string("inbox: ") + error.what());
   }
 }

@@ -88,6 +88,7 @@ class ConcurrentHandling {
   std::vector<RunPtr> taken_back_;             // from the workers, to be given back by the next commit
   std::vector<Settlement> settled_at_once_;
   std::size_t stuck_ = 0;
+  bool in_trouble_ = false;  // the inbox was when something was last to be committed
   WorkerPool pool_;
 };
 
