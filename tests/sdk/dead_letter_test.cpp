@@ -1,6 +1,7 @@
 // What becomes of messages that fail: retries, and the dead-letter stream.
 
 #include "consuming.hpp"
+#include "support/gate.hpp"
 #include "support/imitated_leader.hpp"
 
 using namespace tidings;
@@ -409,14 +410,16 @@ TEST_CASE("dead letters that nobody takes delay neither other messages nor a sto
 
 TEST_CASE("once a stop is asked for, a dead letter is left to the next instance, which starts no handler") {
   Scene scene;
-  std::function<void()> stop;
-  Instance leaving{scene.inbox(), scene.options(), on_event("poison", [&stop] {
-                     stop();
+  Gate gate;
+  Instance leaving{scene.inbox(), scene.options(), on_event("poison", [&gate] {
+                     gate.pass();
                      throw Reject("no such address");
                    })};
-  stop = [&leaving] { leaving.ask_to_stop(); };
   scene.publish("poison");
   leaving.start();
+  REQUIRE_WITHIN(10s, gate.entered() == 1);
+  leaving.ask_to_stop();
+  gate.open();
   REQUIRE_WITHIN(10s, leaving.ended());
   CHECK(leaving.error().empty());
   CHECK(leaving.calls().size() == 1);
