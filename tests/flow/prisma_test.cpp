@@ -88,8 +88,8 @@ TEST_CASE("what a service with Prisma commits is published within 20 ms when the
   Relays relays{Engine::postgres};
   const ProcessOptions on_its_database{
       .environment = {{"DATABASE_URL", relays.outbox.url()}}, .input = {}, .log_folder = {}};
-  REQUIRE(run(executable("auth-service"), {"migrate", "--outbox-only", "--notify-trigger"}, on_its_database).exit ==
-          exited(0));
+  REQUIRE(run(executable("auth-service"), {"migrate", "--outbox-only", "--notify-trigger"}, on_its_database)
+              .exit == exited(0));
   const auto relay = relays.start({{"OUTBOX_PROCESSING_INTERVAL_MS", "60000"}});  // it is woken, or late
   REQUIRE_WITHIN(20s, relays.active() == relay.pid());
 
