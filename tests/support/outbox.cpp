@@ -120,6 +120,13 @@ std::vector<std::string> Outbox::in_order() const {
                 (postgres_ ? "createdAt, id COLLATE \"C\"" : "rowid"));
 }
 
+std::string insert(const std::string& id, const std::string& created_at) {
+  return "INSERT INTO outbox_event(id, aggregateId, aggregateType, eventType, eventData, occurredAt, "
+         "createdAt, "
+         "updatedAt) VALUES ('" +
+         id + "', 'a', 'User', 'user.created', '{}', now(), " + created_at + ", now())";
+}
+
 std::string ledger(const Outbox& outbox, const std::vector<StoredMessage>& stream) {
   std::map<std::string, std::int64_t> committed;  // id → place in the table
   std::set<std::string> owed;

@@ -73,6 +73,9 @@ class Outbox {
   std::unique_ptr<OutboxRepository> repository_;
 };
 
+/// As another program writes, with the columns that it must: for Outbox::execute().
+[[nodiscard]] std::string insert(const std::string& id, const std::string& created_at = "now()");
+
 /// As a service locks the row of what it changes; SQLite has one writer anyway. Several in their order.
 void lock_aggregate(Transaction& transaction, const std::string& aggregate);
 
