@@ -1,12 +1,11 @@
 // What the consumer engine reaches, against raw nats.c fetching of the same messages
 // and against the same handler and commits without a network. See scripts/bench.
 
+#include "consumer/handling.hpp"
 #include "figures.hpp"
 #include "flow.hpp"
-#include "handling.hpp"
-#include "infrastructure/database.hpp"
 #include "mailer.hpp"
-#include "nats_handle.hpp"
+#include "nats/nats_handle.hpp"
 #include "resident.hpp"
 #include "sample_events.hpp"
 #include "support/nats_server.hpp"
@@ -14,6 +13,7 @@
 #include "support/temp_dir.hpp"
 
 #include <tidings/consumer.hpp>
+#include <tidings/database.hpp>
 #include <tidings/stream.hpp>
 
 #include <CLI/CLI.hpp>

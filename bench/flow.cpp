@@ -1,10 +1,11 @@
 #include "flow.hpp"
 
-#include "domain/user_created_event.hpp"
-#include "infrastructure/outbox_repository.hpp"
 #include "mailer.hpp"
 #include "sample_events.hpp"
 #include "support/process.hpp"
+#include "user_created_event.hpp"
+
+#include <tidings/outbox_repository.hpp>
 
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,12 +1,13 @@
 // What a relay process costs while it has nothing to do, and while the broker is
 // away with events waiting; and how soon it goes on. See scripts/bench.
 
-#include "domain/user_created_event.hpp"
 #include "figures.hpp"
-#include "infrastructure/outbox_repository.hpp"
 #include "support/nats_server.hpp"
 #include "support/process.hpp"
 #include "support/temp_dir.hpp"
+#include "user_created_event.hpp"
+
+#include <tidings/outbox_repository.hpp>
 
 #include <CLI/CLI.hpp>
 #include <unistd.h>

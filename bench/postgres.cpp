@@ -2,15 +2,15 @@
 
 #include "figures.hpp"
 #include "flow.hpp"
-#include "infrastructure/database.hpp"
-#include "infrastructure/outbox_repository.hpp"
 #include "mailer.hpp"
 #include "sample_events.hpp"
-#include "services/outbox_processor.hpp"
 #include "support/nats_cluster.hpp"
 #include "support/nats_server.hpp"
 #include "support/postgres_server.hpp"
 
+#include <tidings/database.hpp>
+#include <tidings/outbox_processor.hpp>
+#include <tidings/outbox_repository.hpp>
 #include <tidings/postgres_inbox.hpp>
 #include <tidings/stream.hpp>
 

@@ -1,20 +1,20 @@
 // What the outbox processor reaches, against raw nats.c publishing on the same
 // server, stream, payload and headers in the same run. See scripts/bench.
 
-#include "domain/user_created_event.hpp"
+#include "auth_service.hpp"
 #include "figures.hpp"
 #include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
-#include "infrastructure/user_repository.hpp"
-#include "nats_handle.hpp"
+#include "nats/nats_handle.hpp"
 #include "resident.hpp"
 #include "sample_events.hpp"
-#include "services/auth_service.hpp"
-#include "services/outbox_processor.hpp"
 #include "support/nats_server.hpp"
 #include "support/process.hpp"
 #include "support/temp_dir.hpp"
+#include "user_created_event.hpp"
+#include "user_repository.hpp"
 
 #include <tidings/event.hpp>
+#include <tidings/outbox_processor.hpp>
 #include <tidings/stream.hpp>
 
 #include <CLI/CLI.hpp>

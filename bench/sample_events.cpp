@@ -1,9 +1,9 @@
 #include "sample_events.hpp"
 
-#include "domain/user_created_event.hpp"
 #include "figures.hpp"
-#include "nats_handle.hpp"
+#include "nats/nats_handle.hpp"
 #include "services/event_data.hpp"
+#include "user_created_event.hpp"
 
 #include <tidings/connection.hpp>
 

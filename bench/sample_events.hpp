@@ -2,7 +2,7 @@
 
 // The events that benchmarks publish and consume, and raw nats.c publishing of them.
 
-#include "domain/user.hpp"
+#include "user.hpp"
 
 #include <tidings/event.hpp>
 

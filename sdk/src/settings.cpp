@@ -1,4 +1,4 @@
-#include "shown_url.hpp"
+#include "nats/shown_url.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/settings.hpp>

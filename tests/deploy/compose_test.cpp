@@ -1,9 +1,9 @@
 // deploy/compose.yaml, as far as it can be held against the rest without an engine to run it.
 
-#include "deploy/deployed_flow.hpp"
-#include "deploy/deployed_nats.hpp"
-#include "deploy/documented.hpp"
 #include "support/catch.hpp"
+#include "support/deployed_flow.hpp"
+#include "support/deployed_nats.hpp"
+#include "support/documented.hpp"
 #include "support/nats_server.hpp"
 #include "support/postgres_server.hpp"
 #include "support/temp_dir.hpp"

@@ -1,8 +1,8 @@
 // The whole flow on deploy's cluster, each program with the login of its user.
 
-#include "deploy/deployed_flow.hpp"
-#include "deploy/deployed_nats.hpp"
 #include "support/catch.hpp"
+#include "support/deployed_flow.hpp"
+#include "support/deployed_nats.hpp"
 #include "support/nats_server.hpp"
 #include "support/wait.hpp"
 

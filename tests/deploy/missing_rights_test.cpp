@@ -1,9 +1,9 @@
 // Each right that deploy/nats/accounts.conf gives to relay and consumer is needed, and when it is missing
 // the program says which.
 
-#include "deploy/deployed_flow.hpp"
-#include "deploy/deployed_nats.hpp"
 #include "support/catch.hpp"
+#include "support/deployed_flow.hpp"
+#include "support/deployed_nats.hpp"
 #include "support/nats_server.hpp"
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"

@@ -1,7 +1,7 @@
 // What each user of deploy/nats/accounts.conf may do, and what it is refused.
 
-#include "deploy/deployed_nats.hpp"
 #include "support/catch.hpp"
+#include "support/deployed_nats.hpp"
 #include "support/nats_server.hpp"
 #include "support/wait.hpp"
 

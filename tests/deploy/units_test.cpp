@@ -1,11 +1,11 @@
 // The units of deploy/systemd: what systemd thinks of them, and what they start.
 
-#include "deploy/deployed_flow.hpp"
-#include "deploy/deployed_nats.hpp"
-#include "deploy/documented.hpp"
-#include "deploy/unit_file.hpp"
 #include "support/catch.hpp"
+#include "support/deployed_flow.hpp"
+#include "support/deployed_nats.hpp"
+#include "support/documented.hpp"
 #include "support/temp_dir.hpp"
+#include "support/unit_file.hpp"
 #include "support/wait.hpp"
 
 #include <csignal>

@@ -1,8 +1,8 @@
 // Relay and consumers on a cluster that loses its leader, a follower, all of it, or is partitioned,
 // while services commit.
 
-#include "sdk/consuming.hpp"
 #include "support/catch.hpp"
+#include "support/consuming.hpp"
 #include "support/nats_cluster.hpp"
 #include "support/relays.hpp"
 #include "support/virtual_network.hpp"

@@ -1,7 +1,7 @@
 // Relay and consumer at a server that knows its users by tokens which an account has signed.
 
-#include "sdk/consuming.hpp"
 #include "support/catch.hpp"
+#include "support/consuming.hpp"
 #include "support/nats_operator.hpp"
 #include "support/outbox.hpp"
 #include "support/process.hpp"

@@ -1,9 +1,9 @@
 // Whatever arrives from a stream or stands in a table: it is read or refused, never worse.
 // An input is header lines, an empty line, and a payload. See scripts/fuzz.
 
-#include "ack_subject.hpp"
-#include "json_scanner.hpp"
-#include "message_headers.hpp"
+#include "event/json_scanner.hpp"
+#include "nats/ack_subject.hpp"
+#include "nats/message_headers.hpp"
 
 #include <tidings/event.hpp>
 

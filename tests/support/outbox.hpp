@@ -2,13 +2,13 @@
 
 // An outbox of its own, in SQLite or PostgreSQL, and what tests ask of it.
 
-#include "domain/domain_event.hpp"
-#include "infrastructure/outbox_repository.hpp"
 #include "support/jetstream.hpp"
 #include "support/postgres_server.hpp"
 #include "support/sqlite.hpp"
 #include "support/temp_dir.hpp"
 
+#include <tidings/domain_event.hpp>
+#include <tidings/outbox_repository.hpp>
 #include <tidings/postgres_database.hpp>
 
 #include <filesystem>

@@ -2,8 +2,9 @@
 
 // A processor in the test's own process, where its clock can be a test's.
 
-#include "services/outbox_processor.hpp"
 #include "support/outbox.hpp"
+
+#include <tidings/outbox_processor.hpp>
 
 #include <chrono>
 #include <exception>

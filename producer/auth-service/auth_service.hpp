@@ -1,0 +1,57 @@
+#pragma once
+
+// Registers users: the user and its UserCreatedEvent are one commit.
+
+#include "user.hpp"
+#include "user_repository.hpp"
+
+#include <tidings/outbox_repository.hpp>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace tidings {
+
+struct Registration {
+  std::string email;
+  std::string name;
+};
+
+/// The registration cannot be accepted; says which field and why. Nothing was written.
+class InvalidRegistration : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Not thread-safe; one for each thread, on its own Database.
+class AuthService {
+ public:
+  explicit AuthService(Database& database);
+
+  /// Writes user and event in one transaction and returns the user as stored: as given, but for the
+  /// address's domain in lower case. Throws InvalidRegistration, without the value in its text
+  /// (address not of the form local@domain.tld or longer than 254 bytes, taken, name blank or above
+  /// 255 characters, control characters, text not UTF-8), and DatabaseError.
+  User register_user(const Registration& registration);
+
+  /// One outcome for each registration: the user, or why it was refused.
+  struct Outcome {
+    User user;
+    std::string error;  ///< empty when registered
+  };
+
+  /// Many registrations in one transaction; a refused one does not hold up the others.
+  /// Throws DatabaseError, and then none is written.
+  std::vector<Outcome> register_users(std::span<const Registration> registrations);
+
+ private:
+  void insert(Transaction& transaction, const User& user);
+
+  Database& database_;
+  UserRepository users_;
+  std::unique_ptr<OutboxRepository> outbox_;
+};
+
+}  // namespace tidings

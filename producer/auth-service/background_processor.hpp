@@ -1,0 +1,48 @@
+#pragma once
+
+// The outbox processor beside a service that must answer at once: it connects in
+// the background, so that a broker that is away holds up no registration.
+
+#include <tidings/connection.hpp>
+#include <tidings/outbox_processor.hpp>
+
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <thread>
+
+namespace tidings {
+
+/// Thread-safe, but for start(). The destructor drains.
+class BackgroundProcessor {
+ public:
+  BackgroundProcessor(std::string database_url, ConnectionOptions connecting, OutboxProcessorOptions options);
+
+  void start();
+
+  /// After a commit: look now.
+  void notify() noexcept;
+
+  struct Health {
+    bool ok = false;
+    std::string phase;  ///< of the processor, or `failed`
+    std::string error;  ///< why it failed; it is tried again every 10 s
+  };
+  [[nodiscard]] Health health() const;
+
+ private:
+  void work(const std::stop_token& stop);
+  void process(const std::stop_token& stop);
+
+  std::string database_url_;
+  ConnectionOptions connecting_;
+  OutboxProcessorOptions options_;
+
+  mutable std::mutex mutex_;
+  OutboxProcessor* processor_ = nullptr;  // while it runs; guarded by mutex_
+  std::string error_;                     // guarded by mutex_
+  std::jthread thread_;                   // last: what it uses is there before it starts and after it ends
+};
+
+}  // namespace tidings

@@ -1,0 +1,26 @@
+#pragma once
+
+#include "user.hpp"
+
+#include <tidings/database.hpp>
+
+#include <optional>
+#include <string>
+
+namespace tidings {
+
+/// Not thread-safe: one for each connection and thread. Addresses that differ only in the case of
+/// ASCII letters are the same address. Every function throws DatabaseError.
+class UserRepository {
+ public:
+  explicit UserRepository(Database& database) : database_(database) {}
+
+  /// False when the e-mail address is taken.
+  [[nodiscard]] bool insert(Transaction& transaction, const User& user);
+  [[nodiscard]] std::optional<User> find_by_email(const std::string& email);
+
+ private:
+  Database& database_;
+};
+
+}  // namespace tidings

@@ -1,0 +1,32 @@
+#pragma once
+
+// Something that happened to an aggregate. A kind of event derives from this and
+// fills it in its constructor; see UserCreatedEvent.
+
+#include <tidings/event_id.hpp>
+#include <tidings/timestamp.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+
+namespace tidings {
+
+struct DomainEvent {
+  std::string id = new_event_id();
+  std::string aggregate_id;
+  std::string aggregate_type;
+  std::string event_type;  ///< `user.created`; becomes the end of the subject
+  int event_version = 1;
+  Timestamp occurred_at = now();
+  nlohmann::ordered_json data = nlohmann::ordered_json::object();      ///< what consumers get as payload
+  nlohmann::ordered_json metadata = nlohmann::ordered_json::object();  ///< who and why: source, action, trace
+
+  /// The column `eventData`: `{"data": …, "metadata": …}`. Throws nlohmann::json::exception
+  /// when a text in it is not UTF-8.
+  [[nodiscard]] std::string event_data() const {
+    return nlohmann::ordered_json{{"data", data}, {"metadata", metadata}}.dump();
+  }
+};
+
+}  // namespace tidings

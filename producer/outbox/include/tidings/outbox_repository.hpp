@@ -1,0 +1,84 @@
+#pragma once
+
+// The table outbox_event: writing an event in a service's own transaction, what
+// the processor reads and cleans up, and what operators look at. What became of
+// events is written by OutboxMarks.
+
+#include <tidings/database.hpp>
+#include <tidings/domain_event.hpp>
+#include <tidings/outbox_event.hpp>
+#include <tidings/outbox_stats.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tidings {
+
+/// For people: a whole row, texts as stored. A status that is none of the model's reads as
+/// dead_letter: like those, the processor leaves it alone.
+struct OutboxRow {
+  OutboxEvent event;
+  std::string last_error, created_at, processed_at, published_at;
+};
+
+/// Not thread-safe: one repository for each connection and thread. Every function throws DatabaseError.
+///
+/// In SQLite, rows are read in commit order. In PostgreSQL, what one look finds that the look before could
+/// not see is read in the order of (createdAt, id): see docs/decisions/0007.
+class OutboxRepository {
+ public:
+  OutboxRepository() = default;
+  virtual ~OutboxRepository() = default;
+  OutboxRepository(const OutboxRepository&) = delete;
+  OutboxRepository& operator=(const OutboxRepository&) = delete;
+
+  /// Writes the event as PENDING in the caller's transaction. PostgreSQL may refuse it only at the commit.
+  virtual void add(Transaction& transaction, const DomainEvent& event) = 0;
+
+  // What the processor reads, in order.
+
+  /// Lets read_pending() start over at the oldest PENDING row. True when there is one.
+  virtual bool rewind() = 0;
+  /// Replaces `out` by the PENDING rows after those that were read before, at most `limit`; fewer when
+  /// there are no more at the moment.
+  virtual void read_pending(int limit, std::vector<OutboxEvent>& out) = 0;
+
+  /// Rows of one aggregate.
+  struct AggregateRows {
+    const std::string& aggregate_id;
+    const std::string& aggregate_type;
+    OutboxPosition after;
+    bool with_first = false;  ///< the row at `after` as well
+  };
+  /// Those that are not settled (PENDING, FAILED, PROCESSING) and that read_pending() has passed.
+  [[nodiscard]] virtual std::vector<OutboxEvent> read_aggregate(const AggregateRows& rows, int limit) = 0;
+  /// How many of them a call should ask for: where there is no index on their order, a call costs by all rows
+  /// of the aggregate.
+  [[nodiscard]] virtual int rows_of_aggregate_at_once() const noexcept { return 64; }
+  /// FAILED and PROCESSING rows without their eventData, past `after`, at most `limit`.
+  [[nodiscard]] virtual std::vector<OutboxEvent> read_retries(const OutboxPosition& after, int limit) = 0;
+  [[nodiscard]] virtual std::int64_t count_pending() = 0;
+  /// createdAt of the oldest PENDING row.
+  [[nodiscard]] virtual std::optional<Timestamp> oldest_pending() = 0;
+
+  struct Cleanup {
+    int deleted = 0;
+    bool more = false;  ///< call again, in a transaction of its own
+  };
+  /// Deletes up to `limit` PUBLISHED rows published before `before`. DEAD_LETTER stays, and in SQLite the
+  /// newest row. Looks at no more than ten times `limit` rows, and the next call goes on from there: rows
+  /// that were published long after they were created are looked at once a pass, not once a call.
+  [[nodiscard]] virtual Cleanup cleanup(Transaction& transaction, Timestamp before, int limit) = 0;
+
+  // What operators read.
+
+  /// The newest rows first, at most `limit`.
+  [[nodiscard]] virtual std::vector<OutboxRow> list(std::optional<OutboxStatus> status, int limit) = 0;
+  [[nodiscard]] virtual std::optional<OutboxRow> find(const std::string& id) = 0;
+  /// As of one moment; names at most so many blocked aggregates.
+  [[nodiscard]] virtual OutboxStats stats(int blocked_at_most = 10) = 0;
+};
+
+}  // namespace tidings

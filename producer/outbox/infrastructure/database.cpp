@@ -1,0 +1,65 @@
+#include "infrastructure/sqlite/sqlite_database.hpp"
+
+#include <tidings/database.hpp>
+#ifdef TIDINGS_POSTGRES
+#include "infrastructure/postgres/postgres_outbox_database.hpp"
+#endif
+
+#include <tidings/settings.hpp>
+
+#include <charconv>
+
+namespace tidings {
+
+std::unique_ptr<Database> Database::open(const std::string& url, Open mode) {
+  const auto place = DatabaseUrl::parse(url);
+  if (place.kind == DatabaseUrl::Kind::sqlite) return std::make_unique<SqliteDatabase>(place.location, mode);
+#ifdef TIDINGS_POSTGRES
+  return std::make_unique<PostgresOutboxDatabase>(place.location, mode);
+#else
+  // The URL may hold a password: it is not repeated.
+  throw SettingError(
+      "DATABASE_URL names PostgreSQL, which this program was built without: takes sqlite:PATH");
+#endif
+}
+
+void Database::require_own(Transaction& transaction) const {
+  if (&transaction.database() != this)
+    throw DatabaseError("cannot write: the transaction is on another connection than its repository");
+}
+
+Transaction::Transaction(Database& database) : database_(database) {
+  attempt("begin a transaction on " + database.name(), [&] { database_.begin(); });
+}
+
+Transaction::~Transaction() {
+  if (open_) database_.roll_back();
+}
+
+void Transaction::commit() {
+  open_ = false;
+  attempt("commit to " + database_.name(), [&] {
+    try {
+      database_.commit();
+    } catch (...) {
+      database_.roll_back();
+      throw;
+    }
+  });
+  for (const auto& action : committed_) action();
+}
+
+void Transaction::on_commit(std::function<void()> action) { committed_.push_back(std::move(action)); }
+
+std::string SqlRows::text(std::size_t row, std::size_t column) const {
+  return cells.at(row * columns + column).value_or("");
+}
+
+std::int64_t SqlRows::integer(std::size_t row, std::size_t column) const {
+  const auto digits = text(row, column);
+  std::int64_t number = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  return number;
+}
+
+}  // namespace tidings

@@ -1,0 +1,296 @@
+#include "nats/nats_handle.hpp"
+#include "services/event_data.hpp"
+
+#include <tidings/event.hpp>
+#include <tidings/event_publisher.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+namespace tidings {
+
+using std::chrono::steady_clock;
+using Kind = PublishOutcome::Kind;
+
+namespace {
+
+// JetStream's error codes that say something other than their HTTP-like class.
+constexpr int account_resources_exceeded = 10002;
+constexpr int stream_mismatch = 10060;
+constexpr int wrong_last_message_id = 10070;
+constexpr int stream_sealed = 10109;
+constexpr int duplicate_in_process = 10158;  // what newer servers say in place of sequence 0
+
+constexpr std::string_view sequence = "\"seq\"";
+
+constexpr const char* chain_header = "Nats-Expected-Last-Msg-Id";
+constexpr std::size_t most_answers_unseen = 256;
+constexpr std::size_t many_answers = 64;
+constexpr std::chrono::milliseconds after_trouble{500};
+constexpr std::chrono::microseconds gathering{500};
+
+/// The answer of the stream: a PubAck, a refusal or a sign of trouble.
+PublishOutcome read_answer(natsMsg* message) {
+  if (natsMsg_IsNoResponders(message))
+    return {.kind = Kind::trouble, .error = "no stream answers (no responders)"};
+  const std::string_view body{natsMsg_GetData(message),
+                              static_cast<std::size_t>(natsMsg_GetDataLength(message))};
+  if (body.find("\"error\"") == std::string_view::npos) {
+    // The server leaves out what is false, and a stream's name holds no quotes.
+    const auto at = body.find(sequence);
+    if (at == std::string_view::npos) return {.kind = Kind::trouble, .error = "the answer is no PubAck"};
+    if (body.find("\"duplicate\"") == std::string_view::npos) return {.kind = Kind::stored};
+    // A leader that has proposed an event and does not know yet whether it is stored says duplicate, of
+    // sequence 0: one that was cut off from the others never stores it (2.9.10, 2.10.27).
+    const auto number = body.find_first_not_of(" :", at + sequence.size());
+    if (number == std::string_view::npos || body[number] == '0')
+      return {.kind = Kind::trouble,
+              .error = "the stream has been given the event, and does not say that it has it"};
+    return {.kind = Kind::known};
+  }
+  const auto answer = nlohmann::json::parse(body, nullptr, false);
+  const auto error =
+      answer.is_object() ? answer.value("error", nlohmann::json::object()) : nlohmann::json::object();
+  const int code = error.value("code", 500);
+  const int detail = error.value("err_code", 0);
+  const auto text = error.value("description", std::string{"unknown error"});
+  if (detail == wrong_last_message_id) return {.kind = Kind::unchained, .error = text};
+  const bool not_the_events_fault = code >= 500 || detail == account_resources_exceeded ||
+                                    detail == stream_mismatch || detail == stream_sealed ||
+                                    detail == duplicate_in_process;
+  return {.kind = not_the_events_fault ? Kind::trouble : Kind::refused, .error = text};
+}
+
+}  // namespace
+
+/// Shared with the subscription, whose callback may still run when the publisher is gone.
+struct EventPublisher::State {
+  struct Flight {
+    std::uint64_t token = 0;
+    std::uint64_t generation = 0;
+    steady_clock::time_point deadline;
+    bool done = false;
+  };
+  struct Answer {
+    std::uint64_t number = 0;
+    PublishOutcome outcome;
+  };
+
+  State(Connection& its_connection, PublisherOptions its_options)
+      : connection(its_connection), options(std::move(its_options)), patience(options.ack_timeout) {}
+
+  Connection& connection;
+  const PublisherOptions options;
+  natsSubscription* subscription = nullptr;  // kept by the connection
+  std::string inbox;                         // answers come to <inbox>.<number>
+
+  // The owner's thread.
+  std::deque<Flight> flights;  // in the order sent; the first has number `first`
+  std::uint64_t first = 0;
+  std::size_t in_flight = 0;
+  std::chrono::milliseconds patience;  // with what is sent now
+  bool in_trouble = false;
+  std::vector<PublishOutcome> at_once;  // outcomes that needed no answer
+  EventBuilder builder;
+  WireMessage wire;  // this and the next two keep their memory
+  std::string reply;
+  std::vector<Answer> taken;
+  DiscardedMessages sent;
+
+  DiscardedMessages seen;  // of nats.c's thread
+
+  std::mutex mutex;
+  std::vector<Answer> answers;
+  std::size_t wake_at = 1;  // answers that are worth waking the owner for
+  std::function<void()> on_outcome;
+
+  static void deliver(natsConnection*, natsSubscription* subscription, natsMsg* raw, void* closure) {
+    auto& state = *static_cast<State*>(closure);
+    const auto number = state.number_of(raw);
+    auto outcome = read_answer(raw);
+    state.seen.add(MessagePtr{raw});
+    if (!number) return;
+    const bool urgent = outcome.kind != Kind::stored && outcome.kind != Kind::known;
+    bool many_to_come = false;
+    {
+      const std::lock_guard lock{state.mutex};
+      state.answers.push_back({*number, std::move(outcome)});
+      if ((urgent || state.answers.size() == state.wake_at) && state.on_outcome) state.on_outcome();
+      many_to_come = state.answers.size() < state.wake_at && state.wake_at >= many_answers;
+    }
+    if (many_to_come && !urgent) let_answers_gather(subscription);
+  }
+
+  /// The number of the publish that is answered.
+  [[nodiscard]] std::optional<std::uint64_t> number_of(natsMsg* answer) const {
+    const std::string_view subject{natsMsg_GetSubject(answer)};
+    const auto begin = subject.data() + std::min(inbox.size() + 1, subject.size());
+    std::uint64_t number = 0;
+    if (std::from_chars(begin, subject.data() + subject.size(), number).ec != std::errc{})
+      return std::nullopt;
+    return number;
+  }
+
+  /// While many answers are still to come, nats.c's thread would be woken for each, and sleep again.
+  static void let_answers_gather(natsSubscription* subscription) {
+    std::uint64_t queued = 0;
+    if (natsSubscription_QueuedMsgs(subscription, &queued) == NATS_OK && queued == 0)
+      std::this_thread::sleep_for(gathering);
+  }
+
+  /// The headers, some fifty allocations, are freed here: on nats.c's thread for that, which would fight
+  /// with this one over the allocator, they were half of the cost of publishing.
+  void discard(MessagePtr message) {
+    for (const auto& [name, value] : wire.headers) natsMsgHeader_Delete(message.get(), name.c_str());
+    natsMsgHeader_Delete(message.get(), chain_header);
+    sent.add(std::move(message));
+  }
+
+  /// The server answers in order. When it says that it cannot store an event, it has forgotten those before
+  /// that are not answered yet (a stream that was deleted takes them with it): no use in waiting long.
+  void hasten() {
+    const auto soon = steady_clock::now() + after_trouble;
+    for (auto& flight : flights) flight.deadline = std::min(flight.deadline, soon);
+  }
+
+  /// In trouble, the wait doubles from a short one: a broker that is merely slow must come to an answer.
+  void learn_from(const std::vector<PublishOutcome>& landed) {
+    const auto any = [&landed](auto... kinds) {
+      return std::any_of(landed.begin(), landed.end(),
+                         [=](const auto& outcome) { return ((outcome.kind == kinds) || ...); });
+    };
+    if (any(Kind::stored, Kind::known)) {
+      in_trouble = false;
+      patience = options.ack_timeout;
+    }
+    if (!any(Kind::trouble)) return;
+    patience = std::min(in_trouble ? patience * 2 : after_trouble, options.ack_timeout);
+    in_trouble = true;
+    hasten();
+  }
+
+  /// A publish that the user may not make gets no answer either.
+  [[nodiscard]] std::string no_answer() const {
+    const auto refusal = connection.refusal();
+    return refusal.empty() ? "no PubAck in time" : "no PubAck in time: " + refusal;
+  }
+
+  void land(Flight& flight, PublishOutcome outcome, std::vector<PublishOutcome>& out) {
+    if (flight.done) return;
+    flight.done = true;
+    --in_flight;
+    outcome.token = flight.token;
+    out.push_back(std::move(outcome));
+  }
+};
+
+EventPublisher::EventPublisher(Connection& connection, PublisherOptions options,
+                               std::function<void()> on_outcome)
+    : state_(std::make_shared<State>(connection, std::move(options))) {
+  state_->on_outcome = std::move(on_outcome);
+  state_->inbox = connection.new_inbox();
+  check(natsConnection_Subscribe(&state_->subscription, connection.native(), (state_->inbox + ".*").c_str(),
+                                 State::deliver, state_.get()),
+        "subscribe for PubAcks");
+  natsSubscription_SetPendingLimits(state_->subscription, -1, -1);
+  connection.keep(std::shared_ptr<void>(state_->subscription, [state = state_](void* held) {
+    natsSubscription_Destroy(static_cast<natsSubscription*>(held));
+  }));
+}
+
+EventPublisher::~EventPublisher() {
+  natsSubscription_Unsubscribe(state_->subscription);
+  // What stays with the connection until its end is small: a database that comes and goes makes many of
+  // these.
+  state_->flights = {};
+  state_->taken = {};
+  const std::lock_guard lock{state_->mutex};
+  state_->on_outcome = nullptr;
+  state_->answers = {};
+}
+
+void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const std::string& after) {
+  auto& own = *state_;
+  const auto at_once = [&own, token](Kind kind, std::string error) {
+    own.at_once.push_back({.kind = kind, .token = token, .error = std::move(error)});
+  };
+  try {
+    const auto subject = subject_of(row, own.options.subject_prefix);
+    encode(own.builder.build(row), own.wire);
+    own.reply.assign(own.inbox).append(1, '.').append(std::to_string(own.first + own.flights.size()));
+    natsMsg* raw = nullptr;
+    check(natsMsg_Create(&raw, subject.c_str(), own.reply.c_str(), own.wire.payload.data(),
+                         static_cast<int>(own.wire.payload.size())),
+          "make a message");
+    MessagePtr message{raw};
+    for (const auto& [name, value] : own.wire.headers)
+      check(natsMsgHeader_Set(raw, name.c_str(), value.c_str()), "set a header of a message");
+    if (!after.empty()) check(natsMsgHeader_Set(raw, chain_header, after.c_str()), "chain the message");
+    const auto generation = own.connection.generation();
+    const auto status = natsConnection_PublishMsg(own.connection.native(), raw);
+    own.discard(std::move(message));
+    if (status == NATS_MAX_PAYLOAD)
+      return at_once(Kind::refused, "larger than the server takes (max_payload " +
+                                        std::to_string(own.connection.max_payload()) + " bytes)");
+    if (status == NATS_INSUFFICIENT_BUFFER)  // of those that it keeps for a reconnect, which is turned off
+      return at_once(Kind::trouble, "not connected");
+    if (status != NATS_OK) return at_once(Kind::trouble, natsStatus_GetText(status));
+    own.flights.push_back({token, generation, steady_clock::now() + own.patience});
+    ++own.in_flight;
+  } catch (const Undecodable& error) {
+    at_once(Kind::refused, error.what());
+  }
+}
+
+void EventPublisher::flush() { state_->connection.flush(std::chrono::milliseconds{1000}); }
+
+void EventPublisher::collect(std::vector<PublishOutcome>& out) {
+  auto& own = *state_;
+  std::move(own.at_once.begin(), own.at_once.end(), std::back_inserter(out));
+  own.at_once.clear();
+  {
+    const std::lock_guard lock{own.mutex};
+    own.taken.swap(own.answers);
+    // With much in flight, a wake-up for each answer would cost more than the answers.
+    const auto still_in_flight = own.in_flight - std::min(own.in_flight, own.taken.size());
+    own.wake_at = std::clamp<std::size_t>(still_in_flight / 4, 1, most_answers_unseen);
+  }
+  for (auto& answer : own.taken)
+    if (answer.number >= own.first && answer.number - own.first < own.flights.size())
+      own.land(own.flights[answer.number - own.first], std::move(answer.outcome), out);
+  own.taken.clear();
+
+  const auto time = steady_clock::now();
+  const auto generation = own.connection.generation();
+  while (!own.flights.empty()) {
+    auto& oldest = own.flights.front();
+    if (!oldest.done && oldest.generation != generation) {
+      own.land(oldest, {.kind = Kind::trouble, .error = "the connection was lost before the PubAck"}, out);
+    } else if (!oldest.done && oldest.deadline <= time) {
+      own.land(oldest, {.kind = Kind::trouble, .error = own.no_answer()}, out);
+    }
+    if (!oldest.done) break;
+    own.flights.pop_front();
+    ++own.first;
+  }
+  own.learn_from(out);
+}
+
+void EventPublisher::expect_answers_soon() {
+  auto& own = *state_;
+  own.in_trouble = true;
+  own.patience = std::min(after_trouble, own.options.ack_timeout);
+  own.hasten();
+}
+
+std::size_t EventPublisher::in_flight() const { return state_->in_flight + state_->at_once.size(); }
+
+}  // namespace tidings

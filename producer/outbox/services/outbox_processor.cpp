@@ -1,0 +1,120 @@
+#include "infrastructure/commit_watch.hpp"
+#include "infrastructure/lease.hpp"
+#include "nats/elections.hpp"
+#include "services/outbox_term.hpp"
+
+#include <tidings/event_id.hpp>
+#include <tidings/outbox_processor.hpp>
+#include <tidings/outbox_repository.hpp>
+
+#include <unistd.h>
+
+#include <atomic>
+#include <utility>
+
+namespace tidings {
+
+using std::chrono::milliseconds;
+using Phase = OutboxProcessorStatus::Phase;
+
+namespace {
+
+constexpr milliseconds database_pause{1000};
+// Handed back, a lease is free at once; those who stand by look so often, and do not look at each commit.
+constexpr milliseconds standby_looks{100};
+
+std::string holder_name() { return std::to_string(getpid()) + "-" + new_event_id(); }
+
+}  // namespace
+
+struct OutboxProcessor::State {
+  State(std::string url, Connection& its_connection, OutboxProcessorOptions its_options)
+      : database_url(std::move(url)),
+        connection(its_connection),
+        options(std::move(its_options)),
+        watch(CommitWatch::open(database_url)) {}
+
+  /// Stands by until the lease is held; false when stopped, or drained by another.
+  bool take(Lease& lease, Database& database, const std::stop_token& stop);
+  /// Works until stopped, drained or dispossessed, and hands the lease back. True when drained.
+  bool hold(Lease& lease, Database& reading, Database& writing, const std::stop_token& stop);
+
+  const std::string database_url;
+  Connection& connection;
+  const OutboxProcessorOptions options;
+  std::unique_ptr<CommitWatch> watch;
+  OutboxStatusBoard status;
+  std::atomic<bool> reconnected{false};
+  std::atomic<bool> new_leader{false};
+  std::atomic<bool> notified{false};
+  Elections elections{connection, options.publisher.stream, {}, [this] {
+                        new_leader = true;
+                        watch->wake();
+                      }};
+};
+
+OutboxProcessor::OutboxProcessor(std::string database_url, Connection& connection,
+                                 OutboxProcessorOptions options)
+    : state_(std::make_unique<State>(std::move(database_url), connection, std::move(options))) {
+  connection.observe([state = state_.get()](bool connected) {
+    if (connected) state->reconnected = true;
+    state->watch->wake();
+  });
+}
+
+OutboxProcessor::~OutboxProcessor() { state_->connection.observe({}); }
+
+void OutboxProcessor::run(const std::stop_token& stop) {
+  auto& state = *state_;
+  const std::stop_callback wake{stop, [&state] { state.watch->wake(); }};
+  Lease lease{{.name = "outbox", .holder = holder_name(), .duration = state.options.lease}};
+  while (!stop.stop_requested()) {
+    try {
+      const auto reading = Database::open(state.database_url, Database::Open::processor);
+      const auto writing = Database::open(state.database_url, Database::Open::processor);
+      if (!state.take(lease, *writing, stop)) break;
+      if (state.hold(lease, *reading, *writing, stop)) break;
+    } catch (const DatabaseError& error) {
+      if (!error.retryable()) throw;
+      state.status.enter(Phase::waiting_for_database, error.what());
+      state.watch->sleep(database_pause);
+    }
+  }
+  state.status.enter(Phase::stopped);
+}
+
+bool OutboxProcessor::State::take(Lease& lease, Database& database, const std::stop_token& stop) {
+  const auto outbox = database.outbox();
+  while (!lease.try_take(database)) {
+    status.enter(Phase::standby);
+    if (options.drain && outbox->count_pending() == 0 && outbox->read_retries({}, 1).empty()) return false;
+    watch->sleep(std::min(options.lease / 8, standby_looks));
+    if (stop.stop_requested()) return false;
+  }
+  return true;
+}
+
+bool OutboxProcessor::State::hold(Lease& lease, Database& reading, Database& writing,
+                                  const std::stop_token& stop) {
+  bool drained = false;
+  try {
+    OutboxTerm term{
+        {connection, options, *watch, status, reconnected, new_leader, notified}, reading, writing, lease};
+    term.run(stop);
+    drained = term.drained();
+  } catch (const NatsError&) {
+    lease.release(writing);
+    throw;
+  }
+  lease.release(writing);
+  return drained;
+}
+
+void OutboxProcessor::notify() noexcept {
+  state_->notified = true;
+  state_->watch->wake();
+}
+
+OutboxProcessorStatus OutboxProcessor::status() const { return state_->status.read(); }
+
+}  // namespace tidings

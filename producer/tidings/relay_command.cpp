@@ -1,0 +1,71 @@
+#include "relay_command.hpp"
+
+#include "command_line.hpp"
+
+#include <tidings/connection.hpp>
+#include <tidings/database.hpp>
+#include <tidings/error.hpp>
+#include <tidings/outbox_processor.hpp>
+#include <tidings/stop_signals.hpp>
+
+#include <spdlog/spdlog.h>
+
+#include <memory>
+
+namespace tidings {
+namespace {
+
+struct RelayFlags {
+  bool drain = false;
+  bool manage_stream = true;
+};
+
+/// Says at once that there is no outbox, instead of after the wait for NATS. A database that
+/// is only in trouble is the processor's to wait for.
+void require_outbox(const std::string& url) {
+  try {
+    Database::open(url)->require_schema();
+  } catch (const DatabaseError& error) {
+    if (!error.retryable()) throw;
+    spdlog::warn("database is in trouble, going on: {}", error.what());
+  }
+}
+
+int relay(const RelayFlags& flags) {
+  const auto url = database_url();
+  OutboxProcessorOptions options;
+  options.drain = flags.drain;
+  options.manage_stream = flags.manage_stream;
+  auto connecting = ConnectionOptions::from_environment();
+  connecting.name = "tidings relay";
+  require_outbox(url);
+
+  StopSignals signals;
+  try {
+    Connection connection{connecting, signals.token()};
+    OutboxProcessor processor{url, connection, options};
+    processor.run(signals.token());
+    const auto status = processor.status();
+    spdlog::info("relay ended published={} refused={} dead_lettered={}", status.published, status.refused,
+                 status.dead_lettered);
+  } catch (const NatsError& error) {
+    // Asked to stop while still waiting for a server: nothing was begun.
+    if (!error.retryable() || !signals.token().stop_requested()) throw;
+    spdlog::info("relay stopped before NATS answered");
+  }
+  return exit_code::done;
+}
+
+}  // namespace
+
+void add_relay_command(CommandLine& line) {
+  const auto flags = std::make_shared<RelayFlags>();
+  auto& command = line.command("relay", "Publishes an outbox's events until SIGINT or SIGTERM, which drain.",
+                               {SettingGroup::database, SettingGroup::nats, SettingGroup::outbox},
+                               [flags] { return relay(*flags); });
+  command.add_flag("--drain", flags->drain, "exit once nothing is left to publish");
+  command.add_flag("--manage-stream,!--no-manage-stream", flags->manage_stream,
+                   "make the stream when it is missing (default)");
+}
+
+}  // namespace tidings

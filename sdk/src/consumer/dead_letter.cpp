@@ -1,0 +1,103 @@
+#include "consumer/dead_letter.hpp"
+
+#include "nats/nats_handle.hpp"
+
+#include <tidings/stream.hpp>
+#include <tidings/timestamp.hpp>
+
+#include <algorithm>
+
+namespace tidings {
+namespace {
+
+constexpr std::size_t longest_reason = 1000;
+
+/// One line of valid header text, cut at a character's end.
+std::string header_text(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char letter) { return static_cast<unsigned char>(letter) < ' '; }, ' ');
+  if (text.size() > longest_reason) {
+    auto end = longest_reason;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;
+    text.resize(end);
+  }
+  return text.empty() ? "unknown" : text;
+}
+
+bool legal_subject_tail(std::string_view tail) {
+  const auto illegal = [](char letter) {
+    return letter <= ' ' || letter == '*' || letter == '>' || letter == '\x7f';
+  };
+  return !tail.empty() && tail.size() < 200 && tail.front() != '.' && tail.back() != '.' &&
+         tail.find("..") == std::string_view::npos && std::none_of(tail.begin(), tail.end(), illegal);
+}
+
+/// nats.c keeps headers under the names as given; ours replace nothing of the sender's.
+void set_header(natsMsg* message, const char* name, const std::string& value) {
+  check(natsMsgHeader_Set(message, name, value.c_str()), std::string("set the header ") + name);
+}
+
+void copy_headers(natsMsg* message, const Headers& headers) {
+  for (const auto& [name, value] : headers) {
+    // Nats-* speak to the stream (message id, expected last message), and said it already.
+    const bool for_the_stream = name.size() >= 5 && (name.starts_with("Nats-") || name.starts_with("nats-"));
+    if (!for_the_stream && !value.empty())
+      check(natsMsgHeader_Add(message, name.c_str(), value.c_str()), "copy the header " + name);
+  }
+}
+
+}  // namespace
+
+void DeadLetters::ensure() {
+  ensure_stream(connection_, {.name = options_.dead_letter_stream,
+                              .subjects = {options_.dead_letter_prefix + ".>"},
+                              .replicas = options_.replicas});
+}
+
+void DeadLetters::publish(const DeadLetter& letter) {
+  jsErrCode code{};
+  auto status = publish(letter, letter.payload, &code);
+  const bool too_large = status == NATS_MAX_PAYLOAD || code == JSStreamMessageExceedsMaximumErr;
+  if (too_large && !letter.payload.empty()) status = publish(letter, {}, &code);
+  check(status, "publish to the dead-letter stream " + options_.dead_letter_stream, code);
+}
+
+natsStatus DeadLetters::publish(const DeadLetter& letter, std::string_view payload, jsErrCode* code) {
+  const auto& delivery = letter.delivery;
+  const auto& type = delivery.event.type;
+  const auto subject = options_.dead_letter_prefix + "." + options_.group + "." +
+                       (legal_subject_tail(type) ? type : std::string{"unknown"});
+  natsMsg* raw = nullptr;
+  check(natsMsg_Create(&raw, subject.c_str(), nullptr, payload.data(), static_cast<int>(payload.size())),
+        "make a dead letter");
+  const MessagePtr message{raw};
+  copy_headers(raw, delivery.headers);
+  set_header(raw, "tidings-reason", header_text(letter.reason));
+  set_header(raw, "tidings-attempts", std::to_string(letter.attempts));
+  set_header(raw, "tidings-original-subject", delivery.subject);
+  set_header(raw, "tidings-original-stream", delivery.stream);
+  set_header(raw, "tidings-original-sequence", std::to_string(delivery.stream_sequence));
+  set_header(raw, "tidings-group", options_.group);
+  set_header(raw, "tidings-failed-at", to_iso8601(now()));
+  // The message id of the original is not copied, and may have been the event's only one.
+  if (!delivery.event.id.empty()) set_header(raw, "tidings-original-id", header_text(delivery.event.id));
+  if (payload.size() < letter.payload.size())
+    set_header(raw, "tidings-payload-left-out", std::to_string(letter.payload.size()));
+
+  // A stream that is deleted and made again starts with the same sequences: the time tells them apart.
+  const auto id = delivery.stream + ":" + options_.group + ":" + std::to_string(delivery.stream_sequence) +
+                  ":" + std::to_string(delivery.stored_at.time_since_epoch().count());
+  jsPubOptions publish_options;
+  jsPubOptions_Init(&publish_options);
+  publish_options.MsgId = id.c_str();
+  publish_options.ExpectStream = options_.dead_letter_stream.c_str();
+  *code = {};
+  jsPubAck* raw_answer = nullptr;
+  const auto status = js_PublishMsg(&raw_answer, connection_.jetstream(), raw, &publish_options, code);
+  const PubAckPtr answer{raw_answer};
+  // A leader that does not know yet whether it has the letter: see EventPublisher.
+  if (status == NATS_OK && answer->Duplicate && answer->Sequence == 0) return NATS_TIMEOUT;
+  return status;
+}
+
+}  // namespace tidings

@@ -1,0 +1,72 @@
+#pragma once
+
+// Transactional mode: runs handlers inside the inbox's transactions and says what
+// is to become of each message. Knows nothing of NATS.
+
+#include "consumer/held_aggregates.hpp"
+#include "consumer/verdict.hpp"
+
+#include <tidings/consumer.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace tidings {
+
+class Handling {
+ public:
+  Handling(Inbox& inbox, const Handlers& handlers, const ConsumerOptions& options)
+      : inbox_(inbox), handlers_(handlers), options_(options), judge_(options) {}
+
+  /// Group commit: messages that JetStream hands out for the first time, in one transaction with
+  /// a savepoint each, so that one that fails rolls back alone. Ends early when the batch's time
+  /// is up. Returns a verdict for each message that it came to: the first so many of `batch`.
+  /// When the transaction as a whole fails, for a deferred constraint or a ROLLBACK of a handler's own,
+  /// each is handled alone.
+  [[nodiscard]] std::vector<Verdict> together(std::span<Delivery* const> batch);
+
+  /// One redelivered message, or one that follows it. Its start is committed before the handler runs: a
+  /// message that kills the process is found by its count, and its former neighbours are not blamed: dead
+  /// after `max_attempts` deaths, the one in a batch included. A delivery starts with attempt 0; after
+  /// InboxTrouble, calling again with the same object counts no new start.
+  [[nodiscard]] Verdict alone(Delivery& delivery);
+
+  /// After the dead letter's original is terminated: a redriven copy starts from zero.
+  void forget(const std::string& event_id);
+
+  /// A small step of forgetting what was handled longer than `age` ago; true at the end of a round.
+  bool prune(std::chrono::hours age, int limit);
+
+  /// That the handler of this message runs longer than it may. Thread-safe.
+  [[nodiscard]] bool overdue(std::uint64_t stream_sequence) const;
+
+ private:
+  [[nodiscard]] std::vector<Verdict> in_one_transaction(std::span<Delivery* const> batch);
+  void claim_ahead(std::span<Delivery* const> batch);
+  [[nodiscard]] std::vector<Verdict> one_by_one(std::span<Delivery* const> batch);
+  [[nodiscard]] Verdict in_savepoint(Delivery& delivery);
+  [[nodiscard]] Verdict alone_unless_held(Delivery& delivery);
+  [[nodiscard]] std::optional<Verdict> held_back(const Delivery& delivery);
+  void hold_or_release(const Delivery& delivery, const Verdict& verdict);
+  [[nodiscard]] Verdict run_started(Delivery& delivery, const Handlers::Entry& entry);
+  [[nodiscard]] Verdict run(Delivery& delivery, const Handlers::Entry& entry);
+  void forget_and_commit(const std::string& event_id);
+
+  template <class Work>
+  auto guarded(Work&& work);
+
+  Inbox& inbox_;
+  const Handlers& handlers_;
+  const ConsumerOptions& options_;
+  Judge judge_;
+  HeldAggregates held_;
+  std::atomic<std::uint64_t> running_{0};  // stream sequence of the message whose handler runs, or 0
+  std::atomic<std::chrono::steady_clock::rep> running_since_{0};
+};
+
+}  // namespace tidings

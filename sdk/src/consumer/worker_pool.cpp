@@ -1,0 +1,70 @@
+#include "consumer/worker_pool.hpp"
+
+#include <iterator>
+#include <utility>
+
+namespace tidings {
+
+using std::chrono::steady_clock;
+
+WorkerPool::WorkerPool(int workers, const Judge& judge, std::function<void()> wake)
+    : judge_(judge), wake_(std::move(wake)) {
+  threads_.reserve(static_cast<std::size_t>(workers));
+  for (int i = 0; i < workers; ++i)
+    threads_.emplace_back([this](const std::stop_token& stop) { work(stop); });
+}
+
+WorkerPool::~WorkerPool() {
+  for (auto& thread : threads_) thread.request_stop();
+  threads_.clear();
+}
+
+void WorkerPool::start(RunPtr run) {
+  {
+    const std::lock_guard lock{mutex_};
+    waiting_.push_back(std::move(run));
+  }
+  arrived_.notify_one();
+}
+
+std::vector<RunPtr> WorkerPool::take_ended() {
+  const std::lock_guard lock{mutex_};
+  return std::exchange(ended_, {});
+}
+
+std::vector<RunPtr> WorkerPool::take_back() {
+  const std::lock_guard lock{mutex_};
+  std::vector<RunPtr> back{std::make_move_iterator(waiting_.begin()),
+                           std::make_move_iterator(waiting_.end())};
+  waiting_.clear();
+  return back;
+}
+
+void WorkerPool::work(const std::stop_token& stop) {
+  std::unique_lock lock{mutex_};
+  while (arrived_.wait(lock, stop, [this] { return !waiting_.empty(); }) && !stop.stop_requested()) {
+    const auto run = std::move(waiting_.front());
+    waiting_.pop_front();
+    run->started = steady_clock::now().time_since_epoch().count();
+    lock.unlock();
+    handle(*run);
+    lock.lock();
+    ended_.push_back(run);
+    if (ended_.size() > 1) continue;  // told already
+    lock.unlock();
+    wake_();
+    lock.lock();
+  }
+}
+
+void WorkerPool::handle(Run& run) const {
+  run.verdict = {.kind = Verdict::Kind::handled, .attempts = run.delivery.attempt};
+  try {
+    run.entry->handle(run.delivery);
+  } catch (...) {
+    run.verdict = judge_.current_exception(run.delivery, *run.entry);
+  }
+  run.verdict.took = steady_clock::now() - run.started_at();
+}
+
+}  // namespace tidings

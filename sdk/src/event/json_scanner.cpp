@@ -1,0 +1,194 @@
+#include "event/json_scanner.hpp"
+
+namespace tidings {
+namespace {
+
+constexpr int deepest = 512;
+
+bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
+
+bool is_hex(char letter) {
+  return is_digit(letter) || (letter >= 'a' && letter <= 'f') || (letter >= 'A' && letter <= 'F');
+}
+
+unsigned char byte(char letter) { return static_cast<unsigned char>(letter); }
+
+/// In a string, a character of one byte that is neither its end nor an escape.
+bool is_plain(char letter) {
+  return byte(letter) >= 0x20 && byte(letter) < 0x80 && letter != '"' && letter != '\\';
+}
+
+/// Bytes of the UTF-8 character that `text` begins with; 0 when it is none (overlong, surrogate, cut off).
+std::size_t utf8_length(std::string_view text) {
+  const auto continues = [&text](std::size_t index, unsigned low, unsigned high) {
+    return index < text.size() && byte(text[index]) >= low && byte(text[index]) <= high;
+  };
+  const unsigned first = byte(text[0]);
+  if (first < 0x80) return 1;
+  if (first >= 0xc2 && first <= 0xdf) return continues(1, 0x80, 0xbf) ? 2 : 0;
+  if (first >= 0xe0 && first <= 0xef) {
+    const unsigned low = first == 0xe0 ? 0xa0 : 0x80;
+    const unsigned high = first == 0xed ? 0x9f : 0xbf;
+    return continues(1, low, high) && continues(2, 0x80, 0xbf) ? 3 : 0;
+  }
+  if (first >= 0xf0 && first <= 0xf4) {
+    const unsigned low = first == 0xf0 ? 0x90 : 0x80;
+    const unsigned high = first == 0xf4 ? 0x8f : 0xbf;
+    return continues(1, low, high) && continues(2, 0x80, 0xbf) && continues(3, 0x80, 0xbf) ? 4 : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::optional<std::string_view> JsonScanner::take_value() {
+  skip_space();
+  const auto begin = at_;
+  if (!skip_value(0)) return std::nullopt;
+  return text_.substr(begin, at_ - begin);
+}
+
+std::optional<std::string_view> JsonScanner::take_string() {
+  skip_space();
+  const auto begin = at_;
+  if (!skip_string()) return std::nullopt;
+  return text_.substr(begin, at_ - begin);
+}
+
+bool JsonScanner::take(char wanted) noexcept {
+  skip_space();
+  if (peek() != wanted) return false;
+  ++at_;
+  return true;
+}
+
+bool JsonScanner::at_end() noexcept {
+  skip_space();
+  return at_ == text_.size();
+}
+
+bool JsonScanner::skip_value(int depth) {
+  if (depth > deepest) return false;
+  switch (peek()) {
+    case '{':
+      return skip_members(depth);
+    case '[':
+      return skip_elements(depth);
+    case '"':
+      return skip_string();
+    case 't':
+      return skip_word("true");
+    case 'f':
+      return skip_word("false");
+    case 'n':
+      return skip_word("null");
+    default:
+      return skip_number();
+  }
+}
+
+bool JsonScanner::skip_members(int depth) {
+  ++at_;
+  if (take('}')) return true;
+  do {
+    skip_space();
+    if (!skip_string() || !take(':')) return false;
+    skip_space();
+    if (!skip_value(depth + 1)) return false;
+  } while (take(','));
+  return take('}');
+}
+
+bool JsonScanner::skip_elements(int depth) {
+  ++at_;
+  if (take(']')) return true;
+  do {
+    skip_space();
+    if (!skip_value(depth + 1)) return false;
+  } while (take(','));
+  return take(']');
+}
+
+bool JsonScanner::skip_string() {
+  if (peek() != '"') return false;
+  ++at_;
+  for (;;) {
+    while (at_ < text_.size() && is_plain(text_[at_])) ++at_;  // most of most strings
+    if (at_ == text_.size()) return false;
+    const char letter = text_[at_];
+    if (letter == '"') {
+      ++at_;
+      return true;
+    }
+    if (!(letter == '\\' ? skip_escape() : skip_character())) return false;
+  }
+}
+
+bool JsonScanner::skip_escape() noexcept {
+  ++at_;
+  if (std::string_view{"\"\\/bfnrt"}.find(peek()) != std::string_view::npos && peek() != '\0') {
+    ++at_;
+    return true;
+  }
+  if (peek() != 'u') return false;
+  ++at_;
+  unsigned unit = 0;
+  const auto take_unit = [this, &unit] {
+    unit = 0;
+    for (int i = 0; i < 4; ++i, ++at_) {
+      const char letter = peek();
+      if (!is_hex(letter)) return false;
+      const unsigned digit = is_digit(letter) ? byte(letter) - '0' : (byte(letter) | 0x20U) - 'a' + 10U;
+      unit = unit * 16 + digit;
+    }
+    return true;
+  };
+  if (!take_unit() || (unit >= 0xdc00 && unit <= 0xdfff)) return false;
+  if (unit < 0xd800 || unit > 0xdbff) return true;
+  // The first half of a pair wants its second.
+  return skip_word("\\u") && take_unit() && unit >= 0xdc00 && unit <= 0xdfff;
+}
+
+bool JsonScanner::skip_character() noexcept {
+  if (byte(text_[at_]) < 0x20) return false;
+  const auto length = utf8_length(text_.substr(at_));
+  at_ += length;
+  return length > 0;
+}
+
+bool JsonScanner::skip_number() noexcept {
+  if (peek() == '-') ++at_;
+  if (peek() == '0') {
+    ++at_;
+  } else if (!skip_digits()) {
+    return false;
+  }
+  if (peek() == '.') {
+    ++at_;
+    if (!skip_digits()) return false;
+  }
+  if (peek() == 'e' || peek() == 'E') {
+    ++at_;
+    if (peek() == '+' || peek() == '-') ++at_;
+    if (!skip_digits()) return false;
+  }
+  return true;
+}
+
+bool JsonScanner::skip_digits() noexcept {
+  const auto begin = at_;
+  while (is_digit(peek())) ++at_;
+  return at_ > begin;
+}
+
+bool JsonScanner::skip_word(std::string_view word) noexcept {
+  if (!text_.substr(at_).starts_with(word)) return false;
+  at_ += word.size();
+  return true;
+}
+
+void JsonScanner::skip_space() noexcept {
+  while (peek() == ' ' || peek() == '\n' || peek() == '\r' || peek() == '\t') ++at_;
+}
+
+}  // namespace tidings

@@ -1,0 +1,119 @@
+#include "nats/nats_handle.hpp"
+
+#include <tidings/stream.hpp>
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace tidings {
+namespace {
+
+using std::chrono::duration_cast;
+using std::chrono::nanoseconds;
+using std::chrono::seconds;
+
+std::string_view take_token(std::string_view& subject) {
+  const auto dot = subject.find('.');
+  const auto token = subject.substr(0, dot);
+  subject.remove_prefix(dot == std::string_view::npos ? subject.size() : dot + 1);
+  return token;
+}
+
+StreamInfoPtr find(Connection& connection, const std::string& name) {
+  jsOptions options;
+  jsOptions_Init(&options);
+  options.Wait = 1000;  // while there is no leader, nobody answers: the next question is worth more
+  jsStreamInfo* info = nullptr;
+  jsErrCode code{};
+  const auto status = js_GetStreamInfo(&info, connection.jetstream(), name.c_str(), &options, &code);
+  if (status == NATS_NOT_FOUND) return nullptr;
+  check(status, "look up the stream " + name, code);
+  return StreamInfoPtr{info};
+}
+
+void make(Connection& connection, const StreamSpec& spec) {
+  jsStreamConfig config;
+  jsStreamConfig_Init(&config);
+  std::vector<const char*> subjects;
+  for (const auto& subject : spec.subjects) subjects.push_back(subject.c_str());
+  config.Name = spec.name.c_str();
+  config.Subjects = subjects.data();
+  config.SubjectsLen = static_cast<int>(subjects.size());
+  config.Storage = js_FileStorage;
+  config.Retention = js_LimitsPolicy;
+  config.Replicas = spec.replicas;
+  config.Duplicates = duration_cast<nanoseconds>(spec.duplicate_window).count();
+  config.MaxAge = duration_cast<nanoseconds>(spec.max_age).count();
+  jsErrCode code{};
+  const auto status = js_AddStream(nullptr, connection.jetstream(), &config, nullptr, &code);
+  if (code == JSStreamNameExistErr) return;  // another process was first; what it made is compared below
+  if (code == JSStreamReplicasNotSupportedErr)
+    throw NatsError(
+        "cannot make the stream " + spec.name + " with " + std::to_string(spec.replicas) +
+        " replicas: the NATS server is in no cluster; change the server or OUTBOX_STREAM_REPLICAS");
+  check(status, "make the stream " + spec.name, code);
+  spdlog::info("made stream={} subject={} replicas={}", spec.name, spec.subjects.front(), spec.replicas);
+}
+
+[[noreturn]] void differs(const StreamSpec& spec, const std::string& field, const std::string& is,
+                          const std::string& wanted) {
+  throw NatsError("stream " + spec.name + " has " + field + " " + is + ", needed is " + wanted +
+                  ": change the stream or the settings");
+}
+
+std::string seconds_text(int64_t nanos) {
+  return std::to_string(duration_cast<seconds>(nanoseconds{nanos}).count()) + " s";
+}
+
+void compare(const jsStreamConfig& is, const StreamSpec& spec) {
+  if (is.Storage != js_FileStorage) differs(spec, "storage", "memory", "file");
+  if (is.Replicas < spec.replicas)
+    differs(spec, "num_replicas", std::to_string(is.Replicas), "at least " + std::to_string(spec.replicas));
+  if (is.NoAck) differs(spec, "no_ack", "true", "false");
+  if (is.Duplicates < duration_cast<nanoseconds>(spec.duplicate_window).count())
+    differs(spec, "duplicate_window", seconds_text(is.Duplicates),
+            "at least " + std::to_string(spec.duplicate_window.count()) + " s");
+  std::string present;
+  for (int i = 0; i < is.SubjectsLen; ++i) present += (i > 0 ? ", " : "") + std::string(is.Subjects[i]);
+  for (const auto& wanted : spec.subjects) {
+    bool covered = false;
+    for (int i = 0; i < is.SubjectsLen && !covered; ++i) covered = covers(is.Subjects[i], wanted);
+    if (!covered) differs(spec, "subjects", present, wanted);
+  }
+}
+
+}  // namespace
+
+bool covers(std::string_view wide, std::string_view narrow) {
+  while (!wide.empty() && !narrow.empty()) {
+    const auto wide_token = take_token(wide);
+    const auto narrow_token = take_token(narrow);
+    if (wide_token == ">") return true;
+    if (narrow_token == ">" || (wide_token != "*" && wide_token != narrow_token)) return false;
+  }
+  return wide.empty() && narrow.empty();
+}
+
+int ensure_stream(Connection& connection, const StreamSpec& spec) {
+  auto info = find(connection, spec.name);
+  if (!info) {
+    make(connection, spec);
+    info = find(connection, spec.name);
+    if (!info)
+      throw NatsError("the stream " + spec.name + " is gone right after it was made", Error::Retry::yes);
+  }
+  compare(*info->Config, spec);
+  return static_cast<int>(info->Config->Replicas);
+}
+
+std::optional<int> replicas_of(Connection& connection, const std::string& stream) {
+  try {
+    const auto info = find(connection, stream);
+    if (info) return static_cast<int>(info->Config->Replicas);
+  } catch (const NatsError&) {
+  }
+  return std::nullopt;
+}
+
+}  // namespace tidings

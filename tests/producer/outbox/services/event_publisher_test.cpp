@@ -1,0 +1,211 @@
+#include "nats/nats_handle.hpp"
+#include "support/catch.hpp"
+#include "support/imitated_leader.hpp"
+#include "support/jetstream.hpp"
+#include "support/nats_server.hpp"
+#include "support/tcp_proxy.hpp"
+#include "support/wait.hpp"
+
+#include <tidings/event_publisher.hpp>
+#include <tidings/stream.hpp>
+
+#include <atomic>
+#include <map>
+
+using namespace tidings;
+using namespace tidings::test;
+using Kind = PublishOutcome::Kind;
+
+namespace {
+
+OutboxEvent event(const std::string& id, const std::string& data = R"({"name":"Zoë"})") {
+  OutboxEvent made;
+  made.id = id;
+  made.aggregate_id = "user 1";
+  made.aggregate_type = "User";
+  made.event_type = "user.created";
+  made.event_data =
+      R"({"data":)" + data + R"(,"metadata":{"source":"auth-service","action":"user.register"}})";
+  made.occurred_at = *parse_timestamp("2026-01-31T08:15:30.123Z");
+  return made;
+}
+
+struct Publishing {
+  explicit Publishing(const std::string& url, PublisherOptions options = {})
+      : connection(ConnectionOptions{.urls = {url}}),
+        publisher(connection, std::move(options), [this] { ++wakes; }) {}
+
+  /// Waits until every publish has its outcome.
+  std::map<std::uint64_t, PublishOutcome> outcomes() {
+    std::map<std::uint64_t, PublishOutcome> all;
+    REQUIRE_WITHIN(10s, [&] {
+      std::vector<PublishOutcome> some;
+      publisher.collect(some);
+      for (auto& outcome : some) REQUIRE(all.emplace(outcome.token, outcome).second);
+      return publisher.in_flight() == 0;
+    }());
+    return all;
+  }
+
+  Connection connection;
+  std::atomic<int> wakes{0};
+  EventPublisher publisher;
+};
+
+struct Broker {
+  Broker() : jetstream(server.url()) {}
+  NatsServer server;
+  JetStream jetstream;
+};
+
+}  // namespace
+
+TEST_CASE("a published event has the subject, headers and payload of the contract") {
+  Broker broker;
+  broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  Publishing to{broker.server.url()};
+  to.publisher.publish(1, event("id-1"));
+  to.publisher.publish(2, event("id-2"), "id-1");
+  const auto outcomes = to.outcomes();
+  CHECK(outcomes.at(1).kind == Kind::stored);
+  CHECK(outcomes.at(2).kind == Kind::stored);
+  CHECK(to.wakes > 0);
+
+  const auto messages = broker.jetstream.messages("AUTH_EVENTS");
+  REQUIRE(messages.size() == 2);
+  const auto& message = messages[0];
+  CHECK(message.subject == "auth.events.user.created");
+  CHECK(message.data == R"({"name":"Zoë"})");
+  const std::vector<std::pair<std::string, std::string>> expected{
+      {"Nats-Msg-Id", "id-1"},
+      {"ce-specversion", "1.0"},
+      {"ce-id", "id-1"},
+      {"ce-type", "user.created"},
+      {"ce-source", "auth-service"},
+      {"ce-subject", "user%201"},
+      {"ce-time", "2026-01-31T08:15:30.123Z"},
+      {"content-type", "application/json"},
+      {"ce-aggregatetype", "User"},
+      {"ce-eventversion", "1"},
+      {"ce-partitionkey", "user%201"},
+      {"ce-metadata", R"({"action":"user.register","source":"auth-service"})"}};
+  for (const auto& [name, value] : expected) CHECK(message.header(name) == value);
+  CHECK(message.headers.size() == expected.size());
+}
+
+TEST_CASE("an event that the stream has already is stored, once") {
+  Broker broker;
+  broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  Publishing to{broker.server.url()};
+  to.publisher.publish(1, event("same"));
+  to.publisher.publish(2, event("same"));
+  const auto outcomes = to.outcomes();
+  CHECK(outcomes.at(1).kind == Kind::stored);
+  CHECK(outcomes.at(2).kind == Kind::known);
+  CHECK(broker.jetstream.message_count("AUTH_EVENTS") == 1);
+}
+
+TEST_CASE("a chain breaks at the first event that is not stored") {
+  Broker broker;
+  broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
+  Publishing to{broker.server.url()};
+  to.publisher.publish(1, event("a"));
+  to.publisher.publish(2, event("b", "\"" + std::string(2000, 'x') + "\""), "a");
+  to.publisher.publish(3, event("c"), "b");
+  to.publisher.publish(4, event("d"), "c");
+  const auto outcomes = to.outcomes();
+  CHECK(outcomes.at(1).kind == Kind::stored);
+  CHECK(outcomes.at(2).kind == Kind::refused);
+  CHECK_THAT(outcomes.at(2).error, tidings::test::ContainsSubstring("message size exceeds maximum allowed"));
+  CHECK(outcomes.at(3).kind == Kind::unchained);
+  CHECK(outcomes.at(4).kind == Kind::unchained);
+  CHECK(broker.jetstream.message_count("AUTH_EVENTS") == 1);
+}
+
+TEST_CASE("what is wrong with the event itself is refused without a round trip") {
+  Broker broker;
+  broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  Publishing to{broker.server.url()};
+  auto unreadable = event("u");
+  unreadable.event_data = "no json";
+  auto no_subject = event("s");
+  no_subject.event_type = "user created";
+  auto line_break = event("line\r\nbreak");
+  to.publisher.publish(1, unreadable);
+  to.publisher.publish(2, no_subject);
+  to.publisher.publish(3, line_break);
+  to.publisher.publish(4, event("big", "\"" + std::string(1100000, 'x') + "\""));
+  const auto outcomes = to.outcomes();
+  for (std::uint64_t token = 1; token <= 4; ++token) CHECK(outcomes.at(token).kind == Kind::refused);
+  CHECK_THAT(outcomes.at(4).error, tidings::test::ContainsSubstring("max_payload"));
+  CHECK(broker.jetstream.message_count("AUTH_EVENTS") == 0);
+}
+
+TEST_CASE("a missing stream, a full one and a server without JetStream are the broker's trouble") {
+  Broker broker;
+  Publishing to{broker.server.url()};
+  to.publisher.publish(1, event("a"));
+  CHECK(to.outcomes().at(1).kind == Kind::trouble);
+
+  broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msgs", 1}, {"discard", "new"}});
+  to.publisher.publish(2, event("b"));
+  CHECK(to.outcomes().at(2).kind == Kind::stored);
+  to.publisher.publish(3, event("c"));
+  const auto full = to.outcomes().at(3);
+  CHECK(full.kind == Kind::trouble);
+  CHECK_THAT(full.error, tidings::test::ContainsSubstring("maximum messages exceeded"));
+
+  NatsServer plain{{.jetstream = false}};
+  Publishing elsewhere{plain.url()};
+  elsewhere.publisher.publish(1, event("a"));
+  CHECK(elsewhere.outcomes().at(1).kind == Kind::trouble);
+}
+
+TEST_CASE("a lost PubAck is reported at its deadline, and a repeat is known to the stream") {
+  Broker broker;
+  broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  TcpProxy proxy{broker.server.port()};
+  Publishing to{proxy.url(), {.ack_timeout = 200ms}};
+  proxy.swallow_from_server(true);
+  to.publisher.publish(1, event("a"));
+  const auto lost = to.outcomes().at(1);
+  CHECK(lost.kind == Kind::trouble);
+  CHECK(lost.error == "no PubAck in time");
+  REQUIRE_WITHIN(5s, broker.jetstream.message_count("AUTH_EVENTS") == 1);
+
+  proxy.cut();
+  proxy.swallow_from_server(false);
+  REQUIRE_WITHIN(5s, to.connection.generation() > 0 && to.connection.connected());
+  std::uint64_t token = 2;
+  const auto known = [&] {  // an answer may again take longer than 200 ms on a busy machine
+    to.publisher.publish(token, event("a"));
+    return to.outcomes().at(token++).kind == Kind::known;
+  };
+  REQUIRE_WITHIN(10s, known());
+  CHECK(broker.jetstream.message_count("AUTH_EVENTS") == 1);
+}
+
+TEST_CASE("a cut connection reports what was in flight at once") {
+  Broker broker;
+  broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  TcpProxy proxy{broker.server.port()};
+  Publishing to{proxy.url(), {.ack_timeout = 60s}};
+  proxy.swallow_from_server(true);
+  for (std::uint64_t token = 0; token < 100; ++token)
+    to.publisher.publish(token, event("e" + std::to_string(token)));
+  proxy.cut();
+  for (const auto& [token, outcome] : to.outcomes()) CHECK(outcome.kind == Kind::trouble);
+}
+
+TEST_CASE("a leader that has been given an event and does not say that it has it is the broker's trouble") {
+  // As one answers that is cut off from the others and is asked again; with another text since 2.11.
+  const auto answer = GENERATE(
+      as<std::string>{}, R"({"stream":"AUTH_EVENTS","seq":0,"duplicate": true})",
+      R"({"stream":"AUTH_EVENTS", "seq": 0, "duplicate":true})",
+      R"({"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}})");
+  NatsServer server;
+  ImitatedLeader leader{server.url(), "auth.events.>", answer};
+  Publishing publishing{server.url()};
+  publishing.publisher.publish(1, event("a"));
+  CHECK(publishing.outcomes().at(1).kind == Kind::trouble);
+}

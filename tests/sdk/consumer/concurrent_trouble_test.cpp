@@ -1,0 +1,334 @@
+// Handlers side by side when something goes wrong: a handler that takes too long, an inbox
+// in trouble, a stop in the middle. Without NATS.
+
+#include "support/crew.hpp"
+#include "support/inbox_trouble.hpp"
+
+using namespace tidings;
+using namespace tidings::test;
+using Kind = Verdict::Kind;
+using Calls = std::vector<Crew::Call>;
+
+namespace {
+
+constexpr auto limit = 100ms;
+
+void with_limit(ConsumerOptions& options) { options.handler_time_limit = limit; }
+
+}  // namespace
+
+TEST_CASE("a handler that runs longer than it may is a failure, and its late success is none") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  Gate gate;
+  Crew crew{inbox, on_id("slow-1", [&] { gate.pass(); }), with_limit};
+  crew.submit("slow-1", "slow");
+  crew.submit("slow-2", "slow");
+  CHECK_FALSE(crew.handling.next_overdue());
+  const auto begun = std::chrono::steady_clock::now();
+  crew.step();
+  REQUIRE_WITHIN(10s, crew.handling.next_overdue().has_value());
+  CHECK(*crew.handling.next_overdue() <= std::chrono::steady_clock::now() + limit + 1ms);
+  CHECK(crew.handling.stuck() == 0);
+
+  REQUIRE(crew.settle(2));
+  CHECK(std::chrono::steady_clock::now() >= begun + limit);
+  const auto verdict = crew.verdict("slow-1");
+  CHECK(verdict.kind == Kind::retry);
+  CHECK(verdict.reason == "the handler ran longer than 100 ms");
+  CHECK(verdict.attempts == 1);
+  CHECK(verdict.delay == crew.options.backoff.delay(1, "slow-1"));
+  CHECK(crew.kind("slow-2") == Kind::held_back);
+  CHECK(crew.inbox.attempts("slow-1").starts == 1);
+  CHECK(crew.handling.stuck() == 1);
+  CHECK(crew.handling.size() == 0);
+  CHECK(crew.handle("other").kind == Kind::handled);  // by another worker
+
+  gate.open();
+  REQUIRE_WITHIN(10s, !crew.handling.more_to_do() && crew.handling.stuck() == 0);
+  CHECK(crew.settled.size() == 3);
+  CHECK_FALSE(crew.inbox.handled("slow-1"));
+  CHECK(crew.inbox.attempts("slow-1").last_error == verdict.reason);
+}
+
+TEST_CASE("a handler that runs too long at its last attempt is a dead letter") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  Gate gate;
+  Crew crew{place.location("inbox"), [&](const Delivery&) { gate.pass(); }, with_limit, {.max_attempts = 1}};
+  CHECK(crew.handle("a").kind == Kind::dead_letter);
+  gate.open();
+}
+
+TEST_CASE("while a late handler still runs, another instance handles its event, once") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  Gate gate;
+  Crew late{inbox, [&](const Delivery&) { gate.pass(); }, with_limit};
+  CHECK(late.handle("a").kind == Kind::retry);
+  Crew other{inbox};
+  CHECK(other.handle("a").kind == Kind::handled);
+  CHECK(other.calls() == Calls{{"a", 2}});
+  gate.open();
+  REQUIRE_WITHIN(10s, !late.handling.more_to_do() && late.handling.stuck() == 0);
+  CHECK(late.settled.size() == 1);
+  CHECK(late.inbox.handled("a"));
+  CHECK(place.count("inbox_attempt") == 0);
+}
+
+TEST_CASE("a result that comes after another instance has started the event is of no effect") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  const bool succeeds = GENERATE(true, false);
+  INFO("the late one succeeds: " << succeeds);
+  Gate one_ends, other_ends;
+  Crew one{inbox, [&](const Delivery&) {
+             one_ends.pass();
+             if (!succeeds) throw std::runtime_error("mail server down");
+           }};
+  Crew other{inbox, [&](const Delivery&) { other_ends.pass(); }};
+  one.submit("a");
+  one.step();
+  REQUIRE_WITHIN(10s, one_ends.entered() == 1);
+  // The server hands it to another, since it has heard nothing of the first.
+  other.submit("a");
+  REQUIRE_WITHIN(10s, (other.handling.more_to_do() ? other.step() : void(), other_ends.entered() == 1));
+
+  SECTION("while the other one runs") {
+    one_ends.open();
+    REQUIRE(one.settle(1));
+    CHECK(one.kind("a") == Kind::fenced);
+    CHECK(place.count("inbox") == 0);
+    other_ends.open();
+    REQUIRE(other.settle(1));
+    CHECK(other.kind("a") == Kind::handled);
+  }
+  SECTION("after the other one has succeeded") {
+    other_ends.open();
+    REQUIRE(other.settle(1));
+    CHECK(other.kind("a") == Kind::handled);
+    one_ends.open();
+    REQUIRE(one.settle(1));
+    CHECK(one.kind("a") == Kind::duplicate);
+  }
+  CHECK(place.count("inbox") == 1);
+  CHECK(place.count("inbox_attempt") == 0);
+  CHECK(one.calls().size() == 1);
+  CHECK(other.calls().size() == 1);
+}
+
+TEST_CASE("an inbox in trouble changes nothing, and the same is settled after it") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  Crew crew{inbox, on_id("b", [] { throw std::runtime_error("mail server down"); })};
+  wait_for_nothing(crew.inbox);
+  std::optional<InboxLock> lock;
+  crew.submit_all({"a", "b"});
+  lock.emplace(place);
+  for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(crew.step(), InboxTrouble);
+  CHECK(crew.handling.more_to_do());
+  CHECK(crew.calls().empty());  // no start without its row
+  lock.reset();
+  crew.step();
+  REQUIRE_WITHIN(10s, crew.calls().size() == 2 && crew.handling.more_to_do());
+  lock.emplace(place);
+  for (int i = 0; i < 5; ++i) CHECK_THROWS_AS(crew.step(), InboxTrouble);  // more than max_attempts
+  CHECK(crew.handling.more_to_do());
+  CHECK(crew.settled.empty());
+  CHECK(crew.handling.size() == 2);
+  lock.reset();
+  REQUIRE(crew.settle(2));
+  CHECK(crew.kind("a") == Kind::handled);
+  CHECK(crew.kind("b") == Kind::retry);
+  CHECK(crew.verdict("b").attempts == 1);
+  CHECK(crew.inbox.attempts("b").starts == 1);
+  CHECK(crew.calls().size() == 2);
+}
+
+TEST_CASE("trouble in the middle of a commit leaves nothing of it behind") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  Crew crew{inbox};
+  make_full(crew.inbox);
+  const std::vector<std::string> ids = [] {
+    std::vector<std::string> long_ones;
+    for (int i = 0; i < 12; ++i) long_ones.push_back(std::to_string(i) + std::string(2000, 'x'));
+    return long_ones;
+  }();
+  crew.submit_all(ids);
+  CHECK_THROWS_AS(crew.step(), InboxTrouble);
+  CHECK(place.count("inbox_attempt") == 0);
+  CHECK(crew.calls().empty());
+  make_room(crew.inbox);
+  REQUIRE(crew.settle(ids.size()));
+  CHECK(place.count("inbox") == 12);
+}
+
+TEST_CASE("a row that the inbox refuses is an error and no trouble, and leaves no transaction open") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  Crew crew{inbox};
+  refuse_b(crew.inbox);
+  crew.submit_all({"a", "b"});
+  CHECK_THAT(error_of<DatabaseError>([&] { crew.step(); }), ContainsSubstring("no b"));
+  CHECK(place.count("inbox_attempt") == 0);
+  CHECK(crew.calls().empty());
+  take_b(crew.inbox);
+  REQUIRE(crew.settle(2));
+  CHECK(place.count("inbox") == 2);
+}
+
+TEST_CASE("at a stop, what no worker has started goes back with its former count") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  CHECK(Crew(inbox, [](const Delivery&) { throw std::runtime_error("mail server down"); }).handle("b").kind ==
+        Kind::retry);
+  Gate gate;
+  Crew crew{inbox, on_id("a", [&] { gate.pass(); }), workers(1)};
+  crew.submit_all({"a", "b", "c", "d", "e"});
+  crew.step();
+  REQUIRE_WITHIN(10s, gate.entered() == 1);
+  CHECK(crew.inbox.attempts("b").last_error != "mail server down");  // b and c are written down as started
+
+  SECTION("with a good inbox") { crew.withdraw(); }
+  SECTION("once its inbox is no longer in trouble") {
+    wait_for_nothing(crew.inbox);
+    std::optional<InboxLock> lock{place};
+    CHECK_THROWS_AS(crew.withdraw(), InboxTrouble);
+    CHECK(crew.settled.empty());
+    CHECK(crew.handling.size() == 5);
+    lock.reset();
+    crew.withdraw();
+  }
+  CHECK(crew.settled_ids() == std::vector<std::string>{"b", "c", "d", "e"});
+  for (const auto& [id, verdict] : crew.settled) CHECK(verdict.kind == Kind::not_started);
+  CHECK(crew.inbox.attempts("b").starts == 1);
+  CHECK(crew.inbox.attempts("b").last_error == "mail server down");
+  CHECK(place.count("inbox_attempt") == 2);  // that one, and what runs
+
+  gate.open();
+  REQUIRE(crew.settle(5));
+  CHECK(crew.kind("a") == Kind::handled);
+  CHECK(crew.calls() == Calls{{"a", 1}});
+  CHECK(crew.handling.size() == 0);
+}
+
+TEST_CASE("while all workers are held by late handlers, what waits goes back for others to handle") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  Gate gate;
+  Crew crew{inbox, on_id("late", [&] { gate.pass(); }), [](ConsumerOptions& options) {
+              options.workers = 1;
+              with_limit(options);
+            }};
+  crew.submit("late", "late");
+  for (const auto* id : {"b1", "b2"}) crew.submit(id, "b");
+  REQUIRE(crew.settle(1));
+  CHECK(crew.handling.all_stuck());
+  CHECK(crew.handling.size() == 2);
+
+  crew.withdraw(10s);
+  CHECK(crew.settled_ids() == std::vector<std::string>{"late", "b1", "b2"});
+  for (const auto* id : {"b1", "b2"}) {
+    CHECK(crew.kind(id) == Kind::not_started);
+    CHECK(crew.verdict(id).delay == 10s);
+  }
+  CHECK(place.count("inbox_attempt") == 1);  // of the late one
+  CHECK(crew.handling.size() == 0);
+  crew.submit("b3", "b");  // would overtake them
+  crew.submit("c", "c");
+  crew.step();
+  CHECK(crew.kind("b3") == Kind::held_back);
+  CHECK(crew.handling.size() == 1);
+  CHECK(place.count("inbox_attempt") == 1);  // nothing is started
+
+  gate.open();
+  REQUIRE(crew.settle(5));
+  CHECK(crew.kind("c") == Kind::handled);
+  CHECK_FALSE(crew.handling.all_stuck());
+  crew.submit("b1", "b");
+  REQUIRE(crew.settle(6));
+  CHECK(crew.kind("b1") == Kind::handled);
+  crew.submit("b2", "b");
+  REQUIRE(crew.settle(7));
+  CHECK(crew.kind("b2") == Kind::handled);
+}
+
+TEST_CASE("handlers that are given up on leave their events the count they had before") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  CHECK(Crew(inbox, [](const Delivery&) { throw std::runtime_error("mail server down"); }).handle("b").kind ==
+        Kind::retry);
+  Gate gate;
+  Crew crew{inbox, [&](const Delivery&) { gate.pass(); }, workers(2)};
+  wait_for_nothing(crew.inbox);
+  crew.submit_all({"a", "b", "c"});
+  crew.step();
+  REQUIRE_WITHIN(10s, gate.entered() == 2);
+
+  SECTION("with a good inbox") {
+    crew.abandon_all();
+    CHECK(place.count("inbox_attempt") == 1);
+    CHECK(crew.inbox.attempts("b").starts == 1);
+    CHECK(crew.inbox.attempts("b").last_error == "mail server down");
+  }
+  SECTION("but not where the inbox is in trouble") {
+    const InboxLock lock{place};
+    CHECK_NOTHROW(crew.abandon_all());
+  }
+  SECTION("but not where another has started the event since") {
+    Crew other{inbox, [](const Delivery&) { throw std::runtime_error("mail server still down"); }};
+    CHECK(other.handle("b").kind == Kind::retry);
+    crew.abandon_all();
+    CHECK(place.count("inbox_attempt") == 1);
+    CHECK(crew.inbox.attempts("b").last_error == "mail server still down");
+  }
+  CHECK(crew.settled.size() == 3);
+  CHECK(crew.handling.size() == 0);
+  gate.open();
+  REQUIRE_WITHIN(10s, !crew.handling.more_to_do() && crew.handling.stuck() == 0);
+  CHECK(place.count("inbox") == 0);
+}
+
+TEST_CASE("a handler that has ended too late for a commit is given up on like one that runs") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  Crew crew{place.location("inbox")};
+  crew.submit("a");
+  crew.step();
+  REQUIRE_WITHIN(10s, crew.handling.more_to_do());
+  crew.abandon_all();
+  CHECK(crew.kind("a") == Kind::not_started);
+  CHECK(place.count("inbox_attempt") == 0);
+  CHECK(place.count("inbox") == 0);
+}
+
+TEST_CASE("handlers that are given up on are of no effect when they end") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  const auto inbox = place.location("inbox");
+  Gate gate;
+  Crew crew{inbox, [&](const Delivery&) { gate.pass(); }};
+  crew.submit_all({"a", "b"});
+  crew.step();
+  REQUIRE_WITHIN(10s, gate.entered() == 2);
+  crew.abandon_all();
+  CHECK(crew.settled.size() == 2);
+  for (const auto& [id, verdict] : crew.settled) CHECK(verdict.kind == Kind::not_started);
+  CHECK(crew.handling.size() == 0);
+  CHECK_FALSE(crew.handling.more_to_do());
+  CHECK(crew.handling.stuck() == 2);
+  gate.open();
+  REQUIRE_WITHIN(10s, !crew.handling.more_to_do() && crew.handling.stuck() == 0);
+  CHECK(crew.settled.size() == 2);
+  CHECK(place.count("inbox") == 0);
+}

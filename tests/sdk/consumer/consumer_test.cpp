@@ -1,0 +1,439 @@
+// What a consumer does with messages, on a real server. What it does when a message fails is in
+// dead_letter_test.cpp, and when a server or a network fails in consumer_outage_test.cpp.
+
+#include "support/consuming.hpp"
+
+using namespace tidings;
+using namespace tidings::test;
+using std::chrono::steady_clock;
+
+namespace {
+
+struct Numbered {
+  int n = 0;
+};
+void from_json(const nlohmann::json& json, Numbered& numbered) { json.at("n").get_to(numbered.n); }
+
+constexpr std::int64_t second = 1'000'000'000;
+
+}  // namespace
+
+TEST_CASE("a consumer makes its group, handles what the stream holds and what comes, in order") {
+  Scene scene;
+  scene.publish("one");
+  Instance instance{scene.inbox(), scene.options()};
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.stats().handled == 1);
+  scene.publish("two");
+  scene.publish("three");
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  instance.stop();
+  CHECK(instance.error().empty());
+  CHECK(scene.effects() == std::vector<std::string>{"one", "two", "three"});
+  CHECK(instance.stats().received == 3);
+  CHECK(instance.stats().handled == 3);
+  CHECK(instance.stats().duplicates == 0);
+  CHECK(scene.group().acked_to == 3);
+}
+
+TEST_CASE("a handler is told the event and its delivery") {
+  Scene scene;
+  scene.js.publish("auth.events.user.created", R"({"n": 7})",
+                   {{"ce-id", "e1"},
+                    {"ce-specversion", "1.0"},
+                    {"ce-type", "user.created"},
+                    {"CE-Subject", "user-1"},
+                    {"x-extra", "kept"}});
+  const auto before = now();
+  TestInbox inbox{scene.inbox()};
+  auto options = scene.options();
+  options.exit_when_idle = 50ms;
+  Consumer consumer{inbox, options};
+  Delivery seen;
+  int n = 0;
+  consumer.on<Numbered>("user.created", [&](const Numbered& data, Tx&, const Delivery& delivery) {
+    seen = delivery;
+    n = data.n;
+  });
+  consumer.run(std::stop_token{});
+  CHECK(n == 7);
+  CHECK(seen.event.id == "e1");
+  CHECK(seen.event.type == "user.created");
+  CHECK(seen.event.aggregate_id == "user-1");
+  CHECK(seen.event.data == R"({"n": 7})");
+  CHECK(header(seen.headers, "x-extra") == "kept");
+  CHECK(seen.subject == "auth.events.user.created");
+  CHECK(seen.stream == "AUTH_EVENTS");
+  CHECK(seen.stream_sequence == 1);
+  CHECK(seen.delivered == 1);
+  CHECK(seen.attempt == 1);
+  CHECK(seen.stored_at > before - 10s);
+  CHECK(seen.stored_at < now() + 10s);
+}
+
+TEST_CASE("messages at hand share a commit") {
+  Scene scene;
+  scene.publish_many(200);
+  auto options = scene.options();
+  options.max_batch_time = 10s;
+  Instance instance{scene.inbox(), options};
+  instance.start();
+  REQUIRE_WITHIN(20s, instance.stats().handled == 200);
+  CHECK(instance.stats().commits < 100);
+}
+
+TEST_CASE("an event that was published twice under different message ids has one effect") {
+  Scene scene;
+  scene.js.publish("auth.events.user.created", "{}", {{"Nats-Msg-Id", "m1"}, {"ce-id", "same"}});
+  scene.js.publish("auth.events.user.created", "{}", {{"Nats-Msg-Id", "m2"}, {"ce-id", "same"}});
+  REQUIRE(scene.js.message_count("AUTH_EVENTS") == 2);
+  Instance instance{scene.inbox(), scene.options()};
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.stats().duplicates == 1);
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  CHECK(scene.effects() == std::vector<std::string>{"same"});
+}
+
+TEST_CASE("while a handler runs, its message is not acked") {
+  Scene scene;
+  ConsumerState inside;
+  Instance instance{scene.inbox(), scene.options(), [&](const Delivery&, Tx&) {
+                      inside = JetStream{scene.server.url()}.consumer("AUTH_EVENTS", "mailer");
+                    }};
+  scene.publish("one");
+  instance.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  instance.stop();
+  CHECK(inside.acked_to == 0);
+  CHECK(inside.num_ack_pending == 1);
+}
+
+TEST_CASE("instances of a group share its messages, each message once") {
+  Scene scene;
+  auto options = scene.options();
+  options.prefetch = options.max_batch = 5;
+  const auto slow = [](const Delivery&, Tx&) { take_time(1ms); };
+  Instance one{scene.inbox(), options, slow}, other{scene.inbox("other"), options, slow};
+  one.start();
+  other.start();
+  REQUIRE_WITHIN(10s, scene.has_group() && scene.group().num_waiting >= 2);
+  scene.publish_many(100);
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  one.stop();
+  other.stop();
+  CHECK(one.stats().handled + other.stats().handled == 100);
+  CHECK(one.stats().handled > 0);
+  CHECK(other.stats().handled > 0);
+}
+
+TEST_CASE("any number of instances may make their group at the same moment") {
+  Scene scene;
+  std::vector<std::unique_ptr<Instance>> instances;
+  for (int i = 0; i < 6; ++i)
+    instances.push_back(
+        std::make_unique<Instance>(scene.inbox("inbox_" + std::to_string(i)), scene.options()));
+  for (auto& instance : instances) instance->start();
+  REQUIRE_WITHIN(10s, scene.has_group() && scene.group().num_waiting == 6);
+  for (const auto& instance : instances) CHECK(instance->error().empty());
+}
+
+TEST_CASE("groups of one stream each get every message, also in one inbox file") {
+  Scene scene;
+  scene.publish_many(10);
+  auto audit = scene.options();
+  audit.group = "audit";
+  Instance one{scene.inbox(), scene.options()}, other{scene.inbox(), audit};
+  one.start();
+  other.start();
+  REQUIRE_WITHIN(10s, one.stats().handled == 10 && other.stats().handled == 10);
+  CHECK(scene.effects().size() == 20);
+}
+
+TEST_CASE("more messages than the prefetch flow through") {
+  Scene scene;
+  scene.publish_many(300);
+  auto options = scene.options();
+  options.max_batch = 7;
+  options.prefetch = 13;
+  Instance instance{scene.inbox(), options};
+  instance.start();
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  instance.stop();
+  CHECK(scene.effects().size() == 300);
+  CHECK(instance.stats().received == 300);
+}
+
+TEST_CASE("an existing push consumer with a deliver group is joined by any number of instances") {
+  Scene scene;
+  scene.js.add_consumer(
+      "AUTH_EVENTS", "mailer",
+      {{"deliver_subject", "to.mailers"}, {"deliver_group", "mailers"}, {"ack_wait", 30 * second}});
+  const auto slow = [](const Delivery&, Tx&) { take_time(1ms); };
+  Instance one{scene.inbox(), scene.options(), slow}, other{scene.inbox(), scene.options(), slow};
+  one.start();
+  other.start();
+  scene.publish("first");
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  scene.publish_many(50);
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  one.stop();
+  other.stop();
+  CHECK(one.stats().handled + other.stats().handled == 51);
+  CHECK(one.stats().duplicates + other.stats().duplicates == 0);
+  CHECK(scene.effects().size() == 51);
+}
+
+TEST_CASE("a handler that is slower than the ack wait keeps its message and those behind it") {
+  Scene scene;
+  auto options = scene.options();
+  options.ack_wait = 900ms;
+  options.exit_when_idle = 300ms;
+  Instance slow{scene.inbox(), options, [](const Delivery&, Tx&) { take_time(700ms); }};
+  scene.publish_many(2);
+  slow.start();
+  REQUIRE_WITHIN(10s, slow.stats().received == 2);
+  options.exit_when_idle = {};
+  Instance eager{scene.inbox("other"), options};
+  eager.start();
+  REQUIRE_WITHIN(20s, slow.ended());
+  CHECK(slow.stats().handled == 2);
+  CHECK(slow.stats().received == 2);
+  CHECK(eager.stats().received == 0);
+  for (const auto& call : slow.calls()) CHECK(call.delivered == 1);
+}
+
+TEST_CASE("a single handler that is slower than the ack wait keeps its message") {
+  Scene scene;
+  auto options = scene.options();
+  options.ack_wait = 600ms;
+  Instance slow{scene.inbox(), options, [](const Delivery&, Tx&) { take_time(1300ms); }};
+  Instance eager{scene.inbox("other"), options};
+  scene.publish("one");
+  slow.start();
+  REQUIRE_WITHIN(10s, slow.stats().received == 1);
+  eager.start();
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  slow.stop();
+  CHECK(slow.stats().handled == 1);
+  CHECK(slow.stats().received == 1);
+  CHECK(eager.stats().received == 0);
+}
+
+TEST_CASE("a type without a handler is acked and counted") {
+  Scene scene;
+  scene.publish("one", "{}", "user.renamed");
+  scene.publish("two");
+  Instance instance{scene.inbox(), scene.options()};
+  instance.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  instance.stop();
+  CHECK(instance.stats().ignored == 1);
+  CHECK(instance.stats().handled == 1);
+  CHECK(scene.dead_letters().empty());
+}
+
+TEST_CASE("each type goes to its own handler") {
+  Scene scene;
+  scene.publish("one", "{}", "user.renamed");
+  scene.publish("two", "{}", "user.created");
+  std::atomic<int> renamed{0};
+  Instance instance{scene.inbox(), scene.options()};
+  instance.consumer.on<nlohmann::json>("user.renamed", [&](const auto&, Tx&, const Delivery&) { ++renamed; });
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.stats().handled == 2);
+  CHECK(renamed == 1);
+  CHECK(scene.effects() == std::vector<std::string>{"two"});
+}
+
+TEST_CASE("a consumer that is to exit when idle handles all there is, and then waits that long") {
+  Scene scene;
+  scene.publish_many(20);
+  auto options = scene.options();
+  options.exit_when_idle = 300ms;
+  Instance instance{scene.inbox(), options};
+  const auto begun = steady_clock::now();
+  instance.start();
+  REQUIRE_WITHIN(20s, instance.ended());
+  CHECK(steady_clock::now() - begun >= 300ms);
+  CHECK(instance.error().empty());
+  CHECK(scene.effects().size() == 20);
+  CHECK(scene.all_acked());
+}
+
+TEST_CASE("time in a handler is not idle time") {
+  Scene scene;
+  scene.publish_many(4);
+  auto options = scene.options();
+  options.max_batch = 1;
+  options.exit_when_idle = 50ms;
+  Instance instance{scene.inbox(), options, [](const Delivery&, Tx&) { take_time(100ms); }};
+  instance.start();
+  REQUIRE_WITHIN(20s, instance.ended());
+  CHECK(instance.stats().handled == 4);
+}
+
+TEST_CASE("a stop under load gives back at once what was not started") {
+  Scene scene;
+  scene.publish_many(300);
+  auto options = scene.options();
+  options.max_batch = 50;
+  Instance leaving{scene.inbox(), options, [](const Delivery&, Tx&) { take_time(5ms); }};
+  leaving.start();
+  REQUIRE_WITHIN(10s, leaving.stats().handled >= 10);
+  const auto asked = steady_clock::now();
+  leaving.stop();
+  CHECK(steady_clock::now() - asked < 10s);
+  CHECK(leaving.error().empty());
+  const auto before = leaving.stats().handled;
+  REQUIRE(before < 300);
+
+  Instance staying{scene.inbox(), options};
+  staying.start();
+  const auto begun = steady_clock::now();
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  CHECK(steady_clock::now() - begun < 15s);  // the ack wait is 30 s
+  staying.stop();
+  CHECK(before + staying.stats().handled == 300);
+  CHECK(staying.stats().duplicates == 0);
+  CHECK(scene.effects().size() == 300);
+}
+
+TEST_CASE("a running handler is finished and acked at a stop") {
+  Scene scene;
+  std::atomic<bool> inside{false};
+  Instance instance{scene.inbox(), scene.options(), [&](const Delivery&, Tx&) {
+                      inside = true;
+                      take_time(200ms);
+                    }};
+  scene.publish("one");
+  instance.start();
+  REQUIRE_WITHIN(10s, inside.load());
+  instance.stop();
+  CHECK(instance.stats().handled == 1);
+  CHECK(scene.all_acked());
+  CHECK(scene.effects().size() == 1);
+}
+
+TEST_CASE("an idle consumer stops at once, and may run again") {
+  Scene scene;
+  Instance instance{scene.inbox(), scene.options()};
+  for (int round = 1; round <= 2; ++round) {
+    instance.start();
+    scene.publish("event-" + std::to_string(round));
+    REQUIRE_WITHIN(10s, scene.has_group() && scene.group().acked_to == static_cast<std::uint64_t>(round));
+    const auto asked = steady_clock::now();
+    instance.stop();
+    CHECK(steady_clock::now() - asked < 10s);
+    CHECK(instance.error().empty());
+  }
+  CHECK(instance.stats().handled == 2);
+}
+
+TEST_CASE("old ids are forgotten while the consumer runs") {
+  Scene scene;
+  Instance instance{scene.inbox(), scene.options()};
+  scene.publish("old");
+  instance.start();
+  REQUIRE_WITHIN(10s, scene.effects().size() == 1);
+  instance.stop();
+  scene.place.let_all_be_handled_long_ago();
+  instance.start();
+  REQUIRE_WITHIN(10s, scene.place.count("inbox") == 0);
+}
+
+TEST_CASE("handlers are given once for each type, before the run, and at least one") {
+  Scene scene;
+  TestInbox inbox{scene.inbox()};
+  Consumer consumer{inbox, scene.options()};
+  CHECK_THAT(error_of<Error>([&] { consumer.run(std::stop_token{}); }), ContainsSubstring("no handler"));
+  const auto nothing = [](const nlohmann::json&, Tx&, const Delivery&) {};
+  consumer.on<nlohmann::json>("user.created", nothing);
+  CHECK_THAT(error_of<Error>([&] { consumer.on<nlohmann::json>("user.created", nothing); }),
+             ContainsSubstring("user.created already"));
+
+  std::stop_source stop;
+  std::jthread running{[&] { consumer.run(stop.get_token()); }};
+  REQUIRE_WITHIN(10s, scene.has_group());
+  CHECK_THAT(error_of<Error>([&] { consumer.on<nlohmann::json>("user.renamed", nothing); }),
+             ContainsSubstring("before run()"));
+  CHECK_THAT(error_of<Error>([&] { consumer.run(stop.get_token()); }), ContainsSubstring("running already"));
+  stop.request_stop();
+}
+
+TEST_CASE("an option that cannot be used is an error with its name, its value and what it takes") {
+  struct Case {
+    std::string name, value;
+    std::function<void(ConsumerOptions&)> spoil;
+  };
+  const std::vector<Case> all_bad{
+      {"group", "", [](ConsumerOptions& o) { o.group = ""; }},
+      {"group", "a.b", [](ConsumerOptions& o) { o.group = "a.b"; }},
+      {"group", std::string(32, 'x'), [](ConsumerOptions& o) { o.group = std::string(32, 'x'); }},
+      {"stream", "AUTH EVENTS", [](ConsumerOptions& o) { o.stream = "AUTH EVENTS"; }},
+      {"dead_letter_stream", "*", [](ConsumerOptions& o) { o.dead_letter_stream = "*"; }},
+      {"subject_prefix", "auth.>", [](ConsumerOptions& o) { o.subject_prefix = "auth.>"; }},
+      {"subject_prefix", "", [](ConsumerOptions& o) { o.subject_prefix = ""; }},
+      {"dead_letter_prefix", "auth..dlq", [](ConsumerOptions& o) { o.dead_letter_prefix = "auth..dlq"; }},
+      {"max_attempts", "0", [](ConsumerOptions& o) { o.max_attempts = 0; }},
+      {"backoff", "0", [](ConsumerOptions& o) { o.backoff.base = 0ms; }},
+      {"backoff", "5", [](ConsumerOptions& o) { o.backoff = {.base = 5ms, .max = 4ms}; }},
+      {"ack_wait", "99", [](ConsumerOptions& o) { o.ack_wait = 99ms; }},
+      {"max_batch", "0", [](ConsumerOptions& o) { o.max_batch = 0; }},
+      {"max_batch", "10001",
+       [](ConsumerOptions& o) {
+         o.max_batch = 10001;
+         o.prefetch = 20000;
+       }},
+      {"prefetch", "499", [](ConsumerOptions& o) { o.prefetch = 499; }},
+      {"prefetch", "100001", [](ConsumerOptions& o) { o.prefetch = 100001; }},
+      {"max_batch_time", "-1", [](ConsumerOptions& o) { o.max_batch_time = -1ms; }},
+      {"inbox_retention", "0", [](ConsumerOptions& o) { o.inbox_retention = std::chrono::hours{0}; }},
+      {"replicas", "0", [](ConsumerOptions& o) { o.replicas = 0; }},
+      {"replicas", "6", [](ConsumerOptions& o) { o.replicas = 6; }},
+      {"exit_when_idle", "0", [](ConsumerOptions& o) { o.exit_when_idle = 0ms; }},
+      {"drain_timeout", "0", [](ConsumerOptions& o) { o.drain_timeout = 0ms; }},
+  };
+  const TempDir folder;
+  const InboxPlace place{folder};
+  for (const auto& bad : all_bad) {
+    INFO(bad.name << "=" << bad.value);
+    auto options = consumer_of("nats://127.0.0.1:4222");
+    bad.spoil(options);
+    TestInbox inbox{place.location("inbox")};
+    const auto told = error_of<SettingError>([&] { Consumer consumer{inbox, options}; });
+    CHECK_THAT(told, ContainsSubstring(bad.name + "=" + bad.value));
+    CHECK_THAT(told, ContainsSubstring(": takes "));
+    inbox.join("mailer");  // is still free for a consumer with good options
+  }
+}
+
+TEST_CASE("while an event waits for its retry, later ones of its aggregate wait with it, and others do not") {
+  Scene scene;
+  const bool hold_back = GENERATE(true, false);
+  INFO("hold_back " << hold_back);
+  for (const auto& [id, aggregate] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"hot-1", "hot"}, {"hot-2", "hot"}, {"other-1", "other"}, {"hot-3", "hot"}, {"other-2", "other"}})
+    scene.js.publish("auth.events.user.created", "{}",
+                     {{"Nats-Msg-Id", id},
+                      {"ce-specversion", "1.0"},
+                      {"ce-id", id},
+                      {"ce-type", "user.created"},
+                      {"ce-subject", aggregate}});
+  auto options = scene.options();
+  options.hold_back = hold_back;
+  options.backoff = {.base = 200ms, .max = 200ms};
+  int failures = 0;
+  Instance instance{scene.inbox(), options, on_event("hot-1", [&failures] {
+                      if (++failures <= 2) throw std::runtime_error("not yet");
+                    })};
+  instance.start();
+  REQUIRE_WITHIN(20s, scene.effects().size() == 5 && scene.all_acked());
+  const auto held_back = instance.stats().held_back;
+  if (hold_back) {
+    CHECK(scene.effects() == std::vector<std::string>{"other-1", "other-2", "hot-1", "hot-2", "hot-3"});
+    CHECK(held_back >= 2);
+  } else {
+    CHECK(scene.effects() == std::vector<std::string>{"hot-2", "other-1", "hot-3", "other-2", "hot-1"});
+    CHECK(held_back == 0);
+  }
+}

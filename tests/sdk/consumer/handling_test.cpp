@@ -1,0 +1,455 @@
+// The life of a message inside the inbox, without NATS.
+
+#include "consumer/handling.hpp"
+
+#include "support/catch.hpp"
+#include "support/child.hpp"
+#include "support/sqlite.hpp"
+#include "support/temp_dir.hpp"
+#include "support/wait.hpp"
+
+#include <SQLiteCpp/SQLiteCpp.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+using namespace tidings;
+using namespace tidings::test;
+using Kind = Verdict::Kind;
+
+namespace {
+
+/// An instance of a consumer: an inbox file, what its handler does, and the code under test.
+class Instance {
+ public:
+  using Handler = std::function<void(const Delivery&, SQLite::Database&)>;
+
+  explicit Instance(const std::filesystem::path& file, Handler handler = {},
+                    std::function<void(ConsumerOptions&)> change = {}, const RetryPolicy& retry = {})
+      : inbox(file.string()) {
+    options.group = "mailer";
+    options.max_attempts = 3;
+    options.backoff = {.base = 100ms, .max = 10s};
+    options.max_batch_time = 60s;
+    if (change) change(options);
+    inbox.join("mailer");
+    inbox.database().exec("CREATE TABLE IF NOT EXISTS effect(id TEXT)");
+    const auto handle = [this, handler = std::move(handler)](const Delivery& delivery) {
+      started.push_back(delivery.event.id);
+      attempts.push_back(delivery.attempt);
+      SQLite::Statement insert{inbox.transaction(), "INSERT INTO effect VALUES (?)"};
+      insert.bind(1, delivery.event.id);
+      insert.exec();
+      if (handler) handler(delivery, inbox.transaction());
+    };
+    handlers.add("user.created", {handle, retry});
+  }
+
+  std::vector<Verdict> together(const std::vector<std::string>& ids) {
+    auto all = deliveries(ids);
+    return together(all);
+  }
+  std::vector<Verdict> together(std::vector<Delivery>& batch) {
+    std::vector<Delivery*> pointers;
+    for (auto& delivery : batch) pointers.push_back(&delivery);
+    return handling.together(pointers);
+  }
+  Verdict alone(const std::string& id) {
+    auto redelivered = deliveries({id});
+    redelivered.front().delivered = 2;
+    return handling.alone(redelivered.front());
+  }
+  static std::vector<Delivery> deliveries(const std::vector<std::string>& ids,
+                                          const std::string& type = "user.created") {
+    std::vector<Delivery> made;
+    for (const auto& id : ids) {
+      Delivery delivery;
+      delivery.attempt = 0;
+      delivery.event.id = id;
+      delivery.event.type = type;
+      delivery.event.data = "{}";
+      made.push_back(delivery);
+    }
+    return made;
+  }
+
+  SqliteInbox inbox;
+  ConsumerOptions options;
+  Handlers handlers;
+  Handling handling{inbox, handlers, options};
+  std::vector<std::string> started;  ///< ids, in the order in which the handler was called
+  std::vector<int> attempts;         ///< which attempt each call was told to be
+};
+
+std::vector<std::string> effects(const std::filesystem::path& file) {
+  return sqlite::column(file, "SELECT id FROM effect ORDER BY rowid");
+}
+
+std::vector<Kind> kinds(const std::vector<Verdict>& verdicts) {
+  std::vector<Kind> all;
+  for (const auto& verdict : verdicts) all.push_back(verdict.kind);
+  return all;
+}
+
+/// Handlers for one id; the others succeed.
+Instance::Handler on_id(const std::string& id, std::function<void()> action) {
+  return [id, action = std::move(action)](const Delivery& delivery, SQLite::Database&) {
+    if (delivery.event.id == id) action();
+  };
+}
+
+[[noreturn]] void fail() { throw std::runtime_error("mail server down"); }
+[[noreturn]] void reject() { throw Reject("no such address"); }
+
+}  // namespace
+
+TEST_CASE("messages at hand are committed together, in order") {
+  const TempDir folder;
+  Instance instance{folder / "inbox.db"};
+  const auto verdicts = instance.together({"a", "b", "c"});
+  CHECK(kinds(verdicts) == std::vector{Kind::handled, Kind::handled, Kind::handled});
+  CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "b", "c"});
+  CHECK(instance.inbox.handled("b"));
+  CHECK(instance.attempts == std::vector{1, 1, 1});
+}
+
+TEST_CASE("nothing of a batch is visible before its commit") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  std::int64_t seen = -1;
+  Instance instance{file, on_id("c", [&] {
+                      seen = sqlite::number(
+                          file, "SELECT (SELECT count(*) FROM effect) + (SELECT count(*) FROM inbox)");
+                    })};
+  CHECK(instance.together({"a", "b", "c"}).size() == 3);
+  CHECK(seen == 0);
+  CHECK(effects(file).size() == 3);
+}
+
+TEST_CASE("one that fails is rolled back alone, its neighbours are committed") {
+  const TempDir folder;
+  Instance instance{folder / "inbox.db", on_id("b", fail)};
+  const auto verdicts = instance.together({"a", "b", "c"});
+  CHECK(kinds(verdicts) == std::vector{Kind::handled, Kind::retry, Kind::handled});
+  CHECK(verdicts[1].reason == "mail server down");
+  CHECK(verdicts[1].attempts == 1);
+  CHECK(verdicts[1].delay == instance.options.backoff.delay(1, "b"));
+  CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "c"});
+  CHECK_FALSE(instance.inbox.handled("b"));
+  CHECK(instance.inbox.attempts("b").starts == 1);
+  CHECK(instance.inbox.attempts("a").starts == 0);
+}
+
+TEST_CASE("an event that was handled before has no second effect, together or alone") {
+  const TempDir folder;
+  Instance instance{folder / "inbox.db"};
+  (void)instance.together({"a", "b"});
+  CHECK(kinds(instance.together({"a", "c", "c"})) ==
+        std::vector{Kind::duplicate, Kind::handled, Kind::duplicate});
+  CHECK(instance.alone("b").kind == Kind::duplicate);
+  CHECK(instance.started == std::vector<std::string>{"a", "b", "c"});
+  CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "b", "c"});
+}
+
+TEST_CASE("an event that another instance handled has no second effect here") {
+  const TempDir folder;
+  Instance one{folder / "inbox.db"}, other{folder / "inbox.db"};
+  CHECK(one.alone("a").kind == Kind::handled);
+  CHECK(other.alone("a").kind == Kind::duplicate);
+  CHECK(kinds(other.together({"a"})) == std::vector{Kind::duplicate});
+  CHECK(other.started.empty());
+}
+
+TEST_CASE("an exception is retried with growing delay, then a dead letter") {
+  const TempDir folder;
+  Instance instance{folder / "inbox.db", on_id("a", fail)};
+  const auto first = instance.together({"a"}).front();
+  const auto second = instance.alone("a");
+  const auto third = instance.alone("a");
+  CHECK(first.kind == Kind::retry);
+  CHECK(first.delay == instance.options.backoff.delay(1, "a"));
+  CHECK(second.kind == Kind::retry);
+  CHECK(second.delay == instance.options.backoff.delay(2, "a"));
+  CHECK(second.attempts == 2);
+  CHECK(third.kind == Kind::dead_letter);
+  CHECK(third.reason == "mail server down");
+  CHECK(third.attempts == 3);
+  CHECK(instance.attempts == std::vector{1, 2, 3});
+  CHECK(effects(folder / "inbox.db").empty());
+}
+
+TEST_CASE("a dead letter that comes back, since it could not be stored, is not started again") {
+  const TempDir folder;
+  Instance instance{folder / "inbox.db", [](const Delivery& delivery, SQLite::Database&) {
+                      if (delivery.event.id == "rejected") reject();
+                      fail();
+                    }};
+  REQUIRE(instance.together({"rejected"}).front().kind == Kind::dead_letter);
+  REQUIRE(instance.together({"failed"}).front().kind == Kind::retry);
+  REQUIRE(instance.alone("failed").kind == Kind::retry);
+  REQUIRE(instance.alone("failed").kind == Kind::dead_letter);
+  const auto started = instance.started.size();
+
+  const auto rejected = instance.alone("rejected");
+  CHECK(rejected.kind == Kind::dead_letter);
+  CHECK(rejected.reason == "no such address");
+  CHECK(rejected.attempts == 1);
+  const auto failed = instance.alone("failed");
+  CHECK(failed.kind == Kind::dead_letter);
+  CHECK(failed.reason == "mail server down");
+  CHECK(failed.attempts == 3);
+  CHECK(instance.started.size() == started);
+}
+
+TEST_CASE("a dead letter that is sent again after all starts from zero") {
+  const TempDir folder;
+  bool broken = true;
+  Instance instance{folder / "inbox.db", on_id("a", [&broken] {
+                      if (broken) reject();
+                    })};
+  CHECK(instance.alone("a").kind == Kind::dead_letter);
+  instance.handling.forget("a");
+  broken = false;
+  CHECK(instance.alone("a").kind == Kind::handled);
+  CHECK(instance.attempts == std::vector{1, 1});
+}
+
+TEST_CASE("a success leaves no count of attempts behind") {
+  const TempDir folder;
+  bool broken = true;
+  Instance instance{folder / "inbox.db", on_id("a", [&broken] {
+                      if (broken) fail();
+                    })};
+  CHECK(instance.together({"a"}).front().kind == Kind::retry);
+  broken = false;
+  const auto verdict = instance.alone("a");
+  CHECK(verdict.kind == Kind::handled);
+  CHECK(verdict.attempts == 2);
+  CHECK(sqlite::number(folder / "inbox.db", "SELECT count(*) FROM inbox_attempt") == 0);
+}
+
+TEST_CASE("what a handler throws says what becomes of the message") {
+  const TempDir folder;
+  struct Case {
+    std::function<void()> action;
+    Kind kind;
+    std::string reason;
+  };
+  const auto wanted = GENERATE(values<Case>({
+      {[] { throw Reject("no such address"); }, Kind::dead_letter, "no such address"},
+      {[] { throw Undecodable("data: is no JSON"); }, Kind::dead_letter, "data: is no JSON"},
+      {[] { throw RetryAfter(30s, "come back later"); }, Kind::retry, "come back later"},
+      {[] { throw std::runtime_error("mail server down"); }, Kind::retry, "mail server down"},
+      {[] { throw Error("broker away", Error::Retry::yes); }, Kind::retry, "broker away"},
+      {[] { throw 42; }, Kind::retry, "the handler threw something that is no std::exception"},
+  }));
+  INFO(wanted.reason);
+  const bool as_redelivered = GENERATE(false, true);
+  Instance instance{folder / "inbox.db", on_id("a", wanted.action)};
+  const auto verdict = as_redelivered ? instance.alone("a") : instance.together({"a"}).front();
+  CHECK(verdict.kind == wanted.kind);
+  CHECK(verdict.reason == wanted.reason);
+  CHECK(verdict.attempts == 1);
+  CHECK(effects(folder / "inbox.db").empty());
+  CHECK_FALSE(instance.inbox.handled("a"));
+}
+
+TEST_CASE("RetryAfter sets the delay and still counts as an attempt") {
+  const TempDir folder;
+  Instance instance{folder / "inbox.db", on_id("a", [] { throw RetryAfter(30s, "later"); })};
+  CHECK(instance.together({"a"}).front().delay == 30s);
+  CHECK(instance.alone("a").delay == 30s);
+  const auto last = instance.alone("a");
+  CHECK(last.kind == Kind::dead_letter);
+  CHECK(last.reason == "later");
+  CHECK(last.attempts == 3);
+}
+
+TEST_CASE("a type without a handler is ignored, or a dead letter by option") {
+  const TempDir folder;
+  const auto deliver = [](Instance& instance, bool as_redelivered) {
+    auto strange = Instance::deliveries({"a"}, "user.renamed");
+    return as_redelivered ? instance.handling.alone(strange.front()) : instance.together(strange).front();
+  };
+  const bool as_redelivered = GENERATE(false, true);
+  Instance lenient{folder / "inbox.db"};
+  CHECK(deliver(lenient, as_redelivered).kind == Kind::ignored);
+  Instance strict{folder / "inbox.db", {}, [](ConsumerOptions& options) {
+                    options.unhandled = ConsumerOptions::Unhandled::dead_letter;
+                  }};
+  const auto verdict = deliver(strict, as_redelivered);
+  CHECK(verdict.kind == Kind::dead_letter);
+  CHECK(verdict.reason == "no handler for the type user.renamed");
+}
+
+TEST_CASE("the start of a redelivered message is on disk before its handler runs") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  std::int64_t starts = 0;
+  Instance instance{file, on_id("a", [&] {
+                      starts = sqlite::number(file, "SELECT starts FROM inbox_attempt WHERE event_id = 'a'");
+                    })};
+  CHECK(instance.alone("a").kind == Kind::handled);
+  CHECK(starts == 1);
+}
+
+TEST_CASE("a message that kills the process is found by its count, and its neighbours are not blamed") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  const auto die = on_id("killer", [] { std::abort(); });
+  // First in a batch with others, then alone as redelivered; each time in a process of its own.
+  CHECK(signal_that_ends([&] {
+          (void)Instance{file, die}.together({"before", "killer", "after"});
+        }) == SIGABRT);
+  for (int start = 2; start <= 3; ++start)
+    CHECK(signal_that_ends([&] { (void)Instance{file, die}.alone("killer"); }) == SIGABRT);
+
+  Instance instance{file, die};
+  const auto verdict = instance.alone("killer");
+  CHECK(verdict.kind == Kind::dead_letter);
+  CHECK(verdict.reason == "the process ended while handling it");
+  CHECK(verdict.attempts == 3);
+  CHECK(instance.alone("before").kind == Kind::handled);
+  CHECK(instance.alone("after").kind == Kind::handled);
+  CHECK(instance.attempts == std::vector{1, 1});
+  CHECK(effects(file) == std::vector<std::string>{"before", "after"});
+}
+
+TEST_CASE("errors before and deaths after are one count") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  CHECK(Instance(file, on_id("a", fail)).alone("a").attempts == 1);
+  CHECK(signal_that_ends([&] {
+          (void)Instance{file, on_id("a", [] { std::abort(); })}.alone("a");
+        }) == SIGABRT);
+  const auto verdict = Instance(file, on_id("a", fail)).alone("a");
+  CHECK(verdict.kind == Kind::dead_letter);
+  CHECK(verdict.attempts == 3);
+}
+
+TEST_CASE("a process that dies in a batch leaves no effect and no claim") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  CHECK(signal_that_ends([&] {
+          (void)Instance{file, on_id("b", [] { std::abort(); })}.together({"a", "b"});
+        }) == SIGABRT);
+  Instance instance{file};
+  CHECK(effects(file).empty());
+  CHECK_FALSE(instance.inbox.handled("a"));
+  CHECK(instance.alone("a").kind == Kind::handled);
+}
+
+TEST_CASE("an inbox in trouble uses no attempt of the messages in a batch") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  Instance instance{file};
+  instance.inbox.database().setBusyTimeout(1);
+  auto batch = Instance::deliveries({"a", "b"});
+  {
+    SQLite::Database other{file.string(), SQLite::OPEN_READWRITE};
+    other.exec("BEGIN IMMEDIATE");
+    CHECK_THROWS_AS((void)instance.together(batch), InboxTrouble);
+    CHECK_THROWS_AS((void)instance.handling.alone(batch.front()), InboxTrouble);
+  }
+  CHECK(instance.started.empty());
+  CHECK(kinds(instance.together(batch)) == std::vector{Kind::handled, Kind::handled});
+  CHECK(instance.attempts == std::vector{1, 1});
+}
+
+TEST_CASE("trouble in the middle of a batch leaves nothing of it behind") {
+  const TempDir folder;
+  Instance instance{folder / "inbox.db", [](const Delivery& delivery, SQLite::Database& tx) {
+                      if (delivery.event.id != "b") return;
+                      tx.exec("PRAGMA max_page_count = 1");  // no less than there are: full from now on
+                      tx.exec("CREATE TABLE big AS SELECT zeroblob(100000) AS bytes");
+                    }};
+  CHECK_THROWS_AS((void)instance.together({"a", "b", "c"}), InboxTrouble);
+  CHECK(effects(folder / "inbox.db").empty());
+  CHECK(sqlite::number(folder / "inbox.db", "SELECT count(*) FROM inbox") == 0);
+  CHECK(sqlite::number(folder / "inbox.db", "SELECT count(*) FROM inbox_attempt") == 0);
+  instance.inbox.database().exec("PRAGMA max_page_count = 1000000");
+  CHECK(kinds(instance.together({"a", "c"})) == std::vector{Kind::handled, Kind::handled});
+}
+
+TEST_CASE("trouble while a redelivered message runs counts its start once") {
+  const TempDir folder;
+  const auto locked = folder / "other.db";
+  sqlite::execute(locked, "CREATE TABLE other(id)");
+  int calls = 0;
+  Instance instance{
+      folder / "inbox.db", on_id("a", [&] {
+        ++calls;
+        SQLite::Database{locked.string(), SQLite::OPEN_READWRITE}.exec("INSERT INTO other VALUES (1)");
+      })};
+  auto redelivered = Instance::deliveries({"a"});
+  {
+    SQLite::Database holder{locked.string(), SQLite::OPEN_READWRITE};
+    holder.exec("BEGIN IMMEDIATE");
+    for (int i = 0; i < 5; ++i)  // more than max_attempts
+      CHECK_THROWS_AS((void)instance.handling.alone(redelivered.front()), InboxTrouble);
+  }
+  const auto verdict = instance.handling.alone(redelivered.front());
+  CHECK(verdict.kind == Kind::handled);
+  CHECK(verdict.attempts == 1);
+  CHECK(calls == 6);
+  CHECK(instance.attempts == std::vector{1, 1, 1, 1, 1, 1});
+}
+
+TEST_CASE("a batch ends when its time is up, after at least one message") {
+  const TempDir folder;
+  Instance instance{folder / "inbox.db",
+                    on_id("b",
+                          [] {
+                            const auto begun = std::chrono::steady_clock::now();
+                            (void)eventually(
+                                60s, [begun] { return std::chrono::steady_clock::now() > begun + 30ms; });
+                          }),
+                    [](ConsumerOptions& options) { options.max_batch_time = 30ms; }};
+  CHECK(kinds(instance.together({"a", "b", "c", "d"})) == std::vector{Kind::handled, Kind::handled});
+  CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "b"});
+  CHECK(instance.together({"c", "d"}).size() == 2);
+
+  Instance hasty{folder / "inbox.db", {}, [](ConsumerOptions& options) { options.max_batch_time = 0ms; }};
+  CHECK(hasty.together({"e", "f"}).size() == 1);
+}
+
+TEST_CASE("a handler whose writes fail only at the commit is judged alone") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  Instance instance{file, [](const Delivery& delivery, SQLite::Database& tx) {
+                      if (delivery.event.id == "b") tx.exec("INSERT INTO child VALUES (99)");
+                    }};
+  instance.inbox.database().exec(
+      "PRAGMA foreign_keys = ON; CREATE TABLE parent(id INTEGER PRIMARY KEY);"
+      "CREATE TABLE child(parent INTEGER REFERENCES parent(id) DEFERRABLE INITIALLY DEFERRED)");
+  CHECK(kinds(instance.together({"a", "b", "c"})) == std::vector{Kind::handled, Kind::retry, Kind::handled});
+  CHECK(effects(file) == std::vector<std::string>{"a", "c"});
+  CHECK(instance.alone("b").kind == Kind::retry);
+  const auto last = instance.alone("b");
+  CHECK(last.kind == Kind::dead_letter);
+  CHECK_THAT(last.reason, ContainsSubstring("FOREIGN KEY"));
+  CHECK(sqlite::number(file, "SELECT count(*) FROM child") == 0);
+}
+
+TEST_CASE("a handler whose statement ends the transaction is judged alone") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  Instance instance{file, [](const Delivery& delivery, SQLite::Database& tx) {
+                      if (delivery.event.id == "b") tx.exec("INSERT OR ROLLBACK INTO once VALUES (1)");
+                    }};
+  instance.inbox.database().exec("CREATE TABLE once(id INTEGER PRIMARY KEY); INSERT INTO once VALUES (1)");
+  CHECK(kinds(instance.together({"a", "b", "c"})) == std::vector{Kind::handled, Kind::retry, Kind::handled});
+  CHECK(effects(file) == std::vector<std::string>{"a", "c"});
+}
+
+TEST_CASE("what is pruned may take effect again, and nothing else") {
+  const TempDir folder;
+  Instance instance{folder / "inbox.db"};
+  CHECK(instance.together({"old", "new"}).size() == 2);
+  sqlite::execute(folder / "inbox.db", "UPDATE inbox SET handled_at = 1000 WHERE event_id = 'old'");
+  CHECK(instance.handling.prune(std::chrono::hours{24}, 100));
+  CHECK(kinds(instance.together({"old", "new"})) == std::vector{Kind::handled, Kind::duplicate});
+}

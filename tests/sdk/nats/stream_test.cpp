@@ -1,0 +1,270 @@
+#include "consumer/group.hpp"
+#include "support/catch.hpp"
+#include "support/jetstream.hpp"
+#include "support/nats_cluster.hpp"
+#include "support/nats_server.hpp"
+#include "support/wait.hpp"
+
+#include <tidings/error.hpp>
+#include <tidings/stream.hpp>
+
+#include <spdlog/spdlog.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace tidings;
+using namespace tidings::test;
+using nlohmann::json;
+
+namespace {
+
+constexpr std::int64_t second = 1'000'000'000;
+
+ConnectionOptions to(const NatsServer& server) {
+  ConnectionOptions options;
+  options.urls = {server.url()};
+  return options;
+}
+
+struct Broker {
+  NatsServer server;
+  JetStream js{server.url()};
+  Connection connection{to(server)};
+
+  /// What is wrong with the stream; the error must be one that waiting does not help against.
+  std::string fault(const StreamSpec& spec) {
+    try {
+      ensure_stream(connection, spec);
+    } catch (const NatsError& error) {
+      CHECK_FALSE(error.retryable());
+      return error.what();
+    }
+    return "none";
+  }
+
+  std::string group_fault(const ConsumerOptions& options) {
+    try {
+      (void)join_group(connection, options);
+    } catch (const NatsError& error) {
+      CHECK_FALSE(error.retryable());
+      return error.what();
+    }
+    return "none";
+  }
+};
+
+ConsumerOptions mailer() {
+  ConsumerOptions options;
+  options.group = "mailer";
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("a missing stream is made with file storage and without limits") {
+  Broker broker;
+  ensure_stream(broker.connection, {.subjects = {"auth.events.>", "auth.more.>"}, .duplicate_window = 300s});
+  const auto config = broker.js.stream_config("AUTH_EVENTS");
+  CHECK(config.at("storage") == "file");
+  CHECK(config.at("retention") == "limits");
+  CHECK(config.at("subjects") == json({"auth.events.>", "auth.more.>"}));
+  CHECK(config.at("duplicate_window") == 300 * second);
+  CHECK(config.at("num_replicas") == 1);
+  CHECK(config.value("max_age", 0) == 0);
+  CHECK(config.at("max_msgs") == -1);
+  CHECK(config.at("max_bytes") == -1);
+}
+
+TEST_CASE("a missing stream is made with the age limit that is asked for") {
+  Broker broker;
+  ensure_stream(broker.connection, {.max_age = 3600s});
+  CHECK(broker.js.stream_config("AUTH_EVENTS").at("max_age") == 3600 * second);
+}
+
+TEST_CASE("an existing stream that fits is not changed") {
+  Broker broker;
+  broker.js.add_stream("AUTH_EVENTS", {"auth.>", "other"},
+                       {{"duplicate_window", 500 * second},
+                        {"max_msgs", 12345},
+                        {"max_age", 900 * second},
+                        {"description", "by hand"}});
+  const auto before = broker.js.stream_config("AUTH_EVENTS");
+  broker.js.publish("auth.events.user.created", "{}");
+  ensure_stream(broker.connection, {});
+  CHECK(broker.js.stream_config("AUTH_EVENTS") == before);
+  CHECK(broker.js.message_count("AUTH_EVENTS") == 1);
+}
+
+TEST_CASE("what differs is an error with the field and both values, and is not changed") {
+  Broker broker;
+  struct Case {
+    std::vector<std::string> subjects;
+    json config;
+    std::vector<std::string> told;
+    int replicas = 1;
+  };
+  const auto wrong = GENERATE(values<Case>({
+      {{"auth.events.>"}, {{"storage", "memory"}}, {"storage", "memory", "file"}},
+      {{"auth.events.user.>", "x"}, json::object(), {"subjects", "auth.events.user.>, x", "auth.events.>"}},
+      {{"auth.events.>"},
+       {{"duplicate_window", 30 * second}},
+       {"duplicate_window", "30 s", "at least 120 s"}},
+      {{"auth.events.>"}, {{"no_ack", true}}, {"no_ack", "true", "false"}},
+      {{"auth.events.>"}, json::object(), {"num_replicas 1, needed is at least 3"}, 3},
+  }));
+  broker.js.add_stream("AUTH_EVENTS", wrong.subjects, wrong.config);
+  const auto before = broker.js.stream_config("AUTH_EVENTS");
+  const auto told = broker.fault({.replicas = wrong.replicas});
+  CHECK_THAT(told, ContainsSubstring("AUTH_EVENTS"));
+  for (const auto& part : wrong.told) CHECK_THAT(told, ContainsSubstring(part));
+  CHECK(broker.js.stream_config("AUTH_EVENTS") == before);
+}
+
+TEST_CASE("a stream is made with the replicas that are asked for, and more than are asked for are fine") {
+  NatsCluster cluster;
+  ConnectionOptions options;
+  options.urls = {cluster.server(0).url()};
+  Connection connection{options};
+  ensure_stream(connection, {.replicas = 3});
+  auto& js = cluster.client();
+  CHECK(js.stream_config("AUTH_EVENTS").at("num_replicas") == 3);
+  CHECK_NOTHROW(ensure_stream(connection, {.replicas = 2}));
+  CHECK(js.stream_config("AUTH_EVENTS").at("num_replicas") == 3);
+  CHECK_THAT(error_of<NatsError>([&] { ensure_stream(connection, {.replicas = 5}); }),
+             ContainsSubstring("num_replicas 3, needed is at least 5"));
+}
+
+TEST_CASE("replicas on a server that is in no cluster are an error that waiting does not help against") {
+  Broker broker;
+  const auto told = broker.fault({.replicas = 3});
+  CHECK_THAT(told, ContainsSubstring("AUTH_EVENTS with 3 replicas"));
+  CHECK_THAT(told, ContainsSubstring("OUTBOX_STREAM_REPLICAS"));
+  CHECK_FALSE(broker.js.has_stream("AUTH_EVENTS"));
+}
+
+TEST_CASE("several that make the same stream at once all succeed") {
+  Broker broker;
+  std::vector<std::string> errors(6);
+  {
+    std::vector<std::jthread> threads;
+    for (auto& error : errors)
+      threads.emplace_back([&] {
+        try {
+          Connection connection{to(broker.server)};
+          ensure_stream(connection, {});
+        } catch (const std::exception& caught) {
+          error = caught.what();
+        }
+      });
+  }
+  for (const auto& error : errors) CHECK(error.empty());
+}
+
+TEST_CASE("a server without JetStream is an error that may pass") {
+  NatsServer server{{.config = {}, .arguments = {}, .jetstream = false, .monitoring = false}};
+  Connection connection{to(server)};
+  try {
+    ensure_stream(connection, {});
+    FAIL("there is no JetStream");
+  } catch (const NatsError& error) {
+    CHECK(error.retryable());
+    CHECK_THAT(error.what(), ContainsSubstring("AUTH_EVENTS"));
+  }
+}
+
+TEST_CASE("a missing group is made as a pull consumer that misses nothing and drops nothing") {
+  Broker broker;
+  broker.js.add_stream("AUTH_EVENTS", {"auth.>"});
+  auto options = mailer();
+  options.ack_wait = 7s;
+  const auto group = join_group(broker.connection, options);
+  CHECK_FALSE(group.push());
+  CHECK(group.ack_wait == 7s);
+  const auto config = broker.js.consumer_config("AUTH_EVENTS", "mailer");
+  CHECK(config.at("durable_name") == "mailer");
+  CHECK(config.at("deliver_policy") == "all");
+  CHECK(config.at("ack_policy") == "explicit");
+  CHECK(config.at("ack_wait") == 7 * second);
+  CHECK(config.at("max_deliver") == -1);
+  CHECK(config.at("filter_subject") == "auth.events.>");
+  CHECK_FALSE(config.contains("deliver_subject"));
+  CHECK_FALSE(config.contains("backoff"));
+}
+
+TEST_CASE("an existing group that fits is joined as it is") {
+  Broker broker;
+  broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  broker.js.add_consumer("AUTH_EVENTS", "mailer", {{"ack_wait", 3 * second}, {"max_ack_pending", 17}});
+  const auto before = broker.js.consumer_config("AUTH_EVENTS", "mailer");
+  const auto group = join_group(broker.connection, mailer());
+  CHECK(group.ack_wait == 3s);
+  CHECK(broker.js.consumer_config("AUTH_EVENTS", "mailer") == before);
+}
+
+TEST_CASE("an existing push consumer with a deliver group is joined as one of that group") {
+  Broker broker;
+  broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  broker.js.add_consumer("AUTH_EVENTS", "mailer",
+                         {{"deliver_subject", "to.mailers"}, {"deliver_group", "mailers"}});
+  const auto group = join_group(broker.connection, mailer());
+  CHECK(group.push());
+  CHECK(group.deliver_subject == "to.mailers");
+  CHECK(group.deliver_group == "mailers");
+}
+
+TEST_CASE("a group that would lose or double events is refused, with the field and both values") {
+  Broker broker;
+  broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  struct Case {
+    json config;
+    std::vector<std::string> told;
+  };
+  const auto wrong = GENERATE(values<Case>({
+      {{{"deliver_subject", "to.mailers"}}, {"deliver_subject", "to.mailers", "deliver_group"}},
+      {{{"max_deliver", 5}}, {"max_deliver", "5", "-1"}},
+      {{{"headers_only", true}}, {"headers_only", "true", "false"}},
+      {{{"ack_policy", "none"}, {"deliver_subject", "to.mailers"}, {"deliver_group", "g"}},
+       {"ack_policy", "none", "explicit"}},
+      {{{"ack_policy", "all"}, {"deliver_subject", "to.mailers"}, {"deliver_group", "g"}},
+       {"ack_policy", "all", "explicit"}},
+  }));
+  broker.js.add_consumer("AUTH_EVENTS", "mailer", wrong.config);
+  const auto told = broker.group_fault(mailer());
+  CHECK_THAT(told, ContainsSubstring("mailer"));
+  for (const auto& part : wrong.told) CHECK_THAT(told, ContainsSubstring(part));
+}
+
+TEST_CASE(
+    "a group that filters for other events is refused, and a narrower or wider filter is its owner's "
+    "choice") {
+  Broker broker;
+  broker.js.add_stream("AUTH_EVENTS", {"auth.>"});
+  const auto fault_with = [&](const std::string& filter) {
+    broker.js.add_consumer("AUTH_EVENTS", "mailer", {{"filter_subject", filter}});
+    const auto told = broker.group_fault(mailer());
+    broker.js.delete_consumer("AUTH_EVENTS", "mailer");
+    return told;
+  };
+  CHECK_THAT(fault_with("auth.other.>"),
+             ContainsSubstring("filter_subject auth.other.>, needed is auth.events.>"));
+  CHECK(fault_with("auth.events.user.created") == "none");
+  CHECK(fault_with("auth.>") == "none");
+}
+
+TEST_CASE("a missing group that must not be made is an error, and a missing stream may still come") {
+  Broker broker;
+  auto options = mailer();
+  options.manage_streams = false;
+  try {
+    (void)join_group(broker.connection, options);
+    FAIL("there is no stream");
+  } catch (const NatsError& error) {
+    CHECK(error.retryable());
+    CHECK_THAT(error.what(), ContainsSubstring("AUTH_EVENTS does not exist yet"));
+  }
+  broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  CHECK_THAT(broker.group_fault(options), ContainsSubstring("manage_streams"));
+  CHECK_FALSE(broker.js.has_consumer("AUTH_EVENTS", "mailer"));
+}
