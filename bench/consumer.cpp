@@ -5,7 +5,7 @@
 #include "figures.hpp"
 #include "flow.hpp"
 #include "mailer.hpp"
-#include "nats/nats_handle.hpp"
+#include "nats/handle.hpp"
 #include "resident.hpp"
 #include "sample_events.hpp"
 #include "support/nats_server.hpp"

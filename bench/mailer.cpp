@@ -1,6 +1,6 @@
 #include "mailer.hpp"
 
-#include "nats/nats_handle.hpp"
+#include "nats/handle.hpp"
 
 #include <chrono>
 #include <thread>

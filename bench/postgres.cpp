@@ -39,7 +39,7 @@ struct Sizes {
 };
 
 void run(const PostgresServer& postgres, const std::string& statements) {
-  PostgresDatabase connection{postgres.url()};
+  PostgresConnection connection{postgres.url()};
   connection.connect();
   connection.script(statements);
 }
@@ -72,7 +72,7 @@ void fill(const PostgresServer& postgres, int events, int aggregates = 0) {
 /// The limit: a loop of statements that mark 2000 rows each; rows a second.
 double mark(const PostgresServer& postgres, int events) {
   fill(postgres, events);
-  PostgresDatabase connection{postgres.url()};
+  PostgresConnection connection{postgres.url()};
   connection.connect();
   return events / seconds([&] {
            while (connection
@@ -112,7 +112,7 @@ std::unique_ptr<Consumer<PostgresInbox>> mailer(PostgresInbox& inbox, const std:
                                                 Writes writes = Writes::queued) {
   auto consumer = std::make_unique<Consumer<PostgresInbox>>(inbox, options_for(url));
   consumer->on<UserCreated>("user.created",
-                            [writes](const UserCreated& user, PostgresDatabase& tx, const Delivery&) {
+                            [writes](const UserCreated& user, PostgresConnection& tx, const Delivery&) {
                               const std::string insert = "INSERT INTO welcome_email VALUES ($1, $2)";
                               if (writes == Writes::queued)
                                 tx.queue(insert, user.userId, user.email);
@@ -157,9 +157,9 @@ double insert(const std::string& url, const PostgresServer& postgres, int events
       options.processing_interval = 10ms;  // so that it has the same work without the trigger
       OutboxProcessor{postgres.url(), connection, options}.run(stop.get_token());
     }};
-  std::vector<std::unique_ptr<PostgresDatabase>> connections;
+  std::vector<std::unique_ptr<PostgresConnection>> connections;
   for (int i = 0; i < writers; ++i) {
-    connections.push_back(std::make_unique<PostgresDatabase>(postgres.url()));
+    connections.push_back(std::make_unique<PostgresConnection>(postgres.url()));
     connections.back()->connect();
   }
   if (wake) std::this_thread::sleep_for(300ms);

@@ -4,7 +4,7 @@
 #include "auth_service.hpp"
 #include "figures.hpp"
 #include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
-#include "nats/nats_handle.hpp"
+#include "nats/handle.hpp"
 #include "resident.hpp"
 #include "sample_events.hpp"
 #include "support/nats_server.hpp"

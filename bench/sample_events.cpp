@@ -1,7 +1,7 @@
 #include "sample_events.hpp"
 
 #include "figures.hpp"
-#include "nats/nats_handle.hpp"
+#include "nats/handle.hpp"
 #include "services/event_data.hpp"
 #include "user_created_event.hpp"
 

@@ -30,6 +30,6 @@ void write(SQLite::Database& tx, const WelcomeEmail& email);
 void create_tables(SQLite::Database& database);
 
 #ifdef CONSUMER_POSTGRES
-void write(tidings::PostgresDatabase& tx, const WelcomeEmail& email);
-void create_tables(tidings::PostgresDatabase& database);
+void write(tidings::PostgresConnection& tx, const WelcomeEmail& email);
+void create_tables(tidings::PostgresConnection& database);
 #endif

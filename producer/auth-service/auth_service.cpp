@@ -130,7 +130,7 @@ std::string lower_domain(std::string email) {
 User new_user(const Registration& registration) {
   check_email(registration.email);
   check_name(registration.name);
-  return {.id = new_event_id(),
+  return {.id = new_uuid(),
           .email = lower_domain(registration.email),
           .name = registration.name,
           .email_verified = false,

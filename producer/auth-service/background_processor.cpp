@@ -67,7 +67,7 @@ void BackgroundProcessor::notify() noexcept {
 }
 
 BackgroundProcessor::Health BackgroundProcessor::health() const {
-  using Phase = OutboxProcessorStatus::Phase;
+  using Phase = ProcessorStatus::Phase;
   const std::lock_guard lock{mutex_};
   if (!error_.empty()) return {false, "failed", error_};
   const auto phase = processor_ == nullptr ? Phase::waiting_for_broker : processor_->status().phase;

@@ -73,7 +73,7 @@ struct ProcessorView {
   std::chrono::milliseconds seen_ago{0};
 };
 
-ProcessorView view(const std::optional<OutboxStateRow>& row) {
+ProcessorView view(const std::optional<StoredProcessorRecord>& row) {
   ProcessorView view;
   if (!row) return view;
   const auto ago = [](Timestamp time) { return std::max(now() - time, std::chrono::milliseconds{0}); };
@@ -119,7 +119,7 @@ Json stats_json(const OutboxStats& stats, std::optional<std::chrono::millisecond
           {"processor", std::move(processor_json)}};
 }
 
-std::string processor_text(const std::optional<OutboxStateRow>& row) {
+std::string processor_text(const std::optional<StoredProcessorRecord>& row) {
   const auto processor = view(row);
   if (!row) return processor.state;
   auto text = processor.state;
@@ -173,11 +173,11 @@ Json row_json(const OutboxRow& row) {
 }
 
 /// PENDING, pending, dead-letter: as people type it.
-std::optional<OutboxStatus> read_status(std::string text) {
+std::optional<RowStatus> read_status(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char letter) {
     return letter == '-' ? '_' : static_cast<char>(std::toupper(letter));
   });
-  return parse_outbox_status(text);
+  return parse_row_status(text);
 }
 
 int list(const OutboxFlags& flags) {

@@ -1,4 +1,4 @@
-#include "nats/shown_url.hpp"
+#include "nats/redacted_url.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/settings.hpp>
@@ -44,7 +44,7 @@ DatabaseUrl DatabaseUrl::parse(const std::string& url, const std::string& settin
   if (path.starts_with("///")) path.erase(0, 2);       // sqlite:///absolute
   path.resize(std::min(path.size(), path.find('?')));  // Prisma's ?connection_limit=1 is not ours
   if (path.empty() || path.find("://") != std::string::npos)
-    throw SettingError(setting + "=" + (url.find("://") == std::string::npos ? url : shown_url(url)) +
+    throw SettingError(setting + "=" + (url.find("://") == std::string::npos ? url : redacted_url(url)) +
                        ": takes sqlite:PATH, file:PATH or postgresql://HOST/DATABASE");
   return {Kind::sqlite, path};
 }

@@ -9,7 +9,7 @@
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"
 
-#include <tidings/postgres_database.hpp>
+#include <tidings/postgres_connection.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -212,11 +212,11 @@ TEST_CASE("the script for PostgreSQL gives each side a database of its own, clos
   INFO(made.err);
   REQUIRE(made.exit == exited(0));
   for (const auto* own : {"auth", "welcome"}) {
-    tidings::PostgresDatabase database{url(own, own)};
+    tidings::PostgresConnection database{url(own, own)};
     database.connect();
     CHECK_NOTHROW(database.exec("CREATE TABLE mine(id text)"));
   }
-  tidings::PostgresDatabase others{url("welcome", "auth")};
+  tidings::PostgresConnection others{url("welcome", "auth")};
   CHECK_THROWS_WITH(others.connect(), ContainsSubstring("permission denied"));
 }
 

@@ -5,7 +5,7 @@
 #include "support/programs.hpp"
 #include "support/wait.hpp"
 
-#include <tidings/postgres_database.hpp>
+#include <tidings/postgres_connection.hpp>
 
 #include <csignal>
 #include <string>
@@ -30,7 +30,7 @@ Process start(const Programs& programs, const std::string& database,
 /// -1 while the table is not there.
 std::int64_t number(const PostgresServer& postgres, const std::string& query) {
   try {
-    tidings::PostgresDatabase database{postgres.url()};
+    tidings::PostgresConnection database{postgres.url()};
     database.connect();
     return database.exec(query).integer(0, 0);
   } catch (const tidings::PostgresError&) {

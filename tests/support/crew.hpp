@@ -75,23 +75,23 @@ class Crew {
     });
   }
   /// Submits one and returns what becomes of it.
-  Verdict handle(const std::string& id) {
+  Settlement handle(const std::string& id) {
     submit(id);
     REQUIRE(settle(settled.size() + 1));
     return settled.back().second;
   }
 
   /// The latest of that id.
-  [[nodiscard]] Verdict verdict(const std::string& id) const {
+  [[nodiscard]] Settlement settlement(const std::string& id) const {
     const auto found = std::find_if(settled.rbegin(), settled.rend(),
                                     [&id](const auto& entry) { return entry.first == id; });
     if (found == settled.rend()) throw std::logic_error(id + " is not settled");
     return found->second;
   }
-  [[nodiscard]] Verdict::Kind kind(const std::string& id) const { return verdict(id).kind; }
+  [[nodiscard]] Settlement::Kind kind(const std::string& id) const { return settlement(id).kind; }
   [[nodiscard]] std::vector<std::string> settled_ids() const {
     std::vector<std::string> ids;
-    for (const auto& [id, verdict] : settled) ids.push_back(id);
+    for (const auto& [id, settlement] : settled) ids.push_back(id);
     return ids;
   }
   [[nodiscard]] std::vector<Call> calls() const {
@@ -109,11 +109,11 @@ class Crew {
     if (change) change(options);
     return options;
   }
-  void add(std::vector<ConcurrentHandling::Settlement> settlements) {
-    for (auto& [ticket, delivery, verdict] : settlements) {
+  void add(std::vector<ConcurrentHandling::Settled> settlements) {
+    for (auto& [ticket, delivery, settlement] : settlements) {
       if (delivery.event.id != submitted_.at(ticket))
         throw std::logic_error("the ticket is of another event");
-      settled.emplace_back(delivery.event.id, std::move(verdict));
+      settled.emplace_back(delivery.event.id, std::move(settlement));
     }
   }
 
@@ -126,8 +126,8 @@ class Crew {
   TestInbox inbox;
   const ConsumerOptions options;
   Handlers handlers;
-  std::vector<std::pair<std::string, Verdict>> settled;  ///< in the order of their settlements
-  std::function<void()> on_wake;                         ///< on a worker's thread
+  std::vector<std::pair<std::string, Settlement>> settled;  ///< in the order of their settlements
+  std::function<void()> on_wake;                            ///< on a worker's thread
   std::atomic<int> wakes{0};
   ConcurrentHandling handling{inbox, handlers, options, [this] {
                                 ++wakes;

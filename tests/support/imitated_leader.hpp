@@ -3,12 +3,11 @@
 // Answers what is published as a stream's leader would that is in a state which a real one is hard to bring
 // into.
 
+#include "nats/handle.hpp"
 #include "support/catch.hpp"
 #include "support/wait.hpp"
 
 #include <tidings/connection.hpp>
-
-#include <nats_handle.hpp>
 
 #include <atomic>
 #include <memory>

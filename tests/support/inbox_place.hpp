@@ -19,7 +19,7 @@
 namespace tidings::test {
 
 using TestInbox = PostgresInbox;
-using Tx = PostgresDatabase;
+using Tx = PostgresConnection;
 
 class InboxPlace {
  public:
@@ -45,7 +45,7 @@ class InboxPlace {
 
  private:
   PostgresRows look(const std::string& statement) const {
-    PostgresDatabase database{server_.url()};
+    PostgresConnection database{server_.url()};
     database.connect();
     return database.exec(statement);
   }

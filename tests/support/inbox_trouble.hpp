@@ -37,7 +37,7 @@ class InboxLock {
     }
   }
 
-  PostgresDatabase session_;
+  PostgresConnection session_;
 };
 
 /// What the error of somebody who waited for a lock says.
@@ -58,7 +58,7 @@ class OtherDatabase {
 
   /// Does not wait for a lock.
   void write() const {
-    PostgresDatabase own{url_};
+    PostgresConnection own{url_};
     own.connect();
     own.exec("SET lock_timeout = 1");
     own.exec("INSERT INTO other VALUES (1)");
@@ -77,7 +77,7 @@ class OtherDatabase {
  private:
   std::string url_;
   std::mutex mutex_;
-  PostgresDatabase holder_;
+  PostgresConnection holder_;
 };
 
 /// No start can be written down beyond the fifth: the disk is full.

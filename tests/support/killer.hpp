@@ -93,7 +93,7 @@ CREATE CONSTRAINT TRIGGER killer AFTER INSERT OR UPDATE OR DELETE ON inbox_attem
   }
 
   Killer& killer_;
-  PostgresDatabase session_;
+  PostgresConnection session_;
   std::int64_t passed_ = 0;
   std::jthread thread_;
 };

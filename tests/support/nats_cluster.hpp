@@ -22,7 +22,7 @@ class NatsCluster {
   static constexpr std::size_t size = 3;
   static constexpr std::size_t none = size;
 
-  /// Starts it, and returns when JetStream has a leader. `config` is for each server.
+  /// AttemptRecord it, and returns when JetStream has a leader. `config` is for each server.
   /// With a network, each server is on a host of its own there.
   explicit NatsCluster(const std::string& config = {}, VirtualNetwork* network = nullptr);
 

@@ -86,13 +86,13 @@ void Outbox::add_many(int count, int aggregates, const std::string& prefix) {
 
 void Outbox::execute(const std::string& statements) const {
   if (!postgres_) return sqlite::execute(path(), statements);
-  PostgresDatabase connection{url()};
+  PostgresConnection connection{url()};
   connection.connect();
   connection.script(quoted(statements));
 }
 
 PostgresRows Outbox::ask(const std::string& query) const {
-  PostgresDatabase connection{url()};
+  PostgresConnection connection{url()};
   connection.connect();
   return connection.exec(quoted(query));
 }

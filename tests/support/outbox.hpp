@@ -9,7 +9,7 @@
 
 #include <tidings/domain_event.hpp>
 #include <tidings/outbox_repository.hpp>
-#include <tidings/postgres_database.hpp>
+#include <tidings/postgres_connection.hpp>
 
 #include <filesystem>
 #include <memory>

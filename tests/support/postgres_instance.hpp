@@ -19,13 +19,13 @@ namespace tidings::test {
 /// One instance, as on a host of its own.
 class PostgresInstance {
  public:
-  using Handler = std::function<void(const Delivery&, PostgresDatabase&)>;
+  using Handler = std::function<void(const Delivery&, PostgresConnection&)>;
 
   PostgresInstance(const std::string& database, ConsumerOptions options, Handler handler = {})
       : inbox_(database), consumer_(inbox_, std::move(options)) {
     inbox_.database().exec("CREATE TABLE IF NOT EXISTS effect(id text)");
     consumer_.on<nlohmann::json>("user.created",
-                                 [handler = std::move(handler)](const nlohmann::json&, PostgresDatabase& tx,
+                                 [handler = std::move(handler)](const nlohmann::json&, PostgresConnection& tx,
                                                                 const Delivery& delivery) {
                                    tx.exec("INSERT INTO effect VALUES ($1)", delivery.event.id);
                                    if (handler) handler(delivery, tx);
@@ -50,7 +50,7 @@ class PostgresInstance {
 };
 
 inline PostgresRows query(const PostgresServer& server, const std::string& statement) {
-  PostgresDatabase database{server.url()};
+  PostgresConnection database{server.url()};
   database.connect();
   return database.exec(statement);
 }

@@ -34,9 +34,9 @@ class Processor {
   }
   void join() { thread_.join(); }  ///< waits for an end of its own
   void notify() { processor_.notify(); }
-  [[nodiscard]] OutboxProcessorStatus status() const { return processor_.status(); }
-  [[nodiscard]] OutboxProcessorStatus::Phase phase() const { return status().phase; }
-  [[nodiscard]] bool active() const { return status().phase == OutboxProcessorStatus::Phase::active; }
+  [[nodiscard]] ProcessorStatus status() const { return processor_.status(); }
+  [[nodiscard]] ProcessorStatus::Phase phase() const { return status().phase; }
+  [[nodiscard]] bool active() const { return status().phase == ProcessorStatus::Phase::active; }
   /// What run() threw. Only after stop() or join().
   [[nodiscard]] std::string error() const { return error_; }
 

@@ -2,7 +2,7 @@
 
 #include <tidings/database.hpp>
 #ifdef TIDINGS_POSTGRES
-#include "infrastructure/postgres/postgres_outbox_database.hpp"
+#include "infrastructure/postgres/postgres_database.hpp"
 #endif
 
 #include <tidings/settings.hpp>
@@ -15,7 +15,7 @@ std::unique_ptr<Database> Database::open(const std::string& url, Open mode) {
   const auto place = DatabaseUrl::parse(url);
   if (place.kind == DatabaseUrl::Kind::sqlite) return std::make_unique<SqliteDatabase>(place.location, mode);
 #ifdef TIDINGS_POSTGRES
-  return std::make_unique<PostgresOutboxDatabase>(place.location, mode);
+  return std::make_unique<PostgresDatabase>(place.location, mode);
 #else
   // The URL may hold a password: it is not repeated.
   throw SettingError(

@@ -2,25 +2,25 @@
 
 namespace tidings {
 
-const char* to_string(OutboxStatus status) noexcept {
+const char* to_string(RowStatus status) noexcept {
   switch (status) {
-    case OutboxStatus::pending:
+    case RowStatus::pending:
       return "PENDING";
-    case OutboxStatus::processing:
+    case RowStatus::processing:
       return "PROCESSING";
-    case OutboxStatus::published:
+    case RowStatus::published:
       return "PUBLISHED";
-    case OutboxStatus::failed:
+    case RowStatus::failed:
       return "FAILED";
-    case OutboxStatus::dead_letter:
+    case RowStatus::dead_letter:
       return "DEAD_LETTER";
   }
   return "";
 }
 
-std::optional<OutboxStatus> parse_outbox_status(std::string_view text) noexcept {
-  for (const auto status : {OutboxStatus::pending, OutboxStatus::processing, OutboxStatus::published,
-                            OutboxStatus::failed, OutboxStatus::dead_letter})
+std::optional<RowStatus> parse_row_status(std::string_view text) noexcept {
+  for (const auto status : {RowStatus::pending, RowStatus::processing, RowStatus::published,
+                            RowStatus::failed, RowStatus::dead_letter})
     if (text == to_string(status)) return status;
   return std::nullopt;
 }

@@ -1,4 +1,4 @@
-#include "nats/nats_handle.hpp"
+#include "nats/handle.hpp"
 #include "services/event_data.hpp"
 
 #include <tidings/event.hpp>
@@ -18,7 +18,7 @@
 namespace tidings {
 
 using std::chrono::steady_clock;
-using Kind = PublishOutcome::Kind;
+using Kind = PublishResult::Kind;
 
 namespace {
 
@@ -38,7 +38,7 @@ constexpr std::chrono::milliseconds after_trouble{500};
 constexpr std::chrono::microseconds gathering{500};
 
 /// The answer of the stream: a PubAck, a refusal or a sign of trouble.
-PublishOutcome read_answer(natsMsg* message) {
+PublishResult read_answer(natsMsg* message) {
   if (natsMsg_IsNoResponders(message))
     return {.kind = Kind::trouble, .error = "no stream answers (no responders)"};
   const std::string_view body{natsMsg_GetData(message),
@@ -81,7 +81,7 @@ struct EventPublisher::State {
   };
   struct Answer {
     std::uint64_t number = 0;
-    PublishOutcome outcome;
+    PublishResult outcome;
   };
 
   State(Connection& its_connection, PublisherOptions its_options)
@@ -98,7 +98,7 @@ struct EventPublisher::State {
   std::size_t in_flight = 0;
   std::chrono::milliseconds patience;  // with what is sent now
   bool in_trouble = false;
-  std::vector<PublishOutcome> at_once;  // outcomes that needed no answer
+  std::vector<PublishResult> at_once;  // outcomes that needed no answer
   EventBuilder builder;
   WireMessage wire;  // this and the next two keep their memory
   std::string reply;
@@ -162,7 +162,7 @@ struct EventPublisher::State {
   }
 
   /// In trouble, the wait doubles from a short one: a broker that is merely slow must come to an answer.
-  void learn_from(const std::vector<PublishOutcome>& landed) {
+  void learn_from(const std::vector<PublishResult>& landed) {
     const auto any = [&landed](auto... kinds) {
       return std::any_of(landed.begin(), landed.end(),
                          [=](const auto& outcome) { return ((outcome.kind == kinds) || ...); });
@@ -183,7 +183,7 @@ struct EventPublisher::State {
     return refusal.empty() ? "no PubAck in time" : "no PubAck in time: " + refusal;
   }
 
-  void land(Flight& flight, PublishOutcome outcome, std::vector<PublishOutcome>& out) {
+  void land(Flight& flight, PublishResult outcome, std::vector<PublishResult>& out) {
     if (flight.done) return;
     flight.done = true;
     --in_flight;
@@ -252,7 +252,7 @@ void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const 
 
 void EventPublisher::flush() { state_->connection.flush(std::chrono::milliseconds{1000}); }
 
-void EventPublisher::collect(std::vector<PublishOutcome>& out) {
+void EventPublisher::collect(std::vector<PublishResult>& out) {
   auto& own = *state_;
   std::move(own.at_once.begin(), own.at_once.end(), std::back_inserter(out));
   own.at_once.clear();

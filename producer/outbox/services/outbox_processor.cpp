@@ -1,11 +1,11 @@
 #include "infrastructure/commit_watch.hpp"
 #include "infrastructure/lease.hpp"
-#include "nats/elections.hpp"
-#include "services/outbox_term.hpp"
+#include "nats/leader_advisories.hpp"
+#include "services/relay_session.hpp"
 
-#include <tidings/event_id.hpp>
 #include <tidings/outbox_processor.hpp>
 #include <tidings/outbox_repository.hpp>
+#include <tidings/uuid.hpp>
 
 #include <unistd.h>
 
@@ -15,7 +15,7 @@
 namespace tidings {
 
 using std::chrono::milliseconds;
-using Phase = OutboxProcessorStatus::Phase;
+using Phase = ProcessorStatus::Phase;
 
 namespace {
 
@@ -23,7 +23,7 @@ constexpr milliseconds database_pause{1000};
 // Handed back, a lease is free at once; those who stand by look so often, and do not look at each commit.
 constexpr milliseconds standby_looks{100};
 
-std::string holder_name() { return std::to_string(getpid()) + "-" + new_event_id(); }
+std::string holder_name() { return std::to_string(getpid()) + "-" + new_uuid(); }
 
 }  // namespace
 
@@ -43,14 +43,14 @@ struct OutboxProcessor::State {
   Connection& connection;
   const OutboxProcessorOptions options;
   std::unique_ptr<CommitWatch> watch;
-  OutboxStatusBoard status;
+  SharedProcessorStatus status;
   std::atomic<bool> reconnected{false};
   std::atomic<bool> new_leader{false};
   std::atomic<bool> notified{false};
-  Elections elections{connection, options.publisher.stream, {}, [this] {
-                        new_leader = true;
-                        watch->wake();
-                      }};
+  LeaderAdvisories elections{connection, options.publisher.stream, {}, [this] {
+                               new_leader = true;
+                               watch->wake();
+                             }};
 };
 
 OutboxProcessor::OutboxProcessor(std::string database_url, Connection& connection,
@@ -98,7 +98,7 @@ bool OutboxProcessor::State::hold(Lease& lease, Database& reading, Database& wri
                                   const std::stop_token& stop) {
   bool drained = false;
   try {
-    OutboxTerm term{
+    RelaySession term{
         {connection, options, *watch, status, reconnected, new_leader, notified}, reading, writing, lease};
     term.run(stop);
     drained = term.drained();
@@ -115,6 +115,6 @@ void OutboxProcessor::notify() noexcept {
   state_->watch->wake();
 }
 
-OutboxProcessorStatus OutboxProcessor::status() const { return state_->status.read(); }
+ProcessorStatus OutboxProcessor::status() const { return state_->status.read(); }
 
 }  // namespace tidings

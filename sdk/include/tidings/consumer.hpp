@@ -77,7 +77,7 @@ struct ConsumerOptions {
   /// Of streams that it makes, 1 to 5; one that is there with fewer is an error when it manages them.
   int replicas = static_cast<int>(settings::integer_or("OUTBOX_STREAM_REPLICAS", 1, 1, 5));
 
-  /// Starts of a handler before the dead letter.
+  /// AttemptRecord of a handler before the dead letter.
   int max_attempts = static_cast<int>(settings::integer_or("CONSUMER_MAX_ATTEMPTS", 5, 1, 1000));
   Backoff backoff = Backoff::from_environment("CONSUMER_BACKOFF_BASE_MS", "CONSUMER_BACKOFF_MAX_MS");
   /// Unacked for this long, a message goes to another instance. Used when the durable is made;

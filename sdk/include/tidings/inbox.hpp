@@ -58,10 +58,10 @@ class Inbox {
 
   /// True when the error is the database's (locked, full, read-only, lost) and not the
   /// message's: the engine then waits and tries again without using up an attempt.
-  [[nodiscard]] virtual bool is_trouble(const std::exception& error) const noexcept = 0;
+  [[nodiscard]] virtual bool is_transient(const std::exception& error) const noexcept = 0;
   /// The same for an error that a handler has thrown: a statement of its that takes too long is its own.
-  [[nodiscard]] virtual bool is_trouble_in_handler(const std::exception& error) const noexcept {
-    return is_trouble(error);
+  [[nodiscard]] virtual bool is_transient_in_handler(const std::exception& error) const noexcept {
+    return is_transient(error);
   }
 };
 

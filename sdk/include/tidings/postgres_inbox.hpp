@@ -4,7 +4,7 @@
 // number of hosts may share it. Link tidings::postgres.
 
 #include <tidings/inbox.hpp>
-#include <tidings/postgres_database.hpp>
+#include <tidings/postgres_connection.hpp>
 
 #include <string>
 #include <unordered_map>
@@ -16,14 +16,14 @@ namespace tidings {
 class PostgresInbox final : public Inbox {
  public:
   /// What handlers are given: statements on it are part of the event's transaction.
-  using Transaction = PostgresDatabase;
+  using Transaction = PostgresConnection;
 
   /// Connects and makes the inbox tables that are missing, in the schema that the login's search path names.
   /// Throws DatabaseError, and SettingError for a URL that is not PostgreSQL's.
   explicit PostgresInbox(const std::string& url);
 
   /// For making the handlers' own tables before the consumer runs.
-  [[nodiscard]] PostgresDatabase& database() noexcept { return database_; }
+  [[nodiscard]] PostgresConnection& database() noexcept { return database_; }
   [[nodiscard]] Transaction& transaction() noexcept { return database_; }
 
   void join(const std::string& group) override;
@@ -42,8 +42,8 @@ class PostgresInbox final : public Inbox {
   void record_attempts(const std::string& event_id, const Attempts& attempts) override;
   void forget_attempts(const std::string& event_id) override;
   bool prune(std::chrono::hours age, int limit) override;
-  [[nodiscard]] bool is_trouble(const std::exception& error) const noexcept override;
-  [[nodiscard]] bool is_trouble_in_handler(const std::exception& error) const noexcept override;
+  [[nodiscard]] bool is_transient(const std::exception& error) const noexcept override;
+  [[nodiscard]] bool is_transient_in_handler(const std::exception& error) const noexcept override;
 
  private:
   void connect();
@@ -58,7 +58,7 @@ class PostgresInbox final : public Inbox {
     std::string place;  // the row's ctid
   };
 
-  PostgresDatabase database_;
+  PostgresConnection database_;
   std::string group_;  // its id in the database
   std::unordered_map<std::string, Ahead> ahead_;
   std::string claimed_;                           // the id whose handler runs

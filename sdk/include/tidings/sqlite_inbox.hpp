@@ -40,7 +40,7 @@ class SqliteInbox final : public Inbox {
   void record_attempts(const std::string& event_id, const Attempts& attempts) override;
   void forget_attempts(const std::string& event_id) override;
   bool prune(std::chrono::hours age, int limit) override;
-  [[nodiscard]] bool is_trouble(const std::exception& error) const noexcept override;
+  [[nodiscard]] bool is_transient(const std::exception& error) const noexcept override;
 
  private:
   struct Statements;

@@ -8,7 +8,7 @@ namespace tidings {
 namespace {
 
 using std::chrono::steady_clock;
-using Kind = Verdict::Kind;
+using Kind = Settlement::Kind;
 
 // Started ahead for each worker, so that none waits for the commit that starts its next event.
 constexpr std::size_t started_ahead = 2;
@@ -29,8 +29,8 @@ ConcurrentHandling::ConcurrentHandling(Inbox& inbox, const Handlers& handlers, c
     : inbox_(inbox),
       handlers_(handlers),
       options_(options),
-      judge_(options),
-      pool_(options.workers, judge_, std::move(wake)) {}
+      policy_(options),
+      pool_(options.workers, policy_, std::move(wake)) {}
 
 void ConcurrentHandling::submit(Ticket ticket, Delivery delivery) {
   const auto& event = delivery.event;
@@ -53,11 +53,11 @@ bool ConcurrentHandling::more_to_do() {
   return !ended_.empty() || !candidates_.empty() || !settled_at_once_.empty();
 }
 
-std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::step() {
+std::vector<ConcurrentHandling::Settled> ConcurrentHandling::step() {
   collect_ended();
   choose_candidates();
-  std::vector<Verdict> ends;
-  std::vector<std::optional<Verdict>> begins;
+  std::vector<Settlement> ends;
+  std::vector<std::optional<Settlement>> begins;
   if (!ended_.empty() || !candidates_.empty()) {
     transact([&] {
       for (const auto& run : ended_) ends.push_back(end(*run));
@@ -113,7 +113,7 @@ void ConcurrentHandling::collect_ended() {
     given_up->entry = run->entry;
     given_up->before = run->before;
     given_up->kept = run->kept;
-    given_up->verdict = judge_.overdue(run->delivery, *run->entry);
+    given_up->settlement = policy_.overdue(run->delivery, *run->entry);
     ended_.push_back(std::move(given_up));
     next = active_.erase(next);
   }
@@ -141,32 +141,32 @@ void ConcurrentHandling::choose_candidates() {
 
 /// Inside the transaction: the inbox row of a success, the count of a failure. Whoever was started after
 /// this run has written another count: then that one owns the event.
-Verdict ConcurrentHandling::end(const Run& run) {
+Settlement ConcurrentHandling::end(const Run& run) {
   const auto& id = run.delivery.event.id;
-  auto verdict = run.verdict;
+  auto settlement = run.settlement;
   if (!same(inbox_.attempts(id), run.kept)) {
-    verdict.kind = inbox_.handled(id) ? Kind::duplicate : Kind::fenced;
-  } else if (verdict.kind != Kind::handled) {
-    inbox_.record_attempts(id, Starts::after(run.delivery, verdict));
+    settlement.kind = inbox_.handled(id) ? Kind::duplicate : Kind::fenced;
+  } else if (settlement.kind != Kind::handled) {
+    inbox_.record_attempts(id, AttemptRecord::after(run.delivery, settlement));
   } else if (inbox_.claim(id)) {
     inbox_.forget_attempts(id);
   } else {
-    verdict.kind = Kind::duplicate;
+    settlement.kind = Kind::duplicate;
   }
-  return verdict;
+  return settlement;
 }
 
 /// Inside the transaction: writes down the start, or says why there is none. Neither for a suspect that is to
 /// run alone, later.
-std::optional<Verdict> ConcurrentHandling::begin(Run& run) {
+std::optional<Settlement> ConcurrentHandling::begin(Run& run) {
   auto& delivery = run.delivery;
   const auto& id = delivery.event.id;
   run.kept = {};
-  if (run.entry == nullptr) return judge_.unhandled(delivery);
-  if (inbox_.handled(id)) return Verdict{.kind = Kind::duplicate};
-  const Starts starts{inbox_.attempts(id), false};
-  if (starts.over(judge_.max_attempts(*run.entry)))
-    return Verdict{.kind = Kind::dead_letter, .reason = starts.reason(), .attempts = starts.failed()};
+  if (run.entry == nullptr) return policy_.unhandled(delivery);
+  if (inbox_.handled(id)) return Settlement{.kind = Kind::duplicate};
+  const AttemptRecord starts{inbox_.attempts(id), false};
+  if (starts.over(policy_.max_attempts(*run.entry)))
+    return Settlement{.kind = Kind::dead_letter, .reason = starts.reason(), .attempts = starts.failed()};
   if (starts.suspect() && !run.alone) return std::nullopt;
   delivery.attempt = starts.next();
   run.before = starts.before();
@@ -175,22 +175,22 @@ std::optional<Verdict> ConcurrentHandling::begin(Run& run) {
   return std::nullopt;
 }
 
-void ConcurrentHandling::settle(const RunPtr& run, Verdict verdict, std::vector<Settlement>& settled) {
-  hold_or_release(*run, verdict, settled);
+void ConcurrentHandling::settle(const RunPtr& run, Settlement settlement, std::vector<Settled>& settled) {
+  hold_or_release(*run, settlement, settled);
   lanes_.done(run->lane);
   runs_.erase(run->ticket);
-  settled.push_back({run->ticket, std::move(run->delivery), std::move(verdict)});
+  settled.push_back({run->ticket, std::move(run->delivery), std::move(settlement)});
 }
 
 /// What waits behind a retry goes back with it.
-void ConcurrentHandling::hold_or_release(const Run& run, const Verdict& verdict,
-                                         std::vector<Settlement>& settled) {
+void ConcurrentHandling::hold_or_release(const Run& run, const Settlement& settlement,
+                                         std::vector<Settled>& settled) {
   if (!options_.hold_back) return;
   const auto& key = run.delivery.event.partition_key;
   const auto sequence = run.delivery.stream_sequence;
-  if (verdict.kind != Kind::retry && verdict.kind != Kind::fenced) return held_.release(key, sequence);
+  if (settlement.kind != Kind::retry && settlement.kind != Kind::fenced) return held_.release(key, sequence);
   const auto time = steady_clock::now();
-  held_.hold(key, sequence, time + verdict.delay, time);
+  held_.hold(key, sequence, time + settlement.delay, time);
   for (const auto ticket : lanes_.clear(run.lane)) {
     const auto waiting = runs_.at(ticket);
     const auto delay = held_.delay(key, waiting->delivery.stream_sequence, time);
@@ -211,7 +211,7 @@ std::optional<steady_clock::time_point> ConcurrentHandling::next_overdue() const
   return first;
 }
 
-std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::withdraw(std::chrono::milliseconds delay) {
+std::vector<ConcurrentHandling::Settled> ConcurrentHandling::withdraw(std::chrono::milliseconds delay) {
   std::ranges::move(pool_.take_back(), std::back_inserter(taken_back_));
   if (!taken_back_.empty()) transact([&] { undo_starts(taken_back_); });
   auto back = std::exchange(taken_back_, {});
@@ -236,7 +236,7 @@ std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::withdraw(std::ch
     settled.push_back({next->first, std::move(run->delivery), {.kind = Kind::not_started, .delay = delay}});
     next = runs_.erase(next);
   }
-  std::ranges::sort(settled, {}, &Settlement::ticket);  // whoever gets them next gets them in their order
+  std::ranges::sort(settled, {}, &Settled::ticket);  // whoever gets them next gets them in their order
   return settled;
 }
 
@@ -251,16 +251,16 @@ void ConcurrentHandling::undo_starts(const std::vector<RunPtr>& runs) {
   }
 }
 
-std::vector<ConcurrentHandling::Settlement> ConcurrentHandling::abandon_all() {
+std::vector<ConcurrentHandling::Settled> ConcurrentHandling::abandon_all() {
   // Before anyone else can start them: nothing has failed, and no process has ended while handling them.
   auto begun = ended_;
   for (const auto& [ticket, run] : active_) begun.push_back(run);  // those taken back are among them
   try {
     // Where the last commit failed, this one would only make the stop wait for a lock once more.
     if (!begun.empty() && !in_trouble_) transact([&] { undo_starts(begun); });
-  } catch (const InboxTrouble&) {  // they stay, as after a crash
+  } catch (const InboxUnavailable&) {  // they stay, as after a crash
   }
-  std::vector<Settlement> settled;
+  std::vector<Settled> settled;
   for (const auto& [ticket, run] : runs_) {
     run->abandoned = true;
     settled.push_back({ticket, run->delivery, {.kind = Kind::not_started}});
@@ -283,8 +283,8 @@ void ConcurrentHandling::transact(Work&& work) {
     in_trouble_ = false;
   } catch (const std::exception& error) {
     inbox_.rollback();
-    in_trouble_ = inbox_.is_trouble(error);
-    if (in_trouble_) throw InboxTrouble(error.what());
+    in_trouble_ = inbox_.is_transient(error);
+    if (in_trouble_) throw InboxUnavailable(error.what());
     throw DatabaseError(std::string("inbox: ") + error.what());
   }
 }

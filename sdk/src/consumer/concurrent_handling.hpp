@@ -5,8 +5,8 @@
 // on the consumer's thread, after they have ended. Knows nothing of NATS.
 
 #include "consumer/held_aggregates.hpp"
-#include "consumer/lanes.hpp"
-#include "consumer/verdict.hpp"
+#include "consumer/key_queues.hpp"
+#include "consumer/settlement.hpp"
 #include "consumer/worker_pool.hpp"
 
 #include <tidings/consumer.hpp>
@@ -25,12 +25,12 @@ namespace tidings {
 /// Belongs to one thread, that of the consumer.
 class ConcurrentHandling {
  public:
-  using Ticket = Lanes::Ticket;
+  using Ticket = KeyQueues::Ticket;
 
-  struct Settlement {
+  struct Settled {
     Ticket ticket;
     Delivery delivery;
-    Verdict verdict;
+    Settlement settlement;
   };
 
   /// `wake` is called on another thread when step() has something to do.
@@ -41,8 +41,8 @@ class ConcurrentHandling {
   void submit(Ticket ticket, Delivery delivery);
 
   /// One commit: of the runs that have ended, and of the starts of those that may run next. Returns what is
-  /// settled by it. After InboxTrouble nothing has changed: call again.
-  [[nodiscard]] std::vector<Settlement> step();
+  /// settled by it. After InboxUnavailable nothing has changed: call again.
+  [[nodiscard]] std::vector<Settled> step();
   [[nodiscard]] bool more_to_do();
 
   /// When a running handler will have run too long, if one runs.
@@ -57,19 +57,19 @@ class ConcurrentHandling {
   [[nodiscard]] std::size_t size() const noexcept { return runs_.size(); }
 
   /// What no worker has started, in order, with its former count of starts: at a stop, or while all workers
-  /// are stuck, and then to come back after `delay`. Throws InboxTrouble: then the workers start nothing of
-  /// it, call again.
-  [[nodiscard]] std::vector<Settlement> withdraw(std::chrono::milliseconds delay = {});
+  /// are stuck, and then to come back after `delay`. Throws InboxUnavailable: then the workers start nothing
+  /// of it, call again.
+  [[nodiscard]] std::vector<Settled> withdraw(std::chrono::milliseconds delay = {});
   /// Gives up on what still runs. Its starts are taken back, unless the inbox is in trouble.
-  [[nodiscard]] std::vector<Settlement> abandon_all();
+  [[nodiscard]] std::vector<Settled> abandon_all();
 
  private:
   void collect_ended();
   void choose_candidates();
-  [[nodiscard]] Verdict end(const Run& run);
-  [[nodiscard]] std::optional<Verdict> begin(Run& run);
-  void settle(const RunPtr& run, Verdict verdict, std::vector<Settlement>& settled);
-  void hold_or_release(const Run& run, const Verdict& verdict, std::vector<Settlement>& settled);
+  [[nodiscard]] Settlement end(const Run& run);
+  [[nodiscard]] std::optional<Settlement> begin(Run& run);
+  void settle(const RunPtr& run, Settlement settlement, std::vector<Settled>& settled);
+  void hold_or_release(const Run& run, const Settlement& settlement, std::vector<Settled>& settled);
   void undo_starts(const std::vector<RunPtr>& runs);
   template <class Work>
   void transact(Work&& work);
@@ -77,16 +77,16 @@ class ConcurrentHandling {
   Inbox& inbox_;
   const Handlers& handlers_;
   const ConsumerOptions& options_;
-  Judge judge_;
+  FailurePolicy policy_;
   HeldAggregates held_;
-  Lanes lanes_;
+  KeyQueues lanes_;
   std::unordered_map<Ticket, RunPtr> runs_;    // submitted and not settled
   std::unordered_map<Ticket, RunPtr> active_;  // of these, with a worker or waiting for one
   std::deque<RunPtr> suspects_;                // wait until nothing else runs
   std::vector<RunPtr> candidates_;             // to be started by the next commit
   std::vector<RunPtr> ended_;                  // to be settled by the next commit
   std::vector<RunPtr> taken_back_;             // from the workers, to be given back by the next commit
-  std::vector<Settlement> settled_at_once_;
+  std::vector<Settled> settled_at_once_;
   std::size_t stuck_ = 0;
   bool in_trouble_ = false;  // the inbox was when something was last to be committed
   WorkerPool pool_;

@@ -1,4 +1,4 @@
-#include "consumer/consumer_run.hpp"
+#include "consumer/consumer_session.hpp"
 
 #include <tidings/consumer.hpp>
 
@@ -106,7 +106,7 @@ void ConsumerEngine::run(const std::stop_token& stop) {
   } const ended{state_->running};
   try {
     state_->set_status(ConsumerStatus::State::waiting, "NATS: not connected");  // yet
-    ConsumerRun{*state_, stop}.work();
+    ConsumerSession{*state_, stop}.work();
     state_->set_status(ConsumerStatus::State::stopped);
   } catch (const std::exception& error) {
     state_->set_status(ConsumerStatus::State::stopped, error.what());

@@ -2,8 +2,8 @@
 
 // What a consumer counts, for ConsumerStats.
 
-#include "consumer/message_source.hpp"
 #include "consumer/percentiles.hpp"
+#include "consumer/puller.hpp"
 
 #include <atomic>
 #include <cstdint>

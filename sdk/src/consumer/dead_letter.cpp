@@ -1,6 +1,6 @@
 #include "consumer/dead_letter.hpp"
 
-#include "nats/nats_handle.hpp"
+#include "nats/handle.hpp"
 
 #include <tidings/stream.hpp>
 #include <tidings/timestamp.hpp>

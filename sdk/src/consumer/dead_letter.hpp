@@ -2,7 +2,7 @@
 
 // The dead-letter stream of consumers: a copy of the message, and why it is there.
 
-#include "nats/nats_handle.hpp"
+#include "nats/handle.hpp"
 
 #include <tidings/connection.hpp>
 #include <tidings/consumer.hpp>

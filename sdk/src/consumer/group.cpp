@@ -1,6 +1,6 @@
 #include "consumer/group.hpp"
 
-#include "nats/nats_handle.hpp"
+#include "nats/handle.hpp"
 
 #include <tidings/stream.hpp>
 

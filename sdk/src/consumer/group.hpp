@@ -21,11 +21,11 @@ struct Group {
   std::string deliver_group;
   std::chrono::milliseconds ack_wait{};
   // What the durable allows a pull to ask for.
-  int most_messages = std::numeric_limits<int>::max();
-  std::chrono::nanoseconds longest_pull = std::chrono::nanoseconds::max();
-  std::size_t most_bytes = std::numeric_limits<std::size_t>::max();
+  int max_request_batch = std::numeric_limits<int>::max();
+  std::chrono::nanoseconds max_expires = std::chrono::nanoseconds::max();
+  std::size_t max_request_bytes = std::numeric_limits<std::size_t>::max();
   /// Handed out and not settled, what waits for its time included: with so many, it hands out no more.
-  std::uint64_t most_open = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t max_ack_pending = std::numeric_limits<std::uint64_t>::max();
 
   [[nodiscard]] bool push() const noexcept { return !deliver_subject.empty(); }
 };

@@ -7,7 +7,7 @@ namespace tidings {
 namespace {
 
 using std::chrono::steady_clock;
-using Kind = Verdict::Kind;
+using Kind = Settlement::Kind;
 
 /// So few that little is claimed in vain when the batch's time is up, so many that their one statement costs
 /// little.
@@ -25,7 +25,7 @@ auto Handling::guarded(Work&& work) {
     throw;
   } catch (const std::exception& error) {
     inbox_.rollback();
-    if (inbox_.is_trouble(error)) throw InboxTrouble(error.what());
+    if (inbox_.is_transient(error)) throw InboxUnavailable(error.what());
     throw DatabaseError(std::string("inbox: ") + error.what());
   } catch (...) {
     inbox_.rollback();
@@ -33,7 +33,7 @@ auto Handling::guarded(Work&& work) {
   }
 }
 
-std::vector<Verdict> Handling::together(std::span<Delivery* const> batch) {
+std::vector<Settlement> Handling::together(std::span<Delivery* const> batch) {
   try {
     return in_one_transaction(batch);
   } catch (const DatabaseError&) {
@@ -41,22 +41,23 @@ std::vector<Verdict> Handling::together(std::span<Delivery* const> batch) {
   }
 }
 
-std::vector<Verdict> Handling::in_one_transaction(std::span<Delivery* const> batch) {
+std::vector<Settlement> Handling::in_one_transaction(std::span<Delivery* const> batch) {
   return guarded([&] {
-    std::vector<Verdict> verdicts;
-    verdicts.reserve(batch.size());
+    std::vector<Settlement> settlements;
+    settlements.reserve(batch.size());
     const auto begun = steady_clock::now();
     inbox_.begin();
     for (auto* delivery : batch) {
-      if (inbox_.claims_ahead() && verdicts.size() % claim_step == 0)
-        claim_ahead(batch.subspan(verdicts.size(), std::min(claim_step, batch.size() - verdicts.size())));
+      if (inbox_.claims_ahead() && settlements.size() % claim_step == 0)
+        claim_ahead(
+            batch.subspan(settlements.size(), std::min(claim_step, batch.size() - settlements.size())));
       auto held = held_back(*delivery);
-      verdicts.push_back(held ? std::move(*held) : in_savepoint(*delivery));
-      hold_or_release(*delivery, verdicts.back());
+      settlements.push_back(held ? std::move(*held) : in_savepoint(*delivery));
+      hold_or_release(*delivery, settlements.back());
       if (steady_clock::now() - begun >= options_.max_batch_time) break;
     }
     inbox_.commit();
-    return verdicts;
+    return settlements;
   });
 }
 
@@ -67,75 +68,75 @@ void Handling::claim_ahead(std::span<Delivery* const> batch) {
   inbox_.claim_ahead(ids);
 }
 
-std::vector<Verdict> Handling::one_by_one(std::span<Delivery* const> batch) {
-  std::vector<Verdict> verdicts;
+std::vector<Settlement> Handling::one_by_one(std::span<Delivery* const> batch) {
+  std::vector<Settlement> settlements;
   const auto begun = steady_clock::now();
   for (auto* delivery : batch) {
     delivery->attempt = 0;
     try {
-      verdicts.push_back(alone(*delivery));
-    } catch (const InboxTrouble&) {
-      if (verdicts.empty()) throw;
+      settlements.push_back(alone(*delivery));
+    } catch (const InboxUnavailable&) {
+      if (settlements.empty()) throw;
       break;  // those before are committed
     }
     if (steady_clock::now() - begun >= options_.max_batch_time) break;
   }
-  return verdicts;
+  return settlements;
 }
 
-std::optional<Verdict> Handling::held_back(const Delivery& delivery) {
+std::optional<Settlement> Handling::held_back(const Delivery& delivery) {
   const auto delay = held_.delay(delivery.event.partition_key, delivery.stream_sequence, steady_clock::now());
   if (!delay) return std::nullopt;
-  return Verdict{.kind = Kind::held_back, .delay = *delay};
+  return Settlement{.kind = Kind::held_back, .delay = *delay};
 }
 
-void Handling::hold_or_release(const Delivery& delivery, const Verdict& verdict) {
-  if (verdict.kind == Kind::held_back || !options_.hold_back) return;
+void Handling::hold_or_release(const Delivery& delivery, const Settlement& settlement) {
+  if (settlement.kind == Kind::held_back || !options_.hold_back) return;
   const auto& key = delivery.event.partition_key;
-  if (verdict.kind == Kind::retry || verdict.kind == Kind::fenced)
-    held_.hold(key, delivery.stream_sequence, steady_clock::now() + verdict.delay, steady_clock::now());
+  if (settlement.kind == Kind::retry || settlement.kind == Kind::fenced)
+    held_.hold(key, delivery.stream_sequence, steady_clock::now() + settlement.delay, steady_clock::now());
   else
     held_.release(key, delivery.stream_sequence);
 }
 
-Verdict Handling::in_savepoint(Delivery& delivery) {
+Settlement Handling::in_savepoint(Delivery& delivery) {
   const auto* entry = handlers_.find(delivery.event.type);
-  if (entry == nullptr) return judge_.unhandled(delivery);
+  if (entry == nullptr) return policy_.unhandled(delivery);
   delivery.attempt = 1;
   inbox_.savepoint();
   if (!inbox_.claim(delivery.event.id)) {
     inbox_.release_savepoint();
     return {.kind = Kind::duplicate};
   }
-  auto verdict = run(delivery, *entry);
-  if (verdict.kind != Kind::handled) {
+  auto settlement = run(delivery, *entry);
+  if (settlement.kind != Kind::handled) {
     inbox_.rollback_to_savepoint();
-    inbox_.record_attempts(delivery.event.id, Starts::after(delivery, verdict));
+    inbox_.record_attempts(delivery.event.id, AttemptRecord::after(delivery, settlement));
   }
   inbox_.release_savepoint();
-  return verdict;
+  return settlement;
 }
 
-Verdict Handling::alone(Delivery& delivery) {
+Settlement Handling::alone(Delivery& delivery) {
   if (auto held = held_back(delivery)) return *held;
-  auto verdict = alone_unless_held(delivery);
-  hold_or_release(delivery, verdict);
-  return verdict;
+  auto settlement = alone_unless_held(delivery);
+  hold_or_release(delivery, settlement);
+  return settlement;
 }
 
-Verdict Handling::alone_unless_held(Delivery& delivery) {
+Settlement Handling::alone_unless_held(Delivery& delivery) {
   const auto* entry = handlers_.find(delivery.event.type);
-  if (entry == nullptr) return judge_.unhandled(delivery);
-  return guarded([&]() -> Verdict {
+  if (entry == nullptr) return policy_.unhandled(delivery);
+  return guarded([&]() -> Settlement {
     const auto& id = delivery.event.id;
     inbox_.begin();
     if (inbox_.handled(id)) {
       forget_and_commit(id);
       return {.kind = Kind::duplicate};
     }
-    const Starts starts{inbox_.attempts(id), delivery.delivered > 1};
+    const AttemptRecord starts{inbox_.attempts(id), delivery.delivered > 1};
     const bool resumed = delivery.attempt > 0;  // after the inbox's trouble, not the message's: no new start
-    if (!resumed && starts.over(judge_.max_attempts(*entry))) {
+    if (!resumed && starts.over(policy_.max_attempts(*entry))) {
       inbox_.rollback();
       return {.kind = Kind::dead_letter, .reason = starts.reason(), .attempts = starts.failed()};
     }
@@ -147,54 +148,54 @@ Verdict Handling::alone_unless_held(Delivery& delivery) {
   });
 }
 
-Verdict Handling::run_started(Delivery& delivery, const Handlers::Entry& entry) {
+Settlement Handling::run_started(Delivery& delivery, const Handlers::Entry& entry) {
   inbox_.begin();
   if (!inbox_.claim(delivery.event.id)) {  // another instance was faster
     forget_and_commit(delivery.event.id);
     return {.kind = Kind::duplicate};
   }
-  auto verdict = run(delivery, entry);
-  if (verdict.kind == Kind::handled) {
+  auto settlement = run(delivery, entry);
+  if (settlement.kind == Kind::handled) {
     try {
       forget_and_commit(delivery.event.id);  // where a deferred constraint fails
-      return verdict;
+      return settlement;
     } catch (const std::exception& error) {
-      if (inbox_.is_trouble(error)) throw;
-      verdict = judge_.current_exception(delivery, entry);
+      if (inbox_.is_transient(error)) throw;
+      settlement = policy_.current_exception(delivery, entry);
     }
   }
   inbox_.rollback();
   inbox_.begin();
-  inbox_.record_attempts(delivery.event.id, Starts::after(delivery, verdict));
+  inbox_.record_attempts(delivery.event.id, AttemptRecord::after(delivery, settlement));
   inbox_.commit();
-  return verdict;
+  return settlement;
 }
 
-/// Calls the handler; the caller undoes its writes when the verdict is another than `handled`.
-Verdict Handling::run(Delivery& delivery, const Handlers::Entry& entry) {
+/// Calls the handler; the caller undoes its writes when the settlement is another than `handled`.
+Settlement Handling::run(Delivery& delivery, const Handlers::Entry& entry) {
   const auto begun = steady_clock::now();
   running_since_ = begun.time_since_epoch().count();
   running_ = delivery.stream_sequence;
-  Verdict verdict{.kind = Kind::handled, .attempts = delivery.attempt};
+  Settlement settlement{.kind = Kind::handled, .attempts = delivery.attempt};
   try {
     entry.handle(delivery);
     inbox_.require_sound();
   } catch (const std::exception& error) {
     running_ = 0;
-    if (inbox_.is_trouble_in_handler(error)) throw InboxTrouble(error.what());
-    verdict = judge_.current_exception(delivery, entry);
+    if (inbox_.is_transient_in_handler(error)) throw InboxUnavailable(error.what());
+    settlement = policy_.current_exception(delivery, entry);
   } catch (...) {
-    verdict = judge_.current_exception(delivery, entry);
+    settlement = policy_.current_exception(delivery, entry);
   }
   running_ = 0;
   const auto took = steady_clock::now() - begun;
   if (took > options_.handler_time_limit) {
     // No longer kept alive, the message may be with another instance by now: what was written here is undone.
-    verdict = judge_.overdue(delivery, entry);
-    if (verdict.kind == Kind::retry) verdict.kind = Kind::fenced;
+    settlement = policy_.overdue(delivery, entry);
+    if (settlement.kind == Kind::retry) settlement.kind = Kind::fenced;
   }
-  verdict.took = took;
-  return verdict;
+  settlement.took = took;
+  return settlement;
 }
 
 bool Handling::overdue(std::uint64_t stream_sequence) const {

@@ -4,7 +4,7 @@
 // is to become of each message. Knows nothing of NATS.
 
 #include "consumer/held_aggregates.hpp"
-#include "consumer/verdict.hpp"
+#include "consumer/settlement.hpp"
 
 #include <tidings/consumer.hpp>
 
@@ -21,20 +21,20 @@ namespace tidings {
 class Handling {
  public:
   Handling(Inbox& inbox, const Handlers& handlers, const ConsumerOptions& options)
-      : inbox_(inbox), handlers_(handlers), options_(options), judge_(options) {}
+      : inbox_(inbox), handlers_(handlers), options_(options), policy_(options) {}
 
   /// Group commit: messages that JetStream hands out for the first time, in one transaction with
   /// a savepoint each, so that one that fails rolls back alone. Ends early when the batch's time
-  /// is up. Returns a verdict for each message that it came to: the first so many of `batch`.
+  /// is up. Returns a settlement for each message that it came to: the first so many of `batch`.
   /// When the transaction as a whole fails, for a deferred constraint or a ROLLBACK of a handler's own,
   /// each is handled alone.
-  [[nodiscard]] std::vector<Verdict> together(std::span<Delivery* const> batch);
+  [[nodiscard]] std::vector<Settlement> together(std::span<Delivery* const> batch);
 
   /// One redelivered message, or one that follows it. Its start is committed before the handler runs: a
   /// message that kills the process is found by its count, and its former neighbours are not blamed: dead
   /// after `max_attempts` deaths, the one in a batch included. A delivery starts with attempt 0; after
-  /// InboxTrouble, calling again with the same object counts no new start.
-  [[nodiscard]] Verdict alone(Delivery& delivery);
+  /// InboxUnavailable, calling again with the same object counts no new start.
+  [[nodiscard]] Settlement alone(Delivery& delivery);
 
   /// After the dead letter's original is terminated: a redriven copy starts from zero.
   void forget(const std::string& event_id);
@@ -46,15 +46,15 @@ class Handling {
   [[nodiscard]] bool overdue(std::uint64_t stream_sequence) const;
 
  private:
-  [[nodiscard]] std::vector<Verdict> in_one_transaction(std::span<Delivery* const> batch);
+  [[nodiscard]] std::vector<Settlement> in_one_transaction(std::span<Delivery* const> batch);
   void claim_ahead(std::span<Delivery* const> batch);
-  [[nodiscard]] std::vector<Verdict> one_by_one(std::span<Delivery* const> batch);
-  [[nodiscard]] Verdict in_savepoint(Delivery& delivery);
-  [[nodiscard]] Verdict alone_unless_held(Delivery& delivery);
-  [[nodiscard]] std::optional<Verdict> held_back(const Delivery& delivery);
-  void hold_or_release(const Delivery& delivery, const Verdict& verdict);
-  [[nodiscard]] Verdict run_started(Delivery& delivery, const Handlers::Entry& entry);
-  [[nodiscard]] Verdict run(Delivery& delivery, const Handlers::Entry& entry);
+  [[nodiscard]] std::vector<Settlement> one_by_one(std::span<Delivery* const> batch);
+  [[nodiscard]] Settlement in_savepoint(Delivery& delivery);
+  [[nodiscard]] Settlement alone_unless_held(Delivery& delivery);
+  [[nodiscard]] std::optional<Settlement> held_back(const Delivery& delivery);
+  void hold_or_release(const Delivery& delivery, const Settlement& settlement);
+  [[nodiscard]] Settlement run_started(Delivery& delivery, const Handlers::Entry& entry);
+  [[nodiscard]] Settlement run(Delivery& delivery, const Handlers::Entry& entry);
   void forget_and_commit(const std::string& event_id);
 
   template <class Work>
@@ -63,7 +63,7 @@ class Handling {
   Inbox& inbox_;
   const Handlers& handlers_;
   const ConsumerOptions& options_;
-  Judge judge_;
+  FailurePolicy policy_;
   HeldAggregates held_;
   std::atomic<std::uint64_t> running_{0};  // stream sequence of the message whose handler runs, or 0
   std::atomic<std::chrono::steady_clock::rep> running_since_{0};

@@ -14,7 +14,7 @@ bool is_delivery(natsMsg* message) {
 }  // namespace
 
 Mailbox::Mailbox(natsConnection* its_connection, std::chrono::milliseconds ack_wait, std::string prefix,
-                 std::atomic<std::uint64_t>& in_flight, AtHand::MayExtend may_extend)
+                 std::atomic<std::uint64_t>& in_flight, InFlight::MayExtend may_extend)
     : connection(its_connection),
       subject_prefix(std::move(prefix)),
       at_hand(its_connection, ack_wait, in_flight, std::move(may_extend)) {}
@@ -25,7 +25,7 @@ void Mailbox::deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* cl
   MessagePtr message{raw};
   if (!is_delivery(raw)) return mailbox.put(mailbox.notices, std::move(message));
   if (mailbox.own_spare.empty())
-    mailbox.own_spare.push_back(std::make_unique<Received>(mailbox.connection, mailbox.at_hand));
+    mailbox.own_spare.push_back(std::make_unique<StreamMessage>(mailbox.connection, mailbox.at_hand));
   auto received = std::move(mailbox.own_spare.back());
   mailbox.own_spare.pop_back();
   received->read(std::move(message), mailbox.subject_prefix);

@@ -2,8 +2,8 @@
 
 // Between nats.c's delivery threads, which decode and fill it, and the consumer's thread, which empties it.
 
-#include "consumer/at_hand.hpp"
-#include "consumer/received.hpp"
+#include "consumer/in_flight.hpp"
+#include "consumer/stream_message.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -18,7 +18,7 @@ namespace tidings {
 struct Mailbox {
   /// `in_flight` counts what is at hand and not settled.
   Mailbox(natsConnection* its_connection, std::chrono::milliseconds ack_wait, std::string prefix,
-          std::atomic<std::uint64_t>& in_flight, AtHand::MayExtend may_extend);
+          std::atomic<std::uint64_t>& in_flight, InFlight::MayExtend may_extend);
 
   // Handlers of subscriptions, whose closure is the mailbox.
   static void deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* closure);  ///< of the group
@@ -31,12 +31,12 @@ struct Mailbox {
 
   natsConnection* const connection;
   const std::string subject_prefix;
-  AtHand at_hand;
-  std::vector<ReceivedPtr> own_spare;  // of the thread that delivers
+  InFlight at_hand;
+  std::vector<StreamMessagePtr> own_spare;  // of the thread that delivers
 
   std::mutex mutex;  // of all that follows
   std::condition_variable_any arrived;
-  std::vector<ReceivedPtr> messages, spare;
+  std::vector<StreamMessagePtr> messages, spare;
   std::vector<MessagePtr> notices, states;
   bool woken = false, new_leader = false;
 };

@@ -15,13 +15,13 @@ std::size_t WaitingEvents::count(Clock::time_point now) {
   return due_.size();
 }
 
-bool WaitingEvents::crowd_out(std::uint64_t open, std::uint64_t most_open, std::uint64_t at_hand,
+bool WaitingEvents::crowd_out(std::uint64_t open, std::uint64_t max_ack_pending, std::uint64_t at_hand,
                               Clock::time_point now) {
   const std::uint64_t waiting = count(now);
   const auto taken = std::max(open, waiting);
-  if (taken < most_open / 4) told_ = false;
+  if (taken < max_ack_pending / 4) told_ = false;
   // What is at hand is open as well, but soon settled: many instances under load are no trouble.
-  if (taken <= most_open / 2 || waiting <= at_hand) return false;
+  if (taken <= max_ack_pending / 2 || waiting <= at_hand) return false;
   return !std::exchange(told_, true);
 }
 

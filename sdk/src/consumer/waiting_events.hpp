@@ -23,7 +23,7 @@ class WaitingEvents {
 
   /// True once, when more than half of the places are taken and most of what is here waits; again only after
   /// fewer than a quarter were. `open` is what the group has open as last seen, by all instances.
-  [[nodiscard]] bool crowd_out(std::uint64_t open, std::uint64_t most_open, std::uint64_t at_hand,
+  [[nodiscard]] bool crowd_out(std::uint64_t open, std::uint64_t max_ack_pending, std::uint64_t at_hand,
                                Clock::time_point now);
 
  private:

@@ -7,8 +7,8 @@ namespace tidings {
 
 using std::chrono::steady_clock;
 
-WorkerPool::WorkerPool(int workers, const Judge& judge, std::function<void()> wake)
-    : judge_(judge), wake_(std::move(wake)) {
+WorkerPool::WorkerPool(int workers, const FailurePolicy& policy, std::function<void()> wake)
+    : policy_(policy), wake_(std::move(wake)) {
   threads_.reserve(static_cast<std::size_t>(workers));
   for (int i = 0; i < workers; ++i)
     threads_.emplace_back([this](const std::stop_token& stop) { work(stop); });
@@ -58,13 +58,13 @@ void WorkerPool::work(const std::stop_token& stop) {
 }
 
 void WorkerPool::handle(Run& run) const {
-  run.verdict = {.kind = Verdict::Kind::handled, .attempts = run.delivery.attempt};
+  run.settlement = {.kind = Settlement::Kind::handled, .attempts = run.delivery.attempt};
   try {
     run.entry->handle(run.delivery);
   } catch (...) {
-    run.verdict = judge_.current_exception(run.delivery, *run.entry);
+    run.settlement = policy_.current_exception(run.delivery, *run.entry);
   }
-  run.verdict.took = steady_clock::now() - run.started_at();
+  run.settlement.took = steady_clock::now() - run.started_at();
 }
 
 }  // namespace tidings

@@ -2,7 +2,7 @@
 
 // The threads of concurrent mode, and the runs of handlers that pass through them.
 
-#include "consumer/verdict.hpp"
+#include "consumer/settlement.hpp"
 
 #include <tidings/delivery.hpp>
 
@@ -21,7 +21,7 @@
 
 namespace tidings {
 
-/// One start of a handler. The worker has the delivery and the verdict while it runs.
+/// One start of a handler. The worker has the delivery and the settlement while it runs.
 struct Run {
   std::uint64_t ticket = 0;
   std::string lane;
@@ -31,7 +31,7 @@ struct Run {
   bool alone = false;            ///< a suspect: nothing else runs beside it
   bool abandoned = false;        ///< ran too long: what becomes of it is of no interest any more
   std::atomic<std::chrono::steady_clock::rep> started{0};  ///< 0 before
-  Verdict verdict;                                         ///< once it has ended
+  Settlement settlement;                                   ///< once it has ended
 
   [[nodiscard]] std::chrono::steady_clock::time_point started_at() const {
     return std::chrono::steady_clock::time_point{std::chrono::steady_clock::duration{started.load()}};
@@ -42,7 +42,7 @@ using RunPtr = std::shared_ptr<Run>;
 class WorkerPool {
  public:
   /// `wake` is called on a worker's thread when there are ended runs to take.
-  WorkerPool(int workers, const Judge& judge, std::function<void()> wake);
+  WorkerPool(int workers, const FailurePolicy& policy, std::function<void()> wake);
   /// Waits for running handlers.
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
@@ -57,7 +57,7 @@ class WorkerPool {
   void work(const std::stop_token& stop);
   void handle(Run& run) const;
 
-  const Judge& judge_;
+  const FailurePolicy& policy_;
   std::function<void()> wake_;
   std::mutex mutex_;
   std::condition_variable_any arrived_;

@@ -1,4 +1,4 @@
-#include "event/storable_text.hpp"
+#include "event/valid_utf8.hpp"
 #include "inbox/event_key.hpp"
 
 #include <tidings/error.hpp>
@@ -218,7 +218,7 @@ void PostgresInbox::require_sound() const {
 void PostgresInbox::require_own_transaction() const {
   // What is queued begins with the BEGIN. A connection that is lost is told of by the next statement.
   const bool none = database_.connected() && !database_.in_transaction() && database_.queued_.empty();
-  if (database_.end_tried_ || none) throw PostgresError(PostgresDatabase::kept_transaction, "2D000");
+  if (database_.end_tried_ || none) throw PostgresError(PostgresConnection::kept_transaction, "2D000");
 }
 
 void PostgresInbox::claim_ahead(const std::vector<std::string>& event_ids) {
@@ -275,7 +275,7 @@ void PostgresInbox::record_attempts(const std::string& event_id, const Attempts&
       "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error) VALUES ($1, $2::bytea, $3, $4) "
       "ON CONFLICT (group_id, event_id) DO UPDATE SET starts = excluded.starts, last_error = "
       "excluded.last_error, updated_at = now()",
-      group_, key(event_id), attempts.starts, storable_text(attempts.last_error));
+      group_, key(event_id), attempts.starts, valid_utf8(attempts.last_error));
 }
 
 void PostgresInbox::forget_attempts(const std::string& event_id) {
@@ -310,12 +310,12 @@ bool PostgresInbox::prune(std::chrono::hours age, int limit) {
 }
 
 /// What is queued is a handler's: waiting does not make its statement quicker.
-bool PostgresInbox::is_trouble(const std::exception& error) const noexcept {
+bool PostgresInbox::is_transient(const std::exception& error) const noexcept {
   const auto* own = dynamic_cast<const PostgresError*>(&error);
   return own != nullptr && own->trouble() && !(own->cancelled() && own->queued());
 }
 
-bool PostgresInbox::is_trouble_in_handler(const std::exception& error) const noexcept {
+bool PostgresInbox::is_transient_in_handler(const std::exception& error) const noexcept {
   const auto* own = dynamic_cast<const PostgresError*>(&error);
   return own != nullptr && own->trouble() && !own->cancelled();
 }

@@ -251,7 +251,7 @@ bool SqliteInbox::prune(std::chrono::hours age, int limit) {
   return true;
 }
 
-bool SqliteInbox::is_trouble(const std::exception& error) const noexcept {
+bool SqliteInbox::is_transient(const std::exception& error) const noexcept {
   const auto* own = dynamic_cast<const SQLite::Exception*>(&error);
   if (own == nullptr) return false;
   switch (own->getErrorCode() & 0xff) {

@@ -1,7 +1,7 @@
-#include "nats/nats_handle.hpp"
+#include "nats/handle.hpp"
 #include "nats/nkey.hpp"
-#include "nats/refusals.hpp"
-#include "nats/shown_url.hpp"
+#include "nats/permission_errors.hpp"
+#include "nats/redacted_url.hpp"
 
 #include <tidings/connection.hpp>
 
@@ -34,8 +34,8 @@ struct Connection::State {
   bool closed = false;                      // under mutex
   std::vector<std::shared_ptr<void>> kept;  // under mutex
   std::string last_error;
-  Refusals refusals;  // under mutex
-  int hang_ups = 0;   // after the TLS handshake, one after the other, before the first connection
+  PermissionErrors refusals;  // under mutex
+  int hang_ups = 0;           // after the TLS handshake, one after the other, before the first connection
 
   void tell(bool now_connected) {
     const std::lock_guard lock{mutex};
@@ -71,9 +71,9 @@ std::string tls_method(const ConnectionOptions& options) {
                                     : "client certificate " + options.cert_file);
 }
 
-std::string shown_urls(const std::vector<std::string>& urls) {
+std::string redacted_urls(const std::vector<std::string>& urls) {
   std::string list;
-  for (const auto& url : urls) list += (list.empty() ? "" : ", ") + shown_url(url);
+  for (const auto& url : urls) list += (list.empty() ? "" : ", ") + redacted_url(url);
   return list;
 }
 
@@ -87,14 +87,14 @@ void on_disconnected(natsConnection*, void* closure) {
   auto& state = *static_cast<Connection::State*>(closure);
   state.connected = false;  // before the generation: whoever sees the new one must not take it for connected
   ++state.generation;
-  if (!state.closing) spdlog::warn("nats disconnected servers=\"{}\"", shown_urls(state.options.urls));
+  if (!state.closing) spdlog::warn("nats disconnected servers=\"{}\"", redacted_urls(state.options.urls));
   state.tell(false);
 }
 
 void on_reconnected(natsConnection* connection, void* closure) {
   std::array<char, 256> url{};
   natsConnection_GetConnectedUrl(connection, url.data(), url.size());
-  spdlog::info("nats reconnected server={}", shown_url(url.data()));
+  spdlog::info("nats reconnected server={}", redacted_url(url.data()));
   static_cast<Connection::State*>(closure)->tell(true);
 }
 
@@ -165,7 +165,7 @@ OptionsPtr make_options(Connection::State& state) {
   std::vector<const char*> urls;
   for (const auto& url : options.urls) urls.push_back(url.c_str());
   check(natsOptions_SetServers(raw, urls.data(), static_cast<int>(urls.size())),
-        "use the servers " + shown_urls(options.urls));
+        "use the servers " + redacted_urls(options.urls));
   check(natsOptions_SetName(raw, options.name.c_str()), "name the connection");
   check(natsOptions_SetCustomInboxPrefix(raw, options.inbox_prefix.c_str()),
         "use NATS_INBOX_PREFIX " + options.inbox_prefix);
@@ -206,7 +206,7 @@ void check_tls(Connection::State& state, natsStatus status) {
   const char* detail = nats_GetLastError(&detailed);
   const std::string text = detail != nullptr ? detail : "";
   const auto failed = [&state](const std::string& why, Error::Retry retry) {
-    throw NatsError("cannot connect to NATS at " + shown_urls(state.options.urls) + ": " + why +
+    throw NatsError("cannot connect to NATS at " + redacted_urls(state.options.urls) + ": " + why +
                         "; tried was " + tls_method(state.options),
                     retry);
   };
@@ -233,10 +233,10 @@ void connect_once(Connection::State& state) {
   for (int again = signs(state.options) ? 3 : 0; again > 0 && status == NATS_CONNECTION_AUTH_FAILED; --again)
     status = natsConnection_Connect(&state.connection, state.nats_options.get());
   if (status == NATS_CONNECTION_AUTH_FAILED)
-    throw NatsError("NATS refuses the login at " + shown_urls(state.options.urls) + " with " +
+    throw NatsError("NATS refuses the login at " + redacted_urls(state.options.urls) + " with " +
                     login_method(state.options) + ": check the NATS_* settings");
   check_tls(state, status);
-  check(status, "connect to NATS at " + shown_urls(state.options.urls));
+  check(status, "connect to NATS at " + redacted_urls(state.options.urls));
   jsOptions options;
   jsOptions_Init(&options);
   options.Wait = 3000;
@@ -310,7 +310,7 @@ std::int64_t Connection::max_payload() const { return natsConnection_GetMaxPaylo
 std::string Connection::server() const {
   std::array<char, 256> url{};
   if (natsConnection_GetConnectedUrl(state_->connection, url.data(), url.size()) != NATS_OK) return {};
-  return shown_url(url.data());
+  return redacted_url(url.data());
 }
 
 std::string Connection::new_inbox() const {

@@ -1,4 +1,4 @@
-#include "nats/nats_handle.hpp"
+#include "nats/handle.hpp"
 
 #include <tidings/stream.hpp>
 

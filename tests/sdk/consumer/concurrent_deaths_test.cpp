@@ -9,7 +9,7 @@
 
 using namespace tidings;
 using namespace tidings::test;
-using Kind = Verdict::Kind;
+using Kind = Settlement::Kind;
 
 namespace {
 
@@ -55,8 +55,8 @@ TEST_CASE("an event that kills its process among others ends as a dead letter, a
   crew.submit_all(ids);
   REQUIRE(crew.settle(ids.size()));
   CHECK(crew.kind("killer") == Kind::dead_letter);
-  CHECK(crew.verdict("killer").reason == "the process ended while handling it");
-  CHECK(crew.verdict("killer").attempts == expected);
+  CHECK(crew.settlement("killer").reason == "the process ended while handling it");
+  CHECK(crew.settlement("killer").attempts == expected);
   for (const auto* id : {"before", "after", "last"}) CHECK(crew.kind(id) == Kind::duplicate);
   CHECK(place.count("inbox") == 3);
   CHECK(crew.calls().empty());
@@ -69,9 +69,9 @@ TEST_CASE("with workers, errors before and deaths after are one count") {
   CHECK(Crew(inbox, [](const Delivery&) { throw std::runtime_error("mail server down"); }).handle("a").kind ==
         Kind::retry);
   CHECK(deaths_of([&](int) { (void)Crew{inbox, [](const Delivery&) { std::abort(); }}.handle("a"); }) == 2);
-  const auto verdict = Crew(inbox).handle("a");
-  CHECK(verdict.kind == Kind::dead_letter);
-  CHECK(verdict.attempts == 3);
+  const auto settlement = Crew(inbox).handle("a");
+  CHECK(settlement.kind == Kind::dead_letter);
+  CHECK(settlement.attempts == 3);
 }
 
 TEST_CASE("after a process has died, what it had started runs alone, and the rest side by side") {
@@ -96,7 +96,7 @@ TEST_CASE("after a process has died, what it had started runs alone, and the res
             }};
   crew.submit_all({"b", "d", "c", "e"});
   REQUIRE(crew.settle(4));
-  for (const auto* id : {"b", "c", "d", "e"}) CHECK(crew.verdict(id).reason.empty());
+  for (const auto* id : {"b", "c", "d", "e"}) CHECK(crew.settlement(id).reason.empty());
   for (const auto* id : {"b", "c", "d", "e"}) CHECK(crew.kind(id) == Kind::handled);
   for (const auto& call : crew.calls()) CHECK(call.attempt == 1);
 }

@@ -8,7 +8,7 @@
 
 using namespace tidings;
 using namespace tidings::test;
-using Kind = Verdict::Kind;
+using Kind = Settlement::Kind;
 using Calls = std::vector<Crew::Call>;
 
 namespace {
@@ -35,7 +35,7 @@ TEST_CASE("handlers of different aggregates run at the same time, and those of e
   crew.submit("one");
   crew.submit("other");
   REQUIRE(crew.settle(4));
-  for (const auto& [id, verdict] : crew.settled) CHECK(verdict.kind == Kind::handled);
+  for (const auto& [id, settlement] : crew.settled) CHECK(settlement.kind == Kind::handled);
 }
 
 TEST_CASE("no more handlers run at once than there are workers") {
@@ -134,7 +134,7 @@ TEST_CASE("a handler that fails is retried with growing delay, then a dead lette
   crew.submit_all({"a", "b"});
   REQUIRE(crew.settle(2));
   CHECK(crew.kind("b") == Kind::handled);
-  const auto first = crew.verdict("a"), second = crew.handle("a"), third = crew.handle("a");
+  const auto first = crew.settlement("a"), second = crew.handle("a"), third = crew.handle("a");
   CHECK(first.kind == Kind::retry);
   CHECK(first.reason == "mail server down");
   CHECK(first.attempts == 1);
@@ -163,9 +163,9 @@ TEST_CASE("a success after a failure leaves no count behind") {
               if (std::exchange(broken, false)) fail();
             })};
   CHECK(crew.handle("a").kind == Kind::retry);
-  const auto verdict = crew.handle("a");
-  CHECK(verdict.kind == Kind::handled);
-  CHECK(verdict.attempts == 2);
+  const auto settlement = crew.handle("a");
+  CHECK(settlement.kind == Kind::handled);
+  CHECK(settlement.attempts == 2);
   CHECK(crew.calls() == Calls{{"a", 1}, {"a", 2}});
   CHECK(rows(folder / "inbox.db", "inbox_attempt") == 0);
 }
@@ -197,11 +197,11 @@ TEST_CASE("what a handler throws on a worker says what becomes of the message") 
   }));
   INFO(wanted.reason);
   Crew crew{folder / "inbox.db", on_id("a", wanted.action)};
-  const auto verdict = crew.handle("a");
-  CHECK(verdict.kind == wanted.kind);
-  CHECK(verdict.reason == wanted.reason);
-  CHECK(verdict.delay == wanted.delay.value_or(crew.options.backoff.delay(1, "a")));
-  CHECK(verdict.attempts == 1);
+  const auto settlement = crew.handle("a");
+  CHECK(settlement.kind == wanted.kind);
+  CHECK(settlement.reason == wanted.reason);
+  CHECK(settlement.delay == wanted.delay.value_or(crew.options.backoff.delay(1, "a")));
+  CHECK(settlement.attempts == 1);
   CHECK_FALSE(crew.inbox.handled("a"));
 }
 
@@ -243,7 +243,7 @@ TEST_CASE("with workers, a type without a handler is ignored, or a dead letter b
     CHECK(crew.kind("a") == Kind::ignored);
   } else {
     CHECK(crew.kind("a") == Kind::dead_letter);
-    CHECK(crew.verdict("a").reason == "no handler for the type user.renamed");
+    CHECK(crew.settlement("a").reason == "no handler for the type user.renamed");
   }
   CHECK(crew.kind("b") == Kind::handled);
 }
@@ -265,7 +265,7 @@ TEST_CASE("later events of an aggregate are given back behind a retry, and go on
   REQUIRE(crew.settle(3));
   CHECK(crew.kind("hot-1") == Kind::retry);
   CHECK(crew.kind("hot-2") == Kind::held_back);
-  CHECK(crew.verdict("hot-2").delay > 10s);
+  CHECK(crew.settlement("hot-2").delay > 10s);
   crew.submit("hot-3", "hot");  // one that comes meanwhile
   crew.submit("other-2", "other");
   REQUIRE(crew.settle(5));

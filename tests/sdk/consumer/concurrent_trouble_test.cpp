@@ -6,7 +6,7 @@
 
 using namespace tidings;
 using namespace tidings::test;
-using Kind = Verdict::Kind;
+using Kind = Settlement::Kind;
 using Calls = std::vector<Crew::Call>;
 
 namespace {
@@ -34,11 +34,11 @@ TEST_CASE("a handler that runs longer than it may is a failure, and its late suc
 
   REQUIRE(crew.settle(2));
   CHECK(std::chrono::steady_clock::now() >= begun + limit);
-  const auto verdict = crew.verdict("slow-1");
-  CHECK(verdict.kind == Kind::retry);
-  CHECK(verdict.reason == "the handler ran longer than 100 ms");
-  CHECK(verdict.attempts == 1);
-  CHECK(verdict.delay == crew.options.backoff.delay(1, "slow-1"));
+  const auto settlement = crew.settlement("slow-1");
+  CHECK(settlement.kind == Kind::retry);
+  CHECK(settlement.reason == "the handler ran longer than 100 ms");
+  CHECK(settlement.attempts == 1);
+  CHECK(settlement.delay == crew.options.backoff.delay(1, "slow-1"));
   CHECK(crew.kind("slow-2") == Kind::held_back);
   CHECK(crew.inbox.attempts("slow-1").starts == 1);
   CHECK(crew.handling.stuck() == 1);
@@ -49,7 +49,7 @@ TEST_CASE("a handler that runs longer than it may is a failure, and its late suc
   REQUIRE_WITHIN(10s, !crew.handling.more_to_do() && crew.handling.stuck() == 0);
   CHECK(crew.settled.size() == 3);
   CHECK_FALSE(crew.inbox.handled("slow-1"));
-  CHECK(crew.inbox.attempts("slow-1").last_error == verdict.reason);
+  CHECK(crew.inbox.attempts("slow-1").last_error == settlement.reason);
 }
 
 TEST_CASE("a handler that runs too long at its last attempt is a dead letter") {
@@ -129,14 +129,14 @@ TEST_CASE("an inbox in trouble changes nothing, and the same is settled after it
   std::optional<InboxLock> lock;
   crew.submit_all({"a", "b"});
   lock.emplace(place);
-  for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(crew.step(), InboxTrouble);
+  for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(crew.step(), InboxUnavailable);
   CHECK(crew.handling.more_to_do());
   CHECK(crew.calls().empty());  // no start without its row
   lock.reset();
   crew.step();
   REQUIRE_WITHIN(10s, crew.calls().size() == 2 && crew.handling.more_to_do());
   lock.emplace(place);
-  for (int i = 0; i < 5; ++i) CHECK_THROWS_AS(crew.step(), InboxTrouble);  // more than max_attempts
+  for (int i = 0; i < 5; ++i) CHECK_THROWS_AS(crew.step(), InboxUnavailable);  // more than max_attempts
   CHECK(crew.handling.more_to_do());
   CHECK(crew.settled.empty());
   CHECK(crew.handling.size() == 2);
@@ -144,7 +144,7 @@ TEST_CASE("an inbox in trouble changes nothing, and the same is settled after it
   REQUIRE(crew.settle(2));
   CHECK(crew.kind("a") == Kind::handled);
   CHECK(crew.kind("b") == Kind::retry);
-  CHECK(crew.verdict("b").attempts == 1);
+  CHECK(crew.settlement("b").attempts == 1);
   CHECK(crew.inbox.attempts("b").starts == 1);
   CHECK(crew.calls().size() == 2);
 }
@@ -161,7 +161,7 @@ TEST_CASE("trouble in the middle of a commit leaves nothing of it behind") {
     return long_ones;
   }();
   crew.submit_all(ids);
-  CHECK_THROWS_AS(crew.step(), InboxTrouble);
+  CHECK_THROWS_AS(crew.step(), InboxUnavailable);
   CHECK(place.count("inbox_attempt") == 0);
   CHECK(crew.calls().empty());
   make_room(crew.inbox);
@@ -201,14 +201,14 @@ TEST_CASE("at a stop, what no worker has started goes back with its former count
   SECTION("once its inbox is no longer in trouble") {
     wait_for_nothing(crew.inbox);
     std::optional<InboxLock> lock{place};
-    CHECK_THROWS_AS(crew.withdraw(), InboxTrouble);
+    CHECK_THROWS_AS(crew.withdraw(), InboxUnavailable);
     CHECK(crew.settled.empty());
     CHECK(crew.handling.size() == 5);
     lock.reset();
     crew.withdraw();
   }
   CHECK(crew.settled_ids() == std::vector<std::string>{"b", "c", "d", "e"});
-  for (const auto& [id, verdict] : crew.settled) CHECK(verdict.kind == Kind::not_started);
+  for (const auto& [id, settlement] : crew.settled) CHECK(settlement.kind == Kind::not_started);
   CHECK(crew.inbox.attempts("b").starts == 1);
   CHECK(crew.inbox.attempts("b").last_error == "mail server down");
   CHECK(place.count("inbox_attempt") == 2);  // that one, and what runs
@@ -239,7 +239,7 @@ TEST_CASE("while all workers are held by late handlers, what waits goes back for
   CHECK(crew.settled_ids() == std::vector<std::string>{"late", "b1", "b2"});
   for (const auto* id : {"b1", "b2"}) {
     CHECK(crew.kind(id) == Kind::not_started);
-    CHECK(crew.verdict(id).delay == 10s);
+    CHECK(crew.settlement(id).delay == 10s);
   }
   CHECK(place.count("inbox_attempt") == 1);  // of the late one
   CHECK(crew.handling.size() == 0);
@@ -323,7 +323,7 @@ TEST_CASE("handlers that are given up on are of no effect when they end") {
   REQUIRE_WITHIN(10s, gate.entered() == 2);
   crew.abandon_all();
   CHECK(crew.settled.size() == 2);
-  for (const auto& [id, verdict] : crew.settled) CHECK(verdict.kind == Kind::not_started);
+  for (const auto& [id, settlement] : crew.settled) CHECK(settlement.kind == Kind::not_started);
   CHECK(crew.handling.size() == 0);
   CHECK_FALSE(crew.handling.more_to_do());
   CHECK(crew.handling.stuck() == 2);

@@ -148,7 +148,7 @@ TEST_CASE("a consumer that is killed between any two steps loses nothing and doe
   CHECK(dead == poison);
 }
 
-TEST_CASE("a verdict that was committed before a kill stands: the handler is not started again") {
+TEST_CASE("a settlement that was committed before a kill stands: the handler is not started again") {
   Scene scene;
   for (int i = 0; i < 3; ++i) scene.publish("poison-" + std::to_string(i));
   CHECK(start(victim, scene, scene.inbox(), "before the copy").wait() == killed_by(SIGKILL));

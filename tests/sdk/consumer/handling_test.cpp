@@ -18,7 +18,7 @@
 
 using namespace tidings;
 using namespace tidings::test;
-using Kind = Verdict::Kind;
+using Kind = Settlement::Kind;
 
 namespace {
 
@@ -48,16 +48,16 @@ class Instance {
     handlers.add("user.created", {handle, retry});
   }
 
-  std::vector<Verdict> together(const std::vector<std::string>& ids) {
+  std::vector<Settlement> together(const std::vector<std::string>& ids) {
     auto all = deliveries(ids);
     return together(all);
   }
-  std::vector<Verdict> together(std::vector<Delivery>& batch) {
+  std::vector<Settlement> together(std::vector<Delivery>& batch) {
     std::vector<Delivery*> pointers;
     for (auto& delivery : batch) pointers.push_back(&delivery);
     return handling.together(pointers);
   }
-  Verdict alone(const std::string& id) {
+  Settlement alone(const std::string& id) {
     auto redelivered = deliveries({id});
     redelivered.front().delivered = 2;
     return handling.alone(redelivered.front());
@@ -88,9 +88,9 @@ std::vector<std::string> effects(const std::filesystem::path& file) {
   return sqlite::column(file, "SELECT id FROM effect ORDER BY rowid");
 }
 
-std::vector<Kind> kinds(const std::vector<Verdict>& verdicts) {
+std::vector<Kind> kinds(const std::vector<Settlement>& settlements) {
   std::vector<Kind> all;
-  for (const auto& verdict : verdicts) all.push_back(verdict.kind);
+  for (const auto& settlement : settlements) all.push_back(settlement.kind);
   return all;
 }
 
@@ -109,8 +109,8 @@ Instance::Handler on_id(const std::string& id, std::function<void()> action) {
 TEST_CASE("messages at hand are committed together, in order") {
   const TempDir folder;
   Instance instance{folder / "inbox.db"};
-  const auto verdicts = instance.together({"a", "b", "c"});
-  CHECK(kinds(verdicts) == std::vector{Kind::handled, Kind::handled, Kind::handled});
+  const auto settlements = instance.together({"a", "b", "c"});
+  CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::handled, Kind::handled});
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "b", "c"});
   CHECK(instance.inbox.handled("b"));
   CHECK(instance.attempts == std::vector{1, 1, 1});
@@ -132,11 +132,11 @@ TEST_CASE("nothing of a batch is visible before its commit") {
 TEST_CASE("one that fails is rolled back alone, its neighbours are committed") {
   const TempDir folder;
   Instance instance{folder / "inbox.db", on_id("b", fail)};
-  const auto verdicts = instance.together({"a", "b", "c"});
-  CHECK(kinds(verdicts) == std::vector{Kind::handled, Kind::retry, Kind::handled});
-  CHECK(verdicts[1].reason == "mail server down");
-  CHECK(verdicts[1].attempts == 1);
-  CHECK(verdicts[1].delay == instance.options.backoff.delay(1, "b"));
+  const auto settlements = instance.together({"a", "b", "c"});
+  CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::retry, Kind::handled});
+  CHECK(settlements[1].reason == "mail server down");
+  CHECK(settlements[1].attempts == 1);
+  CHECK(settlements[1].delay == instance.options.backoff.delay(1, "b"));
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "c"});
   CHECK_FALSE(instance.inbox.handled("b"));
   CHECK(instance.inbox.attempts("b").starts == 1);
@@ -225,9 +225,9 @@ TEST_CASE("a success leaves no count of attempts behind") {
                     })};
   CHECK(instance.together({"a"}).front().kind == Kind::retry);
   broken = false;
-  const auto verdict = instance.alone("a");
-  CHECK(verdict.kind == Kind::handled);
-  CHECK(verdict.attempts == 2);
+  const auto settlement = instance.alone("a");
+  CHECK(settlement.kind == Kind::handled);
+  CHECK(settlement.attempts == 2);
   CHECK(sqlite::number(folder / "inbox.db", "SELECT count(*) FROM inbox_attempt") == 0);
 }
 
@@ -249,10 +249,10 @@ TEST_CASE("what a handler throws says what becomes of the message") {
   INFO(wanted.reason);
   const bool as_redelivered = GENERATE(false, true);
   Instance instance{folder / "inbox.db", on_id("a", wanted.action)};
-  const auto verdict = as_redelivered ? instance.alone("a") : instance.together({"a"}).front();
-  CHECK(verdict.kind == wanted.kind);
-  CHECK(verdict.reason == wanted.reason);
-  CHECK(verdict.attempts == 1);
+  const auto settlement = as_redelivered ? instance.alone("a") : instance.together({"a"}).front();
+  CHECK(settlement.kind == wanted.kind);
+  CHECK(settlement.reason == wanted.reason);
+  CHECK(settlement.attempts == 1);
   CHECK(effects(folder / "inbox.db").empty());
   CHECK_FALSE(instance.inbox.handled("a"));
 }
@@ -280,9 +280,9 @@ TEST_CASE("a type without a handler is ignored, or a dead letter by option") {
   Instance strict{folder / "inbox.db", {}, [](ConsumerOptions& options) {
                     options.unhandled = ConsumerOptions::Unhandled::dead_letter;
                   }};
-  const auto verdict = deliver(strict, as_redelivered);
-  CHECK(verdict.kind == Kind::dead_letter);
-  CHECK(verdict.reason == "no handler for the type user.renamed");
+  const auto settlement = deliver(strict, as_redelivered);
+  CHECK(settlement.kind == Kind::dead_letter);
+  CHECK(settlement.reason == "no handler for the type user.renamed");
 }
 
 TEST_CASE("the start of a redelivered message is on disk before its handler runs") {
@@ -308,10 +308,10 @@ TEST_CASE("a message that kills the process is found by its count, and its neigh
     CHECK(signal_that_ends([&] { (void)Instance{file, die}.alone("killer"); }) == SIGABRT);
 
   Instance instance{file, die};
-  const auto verdict = instance.alone("killer");
-  CHECK(verdict.kind == Kind::dead_letter);
-  CHECK(verdict.reason == "the process ended while handling it");
-  CHECK(verdict.attempts == 3);
+  const auto settlement = instance.alone("killer");
+  CHECK(settlement.kind == Kind::dead_letter);
+  CHECK(settlement.reason == "the process ended while handling it");
+  CHECK(settlement.attempts == 3);
   CHECK(instance.alone("before").kind == Kind::handled);
   CHECK(instance.alone("after").kind == Kind::handled);
   CHECK(instance.attempts == std::vector{1, 1});
@@ -325,9 +325,9 @@ TEST_CASE("errors before and deaths after are one count") {
   CHECK(signal_that_ends([&] {
           (void)Instance{file, on_id("a", [] { std::abort(); })}.alone("a");
         }) == SIGABRT);
-  const auto verdict = Instance(file, on_id("a", fail)).alone("a");
-  CHECK(verdict.kind == Kind::dead_letter);
-  CHECK(verdict.attempts == 3);
+  const auto settlement = Instance(file, on_id("a", fail)).alone("a");
+  CHECK(settlement.kind == Kind::dead_letter);
+  CHECK(settlement.attempts == 3);
 }
 
 TEST_CASE("a process that dies in a batch leaves no effect and no claim") {
@@ -351,8 +351,8 @@ TEST_CASE("an inbox in trouble uses no attempt of the messages in a batch") {
   {
     SQLite::Database other{file.string(), SQLite::OPEN_READWRITE};
     other.exec("BEGIN IMMEDIATE");
-    CHECK_THROWS_AS((void)instance.together(batch), InboxTrouble);
-    CHECK_THROWS_AS((void)instance.handling.alone(batch.front()), InboxTrouble);
+    CHECK_THROWS_AS((void)instance.together(batch), InboxUnavailable);
+    CHECK_THROWS_AS((void)instance.handling.alone(batch.front()), InboxUnavailable);
   }
   CHECK(instance.started.empty());
   CHECK(kinds(instance.together(batch)) == std::vector{Kind::handled, Kind::handled});
@@ -366,7 +366,7 @@ TEST_CASE("trouble in the middle of a batch leaves nothing of it behind") {
                       tx.exec("PRAGMA max_page_count = 1");  // no less than there are: full from now on
                       tx.exec("CREATE TABLE big AS SELECT zeroblob(100000) AS bytes");
                     }};
-  CHECK_THROWS_AS((void)instance.together({"a", "b", "c"}), InboxTrouble);
+  CHECK_THROWS_AS((void)instance.together({"a", "b", "c"}), InboxUnavailable);
   CHECK(effects(folder / "inbox.db").empty());
   CHECK(sqlite::number(folder / "inbox.db", "SELECT count(*) FROM inbox") == 0);
   CHECK(sqlite::number(folder / "inbox.db", "SELECT count(*) FROM inbox_attempt") == 0);
@@ -389,11 +389,11 @@ TEST_CASE("trouble while a redelivered message runs counts its start once") {
     SQLite::Database holder{locked.string(), SQLite::OPEN_READWRITE};
     holder.exec("BEGIN IMMEDIATE");
     for (int i = 0; i < 5; ++i)  // more than max_attempts
-      CHECK_THROWS_AS((void)instance.handling.alone(redelivered.front()), InboxTrouble);
+      CHECK_THROWS_AS((void)instance.handling.alone(redelivered.front()), InboxUnavailable);
   }
-  const auto verdict = instance.handling.alone(redelivered.front());
-  CHECK(verdict.kind == Kind::handled);
-  CHECK(verdict.attempts == 1);
+  const auto settlement = instance.handling.alone(redelivered.front());
+  CHECK(settlement.kind == Kind::handled);
+  CHECK(settlement.attempts == 1);
   CHECK(calls == 6);
   CHECK(instance.attempts == std::vector{1, 1, 1, 1, 1, 1});
 }

@@ -17,7 +17,8 @@ TEST_CASE("a statement that PostgreSQL refuses undoes its own event alone, also 
   scene.publish_many(20, "good");
   scene.publish("bad");
   scene.publish_many(20, "fine");
-  PostgresInstance instance{postgres.url(), options, [hides](const Delivery& delivery, PostgresDatabase& tx) {
+  PostgresInstance instance{postgres.url(), options,
+                            [hides](const Delivery& delivery, PostgresConnection& tx) {
                               if (delivery.event.id != "bad") return;
                               try {
                                 tx.exec("INSERT INTO missing VALUES (1)");
@@ -49,7 +50,7 @@ TEST_CASE(
   PostgresInbox inbox{postgres.url()};
   inbox.database().exec("CREATE TABLE effect(id text)");
   Consumer consumer{inbox, options};
-  const auto handle = [next](const nlohmann::json&, PostgresDatabase& tx, const Delivery& delivery) {
+  const auto handle = [next](const nlohmann::json&, PostgresConnection& tx, const Delivery& delivery) {
     if (next == Next::goes_back_to_a_savepoint) tx.queue("SAVEPOINT its_own");
     tx.queue("INSERT INTO effect VALUES ($1)", delivery.event.id);
     if (delivery.event.id == "bad") tx.queue("INSERT INTO effect VALUES (1 / 0)");
@@ -76,7 +77,7 @@ TEST_CASE(
 TEST_CASE(
     "a handler that ends the inbox's transaction fails alone, however it does that and wherever its event "
     "stands") {
-  using Way = std::pair<const char*, std::function<void(PostgresDatabase&)>>;
+  using Way = std::pair<const char*, std::function<void(PostgresConnection&)>>;
   const auto way = GENERATE(values<Way>({
       {"rolls back", [](auto& tx) { tx.exec("ROLLBACK"); }},
       {"commits", [](auto& tx) { tx.exec("/* all */ commit"); }},
@@ -107,7 +108,7 @@ TEST_CASE(
   scene.publish_many(20, "good");
   scene.publish("bad");
   scene.publish_many(20, "fine");
-  PostgresInstance instance{postgres.url(), options, [way](const Delivery& delivery, PostgresDatabase& tx) {
+  PostgresInstance instance{postgres.url(), options, [way](const Delivery& delivery, PostgresConnection& tx) {
                               if (delivery.event.id != "bad") return;
                               way.second(tx);
                               tx.exec("INSERT INTO effect VALUES ($1)", delivery.event.id);
@@ -137,7 +138,7 @@ TEST_CASE(
   scene.publish("bad");
   scene.publish_many(20, "fine");
   PostgresInstance instance{postgres.url(), options,
-                            [script](const Delivery& delivery, PostgresDatabase& tx) {
+                            [script](const Delivery& delivery, PostgresConnection& tx) {
                               if (delivery.event.id == "bad") tx.script(script);
                             }};
   REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1 && scene.all_acked());
@@ -159,7 +160,7 @@ TEST_CASE("a statement of a handler's that runs into statement_timeout is its ev
   options.max_attempts = 2;
   scene.publish_many(10);
   PostgresInstance instance{postgres.url() + "?options=-c statement_timeout=500", options,
-                            [queued, place](const Delivery& delivery, PostgresDatabase& tx) {
+                            [queued, place](const Delivery& delivery, PostgresConnection& tx) {
                               if (delivery.event.id != place) return;
                               if (queued)
                                 tx.queue("SELECT pg_sleep(60)");
@@ -177,7 +178,7 @@ TEST_CASE("a statement of the inbox's own that runs into statement_timeout uses 
   Scene scene;
   query(postgres, "CREATE TABLE effect(id text)");
   { PostgresInbox makes_tables{postgres.url()}; }
-  PostgresDatabase other{postgres.url()};
+  PostgresConnection other{postgres.url()};
   other.connect();
   other.exec("BEGIN");
   other.exec("LOCK TABLE inbox");
@@ -193,8 +194,9 @@ TEST_CASE("a table that a handler reads may change its columns while the consume
   const PostgresServer postgres;
   Scene scene;
   query(postgres, "CREATE TABLE account AS SELECT 1 AS id");
-  PostgresInstance instance{postgres.url(), scene.options(),
-                            [](const Delivery&, PostgresDatabase& tx) { tx.exec("SELECT * FROM account"); }};
+  PostgresInstance instance{postgres.url(), scene.options(), [](const Delivery&, PostgresConnection& tx) {
+                              tx.exec("SELECT * FROM account");
+                            }};
   scene.publish_many(10, "before");
   REQUIRE_WITHIN(20s, scene.all_acked());
   query(postgres, "ALTER TABLE account ADD name text");
@@ -211,7 +213,7 @@ TEST_CASE("a handler that changes a table between two reads of it fails, and hol
   query(postgres, "CREATE TABLE account AS SELECT 1 AS id");
   auto options = scene.options();
   options.max_attempts = 2;
-  PostgresInstance instance{postgres.url(), options, [](const Delivery& delivery, PostgresDatabase& tx) {
+  PostgresInstance instance{postgres.url(), options, [](const Delivery& delivery, PostgresConnection& tx) {
                               tx.exec("SELECT * FROM account");
                               if (delivery.event.id != "event-3") return;
                               tx.exec("ALTER TABLE account ADD name text");

@@ -73,7 +73,7 @@ struct PostgresTables {
 
  private:
   PostgresRows look(const std::string& statement) const {
-    PostgresDatabase database{server.url()};
+    PostgresConnection database{server.url()};
     database.connect();
     return database.exec(statement);
   }
@@ -345,5 +345,5 @@ TEMPLATE_TEST_CASE("any number of instances may open a new inbox at the same mom
 TEMPLATE_TEST_CASE("an error of somebody else's is not the database's trouble", "", SqliteFile,
                    PostgresTables) {
   const TestType place;
-  CHECK_FALSE(joined(place)->is_trouble(std::runtime_error("database is locked")));
+  CHECK_FALSE(joined(place)->is_transient(std::runtime_error("database is locked")));
 }

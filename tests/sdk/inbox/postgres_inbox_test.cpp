@@ -28,7 +28,7 @@ class Queries {
   }
 
  private:
-  PostgresDatabase database_;
+  PostgresConnection database_;
 };
 
 /// Everything that a consumer asks of its inbox between two looks for what is old.
@@ -138,7 +138,7 @@ TEST_CASE("a commit without the transaction that was begun is an error") {
 
 TEST_CASE("a login that may make no tables uses those that are there, and is told when they are not") {
   const PostgresServer server;
-  PostgresDatabase owner{server.url()};
+  PostgresConnection owner{server.url()};
   owner.connect();
   owner.exec("CREATE ROLE poor LOGIN");
   auto url = server.url();

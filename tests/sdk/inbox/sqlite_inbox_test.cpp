@@ -35,12 +35,12 @@ bool claim(SqliteInbox& inbox, const std::string& id) {
 
 /// Whether the error that `action` throws is taken for the database's.
 template <class Action>
-bool is_trouble(const SqliteInbox& inbox, Action&& action) {
+bool is_transient(const SqliteInbox& inbox, Action&& action) {
   try {
     action();
   } catch (const std::exception& error) {
     INFO(error.what());
-    return inbox.is_trouble(error);
+    return inbox.is_transient(error);
   }
   throw std::logic_error("an error was expected, and nothing was thrown");
 }
@@ -91,8 +91,8 @@ TEST_CASE("a lock that another holds is the database's trouble and passes with i
   {
     SQLite::Database other{(folder / "inbox.db").string(), SQLite::OPEN_READWRITE};
     other.exec("BEGIN IMMEDIATE");
-    CHECK(is_trouble(joined.inbox, [&] { joined.inbox.begin(); }));
-    CHECK(is_trouble(joined.inbox, [&] { joined.inbox.begin(); }));
+    CHECK(is_transient(joined.inbox, [&] { joined.inbox.begin(); }));
+    CHECK(is_transient(joined.inbox, [&] { joined.inbox.begin(); }));
   }
   CHECK(claim(joined.inbox, uuid));
 }
@@ -104,7 +104,7 @@ TEST_CASE("a full disk is the database's trouble and passes with it") {
   const auto pages = inbox.database().execAndGet("PRAGMA page_count").getInt();
   inbox.database().exec("PRAGMA max_page_count = " + std::to_string(pages));
   inbox.begin();
-  CHECK(is_trouble(inbox, [&] {
+  CHECK(is_transient(inbox, [&] {
     for (int i = 0; i < 1000; ++i) (void)inbox.claim("event-with-a-long-enough-name-" + std::to_string(i));
   }));
   inbox.rollback();
@@ -116,7 +116,7 @@ TEST_CASE("a database that cannot be written is the database's trouble") {
   const TempDir folder;
   Joined joined{folder / "inbox.db"};
   joined.inbox.database().exec("PRAGMA query_only = ON");
-  CHECK(is_trouble(joined.inbox, [&] { joined.inbox.record_attempts("x", {}); }));
+  CHECK(is_transient(joined.inbox, [&] { joined.inbox.record_attempts("x", {}); }));
 }
 
 TEST_CASE("a handler's own mistakes in SQL are not the database's trouble") {
@@ -129,5 +129,5 @@ TEST_CASE("a handler's own mistakes in SQL are not the database's trouble") {
       GENERATE("INSERT INTO effect VALUES ('one', 1)", "INSERT INTO effect VALUES (NULL, 1)",
                "INSERT INTO effect VALUES ('two', 0)", "INSERT INTO missing VALUES (1)", "NOT SQL");
   INFO(statement);
-  CHECK_FALSE(is_trouble(joined.inbox, [&] { database.exec(statement); }));
+  CHECK_FALSE(is_transient(joined.inbox, [&] { database.exec(statement); }));
 }

@@ -2,7 +2,7 @@
 
 #include "nats/message_headers.hpp"
 
-#include "nats/nats_handle.hpp"
+#include "nats/handle.hpp"
 #include "support/catch.hpp"
 #include "support/loopback.hpp"
 #include "support/nats_server.hpp"

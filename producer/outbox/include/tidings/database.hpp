@@ -25,7 +25,7 @@
 namespace tidings {
 
 class Database;
-class OutboxMarks;
+class OutcomeStore;
 class OutboxRepository;
 
 /// A write transaction. Commits when asked; rolls back when destroyed before that.
@@ -109,7 +109,7 @@ class Database {
 
   /// Both refer to this database, and throw DatabaseError when the table is not there.
   [[nodiscard]] virtual std::unique_ptr<OutboxRepository> outbox() = 0;
-  [[nodiscard]] virtual std::unique_ptr<OutboxMarks> marks() = 0;
+  [[nodiscard]] virtual std::unique_ptr<OutcomeStore> marks() = 0;
 
   /// Runs `work(Transaction&)` and commits; rolls back when it throws. Throws a retryable
   /// DatabaseError when the lock is not free within the busy timeout of 5 s.

@@ -3,8 +3,8 @@
 // Something that happened to an aggregate. A kind of event derives from this and
 // fills it in its constructor; see UserCreatedEvent.
 
-#include <tidings/event_id.hpp>
 #include <tidings/timestamp.hpp>
+#include <tidings/uuid.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -13,7 +13,7 @@
 namespace tidings {
 
 struct DomainEvent {
-  std::string id = new_event_id();
+  std::string id = new_uuid();
   std::string aggregate_id;
   std::string aggregate_type;
   std::string event_type;  ///< `user.created`; becomes the end of the subject

@@ -25,7 +25,7 @@ struct PublisherOptions {
 };
 
 /// Answer to one publish.
-struct PublishOutcome {
+struct PublishResult {
   enum class Kind {
     stored,     ///< PubAck: the event is in the stream
     known,      ///< PubAck with `duplicate`: the event was in the stream already
@@ -55,7 +55,7 @@ class EventPublisher {
 
   /// Moves out the outcomes since the last call. Events whose deadline has passed, or whose
   /// connection was lost, come out as trouble; a late PubAck of theirs is ignored.
-  void collect(std::vector<PublishOutcome>& out);
+  void collect(std::vector<PublishResult>& out);
 
   /// What is in flight will not be answered any more, or very soon; and so for what is sent next.
   void expect_answers_soon();

@@ -12,11 +12,11 @@
 
 namespace tidings {
 
-enum class OutboxStatus { pending, processing, published, failed, dead_letter };
+enum class RowStatus { pending, processing, published, failed, dead_letter };
 
 /// The table's spelling: PENDING, PROCESSING, PUBLISHED, FAILED, DEAD_LETTER.
-[[nodiscard]] const char* to_string(OutboxStatus status) noexcept;
-[[nodiscard]] std::optional<OutboxStatus> parse_outbox_status(std::string_view text) noexcept;
+[[nodiscard]] const char* to_string(RowStatus status) noexcept;
+[[nodiscard]] std::optional<RowStatus> parse_row_status(std::string_view text) noexcept;
 
 /// Where a row stands among the others; made and read by the repository alone.
 struct OutboxPosition {
@@ -39,7 +39,7 @@ struct OutboxEvent {
   int event_version = 1;
   Timestamp occurred_at;
   int retry_count = 0;
-  OutboxStatus status = OutboxStatus::pending;
+  RowStatus status = RowStatus::pending;
   Timestamp updated_at;
 };
 

@@ -7,7 +7,7 @@
 #include <tidings/backoff.hpp>
 #include <tidings/connection.hpp>
 #include <tidings/event_publisher.hpp>
-#include <tidings/outbox_status.hpp>
+#include <tidings/processor_status.hpp>
 #include <tidings/timestamp.hpp>
 
 #include <chrono>
@@ -58,7 +58,7 @@ class OutboxProcessor {
   void notify() noexcept;
 
   /// Thread-safe.
-  [[nodiscard]] OutboxProcessorStatus status() const;
+  [[nodiscard]] ProcessorStatus status() const;
 
  private:
   struct State;

@@ -2,7 +2,7 @@
 
 // The table outbox_event: writing an event in a service's own transaction, what
 // the processor reads and cleans up, and what operators look at. What became of
-// events is written by OutboxMarks.
+// events is written by OutcomeStore.
 
 #include <tidings/database.hpp>
 #include <tidings/domain_event.hpp>
@@ -75,7 +75,7 @@ class OutboxRepository {
   // What operators read.
 
   /// The newest rows first, at most `limit`.
-  [[nodiscard]] virtual std::vector<OutboxRow> list(std::optional<OutboxStatus> status, int limit) = 0;
+  [[nodiscard]] virtual std::vector<OutboxRow> list(std::optional<RowStatus> status, int limit) = 0;
   [[nodiscard]] virtual std::optional<OutboxRow> find(const std::string& id) = 0;
   /// As of one moment; names at most so many blocked aggregates.
   [[nodiscard]] virtual OutboxStats stats(int blocked_at_most = 10) = 0;

@@ -4,7 +4,7 @@
 // wait or are kept. Counts come from the index on status and from the processor's
 // count of published rows, never from a walk through what is published.
 
-#include <tidings/outbox_state.hpp>
+#include <tidings/processor_record.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -27,8 +27,8 @@ struct OutboxStats {
   std::int64_t published = 0;
   std::optional<Timestamp> oldest_pending;  ///< createdAt
   std::int64_t blocked_aggregates = 0;
-  std::vector<BlockedAggregate> blocked;    ///< the first of them in commit order
-  std::optional<OutboxStateRow> processor;  ///< empty when none has ever run
+  std::vector<BlockedAggregate> blocked;           ///< the first of them in commit order
+  std::optional<StoredProcessorRecord> processor;  ///< empty when none has ever run
 };
 
 }  // namespace tidings

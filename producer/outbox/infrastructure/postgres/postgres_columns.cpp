@@ -42,7 +42,7 @@ OutboxEvent read_header(const PostgresRows& rows, int number, int at) {
   read.occurred_at = read_time(rows.text(number, at + occurred_at));
   read.updated_at = read_time(rows.text(number, at + updated_at));
   read.retry_count = read_count(rows, number, at + retry_count);
-  read.status = parse_outbox_status(rows.text(number, at + status)).value_or(OutboxStatus::dead_letter);
+  read.status = parse_row_status(rows.text(number, at + status)).value_or(RowStatus::dead_letter);
   return read;
 }
 

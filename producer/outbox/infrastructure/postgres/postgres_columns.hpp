@@ -5,7 +5,7 @@
 
 #include <tidings/outbox_event.hpp>
 #include <tidings/outbox_repository.hpp>
-#include <tidings/postgres_database.hpp>
+#include <tidings/postgres_connection.hpp>
 
 #include <cstdint>
 #include <string>

@@ -7,7 +7,7 @@
 
 #include "infrastructure/commit_watch.hpp"
 
-#include <tidings/postgres_database.hpp>
+#include <tidings/postgres_connection.hpp>
 
 #include <chrono>
 #include <string>
@@ -34,7 +34,7 @@ class PostgresCommitWatch final : public CommitWatch {
   bool take_wake() noexcept;
   void poll(Clock::duration duration) const;
 
-  PostgresDatabase connection_;
+  PostgresConnection connection_;
   int event_ = -1;
   bool holds_lock_ = false;  // writers notify
   bool warned_ = false;

@@ -37,7 +37,7 @@ std::vector<OutboxRow> read_rows(const PostgresRows& rows) {
 
 }  // namespace
 
-PostgresOutboxRepository::PostgresOutboxRepository(PostgresOutboxDatabase& database)
+PostgresOutboxRepository::PostgresOutboxRepository(PostgresDatabase& database)
     : database_(database), looks_(database) {
   attempt("use the outbox in " + database.name(),
           [&] { database_.query("SELECT " + postgres_columns::row + " FROM outbox_event LIMIT 0"); });
@@ -147,7 +147,7 @@ OutboxRepository::Cleanup PostgresOutboxRepository::cleanup(Transaction& transac
   });
 }
 
-std::vector<OutboxRow> PostgresOutboxRepository::list(std::optional<OutboxStatus> wanted, int limit) {
+std::vector<OutboxRow> PostgresOutboxRepository::list(std::optional<RowStatus> wanted, int limit) {
   return attempt("list events", [&] {
     const std::string newest_first = " ORDER BY \"createdAt\" DESC, id COLLATE \"C\" DESC LIMIT $1";
     if (wanted)

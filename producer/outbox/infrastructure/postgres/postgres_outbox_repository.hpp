@@ -1,7 +1,7 @@
 #pragma once
 
-#include "infrastructure/postgres/pending_looks.hpp"
-#include "infrastructure/postgres/postgres_outbox_database.hpp"
+#include "infrastructure/postgres/postgres_database.hpp"
+#include "infrastructure/postgres/snapshot_reader.hpp"
 
 #include <tidings/outbox_repository.hpp>
 
@@ -14,7 +14,7 @@ namespace tidings {
 
 class PostgresOutboxRepository final : public OutboxRepository {
  public:
-  explicit PostgresOutboxRepository(PostgresOutboxDatabase& database);
+  explicit PostgresOutboxRepository(PostgresDatabase& database);
 
   /// createdAt is the server's clock at the insert, not at the begin of the transaction, and never before
   /// that of the aggregate's rows that this transaction sees: writers that a row lock puts in order stay in
@@ -28,13 +28,13 @@ class PostgresOutboxRepository final : public OutboxRepository {
   [[nodiscard]] std::int64_t count_pending() override;
   [[nodiscard]] std::optional<Timestamp> oldest_pending() override;
   [[nodiscard]] Cleanup cleanup(Transaction& transaction, Timestamp before, int limit) override;
-  [[nodiscard]] std::vector<OutboxRow> list(std::optional<OutboxStatus> status, int limit) override;
+  [[nodiscard]] std::vector<OutboxRow> list(std::optional<RowStatus> status, int limit) override;
   [[nodiscard]] std::optional<OutboxRow> find(const std::string& id) override;
   [[nodiscard]] OutboxStats stats(int blocked_at_most) override;
 
  private:
-  PostgresOutboxDatabase& database_;
-  PendingLooks looks_;
+  PostgresDatabase& database_;
+  SnapshotReader looks_;
   OutboxPosition cleaned_;  // what cleanup() looked at last
 };
 

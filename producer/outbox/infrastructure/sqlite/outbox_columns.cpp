@@ -43,7 +43,7 @@ OutboxEvent read_header(const StatementRun& run) {
   event.occurred_at = read_time(run.column(occurred_at));
   if (event.occurred_at == Timestamp{}) event.occurred_at = read_time(run.column(created_at));
   event.retry_count = read_count(run.column(retry_count));
-  event.status = parse_outbox_status(run.column(status).getText()).value_or(OutboxStatus::dead_letter);
+  event.status = parse_row_status(run.column(status).getText()).value_or(RowStatus::dead_letter);
   event.updated_at = read_time(run.column(updated_at));
   return event;
 }

@@ -2,8 +2,8 @@
 
 #include "database/lock_wait.hpp"
 #include "infrastructure/schema/schema.hpp"
-#include "infrastructure/sqlite/sqlite_outbox_marks.hpp"
 #include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
+#include "infrastructure/sqlite/sqlite_outcome_store.hpp"
 #include "infrastructure/sqlite/statement_run.hpp"
 
 #include <fcntl.h>
@@ -162,7 +162,7 @@ std::unique_ptr<OutboxRepository> SqliteDatabase::outbox() {
   return std::make_unique<SqliteOutboxRepository>(*this);
 }
 
-std::unique_ptr<OutboxMarks> SqliteDatabase::marks() { return std::make_unique<SqliteOutboxMarks>(*this); }
+std::unique_ptr<OutcomeStore> SqliteDatabase::marks() { return std::make_unique<SqliteOutcomeStore>(*this); }
 
 void SqliteDatabase::maintain() {
   if (checkpointer_) attempt("move the WAL to " + path_, [&] { checkpointer_->run_if_due(); });

@@ -28,7 +28,7 @@ class SqliteDatabase final : public Database {
   void add_notify_trigger() override;
   void require_schema() override;
   [[nodiscard]] std::unique_ptr<OutboxRepository> outbox() override;
-  [[nodiscard]] std::unique_ptr<OutboxMarks> marks() override;
+  [[nodiscard]] std::unique_ptr<OutcomeStore> marks() override;
   [[nodiscard]] Timestamp time() override { return now(); }
   void maintain() override;
   [[nodiscard]] std::string name() const override { return path_; }

@@ -143,7 +143,7 @@ SqliteOutboxRepository::Cleanup SqliteOutboxRepository::cleanup(Transaction& tra
   });
 }
 
-std::vector<OutboxRow> SqliteOutboxRepository::list(std::optional<OutboxStatus> status, int limit) {
+std::vector<OutboxRow> SqliteOutboxRepository::list(std::optional<RowStatus> status, int limit) {
   return attempt("list events", [&] {
     std::vector<OutboxRow> rows;
     StatementRun run{status ? statements_->list_status : statements_->list};

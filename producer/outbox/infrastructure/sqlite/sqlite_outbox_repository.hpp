@@ -25,7 +25,7 @@ class SqliteOutboxRepository final : public OutboxRepository {
   [[nodiscard]] std::int64_t count_pending() override;
   [[nodiscard]] std::optional<Timestamp> oldest_pending() override;
   [[nodiscard]] Cleanup cleanup(Transaction& transaction, Timestamp before, int limit) override;
-  [[nodiscard]] std::vector<OutboxRow> list(std::optional<OutboxStatus> status, int limit) override;
+  [[nodiscard]] std::vector<OutboxRow> list(std::optional<RowStatus> status, int limit) override;
   [[nodiscard]] std::optional<OutboxRow> find(const std::string& id) override;
   [[nodiscard]] OutboxStats stats(int blocked_at_most) override;
 

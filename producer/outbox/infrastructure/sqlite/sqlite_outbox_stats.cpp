@@ -18,7 +18,7 @@ class Snapshot {
   SQLite::Database& database_;
 };
 
-std::int64_t count(SQLite::Database& database, OutboxStatus status) {
+std::int64_t count(SQLite::Database& database, RowStatus status) {
   SQLite::Statement statement{database, "SELECT count(*) FROM outbox_event WHERE status = ?"};
   StatementRun run{statement};
   run.bind(to_string(status)).next();
@@ -28,7 +28,7 @@ std::int64_t count(SQLite::Database& database, OutboxStatus status) {
 /// No more than there is room for between the first row and the last: published rows that somebody has
 /// deleted by hand do not count for ever.
 std::int64_t published(SQLite::Database& database, const OutboxStats& stats) {
-  if (!stats.processor) return count(database, OutboxStatus::published);  // nobody has counted yet
+  if (!stats.processor) return count(database, RowStatus::published);  // nobody has counted yet
   SQLite::Statement statement{database,
                               "SELECT ifnull((SELECT max(rowid) FROM outbox_event) - "
                               "(SELECT min(rowid) FROM outbox_event) + 1, 0)"};
@@ -67,10 +67,10 @@ OutboxStats SqliteOutboxRepository::stats(int blocked_at_most) {
     auto& handle = database_.handle();
     const Snapshot snapshot{handle};
     OutboxStats stats;
-    stats.pending = count(handle, OutboxStatus::pending);
-    stats.processing = count(handle, OutboxStatus::processing);
-    stats.failed = count(handle, OutboxStatus::failed);
-    stats.dead_letter = count(handle, OutboxStatus::dead_letter);
+    stats.pending = count(handle, RowStatus::pending);
+    stats.processing = count(handle, RowStatus::processing);
+    stats.failed = count(handle, RowStatus::failed);
+    stats.dead_letter = count(handle, RowStatus::dead_letter);
     stats.oldest_pending = oldest_pending();
     stats.processor = read_state(database_);
     stats.published = published(handle, stats);

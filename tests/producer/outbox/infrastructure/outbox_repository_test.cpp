@@ -1,6 +1,6 @@
 // What holds for the outbox in SQLite and in PostgreSQL alike.
 
-#include "infrastructure/outbox_marks.hpp"
+#include "infrastructure/outcome_store.hpp"
 #include "support/catch.hpp"
 #include "support/outbox.hpp"
 
@@ -35,7 +35,7 @@ struct Scene {
     outbox.execute("UPDATE outbox_event SET " + set + " WHERE id = '" + id + "'");
   }
 
-  int mark(const std::vector<OutboxMark>& outcomes, bool delete_published = false) {
+  int mark(const std::vector<Outcome>& outcomes, bool delete_published = false) {
     int published = 0;
     outbox.database().transact(
         [&](Transaction& transaction) { published = marks->write(transaction, outcomes, delete_published); });
@@ -68,7 +68,7 @@ struct Scene {
 
   OutboxPosition position(const std::string& id) { return repository.find(id).value().event.position; }
 
-  OutboxMark outcome(const std::string& id, OutboxStatus status) {
+  Outcome outcome(const std::string& id, RowStatus status) {
     return {.position = position(id),
             .id = id,
             .status = status,
@@ -89,7 +89,7 @@ struct Scene {
   const Engine engine;
   Outbox outbox{engine};
   OutboxRepository& repository = outbox.repository();
-  std::unique_ptr<OutboxMarks> marks = outbox.database().marks();
+  std::unique_ptr<OutcomeStore> marks = outbox.database().marks();
 };
 
 }  // namespace
@@ -120,7 +120,7 @@ TEST_CASE("an event is read as it was added") {
   CHECK(nlohmann::json::parse(read[0].event_data) == nlohmann::json::parse(event.event_data()));
   CHECK(read[0].occurred_at == some_time);
   CHECK(read[0].retry_count == 0);
-  CHECK(read[0].status == OutboxStatus::pending);
+  CHECK(read[0].status == RowStatus::pending);
   CHECK((read[0].updated_at >= before && read[0].updated_at <= now()));
   CHECK(scene.value(event.id, "occurredAt") == some_time_text);
   CHECK(scene.value(event.id, "createdAt") == scene.value(event.id, "updatedAt"));
@@ -242,7 +242,7 @@ TEST_CASE("rewinding says whether anything is pending") {
   CHECK_FALSE(scene.repository.rewind());
   CHECK(scene.repository.count_pending() == 0);
   for (const auto* id : {"e1", "e2", "e3"}) scene.add(id);
-  scene.mark({scene.outcome("e1", OutboxStatus::published)});
+  scene.mark({scene.outcome("e1", RowStatus::published)});
   CHECK(scene.repository.rewind());
   CHECK(scene.repository.count_pending() == 2);
   CHECK(scene.next_pending(1) == Ids{"e2"});
@@ -253,8 +253,8 @@ TEST_CASE("the events of one aggregate are read in order, without the settled on
   for (const auto* id : {"e1", "e2", "e3", "e4", "e5", "e6"}) scene.add(id, "a");
   scene.add("other aggregate", "b");
   scene.add("other type", "a", "Team");
-  scene.mark({scene.outcome("e1", OutboxStatus::published), scene.outcome("e2", OutboxStatus::failed),
-              scene.outcome("e3", OutboxStatus::dead_letter), scene.outcome("e4", OutboxStatus::processing)});
+  scene.mark({scene.outcome("e1", RowStatus::published), scene.outcome("e2", RowStatus::failed),
+              scene.outcome("e3", RowStatus::dead_letter), scene.outcome("e4", RowStatus::processing)});
   REQUIRE(scene.pending().size() == 4);
   const auto read = [&](const OutboxPosition& after, bool with_first, int limit) {
     return Scene::ids(scene.repository.read_aggregate(
@@ -290,8 +290,7 @@ TEST_CASE("what is to be tried again is read in order and in pages, without payl
       read.push_back(event.id);
       CHECK(event.event_data.empty());
       CHECK(event.retry_count == 2);
-      CHECK(event.status ==
-            (std::stoi(event.id) % 3 == 100 % 3 ? OutboxStatus::failed : OutboxStatus::processing));
+      CHECK(event.status == (std::stoi(event.id) % 3 == 100 % 3 ? RowStatus::failed : RowStatus::processing));
     }
     after = page.back().position;
   }
@@ -302,34 +301,32 @@ TEST_CASE("an outcome is written back with its times, count and error") {
   Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
   const std::string then = "2026-01-30T00:00:00.500Z";
   scene.add_changed("e1", "retryCount = 2, lastError = 'before', updatedAt = '" + then + "'");
-  const auto written = [&](OutboxStatus status) {
+  const auto written = [&](RowStatus status) {
     const int published = scene.mark({scene.outcome("e1", status)});
-    CHECK(published == (status == OutboxStatus::published ? 1 : 0));
+    CHECK(published == (status == RowStatus::published ? 1 : 0));
     Ids values;
     for (const auto* name : {"status", "publishedAt", "processedAt", "updatedAt", "retryCount", "lastError"})
       values.push_back(scene.value("e1", name));
     return values;
   };
   const std::string at = some_time_text;
-  SECTION("published") {
-    CHECK(written(OutboxStatus::published) == Ids{"PUBLISHED", at, at, at, "2", "NULL"});
-  }
-  SECTION("failed") { CHECK(written(OutboxStatus::failed) == Ids{"FAILED", "NULL", "NULL", at, "3", "no"}); }
+  SECTION("published") { CHECK(written(RowStatus::published) == Ids{"PUBLISHED", at, at, at, "2", "NULL"}); }
+  SECTION("failed") { CHECK(written(RowStatus::failed) == Ids{"FAILED", "NULL", "NULL", at, "3", "no"}); }
   SECTION("dead letter") {
-    CHECK(written(OutboxStatus::dead_letter) == Ids{"DEAD_LETTER", "NULL", at, at, "3", "no"});
+    CHECK(written(RowStatus::dead_letter) == Ids{"DEAD_LETTER", "NULL", at, at, "3", "no"});
   }
   SECTION("processing keeps the time of the last attempt, from which backoff is counted") {
-    CHECK(written(OutboxStatus::processing) == Ids{"PROCESSING", "NULL", "NULL", then, "2", "before"});
+    CHECK(written(RowStatus::processing) == Ids{"PROCESSING", "NULL", "NULL", then, "2", "before"});
   }
   SECTION("pending again") {
-    CHECK(written(OutboxStatus::pending) == Ids{"PENDING", "NULL", "NULL", at, "2", "before"});
+    CHECK(written(RowStatus::pending) == Ids{"PENDING", "NULL", "NULL", at, "2", "before"});
   }
 }
 
 TEST_CASE("a mark changes its own row only") {
   Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
   for (const auto* id : {"e1", "e2 {\"odd\\\",NULL}", "e3"}) scene.add(id);
-  scene.mark({scene.outcome("e2 {\"odd\\\",NULL}", OutboxStatus::published)});
+  scene.mark({scene.outcome("e2 {\"odd\\\",NULL}", RowStatus::published)});
   CHECK(scene.pending() == Ids{"e1", "e3"});
 }
 
@@ -337,16 +334,15 @@ TEST_CASE("a mark leaves a row alone that is settled or gone") {
   Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
   for (const auto* status : {"PUBLISHED", "DEAD_LETTER"}) {
     scene.add_changed(status, "status = '" + std::string(status) + "'");
-    for (const auto outcome : {OutboxStatus::published, OutboxStatus::failed, OutboxStatus::dead_letter,
-                               OutboxStatus::processing, OutboxStatus::pending}) {
+    for (const auto outcome : {RowStatus::published, RowStatus::failed, RowStatus::dead_letter,
+                               RowStatus::processing, RowStatus::pending}) {
       CHECK(scene.mark({scene.outcome(status, outcome)}) == 0);
       CHECK(scene.mark({scene.outcome(status, outcome)}, true) == 0);
       CHECK(scene.value(status, "status") == status);
       CHECK(scene.value(status, "lastError") == "NULL");
     }
   }
-  scene.mark(
-      {{.position = 77, .id = "gone", .status = OutboxStatus::published, .error = {}, .at = some_time}});
+  scene.mark({{.position = 77, .id = "gone", .status = RowStatus::published, .error = {}, .at = some_time}});
   CHECK(scene.all() == Ids{"DEAD_LETTER", "PUBLISHED"});
 }
 
@@ -356,9 +352,9 @@ TEST_CASE("many events published in a row are marked together as each would be b
   CAPTURE(deleting);
   // SQLite keeps the newest row, whose position must not be given out again.
   const bool keeps_newest = deleting && scene.engine == Engine::sqlite;
-  std::vector<OutboxMark> marks;
+  std::vector<Outcome> marks;
   for (int i = 100; i < 140; ++i) scene.add(std::to_string(i));
-  for (int i = 100; i < 140; ++i) marks.push_back(scene.outcome(std::to_string(i), OutboxStatus::published));
+  for (int i = 100; i < 140; ++i) marks.push_back(scene.outcome(std::to_string(i), RowStatus::published));
   const auto left = [&](const std::string& status) {
     return scene.outbox.column("SELECT id FROM outbox_event WHERE status = '" + status + "' ORDER BY id");
   };
@@ -393,7 +389,7 @@ TEST_CASE("many events published in a row are marked together as each would be b
     CHECK(left("PENDING").empty());
   }
   SECTION("some failed in between") {
-    marks[15].status = OutboxStatus::failed;
+    marks[15].status = RowStatus::failed;
     scene.mark(marks, deleting);
     CHECK(left("FAILED") == Ids{"115"});
     CHECK(left("PENDING").empty());
@@ -404,7 +400,7 @@ TEST_CASE("a mark is undone with its transaction") {
   Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
   scene.add("e1");
   CHECK_THROWS_AS(scene.outbox.database().transact([&](Transaction& transaction) {
-    scene.marks->write(transaction, {scene.outcome("e1", OutboxStatus::published)}, false);
+    scene.marks->write(transaction, {scene.outcome("e1", RowStatus::published)}, false);
     throw std::runtime_error("lease lost");
   }),
                   std::runtime_error);
@@ -415,7 +411,7 @@ TEST_CASE("an error is cut to 1000 bytes, between two characters") {
   Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
   scene.add("e1");
   const auto stored = [&](const std::string& error) {
-    auto mark = scene.outcome("e1", OutboxStatus::failed);
+    auto mark = scene.outcome("e1", RowStatus::failed);
     mark.error = error;
     scene.mark({mark});
     return scene.repository.find("e1").value().last_error;
@@ -532,20 +528,19 @@ TEST_CASE("stats count each status and name the oldest pending event") {
 TEST_CASE("rows are listed newest first, of all statuses or one, with their error") {
   Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
   for (const auto* id : {"e1", "e2", "e3", "e4"}) scene.add(id);
-  scene.mark(
-      {scene.outcome("e1", OutboxStatus::dead_letter), scene.outcome("e3", OutboxStatus::dead_letter)});
-  const auto listed = [&](std::optional<OutboxStatus> status, int limit) {
+  scene.mark({scene.outcome("e1", RowStatus::dead_letter), scene.outcome("e3", RowStatus::dead_letter)});
+  const auto listed = [&](std::optional<RowStatus> status, int limit) {
     Ids ids;
     for (const auto& row : scene.repository.list(status, limit)) ids.push_back(row.event.id);
     return ids;
   };
   CHECK(listed({}, 10) == Ids{"e4", "e3", "e2", "e1"});
   CHECK(listed({}, 2) == Ids{"e4", "e3"});
-  CHECK(listed(OutboxStatus::dead_letter, 10) == Ids{"e3", "e1"});
-  CHECK(listed(OutboxStatus::failed, 10).empty());
+  CHECK(listed(RowStatus::dead_letter, 10) == Ids{"e3", "e1"});
+  CHECK(listed(RowStatus::failed, 10).empty());
 
   const auto row = scene.repository.find("e1").value();
-  CHECK(row.event.status == OutboxStatus::dead_letter);
+  CHECK(row.event.status == RowStatus::dead_letter);
   CHECK(row.event.retry_count == 3);
   CHECK(row.last_error == "no");
   CHECK(row.processed_at == some_time_text);

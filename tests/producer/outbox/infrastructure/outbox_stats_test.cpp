@@ -1,4 +1,4 @@
-#include "infrastructure/outbox_marks.hpp"
+#include "infrastructure/outcome_store.hpp"
 #include "infrastructure/sqlite/sqlite_database.hpp"
 #include "support/catch.hpp"
 #include "support/outbox.hpp"
@@ -19,7 +19,7 @@ void mark_all_pending(Outbox& outbox, bool delete_published = false) {
   std::vector<OutboxEvent> events;
   outbox.repository().rewind();
   outbox.repository().read_pending(1000, events);
-  std::vector<OutboxMark> marks;
+  std::vector<Outcome> marks;
   for (const auto& event : events)
     marks.push_back({.position = event.position, .id = event.id, .error = {}, .at = now()});
   const auto rows = outbox.database().marks();

@@ -24,7 +24,7 @@ using namespace tidings::test;
 
 namespace {
 
-using Phase = OutboxProcessorStatus::Phase;
+using Phase = ProcessorStatus::Phase;
 
 OutboxProcessorOptions quick() {
   OutboxProcessorOptions options;

@@ -296,7 +296,7 @@ TEST_CASE("while writers overlap they do not notify: who watches looks by itself
   const auto watch = CommitWatch::open(outbox.url());
   CHECK(watch->wait(5s));
   CHECK_FALSE(watch->wait(50ms));
-  PostgresDatabase listener{outbox.url()};
+  PostgresConnection listener{outbox.url()};
   listener.connect();
   listener.exec("LISTEN outbox_event");
   std::atomic<int> committed{0};

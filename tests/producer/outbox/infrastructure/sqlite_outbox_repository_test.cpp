@@ -1,6 +1,6 @@
 #include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
 
-#include "infrastructure/sqlite/sqlite_outbox_marks.hpp"
+#include "infrastructure/sqlite/sqlite_outcome_store.hpp"
 #include "support/catch.hpp"
 #include "support/sqlite.hpp"
 #include "support/temp_dir.hpp"
@@ -27,7 +27,7 @@ struct Outbox {
     database.migrate();
     return SqliteOutboxRepository{database};
   }();
-  SqliteOutboxMarks marks{database};
+  SqliteOutcomeStore marks{database};
 
   void add(const std::string& id, const std::string& aggregate = "a", const std::string& type = "User") {
     DomainEvent event;
@@ -44,7 +44,7 @@ struct Outbox {
     sqlite::execute(folder / "a.db", "UPDATE outbox_event SET " + set + " WHERE id = '" + id + "'");
   }
 
-  int mark(const std::vector<OutboxMark>& outcomes, bool delete_published = false) {
+  int mark(const std::vector<Outcome>& outcomes, bool delete_published = false) {
     int published = 0;
     database.transact(
         [&](Transaction& transaction) { published = marks.write(transaction, outcomes, delete_published); });
@@ -73,7 +73,7 @@ struct Outbox {
 
   std::int64_t position(const std::string& id) { return repository.find(id).value().event.position.row; }
 
-  OutboxMark outcome(const std::string& id, OutboxStatus status) {
+  Outcome outcome(const std::string& id, RowStatus status) {
     return {.position = position(id),
             .id = id,
             .status = status,
@@ -146,7 +146,7 @@ TEST_CASE("an event goes byte for byte into SQLite and out of it") {
   CHECK(read[0].event_data == event.event_data());
   CHECK(read[0].occurred_at == some_time);
   CHECK(read[0].retry_count == 0);
-  CHECK(read[0].status == OutboxStatus::pending);
+  CHECK(read[0].status == RowStatus::pending);
   CHECK((read[0].updated_at >= before && read[0].updated_at <= now()));
   CHECK(outbox.value(event.id, "occurredAt") == some_time_text);
   CHECK(outbox.value(event.id, "createdAt") == outbox.value(event.id, "updatedAt"));
@@ -194,8 +194,8 @@ TEST_CASE("a mark finds its row by id when VACUUM has given it another position"
   Outbox outbox;
   outbox.add("e1");
   outbox.add("e2");
-  auto first = outbox.outcome("e1", OutboxStatus::failed);
-  auto second = outbox.outcome("e2", OutboxStatus::published);
+  auto first = outbox.outcome("e1", RowStatus::failed);
+  auto second = outbox.outcome("e2", RowStatus::published);
   sqlite::execute(outbox.folder / "a.db",
                   "UPDATE outbox_event SET rowid = 50 WHERE id = 'e1'; UPDATE outbox_event SET rowid = 1 "
                   "WHERE id = 'e2'");
@@ -214,7 +214,7 @@ TEST_CASE("published rows can be deleted instead of marked, and positions still 
     // A processor that reads past `last` would never see a row whose position had been used before.
     REQUIRE(position > last);
     last = position;
-    outbox.mark({outbox.outcome(id, OutboxStatus::published)}, true);
+    outbox.mark({outbox.outcome(id, RowStatus::published)}, true);
   }
   // Each was the newest when it was marked, so it could only be marked; cleanup takes all but the last.
   CHECK(outbox.pending().empty());
@@ -226,8 +226,8 @@ TEST_CASE("published rows can be deleted instead of marked, and positions still 
 TEST_CASE("a published row that is not the newest is deleted at once, and a failed one is not") {
   Outbox outbox;
   for (const auto* id : {"e1", "e2", "e3", "e4"}) outbox.add(id);
-  outbox.mark({outbox.outcome("e1", OutboxStatus::published), outbox.outcome("e2", OutboxStatus::failed),
-               outbox.outcome("e3", OutboxStatus::dead_letter)},
+  outbox.mark({outbox.outcome("e1", RowStatus::published), outbox.outcome("e2", RowStatus::failed),
+               outbox.outcome("e3", RowStatus::dead_letter)},
               true);
   CHECK(outbox.all() == Ids{"e2", "e3", "e4"});
 }
@@ -236,9 +236,9 @@ TEST_CASE("many rows published in a row are marked by their positions as each wo
   const bool deleting = GENERATE(false, true);
   CAPTURE(deleting);
   Outbox outbox;
-  std::vector<OutboxMark> marks;
+  std::vector<Outcome> marks;
   for (int i = 100; i < 140; ++i) outbox.add(std::to_string(i));
-  for (int i = 100; i < 140; ++i) marks.push_back(outbox.outcome(std::to_string(i), OutboxStatus::published));
+  for (int i = 100; i < 140; ++i) marks.push_back(outbox.outcome(std::to_string(i), RowStatus::published));
   const auto left = [&](const std::string& status) {
     return sqlite::column(outbox.folder / "a.db",
                           "SELECT id FROM outbox_event WHERE status = '" + status + "' ORDER BY id");
@@ -284,7 +284,7 @@ TEST_CASE("many rows published in a row are marked by their positions as each wo
     CHECK(left("PENDING") == Ids{"later"});
   }
   SECTION("some failed in between") {
-    marks[15].status = OutboxStatus::failed;
+    marks[15].status = RowStatus::failed;
     outbox.mark(marks, deleting);
     CHECK(left("FAILED") == Ids{"115"});
     CHECK(left("PENDING").empty());
@@ -391,10 +391,10 @@ TEST_CASE("rows of foreign writers are read whatever is in them") {
   CHECK(repository.read_retries({}, 10).size() == 1);
   CHECK(repository.oldest_pending());
   CHECK(repository.list({}, 100).size() == 6);
-  CHECK(repository.find("odd")->event.status == OutboxStatus::dead_letter);  // not ours to touch
-  CHECK(repository.find("none")->event.status == OutboxStatus::dead_letter);
+  CHECK(repository.find("odd")->event.status == RowStatus::dead_letter);  // not ours to touch
+  CHECK(repository.find("none")->event.status == RowStatus::dead_letter);
   database.transact([&](Transaction& transaction) {
-    SqliteOutboxMarks{database}.write(
+    SqliteOutcomeStore{database}.write(
         transaction, {{.position = events[0].position, .id = "nulls", .error = {}, .at = some_time}}, false);
     CHECK(repository.cleanup(transaction, now(), 10).deleted == 0);
   });
@@ -404,7 +404,7 @@ TEST_CASE("rows of foreign writers are read whatever is in them") {
 TEST_CASE("nothing that was read keeps the WAL from being checkpointed") {
   Outbox outbox;
   for (const auto* id : {"e1", "e2", "e3"}) outbox.add(id);
-  outbox.mark({outbox.outcome("e1", OutboxStatus::published), outbox.outcome("e2", OutboxStatus::failed)});
+  outbox.mark({outbox.outcome("e1", RowStatus::published), outbox.outcome("e2", RowStatus::failed)});
   REQUIRE(outbox.can_be_checkpointed());
   CHECK(outbox.pending(1).size() == 1);
   CHECK(outbox.can_be_checkpointed());
@@ -418,13 +418,13 @@ TEST_CASE("nothing that was read keeps the WAL from being checkpointed") {
   CHECK(outbox.repository.stats(10).oldest_pending);
   CHECK(outbox.can_be_checkpointed());
   CHECK(outbox.repository.list({}, 1).size() == 1);
-  CHECK(outbox.repository.list(OutboxStatus::failed, 1).size() == 1);
+  CHECK(outbox.repository.list(RowStatus::failed, 1).size() == 1);
   CHECK(outbox.can_be_checkpointed());
   CHECK(outbox.repository.find("e1"));
   CHECK(outbox.can_be_checkpointed());
   CHECK(outbox.clean_up(now() + 1h, 1).deleted == 1);
   CHECK(outbox.can_be_checkpointed());
-  outbox.mark({outbox.outcome("e3", OutboxStatus::published)}, true);
+  outbox.mark({outbox.outcome("e3", RowStatus::published)}, true);
   CHECK(outbox.can_be_checkpointed());
   CHECK_THROWS_AS(outbox.add("e3"), DatabaseError);
   CHECK(outbox.can_be_checkpointed());

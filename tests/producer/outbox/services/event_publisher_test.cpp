@@ -1,4 +1,4 @@
-#include "nats/nats_handle.hpp"
+#include "nats/handle.hpp"
 #include "support/catch.hpp"
 #include "support/imitated_leader.hpp"
 #include "support/jetstream.hpp"
@@ -14,7 +14,7 @@
 
 using namespace tidings;
 using namespace tidings::test;
-using Kind = PublishOutcome::Kind;
+using Kind = PublishResult::Kind;
 
 namespace {
 
@@ -36,10 +36,10 @@ struct Publishing {
         publisher(connection, std::move(options), [this] { ++wakes; }) {}
 
   /// Waits until every publish has its outcome.
-  std::map<std::uint64_t, PublishOutcome> outcomes() {
-    std::map<std::uint64_t, PublishOutcome> all;
+  std::map<std::uint64_t, PublishResult> outcomes() {
+    std::map<std::uint64_t, PublishResult> all;
     REQUIRE_WITHIN(10s, [&] {
-      std::vector<PublishOutcome> some;
+      std::vector<PublishResult> some;
       publisher.collect(some);
       for (auto& outcome : some) REQUIRE(all.emplace(outcome.token, outcome).second);
       return publisher.in_flight() == 0;

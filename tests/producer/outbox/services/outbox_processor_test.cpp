@@ -15,7 +15,7 @@
 
 using namespace tidings;
 using namespace tidings::test;
-using Phase = OutboxProcessorStatus::Phase;
+using Phase = ProcessorStatus::Phase;
 
 namespace {
 

@@ -60,7 +60,7 @@ TEST_CASE("a PostgreSQL that crashes, stops or ends our sessions costs no attemp
   Processor processor{outbox, server.url(), options};
   REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") > 100);
   outbox.server().kill();
-  REQUIRE_WITHIN(20s, processor.phase() == OutboxProcessorStatus::Phase::waiting_for_database);
+  REQUIRE_WITHIN(20s, processor.phase() == ProcessorStatus::Phase::waiting_for_database);
   outbox.server().start();
   outbox.add_many(1000, 11);
   REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") > 2000);

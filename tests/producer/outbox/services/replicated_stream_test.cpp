@@ -91,7 +91,7 @@ TEST_CASE("a cluster that has too few servers for the replicas is waited for") {
   outbox.add("a");
   Processor processor{outbox, cluster.server(0).url(), with_replicas(NatsCluster::size + 2)};
   REQUIRE_WITHIN(20s, processor.status().trouble.find("10005") != std::string::npos);
-  CHECK(processor.phase() == OutboxProcessorStatus::Phase::waiting_for_broker);
+  CHECK(processor.phase() == ProcessorStatus::Phase::waiting_for_broker);
   processor.stop();
   CHECK(processor.error() == "");
   CHECK(outbox.count("status <> 'PENDING' OR retryCount > 0") == 0);

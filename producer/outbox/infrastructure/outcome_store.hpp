@@ -1,0 +1,41 @@
+#pragma once
+
+// Writes into the outbox what became of events: published, failed, dead.
+
+#include <tidings/database.hpp>
+#include <tidings/outbox_event.hpp>
+#include <tidings/timestamp.hpp>
+
+#include <string>
+#include <vector>
+
+namespace tidings {
+
+/// What became of an event.
+struct Outcome {
+  OutboxPosition position;
+  std::string id;
+  RowStatus status = RowStatus::published;
+  int retry_count = 0;
+  std::string error;  ///< for failed and dead_letter; what is past 1000 bytes is cut off
+  Timestamp at;       ///< of the outcome; becomes updatedAt, except for processing, which keeps it
+
+  /// At most 1000 bytes, not ending in the middle of a character.
+  [[nodiscard]] std::string short_error() const;
+};
+
+/// Not thread-safe. Throws DatabaseError.
+class OutcomeStore {
+ public:
+  OutcomeStore() = default;
+  virtual ~OutcomeStore() = default;
+  OutcomeStore(const OutcomeStore&) = delete;
+  OutcomeStore& operator=(const OutcomeStore&) = delete;
+
+  /// Writes marks inside a transaction whose fence was checked. Rows that are gone or already
+  /// settled stay as they are. With `delete_published`, such rows are deleted instead (SQLite: but for
+  /// the table's newest, which is marked and left to cleanup). Returns how many rows have become PUBLISHED.
+  virtual int write(Transaction& transaction, const std::vector<Outcome>& marks, bool delete_published) = 0;
+};
+
+}  // namespace tidings

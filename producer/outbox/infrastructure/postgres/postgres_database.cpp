@@ -1,0 +1,153 @@
+#include "infrastructure/postgres/postgres_database.hpp"
+
+#include "infrastructure/postgres/postgres_outbox_repository.hpp"
+#include "infrastructure/postgres/postgres_outcome_store.hpp"
+#include "infrastructure/postgres/wake_lock.hpp"
+#include "infrastructure/schema/schema.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <array>
+#include <optional>
+#include <string_view>
+
+namespace tidings {
+namespace {
+
+/// What waiting does not mend. libpq gives no code for a refused login.
+bool refuses_login(std::string_view why) {
+  for (const auto* part :
+       {"authentication failed", "no pg_hba.conf entry", "\" does not exist", "no password",
+        "invalid connection option", "invalid URI", "invalid port", "permission denied for"})
+    if (why.find(part) != std::string_view::npos) return true;
+  return false;
+}
+
+std::string_view remedy(const std::string& sqlstate) {
+  if (sqlstate == "42P01" || sqlstate == "42703") return "; run `auth-service migrate`";
+  if (sqlstate == "42501") return "; grant it to this login";
+  if (sqlstate == "55P03") return "; another connection holds the lock, try again";
+  return "";
+}
+
+}  // namespace
+
+SqlError sql_error(const PostgresError& error) {
+  return SqlError(std::string(error.what()) + std::string(remedy(error.sqlstate())),
+                  error.trouble() ? Error::Retry::yes : Error::Retry::no);
+}
+
+PostgresDatabase::PostgresDatabase(const std::string& url, Open mode) : connection_(url), mode_(mode) {
+  try {
+    connect();
+  } catch (const PostgresError& error) {
+    throw DatabaseError(
+        error.what(), error.trouble() && !refuses_login(error.what()) ? Error::Retry::yes : Error::Retry::no);
+  }
+}
+
+void PostgresDatabase::connect() {
+  if (!connection_.connect()) return;
+  ++session_;
+  // Settings of the session, which a pooler would give to others: begin() makes those that must be.
+  if (connection_.pooled()) return;
+  // As long as SQLite waits. The plans that an outbox needs are known; statistics of a table that is now
+  // empty and now full are not.
+  connection_.script(
+      "SET lock_timeout = '5s'; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; "
+      "SET enable_bitmapscan = off; SET jit = off");
+  // One that is frozen inside of a transaction must not keep its successor out.
+  if (mode_ == Open::processor) connection_.script("SET idle_in_transaction_session_timeout = '5s'");
+}
+
+void PostgresDatabase::migrate(Tables tables) {
+  attempt("make the tables in " + name(), [&] {
+    script(std::string(schema::postgres) + (tables == Tables::service ? schema::postgres_users : ""));
+  });
+}
+
+void PostgresDatabase::add_notify_trigger() {
+  attempt("make the trigger in " + name(), [&] { script(schema::postgres_notify_trigger); });
+}
+
+/// All or nothing, and one process at a time: two would make the same table.
+void PostgresDatabase::script(const std::string& statements) {
+  guard([&] {
+    connection_.script("BEGIN; SELECT pg_advisory_xact_lock(hashtext('tidings outbox')); " + statements +
+                       "; COMMIT");
+  });
+}
+
+void PostgresDatabase::require_schema() {
+  attempt("use the outbox in " + name(), [&] {
+    query(
+        "SELECT xmin, id, \"aggregateId\", \"aggregateType\", \"eventType\", \"eventData\", "
+        "\"eventVersion\", "
+        "\"occurredAt\", \"processedAt\", \"publishedAt\", \"retryCount\", \"lastError\", status, "
+        "\"createdAt\", \"updatedAt\" FROM outbox_event LIMIT 0");
+    query("SELECT name, holder, epoch, beat, \"expiresAt\" FROM outbox_lease LIMIT 0");
+    query(
+        "SELECT name, phase, since, trouble, \"inFlight\", \"writtenAt\", published FROM outbox_state LIMIT "
+        "0");
+  });
+}
+
+std::unique_ptr<OutboxRepository> PostgresDatabase::outbox() {
+  return std::make_unique<PostgresOutboxRepository>(*this);
+}
+
+std::unique_ptr<OutcomeStore> PostgresDatabase::marks() {
+  return std::make_unique<PostgresOutcomeStore>(*this);
+}
+
+Timestamp PostgresDatabase::time() {
+  const auto rows = query("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint");
+  return Timestamp{std::chrono::milliseconds{rows.integer(0, 0)}};
+}
+
+SqlRows PostgresDatabase::run(const std::string& statement, const std::vector<SqlValue>& values) {
+  return guard([&] {
+    std::vector<PostgresConnection::Parameter> parameters;
+    for (const auto& value : values)
+      parameters.push_back(std::holds_alternative<std::int64_t>(value)
+                               ? std::to_string(std::get<std::int64_t>(value))
+                               : std::get<std::string>(value));
+    const auto answer = connection_.run(statement, std::move(parameters));
+    SqlRows rows;
+    rows.columns = static_cast<std::size_t>(answer.columns());
+    for (int row = 0; row < answer.size(); ++row)
+      for (int column = 0; column < answer.columns(); ++column)
+        rows.cells.push_back(answer.is_null(row, column)
+                                 ? std::nullopt
+                                 : std::optional{std::string{answer.text(row, column)}});
+    rows.affected = answer.affected();
+    return rows;
+  });
+}
+
+void PostgresDatabase::begin() {
+  wake_ = false;
+  connection_.rollback();
+  guard([&] { connection_.queue("BEGIN"); });
+  if (connection_.pooled()) {
+    connection_.queue("SET LOCAL lock_timeout = '5s'");
+    if (mode_ == Open::processor) connection_.queue("SET LOCAL idle_in_transaction_session_timeout = '5s'");
+  }
+  in_transaction_ = true;
+}
+
+void PostgresDatabase::commit() {
+  if (std::exchange(wake_, false)) connection_.queue(wake_lock::notify_if_held);
+  const auto done = query("COMMIT");
+  in_transaction_ = false;
+  // A transaction that an earlier error has ended is rolled back by COMMIT without an error.
+  if (done.command() != "COMMIT") throw SqlError("the transaction was rolled back by an error before");
+}
+
+void PostgresDatabase::roll_back() noexcept {
+  in_transaction_ = false;
+  wake_ = false;
+  connection_.rollback();
+}
+
+}  // namespace tidings

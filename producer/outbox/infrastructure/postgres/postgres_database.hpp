@@ -1,0 +1,73 @@
+#pragma once
+
+// A service's database in PostgreSQL. A connection that is lost is made again.
+
+#include <tidings/database.hpp>
+#include <tidings/postgres_connection.hpp>
+
+#include <string>
+#include <vector>
+
+namespace tidings {
+
+class PostgresDatabase final : public Database {
+ public:
+  /// Connects. Throws DatabaseError, not retryable when the server has no such login or database.
+  explicit PostgresDatabase(const std::string& url, Open mode = Open::existing);
+
+  [[nodiscard]] Kind kind() const noexcept override { return Kind::postgresql; }
+  using Database::migrate;
+  void migrate(Tables tables) override;
+  void add_notify_trigger() override;
+  void require_schema() override;
+  [[nodiscard]] std::unique_ptr<OutboxRepository> outbox() override;
+  [[nodiscard]] std::unique_ptr<OutcomeStore> marks() override;
+  [[nodiscard]] Timestamp time() override;
+  [[nodiscard]] std::string name() const override { return connection_.name(); }
+
+  /// Like exec(), for many rows or NULLs, in PostgreSQL's own words. Throws SqlError.
+  template <class... Values>
+  PostgresRows query(const std::string& statement, const Values&... values) {
+    return guard([&] { return connection_.exec(statement, values...); });
+  }
+  /// Goes with the next statement; its error is that statement's.
+  template <class... Values>
+  void queue(const std::string& statement, const Values&... values) {
+    connection_.queue(statement, values...);
+  }
+  /// Grows with each connection that is made again. What an earlier one has told of transactions need not
+  /// hold on a later one: it may be another server's, whose ids have come less far.
+  [[nodiscard]] int session() const noexcept { return session_; }
+  /// The relay is told of this transaction's events when it commits.
+  void wake_relay_at_commit() noexcept { wake_ = true; }
+
+ private:
+  SqlRows run(const std::string& statement, const std::vector<SqlValue>& values) override;
+  void begin() override;
+  void commit() override;
+  void roll_back() noexcept override;
+  void connect();
+  void script(const std::string& statements);
+  template <class Work>
+  decltype(auto) guard(Work&& work);
+
+  PostgresConnection connection_;
+  int session_ = 0;
+  Open mode_;
+  bool in_transaction_ = false;
+  bool wake_ = false;
+};
+
+[[nodiscard]] SqlError sql_error(const PostgresError& error);
+
+template <class Work>
+decltype(auto) PostgresDatabase::guard(Work&& work) {
+  try {
+    if (!in_transaction_) connect();
+    return std::forward<Work>(work)();
+  } catch (const PostgresError& error) {
+    throw sql_error(error);
+  }
+}
+
+}  // namespace tidings

@@ -1,0 +1,53 @@
+#include <tidings/processor_record.hpp>
+
+namespace tidings {
+namespace {
+
+std::int64_t milliseconds(Timestamp time) { return time.time_since_epoch().count(); }
+
+}  // namespace
+
+void write_state(Transaction& transaction, const ProcessorRecord& state, std::int64_t published) {
+  attempt("write the state of the outbox processor", [&] {
+    auto& database = transaction.database();
+    const auto since = milliseconds(state.since);
+    const auto time = milliseconds(database.time());
+    const auto updated =
+        database
+            .exec(
+                "UPDATE outbox_state SET phase = $1, since = $2, trouble = $3, \"inFlight\" = $4, "
+                "\"writtenAt\" = $5, published = CASE WHEN published + $6 < 0 THEN 0 ELSE published + $6 END "
+                "WHERE name = 'outbox'",
+                state.phase, since, state.trouble, state.in_flight, time, published)
+            .affected;
+    if (updated > 0) return;
+    database.exec(
+        "INSERT INTO outbox_state (name, phase, since, trouble, \"inFlight\", \"writtenAt\", published) "
+        "VALUES ('outbox', $1, $2, $3, $4, $5, "
+        "(SELECT count(*) FROM outbox_event WHERE status = 'PUBLISHED'))",
+        state.phase, since, state.trouble, state.in_flight, time);
+  });
+}
+
+std::optional<StoredProcessorRecord> read_state(Database& database) {
+  return attempt("read the state of the outbox processor", [&]() -> std::optional<StoredProcessorRecord> {
+    const auto rows = database.exec(
+        "SELECT phase, since, trouble, \"inFlight\", \"writtenAt\", published, holder, epoch, \"expiresAt\" "
+        "FROM outbox_state JOIN outbox_lease USING (name) WHERE name = 'outbox'");
+    if (rows.empty()) return std::nullopt;
+    const auto time = [&rows](std::size_t column) {
+      return Timestamp{std::chrono::milliseconds{rows.integer(0, column)}};
+    };
+    return StoredProcessorRecord{.state = {.phase = rows.text(0, 0),
+                                           .since = time(1),
+                                           .trouble = rows.text(0, 2),
+                                           .in_flight = rows.integer(0, 3)},
+                                 .written_at = time(4),
+                                 .published = rows.integer(0, 5),
+                                 .holder = rows.text(0, 6),
+                                 .epoch = rows.integer(0, 7),
+                                 .expires_at = time(8)};
+  });
+}
+
+}  // namespace tidings

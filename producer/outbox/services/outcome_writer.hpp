@@ -1,0 +1,93 @@
+#pragma once
+
+// Writes back what became of events, on a thread and connection of its own, so
+// that publishing does not wait for the disk. Every write is fenced by the lease,
+// which it renews, and tells the processor's state to those who look at the
+// database; between writes it cleans up.
+
+#include "infrastructure/lease.hpp"
+#include "infrastructure/outcome_store.hpp"
+
+#include <tidings/outbox_repository.hpp>
+#include <tidings/processor_status.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+namespace tidings {
+
+class OutcomeWriter {
+ public:
+  struct Options {
+    std::chrono::milliseconds renew_interval;
+    std::chrono::milliseconds cleanup_interval;
+    std::chrono::days retention;  ///< 0 deletes published rows at once
+    std::function<Timestamp()> clock;
+  };
+
+  /// Takes over `database` and the held `lease` until it is destroyed. `on_change` is called from
+  /// the marker's thread when marks are written or something goes wrong; it must only wake.
+  OutcomeWriter(Database& database, Lease& lease, SharedProcessorStatus& status, Options options,
+                std::function<void()> on_change);
+
+  /// Writes what is waiting, unless the lease or the database is lost, then ends.
+  ~OutcomeWriter();
+  OutcomeWriter(const OutcomeWriter&) = delete;
+  OutcomeWriter& operator=(const OutcomeWriter&) = delete;
+
+  // Thread-safe.
+
+  /// Takes what is in `marks`, and leaves it empty.
+  void add(std::vector<Outcome>& marks);
+  /// Writes the status soon, instead of with the next marks.
+  void report();
+  /// Marks that are not committed yet.
+  [[nodiscard]] std::size_t waiting() const;
+  /// Another processor holds the lease: stop at once.
+  [[nodiscard]] bool lost() const noexcept { return lost_; }
+  /// The lease is ours beyond doubt right now.
+  [[nodiscard]] bool fresh() const noexcept;
+  /// The database cannot be written at the moment.
+  [[nodiscard]] bool in_trouble() const noexcept { return trouble_; }
+
+ private:
+  void run(const std::stop_token& stop);
+  void write(const std::vector<Outcome>& marks);
+  void clean_up();
+  template <class Work>
+  std::chrono::steady_clock::time_point write_fenced(Work&& work);
+  bool wait_for_work(const std::stop_token& stop);
+  void pause(const std::stop_token& stop, std::chrono::milliseconds duration);
+
+  Database& database_;
+  Lease& lease_;
+  SharedProcessorStatus& status_;
+  Options options_;
+  std::function<void()> on_change_;
+  std::unique_ptr<OutboxRepository> outbox_;
+  std::unique_ptr<OutcomeStore> rows_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable_any work_;
+  std::vector<Outcome> marks_;  // under mutex
+  std::size_t writing_ = 0;     // under mutex
+  bool report_ = true;          // under mutex
+
+  std::atomic<BootClock::rep> fresh_until_;
+  std::atomic<bool> lost_{false};
+  std::atomic<bool> trouble_{false};
+
+  std::chrono::steady_clock::time_point renew_at_;
+  std::chrono::steady_clock::time_point clean_up_at_;
+  int cleanup_step_ = 100;
+  std::jthread thread_;  // last: it uses all of the above
+};
+
+}  // namespace tidings

@@ -1,0 +1,212 @@
+#pragma once
+
+// One connection to PostgreSQL, for statements with parameters. What handlers of a
+// PostgresInbox are given.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+extern "C" {
+typedef struct pg_conn PGconn;
+typedef struct pg_result PGresult;
+}
+
+namespace tidings {
+
+/// The server refuses a statement, or cannot be reached.
+class PostgresError : public std::runtime_error {
+ public:
+  /// Whose error it is: a plan that the session kept may have become invalid.
+  enum class Of { statement, queued_statement, kept_plan };
+
+  PostgresError(const std::string& what, std::string sqlstate, Of of = Of::statement)
+      : std::runtime_error(what), sqlstate_(std::move(sqlstate)), of_(of) {}
+
+  /// Five characters (PostgreSQL manual, appendix A); empty when the connection was lost.
+  [[nodiscard]] const std::string& sqlstate() const noexcept { return sqlstate_; }
+
+  /// The database's trouble and not the statement's: connection, shutdown, deadlock, serialization, disk,
+  /// memory, a server that only reads, a plan that was made before a table changed. The same may succeed
+  /// later.
+  [[nodiscard]] bool trouble() const noexcept;
+
+  /// A statement that was queued is refused, and not the one that threw.
+  [[nodiscard]] bool queued() const noexcept { return of_ == Of::queued_statement; }
+  /// The statement ran into statement_timeout, or was cancelled.
+  [[nodiscard]] bool cancelled() const noexcept { return sqlstate_ == "57014"; }
+
+ private:
+  std::string sqlstate_;
+  Of of_;
+};
+
+/// What a statement returned, as text.
+class PostgresRows {
+ public:
+  explicit PostgresRows(PGresult* result);
+  /// Throws PostgresError when this is an error.
+  void require() const;
+
+  [[nodiscard]] int size() const noexcept;
+  [[nodiscard]] int columns() const noexcept;
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+  /// The command's name as the server says it: `COMMIT`, `INSERT 0 1`.
+  [[nodiscard]] std::string_view command() const noexcept;
+  /// Rows that the statement has inserted, updated or deleted.
+  [[nodiscard]] std::int64_t affected() const;
+  [[nodiscard]] bool is_null(int row, int column) const noexcept;
+  [[nodiscard]] std::string_view text(int row, int column) const noexcept;  ///< empty for NULL
+  [[nodiscard]] std::int64_t integer(int row, int column) const;
+
+ private:
+  std::shared_ptr<PGresult> result_;
+};
+
+/// Not thread-safe. Within a handler the transaction is the inbox's: COMMIT and ROLLBACK (not that to a
+/// savepoint) are refused as PostgresError with the SQLSTATE 2D000, also by queue().
+class PostgresConnection {
+ public:
+  using Parameter = std::optional<std::string>;  ///< as text; empty: NULL
+
+  /// `postgresql://user:password@host:5432/database`, also with several hosts: the first that takes writes.
+  /// Prisma's own parameters are understood (`schema`) or left out. Does not connect yet. Throws SettingError
+  /// for a URL that cannot be read.
+  explicit PostgresConnection(const std::string& url);
+  ~PostgresConnection();
+  PostgresConnection(const PostgresConnection&) = delete;
+  PostgresConnection& operator=(const PostgresConnection&) = delete;
+
+  /// Runs one statement with $1, $2… Numbers, bool, texts, std::optional of them and std::nullopt. Throws
+  /// PostgresError; inside of a transaction nothing but a rollback is possible after that.
+  template <class... Values>
+  PostgresRows exec(const std::string& statement, const Values&... values) {
+    return run(statement, {parameter(values)...});
+  }
+  PostgresRows run(const std::string& statement, std::vector<Parameter> parameters) {
+    return run(Command{statement, std::move(parameters), true});
+  }
+
+  /// As exec(), but planned for the sizes that the tables have now. exec() keeps a statement's plan, those of
+  /// the first 200 in a session: one made when a table was empty reads all of it when it has grown.
+  template <class... Values>
+  PostgresRows plan_and_exec(const std::string& statement, const Values&... values) {
+    return run(Command{statement, {parameter(values)...}, false});
+  }
+
+  /// Sent together with the next statement that is run, before it: costs no round trip of its own. Its rows
+  /// are of no interest. Its error is told by that statement, which does not run then. A handler may leave
+  /// statements queued: when one is refused, the events of the transaction are handled again one by one, and
+  /// the error is its own event's.
+  template <class... Values>
+  void queue(const std::string& statement, const Values&... values) {
+    enqueue({statement, {parameter(values)...}, true});
+  }
+  /// Runs what is queued.
+  void flush();
+
+  /// A script of several statements without parameters.
+  void script(const std::string& statements);
+
+  /// Connects when there is no connection, or the server has ended it. Not within a transaction. Throws
+  /// PostgresError, also for a pooler that takes no transactions or drops the URL's schema. Nothing else
+  /// connects. True when it is a new one.
+  bool connect();
+  [[nodiscard]] bool connected() const noexcept;
+  /// Forgets what is queued.
+  void disconnect() noexcept;
+  /// Through a pooler (PgBouncer): a session is kept for the time of a transaction only, so there are no
+  /// prepared statements, and neither settings nor LISTEN outlast a statement. What returns bytea comes in
+  /// the form that the login has set: use encode().
+  [[nodiscard]] bool pooled() const noexcept { return pooled_; }
+  /// To poll for notifications after LISTEN; -1 without a connection.
+  [[nodiscard]] int socket() const noexcept;
+  /// How many notifications came since the last call. Does not wait. Throws PostgresError when the connection
+  /// is lost.
+  int take_notifications();
+  /// Forgets what is queued, and the connection when it is broken or in the middle of a transaction which
+  /// cannot be rolled back.
+  void rollback() noexcept;
+  [[nodiscard]] bool in_transaction() const noexcept;
+  /// In a transaction that an error has ended: nothing but a rollback is possible.
+  [[nodiscard]] bool in_failed_transaction() const noexcept;
+
+  /// Since the last rollback() a queued statement was refused: earlier than the statement that threw.
+  [[nodiscard]] bool queued_failed() const noexcept { return queued_failed_; }
+
+  /// The URL without user, password and parameters.
+  [[nodiscard]] std::string name() const;
+
+ private:
+  struct Command {
+    std::string statement;
+    std::vector<Parameter> parameters;
+    bool prepare;  // keeps its plan, where the connection is one session
+  };
+  struct Prepared {
+    std::string name;
+    int transaction;  // in which it was prepared
+  };
+  /// That is to come for what was sent.
+  struct Answer {
+    enum class To { statement, prepare, kept_plan } to;
+    std::string statement{};  // but of To::statement
+  };
+
+  template <class Value>
+  static Parameter parameter(const Value& value) {
+    if constexpr (std::is_same_v<Value, std::nullopt_t>) {
+      return std::nullopt;
+    } else if constexpr (std::is_same_v<Value, bool>) {
+      return value ? "t" : "f";
+    } else if constexpr (std::is_arithmetic_v<Value>) {
+      return std::to_string(value);
+    } else if constexpr (std::is_convertible_v<const Value&, std::string_view>) {
+      return std::string{std::string_view{value}};
+    } else {
+      return value ? parameter(*value) : std::nullopt;
+    }
+  }
+
+  friend class PostgresInbox;  // which keeps its transaction from handlers
+  static constexpr const char* kept_transaction =
+      "a handler must not end the inbox's transaction (COMMIT, ROLLBACK): what it writes is committed "
+      "together "
+      "with the note that the event was handled";
+
+  void enqueue(Command command);
+  void refuse_end(const std::string& statement);
+  /// Whether statements that end the transaction are refused. Forgets what was tried.
+  void keep_transaction(bool keep) noexcept;
+
+  PostgresRows run(Command last);
+  void send(const Command& command, std::vector<Answer>& answers);
+  [[nodiscard]] bool has_ended();
+  [[nodiscard]] bool begin_session();
+  void require_transactions();
+  PostgresRows receive(const std::vector<Answer>& answers, std::size_t queued);
+  [[noreturn]] void lost();
+
+  std::string url_;     // for libpq
+  std::string schema_;  // of the URL, as it is called
+  PGconn* connection_ = nullptr;
+  bool pooled_ = false;
+  std::vector<Command> queued_;
+  bool queued_failed_ = false;
+  bool keeps_transaction_ = false;
+  bool end_tried_ = false;                              // of a kept transaction: refused, or seen too late
+  bool committed_in_part_ = false;                      // the latter, by a script
+  std::unordered_map<std::string, Prepared> prepared_;  // by statement
+  int next_name_ = 0;
+  int transactions_ = 0;
+  bool plan_invalid_ = false;
+};
+
+}  // namespace tidings

@@ -1,0 +1,93 @@
+#include "consumer/in_flight.hpp"
+
+#include <condition_variable>
+#include <utility>
+
+namespace tidings {
+namespace {
+
+constexpr std::size_t headers_and_subject = 512;  // a usual size: nats.c does not tell the true one
+
+std::size_t size(natsMsg* message) {
+  return static_cast<std::size_t>(natsMsg_GetDataLength(message)) + headers_and_subject;
+}
+
+}  // namespace
+
+InFlight::InFlight(natsConnection* connection, std::chrono::milliseconds ack_wait,
+                   std::atomic<std::uint64_t>& count, MayExtend may_extend)
+    : connection_(connection),
+      ack_wait_(ack_wait),
+      count_(count),
+      may_extend_(std::move(may_extend)),
+      heart_([this](const std::stop_token& stop) { extend_all(stop); }) {}
+
+InFlight::Slot InFlight::add(natsMsg* message, const std::optional<AckSubject>& delivery) {
+  const std::lock_guard lock{mutex_};
+  if (delivery && delivery->delivered == 1) disown_when_stream_is_new(*delivery);
+  const auto stream_sequence = delivery ? delivery->stream_sequence : 0;
+  bytes_ += size(message);
+  ++count_;
+  if (free_.empty()) {
+    entries_.push_back({message, stream_sequence, false});
+    return entries_.size() - 1;
+  }
+  const auto slot = free_.back();
+  free_.pop_back();
+  entries_[slot] = {message, stream_sequence, false};
+  return slot;
+}
+
+bool InFlight::remove(Slot slot) {
+  const std::lock_guard lock{mutex_};
+  const bool owned = !entries_[slot].disowned;
+  bytes_ -= size(entries_[slot].message);
+  --count_;
+  entries_[slot] = {};
+  free_.push_back(slot);
+  return owned;
+}
+
+void InFlight::disown() {
+  const std::lock_guard lock{mutex_};
+  disown_all();
+}
+
+/// On one stream, what has the smaller sequence was stored earlier.
+void InFlight::disown_when_stream_is_new(const AckSubject& delivery) {
+  const bool later = delivery.stored_at_ns > last_stored_at_;
+  if (delivery.stream_sequence <= last_sequence_ && later) {
+    disown_all();
+  } else if (delivery.stream_sequence < last_sequence_) {
+    return;  // handed out late, or again by a leader that did not know of the first time
+  }
+  last_sequence_ = delivery.stream_sequence;
+  last_stored_at_ = delivery.stored_at_ns;
+}
+
+void InFlight::disown_all() {
+  for (auto& entry : entries_) entry.disowned = true;
+}
+
+std::size_t InFlight::bytes() const {
+  const std::lock_guard lock{mutex_};
+  return bytes_;
+}
+
+void InFlight::extend_all(const std::stop_token& stop) {
+  std::unique_lock lock{mutex_};
+  std::condition_variable_any never;
+  while (!never.wait_for(lock, stop, ack_wait_ / 3, [&stop] { return stop.stop_requested(); })) {
+    for (const auto& entry : entries_)
+      if (entry.message != nullptr && !entry.disowned && may_extend_(entry.stream_sequence))
+        natsConnection_PublishString(connection_, natsMsg_GetReply(entry.message), "+WPI");
+  }
+  nats_ReleaseThreadMemory();
+}
+
+void InFlight::stop() {
+  heart_.request_stop();
+  if (heart_.joinable()) heart_.join();
+}
+
+}  // namespace tidings

@@ -1,0 +1,74 @@
+#pragma once
+
+// The messages that the server has handed to this instance and that are not settled
+// yet. Each is extended (+WPI) until it is, so that the server hands it to nobody else.
+
+#include "nats/ack_subject.hpp"
+#include "nats/handle.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+namespace tidings {
+
+/// Thread-safe.
+class InFlight {
+ public:
+  using Slot = std::size_t;
+  /// False for the message at a stream sequence that is to be extended no more.
+  using MayExtend = std::function<bool(std::uint64_t)>;
+
+  /// Extends three times in each `ack_wait`. Shows in `count` how many there are.
+  InFlight(natsConnection* connection, std::chrono::milliseconds ack_wait, std::atomic<std::uint64_t>& count,
+           MayExtend may_extend);
+
+  /// `delivery` is what the message's ack subject says, if it is one.
+  [[nodiscard]] Slot add(natsMsg* message, const std::optional<AckSubject>& delivery);
+  /// Before the message is settled: a +WPI that follows a delayed -NAK would replace its delay by the
+  /// AckWait. False for one that was disowned.
+  bool remove(Slot slot);
+
+  /// The group, and maybe the stream, is not the one that handed these out. Nothing may be answered to them:
+  /// a stream that was made again gives out the same sequences, and an answer would settle another's message.
+  void disown();
+
+  /// Of payloads and headers, about.
+  [[nodiscard]] std::size_t bytes() const;
+
+  /// Extends no more.
+  void stop();
+
+ private:
+  void extend_all(const std::stop_token& stop);
+
+  natsConnection* connection_;
+  std::chrono::milliseconds ack_wait_;
+  std::atomic<std::uint64_t>& count_;
+  MayExtend may_extend_;
+  struct Entry {
+    natsMsg* message = nullptr;  // in a free slot
+    std::uint64_t stream_sequence = 0;
+    bool disowned = false;
+  };
+
+  void disown_when_stream_is_new(const AckSubject& delivery);
+  void disown_all();
+
+  mutable std::mutex mutex_;
+  std::uint64_t last_sequence_ = 0;  // on the stream, of first deliveries
+  std::int64_t last_stored_at_ = 0;  // of that
+  std::vector<Entry> entries_;
+  std::vector<Slot> free_;
+  std::size_t bytes_ = 0;
+  std::jthread heart_;
+};
+
+}  // namespace tidings

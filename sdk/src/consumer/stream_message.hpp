@@ -1,0 +1,60 @@
+#pragma once
+
+// A message from the stream while it is at hand: decoded, kept alive, and settled
+// exactly once.
+
+#include "consumer/in_flight.hpp"
+#include "nats/handle.hpp"
+
+#include <tidings/delivery.hpp>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace tidings {
+
+/// Settled by one of the rvalue verbs, after which it may read another message; one that is destroyed
+/// unsettled comes back after the group's AckWait.
+class StreamMessage {
+ public:
+  StreamMessage(natsConnection* connection, InFlight& at_hand)
+      : connection_(connection), at_hand_(&at_hand) {}
+  ~StreamMessage();
+  StreamMessage(const StreamMessage&) = delete;
+  StreamMessage& operator=(const StreamMessage&) = delete;
+
+  /// Takes the message and decodes it over an earlier one, whose memory is used again. What follows
+  /// `subject_prefix` stands in for a missing type.
+  void read(MessagePtr message, std::string_view subject_prefix);
+
+  Delivery delivery;
+  /// Why the message is no event; empty when it is one.
+  std::string undecodable;
+  /// Messages of the group behind this one on the stream, when it was handed out.
+  std::uint64_t pending = 0;
+
+  [[nodiscard]] std::string_view payload() const noexcept;
+
+  // Each returns the message, which nobody needs any more.
+  MessagePtr ack() && { return settle("+ACK"); }
+  /// Back to the group at once, or after `delay`.
+  MessagePtr nak(std::chrono::milliseconds delay = {}) &&;
+  /// Never again; only after its dead-letter copy is confirmed.
+  MessagePtr terminate() && { return settle("+TERM"); }
+
+ private:
+  void describe(const std::optional<AckSubject>& ack);
+  MessagePtr settle(const std::string& verb);
+
+  natsConnection* connection_;
+  InFlight* at_hand_;
+  MessagePtr message_;
+  InFlight::Slot slot_ = 0;
+};
+
+using StreamMessagePtr = std::unique_ptr<StreamMessage>;
+
+}  // namespace tidings

@@ -1,0 +1,18 @@
+#include "nats/redacted_url.hpp"
+
+#include <algorithm>
+
+namespace tidings {
+
+std::string redacted_url(const std::string& url) {
+  const auto scheme = url.find("://");
+  const auto begin = scheme == std::string::npos ? 0 : scheme + 3;
+  const auto end = std::min(url.find('?', begin), url.size());
+  // An @ behind the ? may end a password with a ? in it, of which a piece would stand before it.
+  if (url.find('@', end) != std::string::npos) return url.substr(0, begin) + "…";
+  const auto at = url.rfind('@', end);
+  const auto host = at == std::string::npos || at < begin ? begin : at + 1;
+  return url.substr(0, begin) + url.substr(host, end - host);
+}
+
+}  // namespace tidings

@@ -1,0 +1,244 @@
+// Order and completeness of what a scheduler of lanes sends, whatever fails around it.
+
+#include "services/publish_scheduler.hpp"
+#include "support/catch.hpp"
+#include "support/scheduled_event.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+using namespace tidings;
+using tidings::test::event;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// The table, the stream and the processor around a scheduler, with failures drawn from a seed.
+class Simulation {
+ public:
+  struct Failures {
+    double refused = 0, trouble = 0, lost_ack = 0, foreign = 0, takeover = 0;
+    bool poison = false;  ///< every 17th event is refused for ever
+  };
+
+  Simulation(unsigned seed, std::size_t window, int events, int aggregates, Failures failures,
+             bool may_chain = true)
+      : random_(seed), window_(window), lanes_(window), failures_(failures), may_chain_(may_chain) {
+    lanes_.allow_chain(may_chain);
+    for (int i = 1; i <= events; ++i)
+      table_.emplace(i, Row{event(i, "a" + std::to_string(draw(aggregates))), "PENDING", {}});
+  }
+
+  /// Until every row is PUBLISHED or DEAD_LETTER. False when it makes no progress any more.
+  bool run() {
+    for (int round = 0; round < 200000; ++round) {
+      if (settled_ == table_.size()) return true;
+      read();
+      send();
+      answer_some();
+      if (chance(0.3)) unsaved_.clear();
+      if (chance(failures_.takeover)) take_over();
+      clock_ += 1ms;
+    }
+    return false;
+  }
+
+  /// Ids of one aggregate in stream order, each at its first place.
+  void check_order() const {
+    std::map<std::string, std::int64_t> last;
+    std::set<std::string> seen;
+    for (const auto& stored : stream_) {
+      if (!seen.insert(stored.id).second) continue;
+      auto& previous = last[stored.aggregate_id];
+      INFO("aggregate " << stored.aggregate_id << ": " << stored.position.row << " after " << previous);
+      REQUIRE(stored.position.row > previous);
+      previous = stored.position.row;
+    }
+    for (const auto& [position, row] : table_) {
+      INFO("row " << position << " " << row.status);
+      REQUIRE(seen.contains(row.event.id) == (row.status == "PUBLISHED"));
+    }
+  }
+
+  [[nodiscard]] std::size_t dead() const {
+    return static_cast<std::size_t>(std::count_if(
+        table_.begin(), table_.end(), [](const auto& row) { return row.second.status == "DEAD_LETTER"; }));
+  }
+  [[nodiscard]] std::size_t most_in_memory() const { return most_in_memory_; }
+  [[nodiscard]] bool in_commit_order() const {
+    return std::is_sorted(stream_.begin(), stream_.end(), [](const auto& left, const auto& right) {
+      return left.position.row < right.position.row;
+    });
+  }
+
+ private:
+  struct Row {
+    OutboxEvent event;
+    std::string status;
+    Timestamp retry_at;
+  };
+  struct Publish {
+    std::uint64_t token = 0;
+    OutboxEvent event;
+    std::string after;
+  };
+
+  int draw(int below) { return std::uniform_int_distribution<>{0, below - 1}(random_); }
+  bool chance(double probability) { return std::bernoulli_distribution{probability}(random_); }
+
+  void read() {
+    while (lanes_.room() > 0) {
+      const auto request = lanes_.next_refill(clock_);
+      if (!request) break;
+      std::vector<OutboxEvent> rows;
+      const std::size_t limit = request->retry ? 1 : std::min<std::size_t>(3, lanes_.room());
+      const auto after = request->after.row;
+      const auto last = std::max(cursor_, after);
+      for (auto row = request->retry ? table_.lower_bound(after) : table_.upper_bound(after);
+           row != table_.end() && row->first <= last; ++row)
+        if (row->second.event.aggregate_id == request->aggregate_id && rows.size() < limit &&
+            (row->second.status == "PENDING" || row->second.status == "FAILED"))
+          rows.push_back(row->second.event);
+      const bool complete = rows.size() < limit;
+      lanes_.refill(*request, std::move(rows), complete);
+    }
+    for (auto row = table_.upper_bound(cursor_); row != table_.end() && lanes_.room() > 0; ++row) {
+      cursor_ = row->first;
+      if (row->second.status == "PENDING") lanes_.offer(row->second.event);
+    }
+  }
+
+  void send() {
+    while (const auto next = lanes_.next_send()) {
+      REQUIRE((may_chain_ || next->after.empty()));
+      wire_.push_back({next->token, *next->event, next->after});
+    }
+    most_in_memory_ = std::max(most_in_memory_, wire_.size());
+  }
+
+  void answer_some() {
+    if (failures_.foreign > 0 && chance(failures_.foreign)) last_stored_ = "foreign";
+    for (int count = draw(8) + 1; count > 0 && !wire_.empty(); --count) {
+      const auto publish = std::move(wire_.front());
+      wire_.pop_front();
+      answer(publish);
+    }
+  }
+
+  /// The processor dies: what is on the wire may still arrive, marks that were not saved are lost.
+  void take_over() {
+    for (int arriving = draw(static_cast<int>(wire_.size()) + 1); arriving > 0; --arriving) {
+      const auto publish = std::move(wire_.front());
+      wire_.pop_front();
+      const bool poison = failures_.poison && publish.event.position.row % 17 == 0;
+      if (!poison && !ids_.contains(publish.event.id) && chained_well(publish)) store(publish.event);
+    }
+    wire_.clear();
+    for (const auto position : unsaved_) table_.at(position).status = "PENDING";
+    settled_ -= unsaved_.size();
+    unsaved_.clear();
+    lanes_ = PublishScheduler{window_};
+    lanes_.allow_chain(may_chain_);
+    cursor_ = 0;
+    for (const auto& [position, row] : table_)
+      if (row.status == "FAILED") lanes_.block(row.event, clock_);
+  }
+
+  [[nodiscard]] bool chained_well(const Publish& publish) const {
+    return publish.after.empty() || publish.after == last_stored_;
+  }
+
+  void store(const OutboxEvent& stored) {
+    stream_.push_back(stored);
+    ids_.insert(stored.id);
+    last_stored_ = stored.id;
+  }
+
+  void answer(const Publish& publish) {
+    if (chance(failures_.trouble)) return lanes_.returned(publish.token);
+    const bool known = ids_.contains(publish.event.id);
+    const bool poison = failures_.poison && publish.event.position.row % 17 == 0;
+    if (!known && (poison || chance(failures_.refused))) return refuse(publish);
+    if (!known && !chained_well(publish)) return lanes_.returned(publish.token);
+    if (!known) store(publish.event);
+    if (chance(failures_.lost_ack)) return lanes_.returned(publish.token);
+    const auto stored = lanes_.stored(publish.token, known);
+    REQUIRE(stored);
+    settle(*stored, "PUBLISHED");
+    unsaved_.push_back(stored->position.row);
+  }
+
+  void refuse(const Publish& publish) {
+    const auto refused =
+        lanes_.refused(publish.token, [this](const OutboxEvent& row) -> std::optional<Timestamp> {
+          if (row.retry_count >= 5) return std::nullopt;
+          return clock_ + std::chrono::milliseconds{draw(20)};
+        });
+    if (!refused) return;
+    auto& row = table_.at(refused->position.row);
+    row.event.retry_count = refused->retry_count;
+    if (refused->retry_count >= 5) return settle(*refused, "DEAD_LETTER");
+    row.status = "FAILED";
+  }
+
+  void settle(const OutboxEvent& settled, const std::string& status) {
+    auto& row = table_.at(settled.position.row);
+    REQUIRE((row.status == "PENDING" || row.status == "FAILED"));
+    row.status = status;
+    ++settled_;
+  }
+
+  std::mt19937 random_;
+  std::size_t window_;
+  PublishScheduler lanes_;
+  Failures failures_;
+  bool may_chain_;
+  std::map<std::int64_t, Row> table_;
+  std::int64_t cursor_ = 0;
+  Timestamp clock_{};
+  std::deque<Publish> wire_;
+  std::vector<std::int64_t> unsaved_;  // positions marked since the last commit
+  std::vector<OutboxEvent> stream_;
+  std::set<std::string> ids_;
+  std::string last_stored_;
+  std::size_t settled_ = 0;
+  std::size_t most_in_memory_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("without failures the whole outbox goes out in commit order") {
+  Simulation simulation{1, 50, 500, 7, {}, GENERATE(true, false)};
+  REQUIRE(simulation.run());
+  simulation.check_order();
+  CHECK(simulation.in_commit_order());
+}
+
+TEST_CASE("whatever fails, each aggregate keeps its order and every event is stored or dead") {
+  const auto seed = GENERATE(range(0U, 60U));
+  const auto aggregates = GENERATE(1, 5, 400);
+  const Simulation::Failures failures{.refused = 0.03 * (seed % 3),
+                                      .trouble = 0.05 * (seed % 4),
+                                      .lost_ack = 0.05 * (seed % 2),
+                                      .foreign = seed % 5 == 0 ? 0.2 : 0,
+                                      .takeover = seed % 3 == 1 ? 0.05 : 0,
+                                      .poison = seed % 7 == 3};
+  const bool may_chain = GENERATE(true, false);
+  Simulation simulation{seed, 16 + seed, 400, aggregates, failures, may_chain};
+  INFO("seed " << seed << " aggregates " << aggregates << " may chain " << may_chain);
+  REQUIRE(simulation.run());
+  simulation.check_order();
+  CHECK(simulation.most_in_memory() <= 16 + seed);
+  if (failures.poison) CHECK(simulation.dead() >= 400 / 17);
+}
+
+TEST_CASE("a long chain is tried again after a break") {
+  Simulation simulation{3, 64, 5000, 40, {.refused = 0.0005}};
+  REQUIRE(simulation.run());
+  simulation.check_order();
+}

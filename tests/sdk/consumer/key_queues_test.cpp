@@ -1,0 +1,198 @@
+#include "consumer/key_queues.hpp"
+
+#include "support/catch.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <random>
+#include <set>
+
+using namespace tidings;
+
+namespace {
+
+using Tickets = std::vector<KeyQueues::Ticket>;
+
+/// All that are ready, each left out.
+Tickets take_all(KeyQueues& lanes) {
+  Tickets taken;
+  while (const auto ticket = lanes.next()) taken.push_back(*ticket);
+  return taken;
+}
+
+/// What lanes are meant to be, said as simply as can be: slow, and without a care for memory.
+struct Model {
+  std::map<std::string, std::deque<KeyQueues::Ticket>> waiting;
+  std::set<std::string> out;
+  std::deque<std::string> turn;  // of lanes that may give one
+
+  void open(const std::string& key) {
+    if (!waiting[key].empty() && !out.contains(key) && std::ranges::count(turn, key) == 0)
+      turn.push_back(key);
+  }
+  Tickets clear(const std::string& key) {
+    Tickets cleared{waiting[key].begin(), waiting[key].end()};
+    waiting[key].clear();
+    std::erase(turn, key);
+    return cleared;
+  }
+  [[nodiscard]] std::size_t count() const {
+    std::size_t all = 0;
+    for (const auto& [key, tickets] : waiting) all += tickets.size();
+    return all;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a lane gives its tickets in order, and one at a time is out") {
+  KeyQueues lanes;
+  CHECK_FALSE(lanes.next());
+  for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) lanes.add("a", ticket);
+  for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) {
+    CHECK(lanes.any_ready());
+    CHECK(lanes.next() == ticket);
+    CHECK_FALSE(lanes.any_ready());
+    CHECK_FALSE(lanes.next());
+    lanes.done("a");
+  }
+  CHECK_FALSE(lanes.next());
+}
+
+TEST_CASE("what is added while a lane is shut waits until it opens") {
+  KeyQueues lanes;
+  lanes.add("a", 1);
+  CHECK(lanes.next() == 1U);
+  lanes.add("a", 2);
+  CHECK_FALSE(lanes.next());
+  lanes.done("a");
+  lanes.add("a", 3);
+  CHECK(lanes.next() == 2U);
+  CHECK_FALSE(lanes.next());
+}
+
+TEST_CASE("lanes take turns, however long one of them is") {
+  KeyQueues lanes;
+  for (KeyQueues::Ticket ticket = 1; ticket <= 100; ++ticket) lanes.add("hot", ticket);
+  lanes.add("b", 101);
+  lanes.add("c", 102);
+  CHECK(take_all(lanes) == Tickets{1, 101, 102});
+  lanes.done("hot");
+  lanes.add("d", 103);
+  lanes.done("b");
+  lanes.add("b", 104);
+  CHECK(take_all(lanes) == Tickets{2, 103, 104});  // whoever has waited longest
+}
+
+TEST_CASE("a ticket that is out is not counted as waiting") {
+  KeyQueues lanes;
+  CHECK(lanes.waiting() == 0);
+  lanes.add("a", 1);
+  lanes.add("a", 2);
+  lanes.add("b", 3);
+  CHECK(lanes.waiting() == 3);
+  CHECK(take_all(lanes) == Tickets{1, 3});
+  CHECK(lanes.waiting() == 1);
+  lanes.done("a");
+  lanes.done("b");
+  CHECK(lanes.waiting() == 1);
+}
+
+TEST_CASE("clearing a lane gives what waits in it, in order, and leaves the others") {
+  KeyQueues lanes;
+  lanes.add("a", 1);
+  lanes.add("b", 2);
+  lanes.add("a", 3);
+  CHECK(lanes.clear("a") == Tickets{1, 3});
+  CHECK(lanes.waiting() == 1);
+  CHECK(lanes.clear("a").empty());
+  CHECK(lanes.clear("unknown").empty());
+  CHECK(take_all(lanes) == Tickets{2});
+  lanes.add("a", 4);  // as if it were new
+  CHECK(take_all(lanes) == Tickets{4});
+}
+
+TEST_CASE("a lane that is cleared while one of it is out stays shut until that one is done") {
+  KeyQueues lanes;
+  for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) lanes.add("a", ticket);
+  CHECK(lanes.next() == 1U);
+  CHECK(lanes.clear("a") == Tickets{2, 3});
+  lanes.add("a", 4);
+  CHECK_FALSE(lanes.any_ready());
+  lanes.done("a");
+  CHECK(take_all(lanes) == Tickets{4});
+}
+
+TEST_CASE("clearing all empties every lane, and those with one out stay shut") {
+  KeyQueues lanes;
+  lanes.add("a", 1);
+  CHECK(lanes.next() == 1U);
+  lanes.add("a", 2);
+  lanes.add("b", 3);
+  auto cleared = lanes.clear();
+  std::ranges::sort(cleared);
+  CHECK(cleared == Tickets{2, 3});
+  CHECK(lanes.waiting() == 0);
+  CHECK_FALSE(lanes.any_ready());
+  lanes.add("a", 4);
+  lanes.add("b", 5);
+  CHECK(take_all(lanes) == Tickets{5});
+  lanes.done("a");
+  CHECK(take_all(lanes) == Tickets{4});
+}
+
+TEST_CASE("the end of a lane that nobody knows is nothing") {
+  KeyQueues lanes;
+  lanes.done("unknown");
+  CHECK_FALSE(lanes.any_ready());
+  lanes.add("unknown", 1);
+  CHECK(lanes.next() == 1U);
+}
+
+TEST_CASE("lanes do as the model does, whatever is done to them") {
+  const auto seed = GENERATE(range(1U, 21U));
+  INFO("seed " << seed);
+  std::mt19937 random{seed};
+  const auto below = [&random](std::size_t limit) { return static_cast<std::size_t>(random() % limit); };
+  KeyQueues lanes;
+  Model model;
+  std::map<KeyQueues::Ticket, std::string> key_of;
+  KeyQueues::Ticket ticket = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const auto key = std::string(1, static_cast<char>('a' + below(5)));
+    const auto action = below(100);
+    if (action < 40) {
+      lanes.add(key, ++ticket);
+      key_of[ticket] = key;
+      model.waiting[key].push_back(ticket);
+      model.open(key);
+    } else if (action < 70) {
+      const auto taken = lanes.next();
+      REQUIRE(taken.has_value() == !model.turn.empty());
+      if (!taken) continue;
+      const auto lane = key_of.at(*taken);
+      REQUIRE(lane == model.turn.front());
+      REQUIRE(*taken == model.waiting[lane].front());
+      model.turn.pop_front();
+      model.waiting[lane].pop_front();
+      model.out.insert(lane);
+    } else if (action < 97) {
+      if (model.out.erase(key) == 0) continue;
+      lanes.done(key);
+      model.open(key);
+    } else if (action < 99) {
+      REQUIRE(lanes.clear(key) == model.clear(key));
+    } else {
+      auto cleared = lanes.clear();
+      Tickets expected;
+      for (auto& [lane, tickets] : model.waiting)
+        std::ranges::copy(model.clear(lane), std::back_inserter(expected));
+      std::ranges::sort(cleared);
+      std::ranges::sort(expected);
+      REQUIRE(cleared == expected);
+    }
+    REQUIRE(lanes.waiting() == model.count());
+    REQUIRE(lanes.any_ready() == !model.turn.empty());
+  }
+}

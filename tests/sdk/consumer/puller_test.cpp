@@ -1,0 +1,27 @@
+// Where a consumer's messages come from, without the consumer.
+
+#include "consumer/puller.hpp"
+
+#include "support/consuming.hpp"
+
+using namespace tidings;
+using namespace tidings::test;
+using std::chrono::steady_clock;
+
+TEST_CASE("a source that is stopped waits as long as it is told, also when its group is gone") {
+  Scene scene;
+  const auto options = scene.options();
+  Connection connection{options.connection};
+  GroupGauges gauges;
+  Puller source{connection, join_group(connection, options),   options.subject_prefix, {10, 1U << 20},
+                gauges,     [](std::uint64_t) { return true; }};
+  REQUIRE_WITHIN(10s, source.take(10, 10ms, {}).empty() && scene.group().num_waiting == 1);
+  scene.js.delete_consumer("AUTH_EVENTS", "mailer");
+  const auto deleted = steady_clock::now();
+  CHECK(source.take(10, 20s, {}).empty());
+  REQUIRE(steady_clock::now() - deleted < 10s);  // it is told at once
+  source.stop(steady_clock::now() + 5s, {});
+  const auto begun = steady_clock::now();
+  CHECK(source.take(0, 100ms, {}).empty());
+  CHECK(steady_clock::now() - begun >= 100ms);
+}
