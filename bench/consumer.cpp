@@ -6,6 +6,7 @@
 #include "flow.hpp"
 #include "mailer.hpp"
 #include "nats/handle.hpp"
+#include "nats/native.hpp"
 #include "resident.hpp"
 #include "sample_events.hpp"
 #include "support/nats_server.hpp"
@@ -71,7 +72,7 @@ double raw_consume(const std::string& url, int events) {
   options.Stream = "AUTH_EVENTS";
   options.Config.AckPolicy = js_AckExplicit;
   options.Config.MaxAckPending = 100000;
-  check(js_PullSubscribe(&raw, connection.jetstream(), "auth.events.>", group, nullptr, &options, nullptr),
+  check(js_PullSubscribe(&raw, jetstream(connection), "auth.events.>", group, nullptr, &options, nullptr),
         "subscribe");
   const SubscriptionPtr subscription{raw};
   int taken = 0;

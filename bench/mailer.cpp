@@ -1,6 +1,7 @@
 #include "mailer.hpp"
 
 #include "nats/handle.hpp"
+#include "nats/native.hpp"
 
 #include <chrono>
 #include <thread>
@@ -18,7 +19,7 @@ ConsumerOptions options_for(const std::string& url) {
 
 void forget_group(const std::string& url) {
   Connection connection{ConnectionOptions{.urls = {url}}};
-  js_DeleteConsumer(connection.jetstream(), "AUTH_EVENTS", group, nullptr, nullptr);
+  js_DeleteConsumer(jetstream(connection), "AUTH_EVENTS", group, nullptr, nullptr);
   // 2.9.10 answers before it is done, and would delete what is made of the same name meanwhile.
   std::this_thread::sleep_for(std::chrono::milliseconds{500});
 }

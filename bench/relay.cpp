@@ -5,6 +5,7 @@
 #include "figures.hpp"
 #include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
 #include "nats/handle.hpp"
+#include "nats/native.hpp"
 #include "resident.hpp"
 #include "sample_events.hpp"
 #include "support/nats_server.hpp"
@@ -191,7 +192,7 @@ std::vector<double> publish_round_trips(const std::string& url, int events) {
     jsPubAck* raw = nullptr;
     latencies.push_back(seconds([&] {
                           check(
-                              js_Publish(&raw, connection.jetstream(), "auth.events.user.created",
+                              js_Publish(&raw, jetstream(connection), "auth.events.user.created",
                                          payload.data(), static_cast<int>(payload.size()), nullptr, nullptr),
                               "publish");
                         }) *

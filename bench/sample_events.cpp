@@ -2,6 +2,7 @@
 
 #include "figures.hpp"
 #include "nats/handle.hpp"
+#include "nats/native.hpp"
 #include "services/event_data.hpp"
 #include "user_created_event.hpp"
 
@@ -37,7 +38,7 @@ std::vector<WireMessage> sample_messages(int count) {
 
 void purge(const std::string& url) {
   Connection connection{ConnectionOptions{.urls = {url}}};
-  check(js_PurgeStream(connection.jetstream(), "AUTH_EVENTS", nullptr, nullptr), "purge the stream");
+  check(js_PurgeStream(jetstream(connection), "AUTH_EVENTS", nullptr, nullptr), "purge the stream");
 }
 
 double publish_raw(const std::string& url, const std::vector<WireMessage>& messages) {
@@ -53,7 +54,7 @@ double publish_raw(const std::string& url, const std::vector<WireMessage>& messa
     natsMsg_Destroy(message);
   };
   jsCtx* context = nullptr;
-  check(natsConnection_JetStream(&context, connection.native(), &options), "use JetStream");
+  check(natsConnection_JetStream(&context, native(connection), &options), "use JetStream");
   const double took = seconds([&] {
     for (const auto& [headers, payload] : messages) {
       natsMsg* message = nullptr;

@@ -4,6 +4,7 @@
 // into.
 
 #include "nats/handle.hpp"
+#include "nats/native.hpp"
 #include "support/catch.hpp"
 #include "support/wait.hpp"
 
@@ -21,7 +22,7 @@ class ImitatedLeader {
  public:
   ImitatedLeader(const std::string& url, const std::string& subjects, std::string answer)
       : answer_(std::move(answer)), connection_(ConnectionOptions{.urls = {url}}) {
-    REQUIRE(natsConnection_Subscribe(&subscription_, connection_.native(), subjects.c_str(), reply, this) ==
+    REQUIRE(natsConnection_Subscribe(&subscription_, native(connection_), subjects.c_str(), reply, this) ==
             NATS_OK);
     connection_.keep(std::shared_ptr<void>(
         subscription_, [](void* held) { natsSubscription_Destroy(static_cast<natsSubscription*>(held)); }));

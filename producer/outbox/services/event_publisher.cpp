@@ -1,4 +1,5 @@
 #include "nats/handle.hpp"
+#include "nats/native.hpp"
 #include "services/event_data.hpp"
 
 #include <tidings/event.hpp>
@@ -197,7 +198,7 @@ EventPublisher::EventPublisher(Connection& connection, PublisherOptions options,
     : state_(std::make_shared<State>(connection, std::move(options))) {
   state_->on_outcome = std::move(on_outcome);
   state_->inbox = connection.new_inbox();
-  check(natsConnection_Subscribe(&state_->subscription, connection.native(), (state_->inbox + ".*").c_str(),
+  check(natsConnection_Subscribe(&state_->subscription, native(connection), (state_->inbox + ".*").c_str(),
                                  State::deliver, state_.get()),
         "subscribe for PubAcks");
   natsSubscription_SetPendingLimits(state_->subscription, -1, -1);
@@ -235,7 +236,7 @@ void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const 
       check(natsMsgHeader_Set(raw, name.c_str(), value.c_str()), "set a header of a message");
     if (!after.empty()) check(natsMsgHeader_Set(raw, chain_header, after.c_str()), "chain the message");
     const auto generation = own.connection.generation();
-    const auto status = natsConnection_PublishMsg(own.connection.native(), raw);
+    const auto status = natsConnection_PublishMsg(native(own.connection), raw);
     own.discard(std::move(message));
     if (status == NATS_MAX_PAYLOAD)
       return at_once(Kind::refused, "larger than the server takes (max_payload " +

@@ -14,12 +14,6 @@
 #include <string>
 #include <vector>
 
-// nats.c's own handle, for the parts of Tidings that speak to it; users need not include its headers.
-extern "C" {
-typedef struct __natsConnection natsConnection;
-typedef struct __jsCtx jsCtx;
-}
-
 namespace tidings {
 
 struct ConnectionOptions {
@@ -96,9 +90,6 @@ class Connection {
   /// Destroys `handle` only after the connection is closed: a subscription that ends while a
   /// message for it is on its way crashes older nats.c (nats.c #637).
   void keep(std::shared_ptr<void> handle);
-
-  [[nodiscard]] natsConnection* native() const noexcept;
-  [[nodiscard]] jsCtx* jetstream() const noexcept;
 
   struct State;  ///< opaque
 

@@ -1,6 +1,7 @@
 #include "consumer/dead_letter.hpp"
 
 #include "nats/handle.hpp"
+#include "nats/native.hpp"
 
 #include <tidings/stream.hpp>
 #include <tidings/timestamp.hpp>
@@ -93,7 +94,7 @@ natsStatus DeadLetters::publish(const DeadLetter& letter, std::string_view paylo
   publish_options.ExpectStream = options_.dead_letter_stream.c_str();
   *code = {};
   jsPubAck* raw_answer = nullptr;
-  const auto status = js_PublishMsg(&raw_answer, connection_.jetstream(), raw, &publish_options, code);
+  const auto status = js_PublishMsg(&raw_answer, jetstream(connection_), raw, &publish_options, code);
   const PubAckPtr answer{raw_answer};
   // A leader that does not know yet whether it has the letter: see EventPublisher.
   if (status == NATS_OK && answer->Duplicate && answer->Sequence == 0) return NATS_TIMEOUT;

@@ -1,6 +1,7 @@
 #include "consumer/group.hpp"
 
 #include "nats/handle.hpp"
+#include "nats/native.hpp"
 
 #include <tidings/stream.hpp>
 
@@ -26,7 +27,7 @@ ConsumerInfoPtr find(Connection& connection, const ConsumerOptions& options) {
   lookup.Wait = 1000;  // as of streams: without a leader nobody answers
   jsConsumerInfo* info = nullptr;
   jsErrCode code{};
-  const auto status = js_GetConsumerInfo(&info, connection.jetstream(), options.stream.c_str(),
+  const auto status = js_GetConsumerInfo(&info, jetstream(connection), options.stream.c_str(),
                                          options.group.c_str(), &lookup, &code);
   if (code == JSConsumerNotFoundErr) return nullptr;
   if (code == JSStreamNotFoundErr)
@@ -49,7 +50,7 @@ ConsumerInfoPtr make(Connection& connection, const ConsumerOptions& options) {
   jsConsumerInfo* info = nullptr;
   jsErrCode code{};
   const auto status =
-      js_AddConsumer(&info, connection.jetstream(), options.stream.c_str(), &config, nullptr, &code);
+      js_AddConsumer(&info, jetstream(connection), options.stream.c_str(), &config, nullptr, &code);
   check(status, "make the group " + options.group + " on the stream " + options.stream, code);
   spdlog::info("made group={} stream={} filter={}", options.group, options.stream, subject);
   return ConsumerInfoPtr{info};
@@ -126,7 +127,7 @@ Group join_group_again(Connection& connection, const ConsumerOptions& options, c
 
 void warn_of_replay_beyond(Connection& connection, const ConsumerOptions& options) {
   jsStreamInfo* raw = nullptr;
-  if (js_GetStreamInfo(&raw, connection.jetstream(), options.stream.c_str(), nullptr, nullptr) != NATS_OK)
+  if (js_GetStreamInfo(&raw, jetstream(connection), options.stream.c_str(), nullptr, nullptr) != NATS_OK)
     return;
   const StreamInfoPtr info{raw};
   const auto age = std::chrono::system_clock::now().time_since_epoch() - nanoseconds{info->State.FirstTime};

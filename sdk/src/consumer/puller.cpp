@@ -1,6 +1,7 @@
 #include "consumer/puller.hpp"
 
 #include "consumer/mailbox.hpp"
+#include "nats/native.hpp"
 
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
@@ -51,7 +52,7 @@ Puller::Puller(Connection& connection, Group group, std::string subject_prefix, 
       group_(std::move(group)),
       prefetch_(prefetch),
       gauges_(gauges),
-      mailbox_(std::make_shared<Mailbox>(connection.native(), group_.ack_wait, std::move(subject_prefix),
+      mailbox_(std::make_shared<Mailbox>(native(connection), group_.ack_wait, std::move(subject_prefix),
                                          gauges.in_flight, std::move(may_extend))),
       generation_(connection.generation()),
       last_sign_(steady_clock::now()) {
@@ -69,7 +70,7 @@ Puller::~Puller() {
 
 void Puller::subscribe() {
   if (group_.push()) {
-    check(natsConnection_QueueSubscribe(&subscription_, connection_.native(), group_.deliver_subject.c_str(),
+    check(natsConnection_QueueSubscribe(&subscription_, native(connection_), group_.deliver_subject.c_str(),
                                         group_.deliver_group.c_str(), Mailbox::deliver, mailbox_.get()),
           "join the deliver group " + group_.deliver_group);
   } else {
@@ -90,9 +91,8 @@ void Puller::subscribe() {
 /// Returns the subject, which is ours alone.
 std::string Puller::listen(natsMsgHandler handler, natsSubscription** subscription) {
   auto subject = connection_.new_inbox();
-  check(
-      natsConnection_Subscribe(subscription, connection_.native(), subject.c_str(), handler, mailbox_.get()),
-      "subscribe for what the server sends us");
+  check(natsConnection_Subscribe(subscription, native(connection_), subject.c_str(), handler, mailbox_.get()),
+        "subscribe for what the server sends us");
   return subject;
 }
 
@@ -222,7 +222,7 @@ void Puller::request(int count, bool of_any_size) {
   if (!of_any_size) body += ",\"max_bytes\":" + std::to_string(bytes);
   body += "}";
   const auto subject = "$JS.API.CONSUMER.MSG.NEXT." + group_.stream + "." + group_.durable;
-  const auto status = natsConnection_PublishRequest(connection_.native(), subject.c_str(), inbox_.c_str(),
+  const auto status = natsConnection_PublishRequest(native(connection_), subject.c_str(), inbox_.c_str(),
                                                     body.data(), static_cast<int>(body.size()));
   if (status != NATS_OK) return pause_pulling(milliseconds{100});
   requested_ += count;
@@ -286,7 +286,7 @@ void Puller::ask_for_state_if_due() {
   if (stopped_ || time < ask_again_ || !connection_.connected()) return;
   ask_again_ = time + state_interval;
   const auto subject = "$JS.API.CONSUMER.INFO." + group_.stream + "." + group_.durable;
-  natsConnection_PublishRequestString(connection_.native(), subject.c_str(), answer_inbox_.c_str(), "");
+  natsConnection_PublishRequestString(native(connection_), subject.c_str(), answer_inbox_.c_str(), "");
 }
 
 void Puller::on_deletion() {
@@ -380,7 +380,7 @@ void Puller::end_subscription(steady_clock::time_point deadline) {
   jsOptions_Init(&options);
   options.Wait = left();
   jsConsumerInfo* info = nullptr;
-  js_GetConsumerInfo(&info, connection_.jetstream(), group_.stream.c_str(), group_.durable.c_str(), &options,
+  js_GetConsumerInfo(&info, jetstream(connection_), group_.stream.c_str(), group_.durable.c_str(), &options,
                      nullptr);
   jsConsumerInfo_Destroy(info);
 }

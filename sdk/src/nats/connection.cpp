@@ -1,4 +1,5 @@
 #include "nats/handle.hpp"
+#include "nats/native.hpp"
 #include "nats/nkey.hpp"
 #include "nats/permission_errors.hpp"
 #include "nats/redacted_url.hpp"
@@ -19,6 +20,8 @@ namespace tidings {
 using std::chrono::milliseconds;
 
 struct Connection::State {
+  static State& of(const Connection& connection) noexcept { return *connection.state_; }
+
   ConnectionOptions options;
   OptionsPtr nats_options;
   natsConnection* connection = nullptr;
@@ -341,8 +344,12 @@ void Connection::keep(std::shared_ptr<void> handle) {
   state_->kept.push_back(std::move(handle));
 }
 
-natsConnection* Connection::native() const noexcept { return state_->connection; }
+natsConnection* native(const Connection& connection) noexcept {
+  return Connection::State::of(connection).connection;
+}
 
-jsCtx* Connection::jetstream() const noexcept { return state_->jetstream; }
+jsCtx* jetstream(const Connection& connection) noexcept {
+  return Connection::State::of(connection).jetstream;
+}
 
 }  // namespace tidings

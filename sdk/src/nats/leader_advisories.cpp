@@ -1,6 +1,7 @@
 #include "nats/leader_advisories.hpp"
 
 #include "nats/handle.hpp"
+#include "nats/native.hpp"
 
 #include <mutex>
 #include <utility>
@@ -28,7 +29,7 @@ LeaderAdvisories::LeaderAdvisories(Connection& connection, const std::string& st
   const auto subject = durable.empty()
                            ? "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED." + stream
                            : "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED." + stream + "." + durable;
-  check(natsConnection_Subscribe(&state_->subscription, connection.native(), subject.c_str(), State::deliver,
+  check(natsConnection_Subscribe(&state_->subscription, native(connection), subject.c_str(), State::deliver,
                                  state_.get()),
         "subscribe for news of elections");
   connection.keep(std::shared_ptr<void>(state_->subscription, [state = state_](void* held) {

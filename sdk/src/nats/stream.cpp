@@ -1,4 +1,5 @@
 #include "nats/handle.hpp"
+#include "nats/native.hpp"
 
 #include <tidings/stream.hpp>
 
@@ -26,7 +27,7 @@ StreamInfoPtr find(Connection& connection, const std::string& name) {
   options.Wait = 1000;  // while there is no leader, nobody answers: the next question is worth more
   jsStreamInfo* info = nullptr;
   jsErrCode code{};
-  const auto status = js_GetStreamInfo(&info, connection.jetstream(), name.c_str(), &options, &code);
+  const auto status = js_GetStreamInfo(&info, jetstream(connection), name.c_str(), &options, &code);
   if (status == NATS_NOT_FOUND) return nullptr;
   check(status, "look up the stream " + name, code);
   return StreamInfoPtr{info};
@@ -46,7 +47,7 @@ void make(Connection& connection, const StreamSpec& spec) {
   config.Duplicates = duration_cast<nanoseconds>(spec.duplicate_window).count();
   config.MaxAge = duration_cast<nanoseconds>(spec.max_age).count();
   jsErrCode code{};
-  const auto status = js_AddStream(nullptr, connection.jetstream(), &config, nullptr, &code);
+  const auto status = js_AddStream(nullptr, jetstream(connection), &config, nullptr, &code);
   if (code == JSStreamNameExistErr) return;  // another process was first; what it made is compared below
   if (code == JSStreamReplicasNotSupportedErr)
     throw NatsError(

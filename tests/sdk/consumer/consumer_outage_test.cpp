@@ -1,5 +1,6 @@
 // A consumer whose server or network fails under it.
 
+#include "nats/native.hpp"
 #include "support/consuming.hpp"
 #include "support/tcp_proxy.hpp"
 
@@ -133,7 +134,7 @@ TEST_CASE("a group that has a new leader is asked for messages at once") {
   REQUIRE_WITHIN(10s, scene.has_group() && scene.group().num_waiting == 1);
   Connection connection{scene.options().connection};
   // Nothing is silent here, so that nothing else makes it ask again.
-  REQUIRE(natsConnection_PublishString(connection.native(),
+  REQUIRE(natsConnection_PublishString(native(connection),
                                        "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.AUTH_EVENTS.mailer",
                                        "{}") == NATS_OK);
   REQUIRE(connection.flush(5s));

@@ -1,3 +1,4 @@
+#include "nats/native.hpp"
 #include "nats/nkey.hpp"
 #include "support/catch.hpp"
 #include "support/environment.hpp"
@@ -205,16 +206,16 @@ TEST_CASE("what the server refuses is told with the subject, instead of looking 
   options.inbox_prefix = "_INBOX_bob";
   Connection connection{options};
   natsSubscription* subscription = nullptr;
-  REQUIRE(natsConnection_SubscribeSync(&subscription, connection.native(), connection.new_inbox().c_str()) ==
+  REQUIRE(natsConnection_SubscribeSync(&subscription, native(connection), connection.new_inbox().c_str()) ==
           NATS_OK);
-  natsConnection_PublishString(connection.native(), "allowed", "x");
+  natsConnection_PublishString(native(connection), "allowed", "x");
   REQUIRE(connection.flush(5s));
   CHECK(connection.refusal() == "");
 
-  natsConnection_PublishString(connection.native(), "forbidden", "x");
+  natsConnection_PublishString(native(connection), "forbidden", "x");
   REQUIRE_WITHIN(5s, connection.refusal() == R"(Permissions Violation for Publish to "forbidden")");
   natsSubscription* refused = nullptr;
-  REQUIRE(natsConnection_SubscribeSync(&refused, connection.native(), "_INBOX.other") == NATS_OK);
+  REQUIRE(natsConnection_SubscribeSync(&refused, native(connection), "_INBOX.other") == NATS_OK);
   REQUIRE_WITHIN(5s, connection.refusal() == R"(Permissions Violation for Subscription to "_INBOX.other")");
   CHECK(connection.connected());
   natsSubscription_Destroy(refused);

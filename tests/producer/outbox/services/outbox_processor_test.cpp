@@ -1,3 +1,4 @@
+#include "nats/native.hpp"
 #include "support/catch.hpp"
 #include "support/jetstream.hpp"
 #include "support/nats_server.hpp"
@@ -104,7 +105,7 @@ TEST_CASE("what was sent to nobody is sent again as soon as the stream has a new
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.elsewhere.>"});
   tidings::Connection nobody{{.urls = {broker.server.url()}}};
   natsSubscription* silent = nullptr;  // takes what is published, and does not answer
-  REQUIRE(natsConnection_SubscribeSync(&silent, nobody.native(), "auth.events.>") == NATS_OK);
+  REQUIRE(natsConnection_SubscribeSync(&silent, native(nobody), "auth.events.>") == NATS_OK);
   REQUIRE(nobody.flush(5s));
   Outbox outbox;
   outbox.add_many(3, 2);
@@ -117,8 +118,8 @@ TEST_CASE("what was sent to nobody is sent again as soon as the stream has a new
   natsSubscription_Destroy(silent);
   broker.jetstream.api("STREAM.UPDATE.AUTH_EVENTS",
                        {{"name", "AUTH_EVENTS"}, {"subjects", {"auth.events.>"}}});
-  REQUIRE(natsConnection_PublishString(
-              nobody.native(), "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.AUTH_EVENTS", "{}") == NATS_OK);
+  REQUIRE(natsConnection_PublishString(native(nobody), "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.AUTH_EVENTS",
+                                       "{}") == NATS_OK);
   REQUIRE(nobody.flush(5s));
   REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") == 3);
   CHECK(outbox.count("retryCount > 0 OR lastError IS NOT NULL") == 0);
