@@ -59,8 +59,8 @@ class Connection {
 
   [[nodiscard]] bool connected() const noexcept;
 
-  /// Throws NatsError when the connection is closed for good: the server refuses the login it
-  /// took before.
+  /// Throws NatsError when the connection is lost for good: the server refuses the login that it took
+  /// before, or, for some 5 s, the two refuse each other's certificate.
   void require_open() const;
 
   /// Grows by one with each cut. What was sent under an older generation and is not confirmed

@@ -3,6 +3,7 @@
 #include "nats/nkey.hpp"
 #include "nats/permission_errors.hpp"
 #include "nats/redacted_url.hpp"
+#include "nats/tls_failure.hpp"
 
 #include <tidings/connection.hpp>
 
@@ -39,6 +40,8 @@ struct Connection::State {
   std::string last_error;
   PermissionErrors refusals;  // under mutex
   int hang_ups = 0;           // after the TLS handshake, one after the other, before the first connection
+  int tls_refusals = 0;       // under mutex: one after the other, since the connection was lost
+  std::string refused;        // under mutex: what the latest said, once there were enough
 
   void tell(bool now_connected) {
     const std::lock_guard lock{mutex};
@@ -80,9 +83,34 @@ std::string redacted_urls(const std::vector<std::string>& urls) {
   return list;
 }
 
+/// What goes wrong with TLS says little without the files that were used.
+std::string tls_refusal(const ConnectionOptions& options, const std::string& why) {
+  return "cannot connect to NATS at " + redacted_urls(options.urls) + ": " + why + "; tried was " +
+         tls_method(options);
+}
+
+/// About 5 s: of a cluster, another server takes us by then.
+constexpr int tls_refusals_for_good = 12;
+
+/// A lost connection is tried again on a thread of nats.c, which tells nobody why that fails. It asks here
+/// before each round through the servers.
+void watch_reconnect(Connection::State& state) {
+  natsStatus status = NATS_OK;
+  nats_GetLastError(&status);
+  const auto failure = last_tls_failure(status);
+  forget_tls_errors();
+  const bool refused = failure.kind == TlsFailure::Kind::refused || failure.kind == TlsFailure::Kind::hung_up;
+  const std::lock_guard lock{state.mutex};
+  state.tls_refusals = refused ? state.tls_refusals + 1 : 0;
+  state.refused.clear();
+  if (state.tls_refusals == 1) spdlog::warn("{}", tls_refusal(state.options, failure.why));
+  if (state.tls_refusals >= tls_refusals_for_good) state.refused = tls_refusal(state.options, failure.why);
+}
+
 /// Quick at first, then twice a second: a server's return is seen within a second, and a long
 /// outage costs two connects a second at most.
-int64_t reconnect_delay(natsConnection*, int attempts, void*) {
+int64_t reconnect_delay(natsConnection*, int attempts, void* closure) {
+  watch_reconnect(*static_cast<Connection::State*>(closure));
   return attempts <= 1 ? 20 : std::min<int64_t>(500, 20LL << std::min(attempts, 5));
 }
 
@@ -98,7 +126,12 @@ void on_reconnected(natsConnection* connection, void* closure) {
   std::array<char, 256> url{};
   natsConnection_GetConnectedUrl(connection, url.data(), url.size());
   spdlog::info("nats reconnected server={}", redacted_url(url.data()));
-  static_cast<Connection::State*>(closure)->tell(true);
+  auto& state = *static_cast<Connection::State*>(closure);
+  {
+    const std::lock_guard lock{state.mutex};
+    state.refused.clear();
+  }
+  state.tell(true);
 }
 
 void on_closed(natsConnection* connection, void* closure) {
@@ -174,7 +207,7 @@ OptionsPtr make_options(Connection::State& state) {
         "use NATS_INBOX_PREFIX " + options.inbox_prefix);
   check(natsOptions_SetTimeout(raw, options.connect_timeout.count()), "set the connect timeout");
   check(natsOptions_SetMaxReconnect(raw, -1), "reconnect for ever");
-  check(natsOptions_SetCustomReconnectDelay(raw, reconnect_delay, nullptr), "set the reconnect delay");
+  check(natsOptions_SetCustomReconnectDelay(raw, reconnect_delay, &state), "set the reconnect delay");
   // nats.c would replay what was published while cut off; the relay must decide that itself, or
   // events would arrive twice and out of order.
   check(natsOptions_SetReconnectBufSize(raw, 0), "turn the replay buffer off");
@@ -191,37 +224,19 @@ OptionsPtr make_options(Connection::State& state) {
   return made;
 }
 
-/// In TLS 1.3 a server that does not like our certificate, or the lack of one, says so after the handshake,
-/// and nats.c loses the alert; a server that dies at that moment looks the same, but does not do so again.
-constexpr int hang_ups_that_are_refusals = 5;
-
 /// Longer than anybody waits for an answer that does not come.
 constexpr milliseconds refusal_is_news{10000};
 
-bool hung_up_after_handshake(natsStatus status, std::string_view text) {
-  return (status == NATS_PROTOCOL_ERROR && text.find("Expected 'PONG', got ''") != text.npos) ||
-         (status == NATS_IO_ERROR && text.find("SSL_") != text.npos);
-}
+/// A server that dies just after the handshake does so once; one that refuses us does so each time.
+constexpr int hang_ups_that_are_refusals = 5;
 
-/// What goes wrong with TLS says little without the files that were used.
 void check_tls(Connection::State& state, natsStatus status) {
-  natsStatus detailed = NATS_OK;
-  const char* detail = nats_GetLastError(&detailed);
-  const std::string text = detail != nullptr ? detail : "";
-  const auto failed = [&state](const std::string& why, Error::Retry retry) {
-    throw NatsError("cannot connect to NATS at " + redacted_urls(state.options.urls) + ": " + why +
-                        "; tried was " + tls_method(state.options),
-                    retry);
-  };
-  if (status == NATS_SECURE_CONNECTION_WANTED) failed("the server offers no TLS", Error::Retry::no);
-  if (status == NATS_SSL_ERROR) failed(text, Error::Retry::no);
-  const bool hung_up = hung_up_after_handshake(status, text);
-  state.hang_ups = hung_up ? state.hang_ups + 1 : 0;
-  if (hung_up)
-    failed(
-        "the server ends the connection after the TLS handshake: does it ask for a client certificate of "
-        "another CA?",
-        state.hang_ups < hang_ups_that_are_refusals ? Error::Retry::yes : Error::Retry::no);
+  using Kind = TlsFailure::Kind;
+  const auto failure = last_tls_failure(status);
+  state.hang_ups = failure.kind == Kind::hung_up ? state.hang_ups + 1 : 0;
+  if (failure.kind == Kind::none) return;
+  const bool may_pass = failure.kind != Kind::refused && state.hang_ups < hang_ups_that_are_refusals;
+  throw NatsError(tls_refusal(state.options, failure.why), may_pass ? Error::Retry::yes : Error::Retry::no);
 }
 
 /// nats.c before 3.8 leaves out a signature whose first byte is zero: of each 256 logins that sign, one is
@@ -232,6 +247,7 @@ bool signs(const ConnectionOptions& options) {
 
 /// Throws: not retryable when the server refuses us, retryable when none answers.
 void connect_once(Connection::State& state) {
+  forget_tls_errors();
   auto status = natsConnection_Connect(&state.connection, state.nats_options.get());
   for (int again = signs(state.options) ? 3 : 0; again > 0 && status == NATS_CONNECTION_AUTH_FAILED; --again)
     status = natsConnection_Connect(&state.connection, state.nats_options.get());
@@ -301,6 +317,7 @@ bool Connection::connected() const noexcept { return state_->connected.load(); }
 
 void Connection::require_open() const {
   const std::lock_guard lock{state_->mutex};
+  if (!state_->refused.empty()) throw NatsError(state_->refused);
   if (state_->closed)
     throw NatsError("NATS closed the connection for good (" + state_->last_error + ") with " +
                     login_method(state_->options) + ": check the NATS_* settings");

@@ -4,6 +4,7 @@
 #include "support/nats_operator.hpp"
 #include "support/nats_server.hpp"
 #include "support/process.hpp"
+#include "support/tcp_proxy.hpp"
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"
 
@@ -35,15 +36,20 @@ class Certificates {
     openssl({"req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
              "-subj", "/CN=" + name, "-keyout", file(name + ".key"), "-out", file(name + ".pem")});
   }
-  /// Signed by `ca`, good for `subject`: a server's at that address, or a client's.
-  void make(const std::string& name, const std::string& ca, const std::string& subject = "IP:127.0.0.1") {
+  /// Signed by `ca`, good for `subject`: a server's at that address, or a client's. Of 0 days: expired.
+  void make(const std::string& name, const std::string& ca, const std::string& subject = "IP:127.0.0.1",
+            int days = 2) {
     std::ofstream{file(name + ".ext")} << "subjectAltName=" << subject
                                        << "\nextendedKeyUsage=serverAuth,clientAuth\n";
     openssl({"req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=" + name,
              "-keyout", file(name + ".key"), "-out", file(name + ".csr")});
     openssl({"x509", "-req", "-in", file(name + ".csr"), "-CA", file(ca + ".pem"), "-CAkey",
-             file(ca + ".key"), "-set_serial", std::to_string(++serial_), "-days", "2", "-extfile",
-             file(name + ".ext"), "-out", file(name + ".pem")});
+             file(ca + ".key"), "-set_serial", std::to_string(++serial_), "-days", std::to_string(days),
+             "-extfile", file(name + ".ext"), "-out", file(name + ".pem")});
+  }
+  /// From now on, the file of that name has what is in the other.
+  void replace(const std::string& name, const std::string& other) const {
+    std::filesystem::copy_file(file(other), file(name), std::filesystem::copy_options::overwrite_existing);
   }
   [[nodiscard]] std::string file(const std::string& name) const { return (folder_ / name).string(); }
 
@@ -65,6 +71,7 @@ struct TlsServer {
     certificates.make("server", "ca", subject);
     certificates.make("client", "ca");
     certificates.make("stranger", "other-ca");
+    certificates.make("expired", "ca", subject, 0);
     server.emplace(NatsServerOptions{.config = "tls { cert_file: \"" + certificates.file("server.pem") +
                                                "\", key_file: \"" + certificates.file("server.key") +
                                                "\", ca_file: \"" + certificates.file("ca.pem") +
@@ -91,24 +98,43 @@ struct TlsServer {
   std::optional<NatsServer> server;
 };
 
-/// What connecting says, where waiting would not help, and soon. A single try says the same, and that it
-/// may pass only where one try cannot tell.
-std::string refusal(const ConnectionOptions& options, bool one_try_tells = true) {
+/// What connecting says, where waiting would not help, and soon.
+std::string refusal_while_waiting(const ConnectionOptions& options) {
   const auto begun = steady_clock::now();
   std::stop_source stop;
   std::jthread limit{[&stop](const std::stop_token& done) {
     (void)eventually(10s, [&done] { return done.stop_requested(); });
     stop.request_stop();
   }};
-  const auto told = error_of<NatsError>([&] { Connection connection{options, stop.get_token()}; });
+  auto told = error_of<NatsError>([&] { Connection connection{options, stop.get_token()}; });
   CHECK(steady_clock::now() - begun < 5s);
+  return told;
+}
+
+/// A single try says the same.
+std::string refusal(const ConnectionOptions& options) {
+  auto told = refusal_while_waiting(options);
   try {
     Connection connection{options};
     FAIL("connected");
   } catch (const NatsError& error) {
-    CHECK(error.retryable() == !one_try_tells);
+    CHECK_FALSE(error.retryable());
     CHECK(std::string{error.what()} == told);
   }
+  return told;
+}
+
+/// What a connection says that is lost for good.
+std::string end_of(const Connection& connection) {
+  std::string told;
+  REQUIRE_WITHIN(30s, [&] {
+    try {
+      connection.require_open();
+    } catch (const NatsError& error) {
+      told = error.retryable() ? "retryable" : error.what();
+    }
+    return !told.empty();
+  }());
   return told;
 }
 
@@ -180,13 +206,103 @@ TEST_CASE("a server that needs a client certificate takes one of its CA") {
 
 TEST_CASE("a client certificate that is missing or of another CA is refused, with what was tried") {
   TlsServer tls{true};
-  const auto without = refusal(tls.options(), false);
+  const auto without = refusal_while_waiting(tls.options());
   CAPTURE(without);
   CHECK_THAT(without, ContainsSubstring("no client certificate"));
-  const auto strange = refusal(tls.options_of("stranger"), false);
+  const auto strange = refusal_while_waiting(tls.options_of("stranger"));
   CAPTURE(strange);
   CHECK_THAT(strange, ContainsSubstring("client certificate " + tls.certificates.file("stranger.pem")));
   CHECK_THAT(strange, !ContainsSubstring(body_of(tls.certificates.file("stranger.key"))));
+}
+
+TEST_CASE("a certificate that has expired is refused, the server's and the client's") {
+  TlsServer tls{true};
+  const auto client = refusal_while_waiting(tls.options_of("expired"));
+  CAPTURE(client);
+  CHECK_THAT(client, ContainsSubstring("client certificate " + tls.certificates.file("expired.pem")));
+
+  tls.server->stop();
+  tls.certificates.replace("server.pem", "expired.pem");
+  tls.certificates.replace("server.key", "expired.key");
+  tls.server->start();
+  const auto server = refusal(tls.options_of("client"));
+  CAPTURE(server);
+  CHECK_THAT(server, ContainsSubstring("certificate has expired"));
+}
+
+TEST_CASE("wherever the connection ends while TLS and login are under way, that is waited for") {
+  TlsServer tls{true};
+  auto options = tls.options_of("client");
+  std::uint64_t whole = 0;
+  {
+    TcpProxy proxy{tls.server->port()};
+    options.urls = {proxy.url()};
+    Connection connection{options};
+    whole = proxy.bytes_to_server();
+  }
+  for (std::uint64_t at = 1; at <= whole; at += 100) {
+    CAPTURE(at, whole);
+    TcpProxy proxy{tls.server->port()};
+    options.urls = {proxy.url()};
+    proxy.cut_after_bytes_to_server(at);
+    CHECK(Connection{options, std::stop_token{}}.connected());
+  }
+}
+
+TEST_CASE("a server that keeps ending the connection during the TLS handshake is waited for") {
+  TlsServer tls;
+  TcpProxy proxy{tls.server->port()};
+  auto options = tls.options();
+  options.urls = {proxy.url()};
+  proxy.cut_after_bytes_to_server(1);
+  CHECK(error_of<NatsError>([&] { Connection connection{options}; }).find("TLS handshake") !=
+        std::string::npos);
+  std::jthread cutting{[&](const std::stop_token& stop) {
+    for (std::uint64_t cut = proxy.cuts(); cut < 10 && !stop.stop_requested(); ++cut) {
+      proxy.cut_after_bytes_to_server(1);
+      (void)eventually(10s, [&] { return proxy.cuts() > cut || stop.stop_requested(); });
+    }
+  }};
+  CHECK(Connection{options, std::stop_token{}}.connected());
+  CHECK(proxy.cuts() == 10);
+}
+
+TEST_CASE("a server that comes back and wants certificates of another CA ends the connection for good") {
+  TlsServer tls{true};
+  const auto options = tls.options_of("client");
+  Connection connection{options, std::stop_token{}};
+  tls.server->stop();
+  tls.certificates.replace("ca.pem", "other-ca.pem");  // the client has read it
+  tls.server->start();
+  const auto told = end_of(connection);
+  CHECK_THAT(told, ContainsSubstring("client certificate " + options.cert_file));
+  CHECK_FALSE(connection.connected());
+}
+
+TEST_CASE("a server that comes back with a certificate that is not trusted ends the connection for good") {
+  TlsServer tls;
+  Connection connection{tls.options(), std::stop_token{}};
+  tls.server->stop();
+  tls.certificates.replace("server.pem", "stranger.pem");
+  tls.certificates.replace("server.key", "stranger.key");
+  tls.server->start();
+  CHECK_THAT(end_of(connection), ContainsSubstring("NATS_CA " + tls.certificates.file("ca.pem")));
+}
+
+TEST_CASE("a server whose certificate is mended soon has its connections back") {
+  TlsServer tls;
+  Connection connection{tls.options(), std::stop_token{}};
+  const auto restart_with = [&tls](const std::string& certificate) {
+    tls.server->stop();
+    tls.certificates.replace("server.pem", certificate + ".pem");
+    tls.certificates.replace("server.key", certificate + ".key");
+    tls.server->start();
+  };
+  restart_with("stranger");
+  REQUIRE_WITHIN(10s, tls.server->log().find("TLS handshake error") != std::string::npos);
+  restart_with("client");
+  REQUIRE_WITHIN(10s, connection.connected());
+  CHECK_NOTHROW(connection.require_open());
 }
 
 TEST_CASE("a server that speaks no TLS, or one that wants it, is told at once") {

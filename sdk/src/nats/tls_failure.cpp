@@ -1,0 +1,67 @@
+#include "nats/tls_failure.hpp"
+
+#include <openssl/err.h>
+
+#include <string_view>
+
+namespace tidings {
+namespace {
+
+using Kind = TlsFailure::Kind;
+
+constexpr std::string_view end_of_connection = "unexpected eof while reading";
+
+bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
+
+/// OpenSSL has no words for a reset, and nats.c then prints a null pointer.
+TlsFailure in_handshake(const std::string& text) {
+  const bool cut = contains(text, end_of_connection) || text.ends_with("(null)");
+  if (cut) return {Kind::cut, "the connection ends during the TLS handshake"};
+  return {Kind::refused, text};
+}
+
+/// In TLS 1.3 a server that does not like our certificate, or the lack of one, says so after the handshake.
+/// nats.c takes its alert for the end of the connection; but OpenSSL has kept it, unless nats.c has it in its
+/// own text.
+TlsFailure after_handshake(const std::string& text, const std::string& reason) {
+  if (contains(reason, " alert ")) return {Kind::refused, "the server refuses TLS with us: " + reason};
+  if (contains(text, " alert ")) return {Kind::refused, "the server refuses TLS with us: " + text};
+  // A server that closes before it has read all resets the connection, and the alert may be lost.
+  if (contains(reason, end_of_connection) || contains(text, "SSL_"))
+    return {Kind::hung_up,
+            "the server ends the connection after the TLS handshake: does it ask for a client certificate of "
+            "another CA?"};
+  return {};
+}
+
+std::string text_of_nats() {
+  natsStatus status = NATS_OK;
+  const char* text = nats_GetLastError(&status);
+  return text != nullptr ? text : "";
+}
+
+std::string reason_of_openssl() {
+  const char* reason = ERR_reason_error_string(ERR_peek_error());
+  return reason != nullptr ? reason : "";
+}
+
+}  // namespace
+
+void forget_tls_errors() { ERR_clear_error(); }
+
+TlsFailure last_tls_failure(natsStatus status) {
+  switch (status) {
+    case NATS_SECURE_CONNECTION_WANTED:
+      return {Kind::refused, "the server offers no TLS"};
+    case NATS_SSL_ERROR:
+      return in_handshake(text_of_nats());
+    case NATS_CONNECTION_CLOSED:  // nats.c from 3.8 on
+    case NATS_PROTOCOL_ERROR:     // before: it takes the end for an empty line
+    case NATS_IO_ERROR:
+      return after_handshake(text_of_nats(), reason_of_openssl());
+    default:
+      return {};
+  }
+}
+
+}  // namespace tidings

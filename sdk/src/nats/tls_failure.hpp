@@ -1,0 +1,28 @@
+#pragma once
+
+// What a failed connect says of TLS: whether to wait for the server, or whether one side refuses the other.
+
+#include <nats/nats.h>
+
+#include <string>
+
+namespace tidings {
+
+struct TlsFailure {
+  enum class Kind {
+    none,     ///< it is about something else
+    cut,      ///< the connection ended during the handshake: an outage
+    hung_up,  ///< the server ended the connection after the handshake, without a word
+    refused,  ///< waiting does not help
+  };
+  Kind kind = Kind::none;
+  std::string why{};  ///< empty for none
+};
+
+/// To be called before a connect, on the same thread: OpenSSL keeps its errors until someone takes them.
+void forget_tls_errors();
+
+/// Of the connect that this thread has just tried and that ended with `status`.
+TlsFailure last_tls_failure(natsStatus status);
+
+}  // namespace tidings
