@@ -146,6 +146,7 @@ bool Puller::wait_for_mail(bool want_messages, steady_clock::time_point until, c
 }
 
 void Puller::on_sign_of_life() {
+  if (rejoin_after_) return;  // of a pull that is older than what the server has just said of the group
   heard_ = true;
   refused_pulls_.clear();
   last_sign_ = steady_clock::now();

@@ -25,3 +25,30 @@ TEST_CASE("a source that is stopped waits as long as it is told, also when its g
   CHECK(source.take(0, 100ms, {}).empty());
   CHECK(steady_clock::now() - begun >= 100ms);
 }
+
+TEST_CASE("that pulls are refused stays known when an older pull is told of after it") {
+  Scene scene;
+  const auto options = scene.options();
+  Connection connection{options.connection};
+  GroupGauges gauges;
+  Puller source{connection, join_group(connection, options),   options.subject_prefix, {20, 1U << 20},
+                       gauges,     [](std::uint64_t) { return true; }};
+  REQUIRE_WITHIN(10s, source.take(20, 10ms, {}).empty() && scene.group().num_waiting == 1);
+  auto config = scene.js.consumer_config("AUTH_EVENTS", "mailer");
+  config["max_batch"] = 5;
+  scene.js.add_consumer("AUTH_EVENTS", "mailer", config);
+  scene.publish_many(12);
+  std::size_t taken = 0;
+  REQUIRE_WITHIN(10s, [&] {  // and asks for more, which is refused
+    for (auto& received : source.take(20, 10ms, {})) {
+      source.ack(std::move(received));
+      ++taken;
+    }
+    return taken == 12;
+  }());
+  REQUIRE_WITHIN(10s, scene.group().num_waiting == 0);  // the older one has expired
+  REQUIRE(connection.flush(5s));
+  (void)source.take(0, 5s, {});
+  CHECK_THAT(source.refused_pulls(), ContainsSubstring("Exceeded MaxRequestBatch of 5"));
+  CHECK(source.rejoin_after());
+}
