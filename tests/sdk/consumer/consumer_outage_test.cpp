@@ -260,7 +260,8 @@ TEST_CASE("a consumer that is to exit when idle does not while it is cut off") {
 
 TEST_CASE("a consumer that is to exit when idle first has what came while nobody served its group") {
   Scene scene;
-  auto options = scene.options();
+  TcpProxy proxy{scene.server.port()};
+  auto options = consumer_of(proxy.url());
   options.manage_streams = false;
   options.exit_when_idle = 300ms;
   scene.js.add_consumer("AUTH_EVENTS", "mailer");
@@ -272,9 +273,12 @@ TEST_CASE("a consumer that is to exit when idle first has what came while nobody
   const auto deleted = steady_clock::now();
   REQUIRE_WITHIN(10s, instance.ended() || steady_clock::now() > deleted + 1s);
   REQUIRE_FALSE(instance.ended());
+  proxy.refuse(true);  // a stream that is there without the group is an error, for this one
+  proxy.cut();
   scene.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
   scene.publish("two");
   scene.js.add_consumer("AUTH_EVENTS", "mailer");
+  proxy.refuse(false);
   REQUIRE_WITHIN(20s, instance.ended());
   CHECK(instance.stats().handled == 2);
   CHECK(instance.error().empty());
