@@ -55,7 +55,7 @@ struct Sizes {
 /// An outbox file, filled in one commit.
 class Outbox {
  public:
-  Outbox() : database_(path(), Database::Open::create) { database_.migrate(); }
+  Outbox() : database_(path(), Database::Open::create) { AuthService::migrate(database_); }
 
   [[nodiscard]] std::string path() const { return (folder_ / "auth.db").string(); }
   [[nodiscard]] std::string url() const { return "sqlite:" + path(); }

@@ -142,6 +142,8 @@ User new_user(const Registration& registration) {
 AuthService::AuthService(Database& database)
     : database_(database), users_(database), outbox_(database.outbox()) {}
 
+void AuthService::migrate(Database& database) { database.migrate(UserRepository::schema(database.kind())); }
+
 User AuthService::register_user(const Registration& registration) {
   const auto user = new_user(registration);
   database_.transact([&](Transaction& transaction) { insert(transaction, user); });

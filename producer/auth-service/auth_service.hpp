@@ -30,6 +30,10 @@ class AuthService {
  public:
   explicit AuthService(Database& database);
 
+  /// Creates the tables of users and of the outbox that are missing, all or none. Idempotent, also when
+  /// several processes do it at once. Throws DatabaseError.
+  static void migrate(Database& database);
+
   /// Writes user and event in one transaction and returns the user as stored: as given, but for the
   /// address's domain in lower case. Throws InvalidRegistration, without the value in its text
   /// (address not of the form local@domain.tld or longer than 254 bytes, taken, name blank or above

@@ -1,5 +1,6 @@
 #include "migrate_command.hpp"
 
+#include "auth_service.hpp"
 #include "command_line.hpp"
 
 #include <tidings/database.hpp>
@@ -14,7 +15,10 @@ void add_migrate_command(CommandLine& line) {
   auto& command =
       line.command("migrate", "Creates the tables that are missing.", {SettingGroup::database}, [=] {
         const auto database = Database::open(database_url(), Database::Open::create);
-        database->migrate(*outbox_only ? Database::Tables::outbox : Database::Tables::service);
+        if (*outbox_only)
+          database->migrate();
+        else
+          AuthService::migrate(*database);
         if (*notify_trigger) database->add_notify_trigger();
         std::cout << database->name() << ": tables are ready\n";
         return exit_code::done;

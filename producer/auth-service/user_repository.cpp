@@ -1,8 +1,14 @@
 #include "user_repository.hpp"
 
+#include "users_schema.hpp"
+
 namespace tidings {
 
 // `user` is a keyword in PostgreSQL, hence the quotes.
+
+std::string_view UserRepository::schema(Database::Kind kind) noexcept {
+  return kind == Database::Kind::sqlite ? schema::sqlite_users : schema::postgres_users;
+}
 
 bool UserRepository::insert(Transaction& transaction, const User& user) {
   database_.require_own(transaction);

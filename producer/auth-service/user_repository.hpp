@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace tidings {
 
@@ -14,6 +15,9 @@ namespace tidings {
 class UserRepository {
  public:
   explicit UserRepository(Database& database) : database_(database) {}
+
+  /// The table of users, made if it is missing: a script for Database::migrate().
+  [[nodiscard]] static std::string_view schema(Database::Kind kind) noexcept;
 
   /// False when the e-mail address is taken.
   [[nodiscard]] bool insert(Transaction& transaction, const User& user);

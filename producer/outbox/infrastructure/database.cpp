@@ -23,6 +23,10 @@ std::unique_ptr<Database> Database::open(const std::string& url, Open mode) {
 #endif
 }
 
+void Database::migrate(std::string_view own_tables) {
+  attempt("create the tables in " + name(), [&] { create_tables(std::string{own_tables}); });
+}
+
 void Database::require_own(Transaction& transaction) const {
   if (&transaction.database() != this)
     throw DatabaseError("cannot write: the transaction is on another connection than its repository");

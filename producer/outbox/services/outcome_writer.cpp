@@ -36,7 +36,7 @@ OutcomeWriter::OutcomeWriter(Database& database, Lease& lease, SharedProcessorSt
       options_(std::move(options)),
       on_change_(std::move(on_change)),
       outbox_(database.outbox()),
-      rows_(database.marks()),
+      rows_(database.outcomes()),
       fresh_until_(lease.fresh_until().time_since_epoch().count()),
       renew_at_(steady_clock::now() + options_.renew_interval),
       clean_up_at_(steady_clock::now()),

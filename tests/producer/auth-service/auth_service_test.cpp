@@ -20,7 +20,7 @@ struct Service {
   TempDir folder;
   SqliteDatabase database{folder / "a.db", Database::Open::create};
   AuthService auth = [this] {
-    database.migrate();
+    AuthService::migrate(database);
     return AuthService{database};
   }();
 
@@ -282,7 +282,10 @@ TEST_CASE("a process killed at any point of a registration leaves both rows or n
   for (const auto& [name, install] : points) {
     INFO(name);
     const TempDir folder;
-    SqliteDatabase{folder / "a.db", Database::Open::create}.migrate();
+    {
+      SqliteDatabase database{folder / "a.db", Database::Open::create};
+      AuthService::migrate(database);
+    }
     Child child{[&folder, &install = install] {
       SqliteDatabase database{folder / "a.db"};
       AuthService auth{database};

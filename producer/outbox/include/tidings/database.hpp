@@ -2,7 +2,7 @@
 
 // A service's database, opened the way that the outbox needs it: SQLite or
 // PostgreSQL. What is the same in both is written once, on exec(); what is not has
-// a class for each, made by outbox(), marks() and CommitWatch::open().
+// a class for each, made by outbox(), outcomes() and CommitWatch::open().
 
 #include <tidings/error.hpp>
 #include <tidings/timestamp.hpp>
@@ -90,14 +90,10 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
-  enum class Tables {
-    outbox,  ///< for a service that has its own
-    service  ///< of auth-service: users as well
-  };
-  /// Makes the tables and indexes that are missing, all or none. Idempotent, also when several
-  /// processes do it at once.
-  virtual void migrate(Tables tables) = 0;
-  void migrate() { migrate(Tables::service); }
+  /// Creates the outbox's tables and indexes that are missing. `own_tables` is a script of the service's
+  /// own, run in the same transaction: either all of it is there afterwards or nothing has changed. One
+  /// process at a time; the outbox's part is idempotent, and so should the service's be.
+  void migrate(std::string_view own_tables = {});
 
   /// PostgreSQL: lets the relay be woken by other writers' commits too. Throws SettingError for SQLite, which
   /// needs no trigger.
@@ -109,7 +105,7 @@ class Database {
 
   /// Both refer to this database, and throw DatabaseError when the table is not there.
   [[nodiscard]] virtual std::unique_ptr<OutboxRepository> outbox() = 0;
-  [[nodiscard]] virtual std::unique_ptr<OutcomeStore> marks() = 0;
+  [[nodiscard]] virtual std::unique_ptr<OutcomeStore> outcomes() = 0;
 
   /// Runs `work(Transaction&)` and commits; rolls back when it throws. Throws a retryable
   /// DatabaseError when the lock is not free within the busy timeout of 5 s.
@@ -151,6 +147,7 @@ class Database {
       return std::string{given};
   }
 
+  virtual void create_tables(const std::string& own_tables) = 0;
   virtual SqlRows run(const std::string& statement, const std::vector<SqlValue>& values) = 0;
   virtual void begin() = 0;
   virtual void commit() = 0;

@@ -60,11 +60,7 @@ void PostgresDatabase::connect() {
   if (mode_ == Open::processor) connection_.script("SET idle_in_transaction_session_timeout = '5s'");
 }
 
-void PostgresDatabase::migrate(Tables tables) {
-  attempt("make the tables in " + name(), [&] {
-    script(std::string(schema::postgres) + (tables == Tables::service ? schema::postgres_users : ""));
-  });
-}
+void PostgresDatabase::create_tables(const std::string& own_tables) { script(schema::postgres + own_tables); }
 
 void PostgresDatabase::add_notify_trigger() {
   attempt("make the trigger in " + name(), [&] { script(schema::postgres_notify_trigger); });
@@ -96,7 +92,7 @@ std::unique_ptr<OutboxRepository> PostgresDatabase::outbox() {
   return std::make_unique<PostgresOutboxRepository>(*this);
 }
 
-std::unique_ptr<OutcomeStore> PostgresDatabase::marks() {
+std::unique_ptr<OutcomeStore> PostgresDatabase::outcomes() {
   return std::make_unique<PostgresOutcomeStore>(*this);
 }
 

@@ -16,12 +16,10 @@ class PostgresDatabase final : public Database {
   explicit PostgresDatabase(const std::string& url, Open mode = Open::existing);
 
   [[nodiscard]] Kind kind() const noexcept override { return Kind::postgresql; }
-  using Database::migrate;
-  void migrate(Tables tables) override;
   void add_notify_trigger() override;
   void require_schema() override;
   [[nodiscard]] std::unique_ptr<OutboxRepository> outbox() override;
-  [[nodiscard]] std::unique_ptr<OutcomeStore> marks() override;
+  [[nodiscard]] std::unique_ptr<OutcomeStore> outcomes() override;
   [[nodiscard]] Timestamp time() override;
   [[nodiscard]] std::string name() const override { return connection_.name(); }
 
@@ -42,6 +40,7 @@ class PostgresDatabase final : public Database {
   void wake_relay_at_commit() noexcept { wake_ = true; }
 
  private:
+  void create_tables(const std::string& own_tables) override;
   SqlRows run(const std::string& statement, const std::vector<SqlValue>& values) override;
   void begin() override;
   void commit() override;

@@ -131,13 +131,10 @@ SqliteDatabase::SqliteDatabase(const std::string& path, Open open_mode)
   checkpointer_.emplace(handle_);
 }
 
-void SqliteDatabase::migrate(Tables tables) {
-  attempt("make the tables in " + path_, [&] {
-    Transaction transaction{*this};
-    handle_.exec(schema::sqlite);
-    if (tables == Tables::service) handle_.exec(schema::sqlite_users);
-    transaction.commit();
-  });
+void SqliteDatabase::create_tables(const std::string& own_tables) {
+  Transaction transaction{*this};
+  handle_.exec(schema::sqlite + own_tables);
+  transaction.commit();
 }
 
 void SqliteDatabase::add_notify_trigger() {
@@ -162,7 +159,7 @@ std::unique_ptr<OutboxRepository> SqliteDatabase::outbox() {
   return std::make_unique<SqliteOutboxRepository>(*this);
 }
 
-std::unique_ptr<OutcomeStore> SqliteDatabase::marks() { return std::make_unique<SqliteOutcomeStore>(*this); }
+std::unique_ptr<OutcomeStore> SqliteDatabase::outcomes() { return std::make_unique<SqliteOutcomeStore>(*this); }
 
 void SqliteDatabase::maintain() {
   if (checkpointer_) attempt("move the WAL to " + path_, [&] { checkpointer_->run_if_due(); });

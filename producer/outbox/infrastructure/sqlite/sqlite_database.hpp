@@ -23,12 +23,10 @@ class SqliteDatabase final : public Database {
   explicit SqliteDatabase(const std::string& path, Open open = Open::existing);
 
   [[nodiscard]] Kind kind() const noexcept override { return Kind::sqlite; }
-  using Database::migrate;
-  void migrate(Tables tables) override;
   void add_notify_trigger() override;
   void require_schema() override;
   [[nodiscard]] std::unique_ptr<OutboxRepository> outbox() override;
-  [[nodiscard]] std::unique_ptr<OutcomeStore> marks() override;
+  [[nodiscard]] std::unique_ptr<OutcomeStore> outcomes() override;
   [[nodiscard]] Timestamp time() override { return now(); }
   void maintain() override;
   [[nodiscard]] std::string name() const override { return path_; }
@@ -36,6 +34,7 @@ class SqliteDatabase final : public Database {
   [[nodiscard]] SQLite::Database& handle() noexcept { return handle_; }
 
  private:
+  void create_tables(const std::string& own_tables) override;
   SqlRows run(const std::string& statement, const std::vector<SqlValue>& values) override;
   void begin() override;
   void commit() override;

@@ -89,7 +89,7 @@ struct Scene {
   const Engine engine;
   Outbox outbox{engine};
   OutboxRepository& repository = outbox.repository();
-  std::unique_ptr<OutcomeStore> marks = outbox.database().marks();
+  std::unique_ptr<OutcomeStore> marks = outbox.database().outcomes();
 };
 
 }  // namespace
@@ -182,10 +182,10 @@ TEST_CASE("in another service's database only the outbox is made, whatever that 
   CAPTURE(to_string(engine));
   Outbox outbox{engine};
   outbox.execute(
-      "DROP TABLE outbox_event; DROP TABLE outbox_lease; DROP TABLE outbox_state; DROP TABLE \"user\"");
+      "DROP TABLE outbox_event; DROP TABLE outbox_lease; DROP TABLE outbox_state");
   const bool has_users = GENERATE(false, true);
   if (has_users) outbox.execute("CREATE TABLE \"user\"(login text)");
-  outbox.database().migrate(Database::Tables::outbox);
+  outbox.database().migrate();
   outbox.database().require_schema();
   outbox.execute(has_users ? "SELECT login FROM \"user\"" : "CREATE TABLE \"user\"(login text)");
 }

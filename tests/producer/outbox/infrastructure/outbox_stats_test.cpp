@@ -22,7 +22,7 @@ void mark_all_pending(Outbox& outbox, bool delete_published = false) {
   std::vector<Outcome> marks;
   for (const auto& event : events)
     marks.push_back({.position = event.position, .id = event.id, .error = {}, .at = now()});
-  const auto rows = outbox.database().marks();
+  const auto rows = outbox.database().outcomes();
   outbox.database().transact([&](Transaction& transaction) {
     write_state(transaction, {.phase = "active", .since = now(), .trouble = {}},
                 rows->write(transaction, marks, delete_published));
