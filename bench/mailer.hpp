@@ -4,6 +4,7 @@
 // the inbox's database.
 
 #include <tidings/consumer.hpp>
+#include <tidings/sqlite_inbox.hpp>
 
 #include <SQLiteCpp/SQLiteCpp.h>
 

@@ -5,6 +5,8 @@
 #include "welcome_email.hpp"
 
 #include <tidings/consumer.hpp>
+#include <tidings/error.hpp>
+#include <tidings/settings.hpp>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>

@@ -4,6 +4,7 @@
 // functions for each database that it can write to; a service of yours needs only one.
 
 #include <tidings/consumer.hpp>
+#include <tidings/sqlite_inbox.hpp>
 #ifdef CONSUMER_POSTGRES
 #include <tidings/postgres_inbox.hpp>
 #endif

@@ -9,7 +9,8 @@
 #include "consumer/settlement.hpp"
 #include "consumer/worker_pool.hpp"
 
-#include <tidings/consumer.hpp>
+#include <tidings/consumer_options.hpp>
+#include <tidings/inbox.hpp>
 
 #include <chrono>
 #include <cstddef>

@@ -81,7 +81,7 @@ void validate(const std::string& type, const RetryPolicy& retry) {
 
 ConsumerEngine::ConsumerEngine(Inbox& inbox, ConsumerOptions options) {
   validate(options);
-  state_ = std::make_unique<State>(inbox, std::move(options));
+  state_ = std::make_unique<ConsumerContext>(inbox, std::move(options));
   inbox.join(state_->options.group);
 }
 

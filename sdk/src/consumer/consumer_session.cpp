@@ -56,7 +56,7 @@ std::chrono::nanoseconds age(const Delivery& delivery) {
 
 }  // namespace
 
-void ConsumerEngine::State::set_status(ConsumerStatus::State state, const std::string& reason) {
+void ConsumerContext::set_status(ConsumerStatus::State state, const std::string& reason) {
   ConsumerStatus told;
   {
     const std::lock_guard lock{mutex_};
@@ -67,12 +67,12 @@ void ConsumerEngine::State::set_status(ConsumerStatus::State state, const std::s
   if (options.on_status) options.on_status(told);
 }
 
-ConsumerStatus ConsumerEngine::State::status() const {
+ConsumerStatus ConsumerContext::status() const {
   const std::lock_guard lock{mutex_};
   return status_;
 }
 
-ConsumerSession::ConsumerSession(ConsumerEngine::State& state, const std::stop_token& stop)
+ConsumerSession::ConsumerSession(ConsumerContext& state, const std::stop_token& stop)
     : state_(state),
       options_(state.options),
       stop_(stop),

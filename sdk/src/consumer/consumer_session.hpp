@@ -10,7 +10,9 @@
 #include "consumer/handling.hpp"
 #include "consumer/puller.hpp"
 
-#include <tidings/consumer.hpp>
+#include <tidings/consumer_options.hpp>
+#include <tidings/consumer_status.hpp>
+#include <tidings/inbox.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -26,8 +28,9 @@
 
 namespace tidings {
 
-struct ConsumerEngine::State {
-  State(Inbox& its_inbox, ConsumerOptions its_options) : inbox(its_inbox), options(std::move(its_options)) {}
+struct ConsumerContext {
+  ConsumerContext(Inbox& its_inbox, ConsumerOptions its_options)
+      : inbox(its_inbox), options(std::move(its_options)) {}
 
   void set_status(ConsumerStatus::State state, const std::string& reason = {});
   [[nodiscard]] ConsumerStatus status() const;
@@ -46,7 +49,7 @@ struct ConsumerEngine::State {
 class ConsumerSession {
  public:
   /// Connects. Throws NatsError when that cannot work, or when stopped before it did.
-  ConsumerSession(ConsumerEngine::State& state, const std::stop_token& stop);
+  ConsumerSession(ConsumerContext& state, const std::stop_token& stop);
 
   /// Until stopped or idle for too long.
   void work();
@@ -80,7 +83,7 @@ class ConsumerSession {
   [[nodiscard]] bool persist(const char* what, const std::function<void()>& work);
   [[nodiscard]] std::string with_refusal(const Error& error) const;
 
-  ConsumerEngine::State& state_;
+  ConsumerContext& state_;
   const ConsumerOptions& options_;
   std::stop_token stop_;
   Connection connection_;

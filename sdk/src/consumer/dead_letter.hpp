@@ -5,7 +5,7 @@
 #include "nats/handle.hpp"
 
 #include <tidings/connection.hpp>
-#include <tidings/consumer.hpp>
+#include <tidings/consumer_options.hpp>
 
 #include <string>
 #include <string_view>

@@ -4,7 +4,7 @@
 // instances (made when missing), or an existing push consumer with a deliver
 // group, JetStream's classic queue group.
 
-#include <tidings/consumer.hpp>
+#include <tidings/consumer_options.hpp>
 
 #include <chrono>
 #include <cstddef>

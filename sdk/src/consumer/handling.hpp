@@ -6,7 +6,8 @@
 #include "consumer/held_aggregates.hpp"
 #include "consumer/settlement.hpp"
 
-#include <tidings/consumer.hpp>
+#include <tidings/consumer_options.hpp>
+#include <tidings/inbox.hpp>
 
 #include <atomic>
 #include <chrono>

@@ -3,7 +3,8 @@
 // What is to become of a message once the inbox has committed, and the rules by
 // which a handler's exception decides it.
 
-#include <tidings/consumer.hpp>
+#include <tidings/consumer_options.hpp>
+#include <tidings/inbox.hpp>
 
 #include <chrono>
 #include <functional>
@@ -43,7 +44,7 @@ class InboxUnavailable : public Error {
 class Handlers {
  public:
   struct Entry {
-    ConsumerEngine::Handler handle;
+    std::function<void(const Delivery&)> handle;
     RetryPolicy retry{};
   };
 

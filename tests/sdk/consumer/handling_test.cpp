@@ -8,6 +8,8 @@
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"
 
+#include <tidings/sqlite_inbox.hpp>
+
 #include <SQLiteCpp/SQLiteCpp.h>
 
 #include <csignal>

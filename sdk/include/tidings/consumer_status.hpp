@@ -1,0 +1,41 @@
+#pragma once
+
+// What a consumer says of itself: whether it works, and how much it has done.
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace tidings {
+
+/// Whether the consumer does its work, for a health check: ready when it runs.
+struct ConsumerStatus {
+  enum class State { stopped, joining, running, waiting, draining };
+  State state = State::stopped;
+  std::string reason{};  ///< of waiting: what it waits for (NATS, the inbox, a worker)
+  std::chrono::system_clock::time_point since{};
+
+  [[nodiscard]] bool ready() const noexcept { return state == State::running; }
+};
+
+/// Counts since the consumer was built, and figures of now.
+struct ConsumerStats {
+  std::uint64_t received = 0;    ///< messages taken from the stream, redeliveries included
+  std::uint64_t handled = 0;     ///< handler succeeded and its transaction is committed
+  std::uint64_t duplicates = 0;  ///< id was in the inbox: acked without a second effect
+  std::uint64_t retried = 0;     ///< handler failed, will be redelivered
+  std::uint64_t held_back = 0;   ///< given back unstarted, behind one of its aggregate that is retried
+  std::uint64_t dead_lettered = 0;
+  std::uint64_t ignored = 0;  ///< no handler for the type
+  std::uint64_t fenced = 0;   ///< handler ended too late: without effect, the message was tried again
+  std::uint64_t commits = 0;
+
+  std::uint64_t in_flight = 0;  ///< at hand: waiting for a handler, in one, or for its commit
+  std::uint64_t lag = 0;        ///< on the stream and handed to no instance yet, as last seen (10 s at most)
+  std::uint64_t last_commit_size = 0;  ///< messages settled by the last commit
+  // Over the last one to two minutes, 0 when nothing was handled.
+  std::chrono::microseconds handling_p50{}, handling_p99{};  ///< of a handler
+  std::chrono::microseconds age_p50{}, age_p99{};  ///< from the event's time (or storing) to the commit
+};
+
+}  // namespace tidings
