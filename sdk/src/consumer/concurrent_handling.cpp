@@ -30,27 +30,30 @@ ConcurrentHandling::ConcurrentHandling(Inbox& inbox, const Handlers& handlers, c
       handlers_(handlers),
       options_(options),
       policy_(options),
+      held_(2 * options.ack_wait),
       pool_(options.workers, policy_, std::move(wake)) {}
 
 void ConcurrentHandling::submit(Ticket ticket, Delivery delivery) {
   const auto& event = delivery.event;
-  if (const auto delay = held_.delay(event.partition_key, delivery.stream_sequence, steady_clock::now())) {
-    settled_at_once_.push_back({ticket, std::move(delivery), {.kind = Kind::held_back, .delay = *delay}});
+  const auto sequence = delivery.stream_sequence;
+  if (held_.holds(event.partition_key, sequence)) {
+    held_back_.push_back({ticket, std::move(delivery), {.kind = Kind::held_back}});
     return;
   }
+  held_.release(event.partition_key, sequence);
   auto run = std::make_shared<Run>();
   run->ticket = ticket;
   run->lane = lane_of(event);
   run->entry = handlers_.find(event.type);
   run->delivery = std::move(delivery);
-  lanes_.add(run->lane, ticket);
+  lanes_.add(run->lane, ticket, sequence);
   runs_.emplace(ticket, std::move(run));
 }
 
 bool ConcurrentHandling::more_to_do() {
   collect_ended();
   choose_candidates();
-  return !ended_.empty() || !candidates_.empty() || !settled_at_once_.empty();
+  return !ended_.empty() || !candidates_.empty() || !held_back_.empty();
 }
 
 std::vector<ConcurrentHandling::Settled> ConcurrentHandling::step() {
@@ -65,7 +68,7 @@ std::vector<ConcurrentHandling::Settled> ConcurrentHandling::step() {
     });
   }
 
-  auto settled = std::exchange(settled_at_once_, {});
+  auto settled = give_back_held();
   for (std::size_t i = 0; i < ends.size(); ++i) settle(ended_[i], std::move(ends[i]), settled);
   ended_.clear();
   const bool one_alone = !suspects_.empty();
@@ -175,6 +178,15 @@ std::optional<Settlement> ConcurrentHandling::begin(Run& run) {
   return std::nullopt;
 }
 
+/// Not before the commit: their delays begin when they are sent.
+std::vector<ConcurrentHandling::Settled> ConcurrentHandling::give_back_held() {
+  auto settled = std::exchange(held_back_, {});
+  const auto time = steady_clock::now();
+  for (auto& [ticket, delivery, settlement] : settled)
+    settlement.delay = held_.nak(delivery.event.partition_key, delivery.stream_sequence, time);
+  return settled;
+}
+
 void ConcurrentHandling::settle(const RunPtr& run, Settlement settlement, std::vector<Settled>& settled) {
   hold_or_release(*run, settlement, settled);
   lanes_.done(run->lane);
@@ -190,16 +202,17 @@ void ConcurrentHandling::hold_or_release(const Run& run, const Settlement& settl
   const auto sequence = run.delivery.stream_sequence;
   if (settlement.kind != Kind::retry && settlement.kind != Kind::fenced) return held_.release(key, sequence);
   const auto time = steady_clock::now();
-  held_.hold(key, sequence, time + settlement.delay, time);
+  held_.hold(key, sequence, time + settlement.delay);
   for (const auto ticket : lanes_.clear(run.lane)) {
     const auto waiting = runs_.at(ticket);
-    const auto delay = held_.delay(key, waiting->delivery.stream_sequence, time);
-    if (!delay) {
-      lanes_.add(run.lane, ticket);
+    const auto its_sequence = waiting->delivery.stream_sequence;
+    if (!held_.holds(key, its_sequence)) {
+      lanes_.add(run.lane, ticket, its_sequence);
       continue;
     }
     runs_.erase(ticket);
-    settled.push_back({ticket, std::move(waiting->delivery), {.kind = Kind::held_back, .delay = *delay}});
+    const auto delay = held_.nak(key, its_sequence, time);
+    settled.push_back({ticket, std::move(waiting->delivery), {.kind = Kind::held_back, .delay = delay}});
   }
 }
 
@@ -220,7 +233,7 @@ std::vector<ConcurrentHandling::Settled> ConcurrentHandling::withdraw(std::chron
   std::ranges::move(std::exchange(suspects_, {}), std::back_inserter(back));
   std::ranges::move(std::exchange(candidates_, {}), std::back_inserter(back));
   for (const auto& run : back) lanes_.done(run->lane);
-  auto settled = std::exchange(settled_at_once_, {});
+  auto settled = give_back_held();
   const auto time = steady_clock::now();
   for (auto next = runs_.begin(); next != runs_.end();) {
     const auto& run = next->second;
@@ -231,8 +244,7 @@ std::vector<ConcurrentHandling::Settled> ConcurrentHandling::withdraw(std::chron
       continue;
     }
     const auto& event = run->delivery.event;
-    if (options_.hold_back)
-      held_.hold(event.partition_key, run->delivery.stream_sequence, time + delay, time);
+    if (options_.hold_back) held_.hold(event.partition_key, run->delivery.stream_sequence, time + delay);
     settled.push_back({next->first, std::move(run->delivery), {.kind = Kind::not_started, .delay = delay}});
     next = runs_.erase(next);
   }

@@ -38,7 +38,13 @@ class ConcurrentHandling {
   ConcurrentHandling(Inbox& inbox, const Handlers& handlers, const ConsumerOptions& options,
                      std::function<void()> wake);
 
-  /// In the order of the stream. The ticket comes back with what is to become of the message.
+  /// Of each message, before one of those that came with it is submitted.
+  void arrived(std::uint64_t consumer_sequence, std::chrono::steady_clock::time_point at) {
+    held_.arrived(consumer_sequence, at);
+  }
+
+  /// An event waits for earlier ones of its aggregate. The ticket comes back with what is to become of the
+  /// message.
   void submit(Ticket ticket, Delivery delivery);
 
   /// One commit: of the runs that have ended, and of the starts of those that may run next. Returns what is
@@ -69,6 +75,7 @@ class ConcurrentHandling {
   void choose_candidates();
   [[nodiscard]] Settlement end(const Run& run);
   [[nodiscard]] std::optional<Settlement> begin(Run& run);
+  [[nodiscard]] std::vector<Settled> give_back_held();
   void settle(const RunPtr& run, Settlement settlement, std::vector<Settled>& settled);
   void hold_or_release(const Run& run, const Settlement& settlement, std::vector<Settled>& settled);
   void undo_starts(const std::vector<RunPtr>& runs);
@@ -87,7 +94,7 @@ class ConcurrentHandling {
   std::vector<RunPtr> candidates_;             // to be started by the next commit
   std::vector<RunPtr> ended_;                  // to be settled by the next commit
   std::vector<RunPtr> taken_back_;             // from the workers, to be given back by the next commit
-  std::vector<Settled> settled_at_once_;
+  std::vector<Settled> held_back_;             // when they were submitted
   std::size_t stuck_ = 0;
   bool in_trouble_ = false;  // the inbox was when something was last to be committed
   WorkerPool pool_;

@@ -209,6 +209,7 @@ void ConsumerSession::show_status() {
 }
 
 void ConsumerSession::handle(std::vector<StreamMessagePtr> batch) {
+  bring_in_order(batch);
   // What comes again is handled after the others, and so is what follows it in its aggregate.
   std::vector<StreamMessagePtr> again;
   std::unordered_set<std::string_view> keys_again;
@@ -231,6 +232,21 @@ void ConsumerSession::handle(std::vector<StreamMessagePtr> batch) {
   }
   handle_together();
   for (auto& received : again) handle_alone(std::move(received));
+}
+
+/// What comes again may come behind later events of its aggregate.
+void ConsumerSession::bring_in_order(std::vector<StreamMessagePtr>& batch) {
+  bool any_again = false;
+  for (const auto& received : batch) {
+    any_again = any_again || received->delivery.delivered > 1;
+    if (concurrent_)
+      concurrent_->arrived(received->consumer_sequence, received->arrived);
+    else
+      handling_.arrived(received->consumer_sequence, received->arrived);
+  }
+  if (any_again)
+    std::ranges::stable_sort(batch, {},
+                             [](const auto& received) { return received->delivery.stream_sequence; });
 }
 
 void ConsumerSession::handle_together() {

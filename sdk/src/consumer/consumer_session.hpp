@@ -64,6 +64,7 @@ class ConsumerSession {
   [[nodiscard]] std::chrono::milliseconds next_wait();
   void show_status();
   void handle(std::vector<StreamMessagePtr> batch);
+  void bring_in_order(std::vector<StreamMessagePtr>& batch);
   void handle_together();
   void handle_alone(StreamMessagePtr received);
   void handle_concurrently(StreamMessagePtr received);

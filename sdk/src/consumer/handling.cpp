@@ -51,12 +51,16 @@ std::vector<Settlement> Handling::in_one_transaction(std::span<Delivery* const> 
       if (inbox_.claims_ahead() && settlements.size() % claim_step == 0)
         claim_ahead(
             batch.subspan(settlements.size(), std::min(claim_step, batch.size() - settlements.size())));
-      auto held = held_back(*delivery);
-      settlements.push_back(held ? std::move(*held) : in_savepoint(*delivery));
-      hold_or_release(*delivery, settlements.back());
-      if (steady_clock::now() - begun >= options_.max_batch_time) break;
+      settlements.push_back(held_back(*delivery) ? Settlement{.kind = Kind::held_back}
+                                                 : in_savepoint(*delivery));
+      const auto now = steady_clock::now();
+      if (settlements.back().kind != Kind::held_back) hold_or_release(*delivery, settlements.back(), now);
+      if (now - begun >= options_.max_batch_time) break;
     }
     inbox_.commit();
+    // Their delays begin now: the messages go back after the commit.
+    const auto now = steady_clock::now();
+    for (std::size_t i = 0; i < settlements.size(); ++i) hold_or_release(*batch[i], settlements[i], now);
     return settlements;
   });
 }
@@ -84,17 +88,18 @@ std::vector<Settlement> Handling::one_by_one(std::span<Delivery* const> batch) {
   return settlements;
 }
 
-std::optional<Settlement> Handling::held_back(const Delivery& delivery) {
-  const auto delay = held_.delay(delivery.event.partition_key, delivery.stream_sequence, steady_clock::now());
-  if (!delay) return std::nullopt;
-  return Settlement{.kind = Kind::held_back, .delay = *delay};
+bool Handling::held_back(const Delivery& delivery) {
+  return held_.holds(delivery.event.partition_key, delivery.stream_sequence);
 }
 
-void Handling::hold_or_release(const Delivery& delivery, const Settlement& settlement) {
-  if (settlement.kind == Kind::held_back || !options_.hold_back) return;
+void Handling::hold_or_release(const Delivery& delivery, Settlement& settlement,
+                               steady_clock::time_point now) {
+  if (!options_.hold_back) return;
   const auto& key = delivery.event.partition_key;
-  if (settlement.kind == Kind::retry || settlement.kind == Kind::fenced)
-    held_.hold(key, delivery.stream_sequence, steady_clock::now() + settlement.delay, steady_clock::now());
+  if (settlement.kind == Kind::held_back)
+    settlement.delay = held_.nak(key, delivery.stream_sequence, now);
+  else if (settlement.kind == Kind::retry || settlement.kind == Kind::fenced)
+    held_.hold(key, delivery.stream_sequence, now + settlement.delay);
   else
     held_.release(key, delivery.stream_sequence);
 }
@@ -118,9 +123,8 @@ Settlement Handling::in_savepoint(Delivery& delivery) {
 }
 
 Settlement Handling::alone(Delivery& delivery) {
-  if (auto held = held_back(delivery)) return *held;
-  auto settlement = alone_unless_held(delivery);
-  hold_or_release(delivery, settlement);
+  auto settlement = held_back(delivery) ? Settlement{.kind = Kind::held_back} : alone_unless_held(delivery);
+  hold_or_release(delivery, settlement, steady_clock::now());
   return settlement;
 }
 

@@ -22,7 +22,16 @@ namespace tidings {
 class Handling {
  public:
   Handling(Inbox& inbox, const Handlers& handlers, const ConsumerOptions& options)
-      : inbox_(inbox), handlers_(handlers), options_(options), policy_(options) {}
+      : inbox_(inbox),
+        handlers_(handlers),
+        options_(options),
+        policy_(options),
+        held_(2 * options.ack_wait) {}
+
+  /// Of each message, before one of those that came with it is handled.
+  void arrived(std::uint64_t consumer_sequence, std::chrono::steady_clock::time_point at) {
+    held_.arrived(consumer_sequence, at);
+  }
 
   /// Group commit: messages that JetStream hands out for the first time, in one transaction with
   /// a savepoint each, so that one that fails rolls back alone. Ends early when the batch's time
@@ -52,8 +61,9 @@ class Handling {
   [[nodiscard]] std::vector<Settlement> one_by_one(std::span<Delivery* const> batch);
   [[nodiscard]] Settlement in_savepoint(Delivery& delivery);
   [[nodiscard]] Settlement alone_unless_held(Delivery& delivery);
-  [[nodiscard]] std::optional<Settlement> held_back(const Delivery& delivery);
-  void hold_or_release(const Delivery& delivery, const Settlement& settlement);
+  [[nodiscard]] bool held_back(const Delivery& delivery);
+  void hold_or_release(const Delivery& delivery, Settlement& settlement,
+                       std::chrono::steady_clock::time_point now);
   [[nodiscard]] Settlement run_started(Delivery& delivery, const Handlers::Entry& entry);
   [[nodiscard]] Settlement run(Delivery& delivery, const Handlers::Entry& entry);
   void forget_and_commit(const std::string& event_id);

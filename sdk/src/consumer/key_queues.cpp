@@ -5,9 +5,10 @@
 
 namespace tidings {
 
-void KeyQueues::add(const std::string& key, Ticket ticket) {
+void KeyQueues::add(const std::string& key, Ticket ticket, std::uint64_t place) {
   auto& lane = lanes_[key];
-  lane.tickets.push_back(ticket);
+  const auto next = std::ranges::upper_bound(lane.tickets, place, {}, &Waiting::place);
+  lane.tickets.insert(next, {ticket, place});
   ++waiting_;
   if (!lane.shut && lane.tickets.size() == 1) ready_.push_back(key);
 }
@@ -16,7 +17,7 @@ std::optional<KeyQueues::Ticket> KeyQueues::next() {
   if (ready_.empty()) return std::nullopt;
   auto& lane = lanes_.at(ready_.front());
   ready_.pop_front();
-  const auto ticket = lane.tickets.front();
+  const auto ticket = lane.tickets.front().ticket;
   lane.tickets.pop_front();
   lane.shut = true;
   --waiting_;
@@ -38,7 +39,8 @@ std::vector<KeyQueues::Ticket> KeyQueues::clear(const std::string& key) {
   const auto found = lanes_.find(key);
   if (found == lanes_.end()) return {};
   auto& lane = found->second;
-  std::vector<Ticket> cleared{lane.tickets.begin(), lane.tickets.end()};
+  std::vector<Ticket> cleared;
+  std::ranges::transform(lane.tickets, std::back_inserter(cleared), &Waiting::ticket);
   waiting_ -= cleared.size();
   lane.tickets.clear();
   if (!lane.shut) {
@@ -52,7 +54,7 @@ std::vector<KeyQueues::Ticket> KeyQueues::clear() {
   std::vector<Ticket> cleared;
   for (auto lane = lanes_.begin(); lane != lanes_.end();) {
     auto& [tickets, shut] = lane->second;
-    std::copy(tickets.begin(), tickets.end(), std::back_inserter(cleared));
+    std::ranges::transform(tickets, std::back_inserter(cleared), &Waiting::ticket);
     tickets.clear();
     lane = shut ? std::next(lane) : lanes_.erase(lane);
   }

@@ -17,8 +17,8 @@ class KeyQueues {
  public:
   using Ticket = std::uint64_t;
 
-  /// At the end of its lane.
-  void add(const std::string& key, Ticket ticket);
+  /// Behind those of its lane with the same or a smaller place.
+  void add(const std::string& key, Ticket ticket, std::uint64_t place);
 
   /// The first of the lane that has waited longest; the lane is shut until done().
   [[nodiscard]] std::optional<Ticket> next();
@@ -34,8 +34,12 @@ class KeyQueues {
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
 
  private:
+  struct Waiting {
+    Ticket ticket;
+    std::uint64_t place;
+  };
   struct Lane {
-    std::deque<Ticket> tickets;
+    std::deque<Waiting> tickets;
     bool shut = false;
   };
   std::unordered_map<std::string, Lane> lanes_;

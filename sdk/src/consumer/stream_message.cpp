@@ -50,6 +50,8 @@ void StreamMessage::describe(const std::optional<AckSubject>& ack) {
   delivery.stored_at =
       Timestamp{std::chrono::duration_cast<milliseconds>(nanoseconds{ack ? ack->stored_at_ns : 0})};
   pending = ack ? ack->pending : 0;
+  consumer_sequence = ack ? ack->consumer_sequence : 0;
+  arrived = std::chrono::steady_clock::now();
 }
 
 std::string_view StreamMessage::payload() const noexcept {

@@ -35,6 +35,9 @@ class StreamMessage {
   std::string undecodable;
   /// Messages of the group behind this one on the stream, when it was handed out.
   std::uint64_t pending = 0;
+  /// Counts what the group hands out, to any instance; 0 when the message does not say.
+  std::uint64_t consumer_sequence = 0;
+  std::chrono::steady_clock::time_point arrived;
 
   [[nodiscard]] std::string_view payload() const noexcept;
 

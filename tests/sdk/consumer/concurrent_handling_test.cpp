@@ -281,6 +281,34 @@ TEST_CASE("later events of an aggregate are given back behind a retry, and go on
   CHECK(crew.kind("hot-3") == Kind::handled);
 }
 
+TEST_CASE("what was given back behind a retry is waited for when it comes late, and not when it is at hand") {
+  const TempDir folder;
+  bool broken = true;
+  Gate gate;
+  Crew crew{folder / "inbox.db", [&](const Delivery& delivery) {
+              if (delivery.event.id != "hot-1") return;
+              gate.pass();
+              if (std::exchange(broken, false)) throw RetryAfter(10s);
+            }};
+  const std::vector<std::string> hot{"hot-1", "hot-2", "hot-3"};
+  for (const auto& id : hot) crew.submit(id, "hot");
+  gate.open();
+  REQUIRE(crew.settle(3));
+  CHECK(crew.settlement("hot-2").delay == crew.settlement("hot-3").delay);
+
+  crew.submit("hot-1", "hot");
+  REQUIRE(crew.settle(4));
+  for (const auto* id : {"hot-3", "hot-4"}) crew.submit(id, "hot");  // and not hot-2
+  REQUIRE(crew.settle(6));
+  CHECK(crew.kind("hot-3") == Kind::held_back);
+  CHECK(crew.kind("hot-4") == Kind::held_back);
+
+  for (const auto* id : {"hot-2", "hot-3", "hot-4"}) crew.submit(id, "hot");
+  REQUIRE(crew.settle(9));
+  const Calls expected{{"hot-1", 1}, {"hot-1", 2}, {"hot-2", 1}, {"hot-3", 1}, {"hot-4", 1}};
+  CHECK(crew.calls() == expected);
+}
+
 TEST_CASE("events of an aggregate do not wait for a retry when they need not") {
   const TempDir folder;
   Crew crew{folder / "inbox.db", on_id("hot-1", fail),

@@ -270,6 +270,26 @@ TEST_CASE("RetryAfter sets the delay and still counts as an attempt") {
   CHECK(last.attempts == 3);
 }
 
+TEST_CASE("what is held back in a batch goes back in order, behind the retry, however long the batch takes") {
+  const TempDir folder;
+  const auto handler = [](const Delivery& delivery, SQLite::Database&) {
+    if (delivery.event.id == "hot-1") throw RetryAfter(30s, "later");
+    if (delivery.event.partition_key != "hot") (void)eventually(100ms, [] { return false; });
+  };
+  Instance instance{folder / "inbox.db", handler};
+  auto batch = Instance::deliveries({"hot-1", "hot-2", "slow-1", "hot-3", "slow-2"});
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    batch[i].stream_sequence = i + 1;
+    batch[i].event.partition_key = batch[i].event.id.substr(0, batch[i].event.id.find('-'));
+  }
+  const auto settlements = instance.together(batch);
+  CHECK(kinds(settlements) ==
+        std::vector{Kind::retry, Kind::held_back, Kind::handled, Kind::held_back, Kind::handled});
+  CHECK(settlements[0].delay == 30s);
+  for (const auto held_back : {1, 3})
+    CHECK(settlements[static_cast<std::size_t>(held_back)].delay == 30050ms);
+}
+
 TEST_CASE("a type without a handler is ignored, or a dead letter by option") {
   const TempDir folder;
   const auto deliver = [](Instance& instance, bool as_redelivered) {

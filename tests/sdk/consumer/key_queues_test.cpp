@@ -49,7 +49,7 @@ struct Model {
 TEST_CASE("a lane gives its tickets in order, and one at a time is out") {
   KeyQueues lanes;
   CHECK_FALSE(lanes.next());
-  for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) lanes.add("a", ticket);
+  for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) lanes.add("a", ticket, ticket);
   for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) {
     CHECK(lanes.any_ready());
     CHECK(lanes.next() == ticket);
@@ -62,35 +62,35 @@ TEST_CASE("a lane gives its tickets in order, and one at a time is out") {
 
 TEST_CASE("what is added while a lane is shut waits until it opens") {
   KeyQueues lanes;
-  lanes.add("a", 1);
+  lanes.add("a", 1, 1);
   CHECK(lanes.next() == 1U);
-  lanes.add("a", 2);
+  lanes.add("a", 2, 2);
   CHECK_FALSE(lanes.next());
   lanes.done("a");
-  lanes.add("a", 3);
+  lanes.add("a", 3, 3);
   CHECK(lanes.next() == 2U);
   CHECK_FALSE(lanes.next());
 }
 
 TEST_CASE("lanes take turns, however long one of them is") {
   KeyQueues lanes;
-  for (KeyQueues::Ticket ticket = 1; ticket <= 100; ++ticket) lanes.add("hot", ticket);
-  lanes.add("b", 101);
-  lanes.add("c", 102);
+  for (KeyQueues::Ticket ticket = 1; ticket <= 100; ++ticket) lanes.add("hot", ticket, ticket);
+  lanes.add("b", 101, 101);
+  lanes.add("c", 102, 102);
   CHECK(take_all(lanes) == Tickets{1, 101, 102});
   lanes.done("hot");
-  lanes.add("d", 103);
+  lanes.add("d", 103, 103);
   lanes.done("b");
-  lanes.add("b", 104);
+  lanes.add("b", 104, 104);
   CHECK(take_all(lanes) == Tickets{2, 103, 104});  // whoever has waited longest
 }
 
 TEST_CASE("a ticket that is out is not counted as waiting") {
   KeyQueues lanes;
   CHECK(lanes.waiting() == 0);
-  lanes.add("a", 1);
-  lanes.add("a", 2);
-  lanes.add("b", 3);
+  lanes.add("a", 1, 1);
+  lanes.add("a", 2, 2);
+  lanes.add("b", 3, 3);
   CHECK(lanes.waiting() == 3);
   CHECK(take_all(lanes) == Tickets{1, 3});
   CHECK(lanes.waiting() == 1);
@@ -101,24 +101,24 @@ TEST_CASE("a ticket that is out is not counted as waiting") {
 
 TEST_CASE("clearing a lane gives what waits in it, in order, and leaves the others") {
   KeyQueues lanes;
-  lanes.add("a", 1);
-  lanes.add("b", 2);
-  lanes.add("a", 3);
+  lanes.add("a", 1, 1);
+  lanes.add("b", 2, 2);
+  lanes.add("a", 3, 3);
   CHECK(lanes.clear("a") == Tickets{1, 3});
   CHECK(lanes.waiting() == 1);
   CHECK(lanes.clear("a").empty());
   CHECK(lanes.clear("unknown").empty());
   CHECK(take_all(lanes) == Tickets{2});
-  lanes.add("a", 4);  // as if it were new
+  lanes.add("a", 4, 4);  // as if it were new
   CHECK(take_all(lanes) == Tickets{4});
 }
 
 TEST_CASE("a lane that is cleared while one of it is out stays shut until that one is done") {
   KeyQueues lanes;
-  for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) lanes.add("a", ticket);
+  for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) lanes.add("a", ticket, ticket);
   CHECK(lanes.next() == 1U);
   CHECK(lanes.clear("a") == Tickets{2, 3});
-  lanes.add("a", 4);
+  lanes.add("a", 4, 4);
   CHECK_FALSE(lanes.any_ready());
   lanes.done("a");
   CHECK(take_all(lanes) == Tickets{4});
@@ -126,17 +126,17 @@ TEST_CASE("a lane that is cleared while one of it is out stays shut until that o
 
 TEST_CASE("clearing all empties every lane, and those with one out stay shut") {
   KeyQueues lanes;
-  lanes.add("a", 1);
+  lanes.add("a", 1, 1);
   CHECK(lanes.next() == 1U);
-  lanes.add("a", 2);
-  lanes.add("b", 3);
+  lanes.add("a", 2, 2);
+  lanes.add("b", 3, 3);
   auto cleared = lanes.clear();
   std::ranges::sort(cleared);
   CHECK(cleared == Tickets{2, 3});
   CHECK(lanes.waiting() == 0);
   CHECK_FALSE(lanes.any_ready());
-  lanes.add("a", 4);
-  lanes.add("b", 5);
+  lanes.add("a", 4, 4);
+  lanes.add("b", 5, 5);
   CHECK(take_all(lanes) == Tickets{5});
   lanes.done("a");
   CHECK(take_all(lanes) == Tickets{4});
@@ -146,7 +146,7 @@ TEST_CASE("the end of a lane that nobody knows is nothing") {
   KeyQueues lanes;
   lanes.done("unknown");
   CHECK_FALSE(lanes.any_ready());
-  lanes.add("unknown", 1);
+  lanes.add("unknown", 1, 1);
   CHECK(lanes.next() == 1U);
 }
 
@@ -158,14 +158,19 @@ TEST_CASE("lanes do as the model does, whatever is done to them") {
   KeyQueues lanes;
   Model model;
   std::map<KeyQueues::Ticket, std::string> key_of;
+  std::map<KeyQueues::Ticket, std::uint64_t> place_of;
   KeyQueues::Ticket ticket = 0;
   for (int i = 0; i < 2000; ++i) {
     const auto key = std::string(1, static_cast<char>('a' + below(5)));
     const auto action = below(100);
     if (action < 40) {
-      lanes.add(key, ++ticket);
+      ++ticket;
+      const auto place = below(10) > 0 ? ticket : below(ticket);  // some come late
+      lanes.add(key, ticket, place);
       key_of[ticket] = key;
+      place_of[ticket] = place;
       model.waiting[key].push_back(ticket);
+      std::ranges::stable_sort(model.waiting[key], {}, [&](auto waiting) { return place_of.at(waiting); });
       model.open(key);
     } else if (action < 70) {
       const auto taken = lanes.next();
