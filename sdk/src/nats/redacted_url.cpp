@@ -15,4 +15,10 @@ std::string redacted_url(const std::string& url) {
   return url.substr(0, begin) + url.substr(host, end - host);
 }
 
+std::string redacted_urls(const std::vector<std::string>& urls) {
+  std::string list;
+  for (const auto& url : urls) list += (list.empty() ? "" : ", ") + redacted_url(url);
+  return list;
+}
+
 }  // namespace tidings

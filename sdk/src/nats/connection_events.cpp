@@ -1,0 +1,103 @@
+#include "nats/connection_events.hpp"
+
+#include "nats/login.hpp"
+#include "nats/redacted_url.hpp"
+#include "nats/tls_failure.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+namespace tidings {
+namespace {
+
+/// About 5 s: of a cluster, another server takes us by then.
+constexpr int tls_refusals_for_good = 12;
+
+/// A lost connection is tried again on a thread of nats.c, which tells nobody why that fails. It asks here
+/// before each round through the servers.
+void watch_reconnect(Connection::State& state) {
+  natsStatus status = NATS_OK;
+  nats_GetLastError(&status);
+  const auto failure = last_tls_failure(status);
+  forget_tls_errors();
+  const bool refused = failure.kind == TlsFailure::Kind::refused || failure.kind == TlsFailure::Kind::hung_up;
+  const std::lock_guard lock{state.mutex};
+  state.tls_refusals = refused ? state.tls_refusals + 1 : 0;
+  state.refused.reset();
+  if (state.tls_refusals == 1) spdlog::warn("{}", tls_refusal(state.options, failure.why));
+  if (state.tls_refusals >= tls_refusals_for_good) state.refused = tls_refusal(state.options, failure.why);
+}
+
+/// Quick at first, then twice a second: a server's return is seen within a second, and a long
+/// outage costs two connects a second at most.
+int64_t reconnect_delay(natsConnection*, int attempts, void* closure) {
+  watch_reconnect(*static_cast<Connection::State*>(closure));
+  return attempts <= 1 ? 20 : std::min<int64_t>(500, 20LL << std::min(attempts, 5));
+}
+
+void on_disconnected(natsConnection*, void* closure) {
+  auto& state = *static_cast<Connection::State*>(closure);
+  state.connected = false;  // before the generation: whoever sees the new one must not take it for connected
+  ++state.generation;
+  if (!state.closing) spdlog::warn("nats disconnected servers=\"{}\"", redacted_urls(state.options.urls));
+  state.tell(false);
+}
+
+void on_reconnected(natsConnection* connection, void* closure) {
+  std::array<char, 256> url{};
+  natsConnection_GetConnectedUrl(connection, url.data(), url.size());
+  spdlog::info("nats reconnected server={}", redacted_url(url.data()));
+  auto& state = *static_cast<Connection::State*>(closure);
+  {
+    const std::lock_guard lock{state.mutex};
+    state.refused.reset();
+  }
+  state.tell(true);
+}
+
+void on_closed(natsConnection* connection, void* closure) {
+  auto& state = *static_cast<Connection::State*>(closure);
+  const char* error = nullptr;
+  natsConnection_GetLastError(connection, &error);
+  ++state.generation;
+  state.tell(false);
+  const std::lock_guard lock{state.mutex};
+  state.last_error = error != nullptr ? error : "";
+  state.closed = true;
+  state.changed.notify_all();
+}
+
+/// Without this, what the server refuses looks like a server that does not answer.
+void on_refusal(Connection::State& state, const std::string& text) {
+  {
+    const std::lock_guard lock{state.mutex};
+    if (!state.refusals.add(text, std::chrono::steady_clock::now())) return;
+  }
+  const bool answers = refused_subject(text).starts_with(state.options.inbox_prefix + ".");
+  spdlog::warn("nats refuses login=\"{}\": {}: {}", login_method(state.options), text,
+               answers ? "set NATS_INBOX_PREFIX to what this user may subscribe to"
+                       : "grant it to this user on the server");
+}
+
+void on_error(natsConnection*, natsSubscription*, natsStatus status, void* closure) {
+  natsStatus detailed = NATS_OK;
+  const char* detail = nats_GetLastError(&detailed);
+  const std::string text = detailed == status && detail != nullptr ? detail : natsStatus_GetText(status);
+  if (status == NATS_NOT_PERMITTED) return on_refusal(*static_cast<Connection::State*>(closure), text);
+  spdlog::debug("nats async error: {}", text);
+}
+
+}  // namespace
+
+void watch(natsOptions* options, Connection::State& state) {
+  check(natsOptions_SetCustomReconnectDelay(options, reconnect_delay, &state), "set the reconnect delay");
+  check(natsOptions_SetDisconnectedCB(options, on_disconnected, &state), "watch the connection");
+  check(natsOptions_SetReconnectedCB(options, on_reconnected, &state), "watch the connection");
+  check(natsOptions_SetClosedCB(options, on_closed, &state), "watch the connection");
+  check(natsOptions_SetErrorHandler(options, on_error, &state), "watch the connection");
+}
+
+}  // namespace tidings
