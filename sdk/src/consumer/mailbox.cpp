@@ -1,5 +1,6 @@
 #include "consumer/mailbox.hpp"
 
+#include <iterator>
 #include <string_view>
 #include <utility>
 
@@ -13,54 +14,83 @@ bool is_delivery(natsMsg* message) {
 
 }  // namespace
 
-Mailbox::Mailbox(natsConnection* its_connection, std::chrono::milliseconds ack_wait, std::string prefix,
-                 std::atomic<std::uint64_t>& in_flight, InFlight::MayExtend may_extend)
-    : connection(its_connection),
-      subject_prefix(std::move(prefix)),
-      at_hand(its_connection, ack_wait, in_flight, std::move(may_extend)) {}
+void Mail::clear() {
+  messages.clear();
+  statuses.clear();
+  states.clear();
+  new_leader = woken = false;
+}
+
+Mailbox::Mailbox(natsConnection* connection, std::chrono::milliseconds ack_wait, std::string subject_prefix,
+                 std::atomic<std::uint64_t>& count, InFlight::MayExtend may_extend)
+    : in_flight(connection, ack_wait, count, std::move(may_extend)),
+      connection_(connection),
+      subject_prefix_(std::move(subject_prefix)) {}
 
 /// Decodes outside of the lock, beside the handlers.
 void Mailbox::deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
   auto& mailbox = *static_cast<Mailbox*>(closure);
-  MessagePtr message{raw};
-  if (!is_delivery(raw)) return mailbox.put(mailbox.notices, std::move(message));
-  if (mailbox.own_spare.empty())
-    mailbox.own_spare.push_back(std::make_unique<StreamMessage>(mailbox.connection, mailbox.at_hand));
-  auto received = std::move(mailbox.own_spare.back());
-  mailbox.own_spare.pop_back();
-  received->read(std::move(message), mailbox.subject_prefix);
-  const std::lock_guard lock{mailbox.mutex};
-  mailbox.messages.push_back(std::move(received));
-  if (mailbox.own_spare.empty()) mailbox.own_spare.swap(mailbox.spare);
-  mailbox.arrived.notify_one();
+  MessagePtr received{raw};
+  if (!is_delivery(raw)) return mailbox.put(mailbox.mail_.statuses, std::move(received));
+  if (mailbox.own_spare_.empty())
+    mailbox.own_spare_.push_back(std::make_unique<StreamMessage>(mailbox.connection_, mailbox.in_flight));
+  auto message = std::move(mailbox.own_spare_.back());
+  mailbox.own_spare_.pop_back();
+  message->read(std::move(received), mailbox.subject_prefix_);
+  const std::lock_guard lock{mailbox.mutex_};
+  mailbox.mail_.messages.push_back(std::move(message));
+  if (mailbox.own_spare_.empty()) mailbox.own_spare_.swap(mailbox.spare_);
+  mailbox.arrived_.notify_one();
 }
 
-void Mailbox::answer(natsConnection*, natsSubscription*, natsMsg* message, void* closure) {
+void Mailbox::deliver_state(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
   auto& mailbox = *static_cast<Mailbox*>(closure);
-  mailbox.put(mailbox.states, MessagePtr{message});
+  mailbox.put(mailbox.mail_.states, MessagePtr{raw});
 }
 
 void Mailbox::put(std::vector<MessagePtr>& place, MessagePtr message) {
-  const std::lock_guard lock{mutex};
+  const std::lock_guard lock{mutex_};
   place.push_back(std::move(message));
-  arrived.notify_one();
+  arrived_.notify_one();
 }
 
 void Mailbox::tell_of_new_leader() {
-  const std::lock_guard lock{mutex};
-  new_leader = true;
-  arrived.notify_one();
+  const std::lock_guard lock{mutex_};
+  mail_.new_leader = true;
+  arrived_.notify_one();
 }
 
 void Mailbox::wake() {
-  const std::lock_guard lock{mutex};
-  woken = true;
-  arrived.notify_one();
+  const std::lock_guard lock{mutex_};
+  mail_.woken = true;
+  arrived_.notify_one();
 }
 
-bool Mailbox::empty() {
-  const std::lock_guard lock{mutex};
-  return messages.empty() && notices.empty();
+void Mailbox::collect(Mail& mail, Until until, std::chrono::steady_clock::time_point deadline,
+                      const std::stop_token& stop) {
+  std::unique_lock lock{mutex_};
+  arrived_.wait_until(lock, stop, deadline, [this, until] {
+    return mail_.woken || mail_.new_leader || !mail_.statuses.empty() || !mail_.states.empty() ||
+           (until == Until::anything && !mail_.messages.empty());
+  });
+  std::swap(mail, mail_);
+}
+
+void Mailbox::collect(Mail& mail) {
+  const std::lock_guard lock{mutex_};
+  std::swap(mail, mail_);
+}
+
+bool Mailbox::has_messages_or_statuses() {
+  const std::lock_guard lock{mutex_};
+  return !mail_.messages.empty() || !mail_.statuses.empty();
+}
+
+void Mailbox::reuse(std::vector<StreamMessagePtr>& spare) {
+  if (spare.empty()) return;
+  const std::lock_guard lock{mutex_};
+  std::move(spare.begin(), spare.end(), std::back_inserter(spare_));
+  spare.clear();
 }
 
 }  // namespace tidings

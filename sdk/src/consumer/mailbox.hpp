@@ -10,35 +10,63 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <vector>
 
 namespace tidings {
 
-struct Mailbox {
-  /// `in_flight` counts what is at hand and not settled.
-  Mailbox(natsConnection* its_connection, std::chrono::milliseconds ack_wait, std::string prefix,
+/// What has come in.
+struct Mail {
+  std::vector<StreamMessagePtr> messages;
+  std::vector<MessagePtr> statuses;  ///< of pulls
+  std::vector<MessagePtr> states;    ///< answers to looks at the group's state
+  bool new_leader = false;
+  bool woken = false;
+
+  /// Keeps the vectors' memory.
+  void clear();
+};
+
+class Mailbox {
+ public:
+  /// `in_flight` counts the messages that are here and not settled.
+  Mailbox(natsConnection* connection, std::chrono::milliseconds ack_wait, std::string subject_prefix,
           std::atomic<std::uint64_t>& in_flight, InFlight::MayExtend may_extend);
 
   // Handlers of subscriptions, whose closure is the mailbox.
-  static void deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* closure);  ///< of the group
-  static void answer(natsConnection*, natsSubscription*, natsMsg* message, void* closure);
+  static void deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* closure);
+  static void deliver_state(natsConnection*, natsSubscription*, natsMsg* raw, void* closure);
 
-  void put(std::vector<MessagePtr>& place, MessagePtr message);
   void tell_of_new_leader();
+  /// Ends the running collect(), or else the next.
   void wake();
-  [[nodiscard]] bool empty();
 
-  natsConnection* const connection;
-  const std::string subject_prefix;
-  InFlight at_hand;
-  std::vector<StreamMessagePtr> own_spare;  // of the thread that delivers
+  enum class Until { anything, anything_but_messages };
+  /// Waits until there is something, or `deadline`, or a stop, and fills the empty `mail` with it. Messages
+  /// count as something only when `until` says so, but are handed out all the same.
+  void collect(Mail& mail, Until until, std::chrono::steady_clock::time_point deadline,
+               const std::stop_token& stop);
+  /// The same at once.
+  void collect(Mail& mail);
+  [[nodiscard]] bool has_messages_or_statuses();
 
-  std::mutex mutex;  // of all that follows
-  std::condition_variable_any arrived;
-  std::vector<StreamMessagePtr> messages, spare;
-  std::vector<MessagePtr> notices, states;
-  bool woken = false, new_leader = false;
+  /// Settled messages, whose memory is used again.
+  void reuse(std::vector<StreamMessagePtr>& spare);
+
+  InFlight in_flight;
+
+ private:
+  void put(std::vector<MessagePtr>& place, MessagePtr message);
+
+  natsConnection* const connection_;
+  const std::string subject_prefix_;
+  std::vector<StreamMessagePtr> own_spare_;  // of the thread that delivers
+
+  std::mutex mutex_;  // of all that follows
+  std::condition_variable_any arrived_;
+  Mail mail_;
+  std::vector<StreamMessagePtr> spare_;
 };
 
 }  // namespace tidings

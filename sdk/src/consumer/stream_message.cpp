@@ -20,14 +20,14 @@ std::string_view type_in_subject(std::string_view subject, std::string_view pref
 }  // namespace
 
 StreamMessage::~StreamMessage() {
-  if (message_) at_hand_->remove(slot_);
+  if (message_) in_flight_->remove(slot_);
 }
 
 void StreamMessage::read(MessagePtr message, std::string_view subject_prefix) {
   message_ = std::move(message);
   const auto ack = AckSubject::parse(natsMsg_GetReply(message_.get()));
   describe(ack);
-  slot_ = at_hand_->add(message_.get(), ack);
+  slot_ = in_flight_->add(message_.get(), ack);
   const auto type = type_in_subject(delivery.subject, subject_prefix);
   try {
     decode(delivery.headers, payload(), type, delivery.event);
@@ -64,7 +64,7 @@ MessagePtr StreamMessage::nak(milliseconds delay) && {
 }
 
 MessagePtr StreamMessage::settle(const std::string& verb) {
-  if (!at_hand_->remove(slot_)) return std::move(message_);
+  if (!in_flight_->remove(slot_)) return std::move(message_);
   // Lost with the connection, the message comes back and the inbox knows it: no error here.
   natsConnection_Publish(connection_, natsMsg_GetReply(message_.get()), verb.data(),
                          static_cast<int>(verb.size()));

@@ -1,6 +1,6 @@
 #pragma once
 
-// A message from the stream while it is at hand: decoded, kept alive, and settled
+// A message from the stream while it is in flight: decoded, kept alive, and settled
 // exactly once.
 
 #include "consumer/in_flight.hpp"
@@ -20,8 +20,8 @@ namespace tidings {
 /// unsettled comes back after the group's AckWait.
 class StreamMessage {
  public:
-  StreamMessage(natsConnection* connection, InFlight& at_hand)
-      : connection_(connection), at_hand_(&at_hand) {}
+  StreamMessage(natsConnection* connection, InFlight& in_flight)
+      : connection_(connection), in_flight_(&in_flight) {}
   ~StreamMessage();
   StreamMessage(const StreamMessage&) = delete;
   StreamMessage& operator=(const StreamMessage&) = delete;
@@ -53,7 +53,7 @@ class StreamMessage {
   MessagePtr settle(const std::string& verb);
 
   natsConnection* connection_;
-  InFlight* at_hand_;
+  InFlight* in_flight_;
   MessagePtr message_;
   InFlight::Slot slot_ = 0;
 };

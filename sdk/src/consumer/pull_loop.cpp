@@ -1,0 +1,194 @@
+#include "consumer/pull_loop.hpp"
+
+#include "nats/leader_advisories.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace tidings {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+namespace {
+
+/// How long a pull lasts, how often the server shows life while it has no messages, and after what silence
+/// the pull is taken for lost. One that is wrongly taken for lost stays open on the server until it expires:
+/// the shorter it is, the less can come that is too much.
+struct Pace {
+  milliseconds expires, heartbeat, missed;
+};
+// Silence is noticed before a group whose leader is gone can have another (4 to 9 s).
+constexpr Pace steady{milliseconds{10000}, milliseconds{1500}, milliseconds{4000}};
+// A pull that meets no leader, or a durable that can be looked up and does not listen yet, is dropped
+// without a word (2.9.10): until one has been answered, ask for quick signs.
+constexpr Pace probing{milliseconds{1000}, milliseconds{250}, milliseconds{500}};
+
+const Pace& pace_of(const PullLoop& loop) { return loop.is<PullLoop::Steady>() ? steady : probing; }
+
+// The server tells of a group's deletion before it has finished it (2.9.10): a group that is made again
+// at once would be deleted with it.
+constexpr milliseconds deletion_takes{200};
+// Between a refused pull and a look at the group's limits, which may still be edited.
+constexpr milliseconds refusal_pause{1000};
+
+constexpr milliseconds pause_without_responders{100};
+constexpr milliseconds pause_when_not_sent{100};
+constexpr milliseconds pause_after_other_status{250};
+
+}  // namespace
+
+std::string PullRequest::json() const {
+  auto text = "{\"batch\":" + std::to_string(count) + ",\"expires\":" + std::to_string(expires.count()) +
+              ",\"idle_heartbeat\":" + std::to_string(heartbeat.count());
+  if (max_bytes) text += ",\"max_bytes\":" + std::to_string(*max_bytes);
+  return text + "}";
+}
+
+PullLoop::PullLoop(const Group& group, Prefetch prefetch, Time now) : prefetch_(prefetch), last_sign_(now) {
+  on_rejoined(group);
+}
+
+const std::string* PullLoop::refusal() const noexcept {
+  if (const auto* refused = std::get_if<Refused>(&state_)) return &refused->reason;
+  if (const auto* rejoin = std::get_if<MustRejoin>(&state_); rejoin != nullptr && rejoin->refusal)
+    return &*rejoin->refusal;
+  return nullptr;
+}
+
+void PullLoop::on_messages(std::size_t count, Time now) {
+  expected_ = std::max(0, expected_ - static_cast<int>(count));
+  on_sign_of_life(now);
+}
+
+/// What the server says of older pulls counts for nothing until the group is joined again.
+void PullLoop::on_sign_of_life(Time now) {
+  if (!active()) return;
+  enter(Steady{});
+  last_sign_ = now;
+}
+
+void PullLoop::on_status(const PullStatus& status, Time now) {
+  using Kind = PullStatus::Kind;
+  if (status.kind == Kind::refused) {
+    pull_anew();
+    return enter(MustRejoin{refusal_pause, status.text});
+  }
+  if (status.kind == Kind::no_responders) {
+    on_silence();
+    return pause(pause_without_responders, now);
+  }
+  on_sign_of_life(now);
+  switch (status.kind) {
+    case Kind::ended:
+      return on_ended(status);
+    case Kind::too_large:
+      next_ = NextPull::of_any_size;
+      return on_ended(status);
+    case Kind::leadership_change:
+      expected_ = 0;
+      return;
+    case Kind::deleted:
+      return on_deleted();
+    case Kind::became_push:
+      expected_ = 0;
+      return enter(MustRejoin{});
+    case Kind::other:
+      on_ended(status);
+      return pause(pause_after_other_status, now);
+    default:
+      return;
+  }
+}
+
+void PullLoop::on_ended(const PullStatus& status) {
+  expected_ = std::max(0, expected_ - status.missing.value_or(expected_));  // without a number: all of it
+}
+
+void PullLoop::on_silence() {
+  pull_anew();
+  if (active()) enter(Unanswered{});
+}
+
+/// What was asked for is lost, or may be.
+void PullLoop::pull_anew() {
+  expected_ = 0;
+  if (is<Steady>()) enter(Probing{});
+}
+
+/// While the new leader begins, it still tells of the old one's pulls.
+void PullLoop::on_new_leader(Time now) {
+  pull_anew();
+  pause(leader_begins, now);
+}
+
+/// Requests die with the connection. The group may have been deleted meanwhile, and a pull from one that is
+/// not there gets no answer at all (2.9.10). Nobody waits to be told so, as looking it up would: while the
+/// group has no leader, that takes seconds.
+void PullLoop::on_reconnect() {
+  pull_again_ = {};
+  pull_anew();
+}
+
+void PullLoop::on_deleted() {
+  expected_ = 0;
+  enter(MustRejoin{deletion_takes, {}});
+}
+
+void PullLoop::on_subscription_lost() { enter(MustRejoin{}); }
+
+void PullLoop::on_rejoined(const Group& group) {
+  max_request_batch_ = group.max_request_batch;
+  max_expires_ = group.max_expires;
+  // Two pulls may be open beside the messages that are here.
+  max_bytes_ = std::min(prefetch_.bytes / 4, group.max_request_bytes);
+  if (const auto* reason = refusal()) {
+    enter(Refused{*reason});
+  } else {
+    enter(Probing{});
+  }
+}
+
+void PullLoop::enter(State state) {
+  if (!is<Stopped>()) state_ = std::move(state);
+}
+
+milliseconds PullLoop::longest_silence() const { return pace_of(*this).missed; }
+
+bool PullLoop::silent(Time now) const {
+  return active() && now >= pull_again_ && expected_ > 0 && now - last_sign_ > pace_of(*this).missed;
+}
+
+std::optional<PullRequest> PullLoop::due(std::size_t ready, std::size_t bytes, Time now) const {
+  if (!active() || now < pull_again_ || bytes > prefetch_.bytes / 2) return std::nullopt;
+  if (next_ == NextPull::of_any_size) {
+    auto single = request(1);
+    single.max_bytes.reset();
+    return single;
+  }
+  const int here = expected_ + static_cast<int>(ready);
+  if (here > prefetch_.messages / 2) return std::nullopt;
+  // Of pulls that met silence many may be open in the end: at a server that stood still, say.
+  return request(is<Unanswered>() ? 1 : std::min(prefetch_.messages - here, max_request_batch_));
+}
+
+PullRequest PullLoop::request(int count) const {
+  const auto expires = std::min<nanoseconds>(pace_of(*this).expires, max_expires_);
+  return {count, expires, std::min<nanoseconds>(pace_of(*this).heartbeat, expires / 2), max_bytes_};
+}
+
+void PullLoop::on_sent(const PullRequest& request, Time now) {
+  expected_ += request.count;
+  last_sign_ = now;
+  next_ = NextPull::bounded;
+}
+
+void PullLoop::on_not_sent(Time now) { pause(pause_when_not_sent, now); }
+
+PullLoop::Time PullLoop::next_alarm(Time now, Time latest) const {
+  for (const auto alarm : {pull_again_, last_sign_ + pace_of(*this).missed})
+    if (alarm > now) latest = std::min(latest, alarm);
+  return latest;
+}
+
+}  // namespace tidings

@@ -1,0 +1,102 @@
+#pragma once
+
+// Decides when to pull, and for how much. Everything that the loop hears is an event here, and moves it from
+// one state to another; what it sends is for its owner to send. Does no I/O and reads no clock.
+
+#include "consumer/group.hpp"
+#include "consumer/pull_status.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <variant>
+
+namespace tidings {
+
+/// How far fetching reaches ahead of handling.
+struct Prefetch {
+  int messages;
+  std::size_t bytes;  ///< of all messages in flight, about; one message may be larger
+};
+
+struct PullRequest {
+  int count = 0;
+  std::chrono::nanoseconds expires{}, heartbeat{};
+  std::optional<std::size_t> max_bytes;  ///< none: a single message of any size
+
+  [[nodiscard]] std::string json() const;
+};
+
+class PullLoop {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  struct Probing {};     ///< not answered yet since the group was joined, or since the connection was cut
+  struct Steady {};      ///< answered
+  struct Unanswered {};  ///< nobody answers
+  struct Refused {       ///< not answered since the server refused a pull and the limits were looked up
+    std::string reason;
+  };
+  struct MustRejoin {  ///< the server does not know the durable, or refuses what its limits allowed
+    std::chrono::milliseconds after{};
+    std::optional<std::string> refusal;
+  };
+  struct Stopped {};  ///< for good
+  using State = std::variant<Probing, Steady, Unanswered, Refused, MustRejoin, Stopped>;
+
+  PullLoop(const Group& group, Prefetch prefetch, Time now);
+
+  [[nodiscard]] const State& state() const noexcept { return state_; }
+  template <class S>
+  [[nodiscard]] bool is() const noexcept {
+    return std::holds_alternative<S>(state_);
+  }
+  /// Why the server refuses pulls, in its words; null when it does not.
+  [[nodiscard]] const std::string* refusal() const noexcept;
+
+  // Events.
+  void on_messages(std::size_t count, Time now);
+  void on_status(const PullStatus& status, Time now);
+  void on_silence();
+  void on_new_leader(Time now);
+  void on_reconnect();
+  void on_deleted();
+  void on_subscription_lost();  ///< of a push consumer, with its connection
+  void on_rejoined(const Group& group);
+  void on_sent(const PullRequest& request, Time now);
+  void on_not_sent(Time now);
+  void stop() { state_ = Stopped{}; }
+
+  /// True when pulls are due to be answered and nothing has come for too long.
+  [[nodiscard]] bool silent(Time now) const;
+  [[nodiscard]] std::chrono::milliseconds longest_silence() const;
+  /// The request to be sent now, if there is one. `ready` messages, and `bytes` of all in flight, are here.
+  [[nodiscard]] std::optional<PullRequest> due(std::size_t ready, std::size_t bytes, Time now) const;
+  /// The earliest time after `now` at which there may be something to do without an event; none: at `latest`.
+  [[nodiscard]] Time next_alarm(Time now, Time latest) const;
+
+ private:
+  enum class NextPull { bounded, of_any_size };
+
+  [[nodiscard]] bool active() const noexcept { return !is<MustRejoin>() && !is<Stopped>(); }
+  [[nodiscard]] PullRequest request(int count) const;
+  void enter(State state);
+  void on_sign_of_life(Time now);
+  void on_ended(const PullStatus& status);
+  void pull_anew();
+  void pause(std::chrono::milliseconds delay, Time now) { pull_again_ = now + delay; }
+
+  State state_;
+  Prefetch prefetch_;
+  int max_request_batch_ = 0;
+  std::chrono::nanoseconds max_expires_{};
+  std::size_t max_bytes_ = 0;
+
+  int expected_ = 0;  // asked for, and neither come nor written off
+  NextPull next_ = NextPull::bounded;
+  Time last_sign_;     // of life: a message, a heartbeat, or our own request
+  Time pull_again_{};  // not before
+};
+
+}  // namespace tidings
