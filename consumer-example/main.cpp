@@ -67,7 +67,7 @@ void report(const tidings::ConsumerStats& stats, const Flags& flags) {
 // together with the note that the event was handled.
 template <class Inbox>
 void consume(Inbox inbox, const Flags& flags) {
-  tidings::ConsumerOptions options;
+  auto options = tidings::ConsumerOptions::from_environment();
   options.group = flags.group;
   if (flags.exit_when_idle_ms > 0)
     options.exit_when_idle = std::chrono::milliseconds{flags.exit_when_idle_ms};
@@ -112,7 +112,7 @@ void add_flags(CLI::App& app, Flags& flags) {
       ->envname("TIDINGS_LOG")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
       ->capture_default_str();
-  // The SDK reads its settings from the environment, this one among them.
+  // ConsumerOptions::from_environment() reads it, as the SDK's other settings.
   app.add_option_function<std::string>(
          "--nats-url", [](const std::string& urls) { setenv("NATS_URL", urls.c_str(), 1); },
          "servers, separated by commas [nats://localhost:4222]")

@@ -63,7 +63,7 @@ class Consumer {
   using Transaction = typename InboxType::Transaction;
 
   /// Throws SettingError naming the option that cannot be used. Does not connect yet.
-  explicit Consumer(InboxType& inbox, ConsumerOptions options = {})
+  explicit Consumer(InboxType& inbox, ConsumerOptions options = ConsumerOptions::from_environment())
       : inbox_(inbox), engine_(inbox, std::move(options)) {}
 
   /// `handler(const T&, Transaction&, const Delivery&)`, or `handler(const T&, const Delivery&)`, the

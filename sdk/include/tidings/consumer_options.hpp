@@ -16,75 +16,83 @@
 
 namespace tidings {
 
-/// How often and how soon a type's events are tried again, where it differs from the consumer's options.
+/// How often and how soon events of one type are tried again, where it differs from the consumer's options.
 struct RetryPolicy {
   std::optional<int> max_attempts{};
   std::optional<Backoff> backoff{};
 };
 
-/// An attempt that failed, or a message that could not be one.
+/// A failed attempt, or a message that could not be decoded.
 struct Failure {
   const Delivery& delivery;
   const std::string& reason;
-  bool dead_letter;                 ///< else it is tried again
-  int attempts;                     ///< starts of a handler so far
+  bool dead_letter;                 ///< otherwise it is tried again
+  int attempts;                     ///< how often a handler was started so far
   std::chrono::milliseconds delay;  ///< until the next attempt
 };
 
-/// What is set here in code wins; what is not comes from the environment variable named
-/// beside it, or else is the default. All checked when the consumer is built.
+/// Checked when the consumer is built. The defaults are constants; from_environment() is what reads the
+/// environment:
+///
+///     auto options = tidings::ConsumerOptions::from_environment();
+///     options.group = "welcome-mailer";
 struct ConsumerOptions {
-  std::string group = settings::text_or("CONSUMER_GROUP", "");  ///< [A-Za-z0-9_-], below 32 characters
+  std::string group{};  ///< 1 to 31 of [A-Za-z0-9_-]
 
-  std::string stream = settings::text_or("OUTBOX_STREAM", "AUTH_EVENTS");
-  std::string subject_prefix = settings::text_or("OUTBOX_SUBJECT_PREFIX", "auth.events");
+  std::string stream = "AUTH_EVENTS";
+  std::string subject_prefix = "auth.events";
   std::string dead_letter_stream = "AUTH_DLQ";
   std::string dead_letter_prefix = "auth.dlq";
   bool manage_streams = true;  ///< make missing streams and the group's durable consumer
-  /// Of streams that it makes, 1 to 5; one that is there with fewer is an error when it manages them.
-  int replicas = static_cast<int>(settings::integer_or("OUTBOX_STREAM_REPLICAS", 1, 1, 5));
+  /// Copies of the streams that it makes, 1 to 5. A stream that exists with fewer is an error when
+  /// `manage_streams` is set.
+  int replicas = 1;
 
-  /// AttemptRecord of a handler before the dead letter.
-  int max_attempts = static_cast<int>(settings::integer_or("CONSUMER_MAX_ATTEMPTS", 5, 1, 1000));
-  Backoff backoff = Backoff::from_environment("CONSUMER_BACKOFF_BASE_MS", "CONSUMER_BACKOFF_MAX_MS");
-  /// Unacked for this long, a message goes to another instance. Used when the durable is made;
-  /// an existing one keeps its own.
-  std::chrono::milliseconds ack_wait =
-      settings::milliseconds_or("CONSUMER_ACK_WAIT_MS", std::chrono::seconds{30},
-                                std::chrono::milliseconds{100}, std::chrono::hours{1});
+  int max_attempts = 5;  ///< starts of a handler before the dead letter, 1 to 1000
+  Backoff backoff{};
+  /// A message that is not acknowledged for this long goes to another instance, 100 ms to 1 h. Used when the
+  /// durable is made; an existing one keeps its own.
+  std::chrono::milliseconds ack_wait{std::chrono::seconds{30}};
 
-  /// While an event waits for its retry, this instance gives later events of its aggregate (its partition
-  /// key) back to the group instead of handling them: they would overtake it.
+  /// While an event waits for its retry, this instance gives later events with its partition key back to the
+  /// group instead of handling them: they would overtake it.
   bool hold_back = true;
 
-  /// 0: transactional mode. More, up to 1024: concurrent mode, with so many handlers at once, one for each
-  /// aggregate. Handlers are called on several threads then, and take no transaction.
+  /// 0: transactional mode. 1 to 1024: concurrent mode, with this many handlers at once and one at a time for
+  /// each partition key. Handlers take (event, delivery) then, without a transaction, and are called on
+  /// several threads.
   int workers = 0;
 
-  /// A handler that runs longer loses its message: it is tried again, here or elsewhere, as after a failure,
-  /// and what the late handler has done in the transaction or returns is of no effect. At least 100 ms.
+  /// A handler that runs longer loses its message, which is tried again as after a failure, here or
+  /// elsewhere; what the late handler wrote is rolled back, and its result is ignored. At least 100 ms.
   std::chrono::milliseconds handler_time_limit{std::chrono::minutes{5}};
 
-  int max_batch = 500;  ///< messages a transaction, 1 to 10000
-  /// Messages asked for ahead of handling, max_batch to 100000; in concurrent mode 8 for each worker at most,
-  /// so that other instances have their share. An existing push consumer has its own limit.
+  int max_batch = 500;  ///< messages in one transaction, 1 to 10000
+  /// Messages pulled ahead of handling, max_batch to 100000; in concurrent mode at most 8 for each worker, so
+  /// that other instances get their share. An existing push consumer has a limit of its own.
   int prefetch = 2000;
-  std::size_t prefetch_bytes = 16U << 20U;       ///< the same in bytes, about; 64 KiB or more
-  std::chrono::milliseconds max_batch_time{20};  ///< a batch commits when it has run this long
+  std::size_t prefetch_bytes = 16U << 20U;       ///< the same limit in bytes, roughly; at least 64 KiB
+  std::chrono::milliseconds max_batch_time{20};  ///< a batch commits once it has run this long
 
   enum class Unhandled { ack, dead_letter };
-  Unhandled unhandled = Unhandled::ack;  ///< what becomes of a type without a handler
+  Unhandled unhandled = Unhandled::ack;  ///< what happens to an event whose type has no handler
 
-  std::chrono::hours inbox_retention{24 * 30};  ///< ids are remembered this long
-  std::optional<std::chrono::milliseconds>
-      exit_when_idle{};  ///< run() returns after this long without a message, outages not counted
+  std::chrono::hours inbox_retention{24 *
+                                     30};  ///< how long ids of handled events are remembered, at least 1 h
+  /// run() returns after this long without a message; outages do not count.
+  std::optional<std::chrono::milliseconds> exit_when_idle{};
   std::chrono::milliseconds drain_timeout{5000};  ///< for finishing and flushing after a stop request
 
-  // Called on the thread of run(), between transactions; what they throw ends the run.
-  std::function<void(const Failure&)> on_failure{};        ///< of an attempt; those held back are none
+  // Called on the thread of run(), between transactions; an exception that they throw ends the run.
+  std::function<void(const Failure&)> on_failure{};        ///< after each failed attempt
   std::function<void(const ConsumerStatus&)> on_status{};  ///< at each change
 
-  ConnectionOptions connection = ConnectionOptions::from_environment();
+  ConnectionOptions connection{};
+
+  /// CONSUMER_GROUP, CONSUMER_MAX_ATTEMPTS, CONSUMER_BACKOFF_BASE_MS, CONSUMER_BACKOFF_MAX_MS,
+  /// CONSUMER_ACK_WAIT_MS, OUTBOX_STREAM, OUTBOX_SUBJECT_PREFIX, OUTBOX_STREAM_REPLICAS, and those of
+  /// ConnectionOptions::from_environment(). Throws SettingError naming the variable.
+  [[nodiscard]] static ConsumerOptions from_environment();
 };
 
 }  // namespace tidings

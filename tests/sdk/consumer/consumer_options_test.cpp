@@ -1,0 +1,48 @@
+#include "consumer/option_limits.hpp"
+#include "support/catch.hpp"
+#include "support/environment.hpp"
+
+#include <tidings/consumer_options.hpp>
+#include <tidings/error.hpp>
+
+#include <string>
+
+using namespace tidings;
+using namespace tidings::test;
+
+TEST_CASE("a consumer's options read the environment only when they are asked to") {
+  const EnvironmentVariable url{"NATS_URL", "nats://one:1,nats://two:2"};
+  const EnvironmentVariable group{"CONSUMER_GROUP", "mailer"}, stream{"OUTBOX_STREAM", "SHOP"};
+  const EnvironmentVariable prefix{"OUTBOX_SUBJECT_PREFIX", "shop"}, replicas{"OUTBOX_STREAM_REPLICAS", "3"};
+  const EnvironmentVariable attempts{"CONSUMER_MAX_ATTEMPTS", "7"}, wait{"CONSUMER_ACK_WAIT_MS", "2500"};
+  const EnvironmentVariable base{"CONSUMER_BACKOFF_BASE_MS", "20"}, max{"CONSUMER_BACKOFF_MAX_MS", "400"};
+
+  const ConsumerOptions plain{.group = "other"};
+  CHECK(plain.group == "other");
+  CHECK(plain.stream == "AUTH_EVENTS");
+  CHECK(plain.max_attempts == 5);
+  CHECK(plain.connection.urls == std::vector<std::string>{"nats://localhost:4222"});
+
+  const auto options = ConsumerOptions::from_environment();
+  CHECK(options.group == "mailer");
+  CHECK(options.stream == "SHOP");
+  CHECK(options.subject_prefix == "shop");
+  CHECK(options.replicas == 3);
+  CHECK(options.max_attempts == 7);
+  CHECK(options.ack_wait == 2500ms);
+  CHECK(options.backoff.base == 20ms);
+  CHECK(options.backoff.max == 400ms);
+  CHECK(options.connection.urls == std::vector<std::string>{"nats://one:1", "nats://two:2"});
+  CHECK_NOTHROW(validate(options));
+}
+
+TEST_CASE(
+    "a limit is the same in code, where the option is named, and in the environment, where the variable is") {
+  ConsumerOptions options{.group = "mailer"};
+  options.max_attempts = 1001;
+  CHECK_THAT(error_of<SettingError>([&] { validate(options); }),
+             ContainsSubstring("ConsumerOptions::max_attempts=1001: takes 1 to 1000"));
+  const EnvironmentVariable attempts{"CONSUMER_MAX_ATTEMPTS", "1001"};
+  CHECK_THAT(error_of<SettingError>([] { (void)ConsumerOptions::from_environment(); }),
+             ContainsSubstring("CONSUMER_MAX_ATTEMPTS=1001: takes a whole number from 1 to 1000"));
+}
