@@ -112,7 +112,7 @@ std::unique_ptr<Consumer<PostgresInbox>> mailer(PostgresInbox& inbox, const std:
                                                 Writes writes = Writes::queued) {
   auto consumer = std::make_unique<Consumer<PostgresInbox>>(inbox, options_for(url));
   consumer->on<UserCreated>("user.created",
-                            [writes](const UserCreated& user, PostgresConnection& tx, const Delivery&) {
+                            [writes](const UserCreated& user, PostgresTransaction& tx, const Delivery&) {
                               const std::string insert = "INSERT INTO welcome_email VALUES ($1, $2)";
                               if (writes == Writes::queued)
                                 tx.queue(insert, user.userId, user.email);

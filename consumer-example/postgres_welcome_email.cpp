@@ -12,7 +12,7 @@ COMMIT;
 )sql");
 }
 
-void write(tidings::PostgresConnection& tx, const WelcomeEmail& email) {
+void write(tidings::PostgresTransaction& tx, const WelcomeEmail& email) {
   // Sent with other events' statements: nothing of its answer is needed here.
   tx.queue("INSERT INTO welcome_email VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", email.user_id, email.event_id,
            email.address, email.name, email.subject, email.body, email.instance, email.handled_at);

@@ -31,6 +31,6 @@ void write(SQLite::Database& tx, const WelcomeEmail& email);
 void create_tables(SQLite::Database& database);
 
 #ifdef CONSUMER_POSTGRES
-void write(tidings::PostgresConnection& tx, const WelcomeEmail& email);
+void write(tidings::PostgresTransaction& tx, const WelcomeEmail& email);
 void create_tables(tidings::PostgresConnection& database);
 #endif

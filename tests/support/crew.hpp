@@ -123,7 +123,7 @@ class Crew {
   std::map<std::string, std::uint64_t> sequences_, delivered_;
 
  public:
-  TestInbox inbox;
+  TestTables inbox;
   const ConsumerOptions options;
   Handlers handlers;
   std::vector<std::pair<std::string, Settlement>> settled;  ///< in the order of their settlements

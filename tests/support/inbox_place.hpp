@@ -12,6 +12,7 @@
 
 #ifdef TIDINGS_TEST_ON_POSTGRES
 
+#include "inbox/postgres_inbox_tables.hpp"
 #include "support/postgres_server.hpp"
 
 #include <tidings/postgres_inbox.hpp>
@@ -19,7 +20,8 @@
 namespace tidings::test {
 
 using TestInbox = PostgresInbox;
-using Tx = PostgresConnection;
+using TestTables = PostgresInboxTables;  // the engine's side of it
+using Tx = PostgresTransaction;
 
 class InboxPlace {
  public:
@@ -70,6 +72,8 @@ inline void write_effect(Tx& tx, const std::string& id) {
 
 #else
 
+#include "inbox/sqlite_inbox_tables.hpp"
+
 #include <tidings/sqlite_inbox.hpp>
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -77,6 +81,7 @@ inline void write_effect(Tx& tx, const std::string& id) {
 namespace tidings::test {
 
 using TestInbox = SqliteInbox;
+using TestTables = SqliteInboxTables;  // the engine's side of it
 using Tx = SQLite::Database;
 
 class InboxPlace {

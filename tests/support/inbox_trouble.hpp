@@ -44,9 +44,9 @@ class InboxLock {
 inline const std::string lock_error = "lock timeout";
 
 /// Waits for locks for a second, and not for five.
-inline void be_impatient(TestInbox& inbox) { inbox.database().exec("SET lock_timeout = '1s'"); }
+void be_impatient(auto& inbox) { inbox.database().exec("SET lock_timeout = '1s'"); }
 /// Not even that long.
-inline void wait_for_nothing(TestInbox& inbox) { inbox.database().exec("SET statement_timeout = '100ms'"); }
+void wait_for_nothing(auto& inbox) { inbox.database().exec("SET statement_timeout = '100ms'"); }
 
 /// Where handlers write on connections of their own.
 class OtherDatabase {
@@ -81,7 +81,7 @@ class OtherDatabase {
 };
 
 /// No start can be written down beyond the fifth: the disk is full.
-inline void make_full(TestInbox& inbox) {
+void make_full(auto& inbox) {
   inbox.database().script(R"sql(
 CREATE FUNCTION be_full() RETURNS trigger LANGUAGE plpgsql AS
 $$BEGIN RAISE disk_full; END$$;
@@ -90,10 +90,10 @@ CREATE TRIGGER full_disk BEFORE INSERT ON inbox_attempt
     FOR EACH ROW WHEN (starts() = 5) EXECUTE FUNCTION be_full();
 )sql");
 }
-inline void make_room(TestInbox& inbox) { inbox.database().exec("DROP TRIGGER full_disk ON inbox_attempt"); }
+void make_room(auto& inbox) { inbox.database().exec("DROP TRIGGER full_disk ON inbox_attempt"); }
 
 /// No start of the event b can be written down.
-inline void refuse_b(TestInbox& inbox) {
+void refuse_b(auto& inbox) {
   inbox.database().script(R"sql(
 CREATE FUNCTION refuse_b() RETURNS trigger LANGUAGE plpgsql AS
 $$BEGIN RAISE 'no b'; END$$;
@@ -101,7 +101,7 @@ CREATE TRIGGER no_b BEFORE INSERT ON inbox_attempt
     FOR EACH ROW WHEN (NEW.event_id = '\x0062') EXECUTE FUNCTION refuse_b();
 )sql");
 }
-inline void take_b(TestInbox& inbox) { inbox.database().exec("DROP TRIGGER no_b ON inbox_attempt"); }
+void take_b(auto& inbox) { inbox.database().exec("DROP TRIGGER no_b ON inbox_attempt"); }
 
 #else
 
@@ -118,8 +118,8 @@ class InboxLock {
 
 inline const std::string lock_error = "locked";
 
-inline void be_impatient(TestInbox& inbox) { inbox.database().setBusyTimeout(1); }
-inline void wait_for_nothing(TestInbox& inbox) { be_impatient(inbox); }
+void be_impatient(auto& inbox) { inbox.database().setBusyTimeout(1); }
+void wait_for_nothing(auto& inbox) { be_impatient(inbox); }
 
 class OtherDatabase {
  public:
@@ -139,18 +139,18 @@ class OtherDatabase {
 };
 
 /// For what needs more pages.
-inline void make_full(TestInbox& inbox) {
+void make_full(auto& inbox) {
   inbox.database().exec("PRAGMA max_page_count = 1");  // no less than there are: full from now on
 }
-inline void make_room(TestInbox& inbox) { inbox.database().exec("PRAGMA max_page_count = 1000000"); }
+void make_room(auto& inbox) { inbox.database().exec("PRAGMA max_page_count = 1000000"); }
 
 /// No start of the event b can be written down.
-inline void refuse_b(TestInbox& inbox) {
+void refuse_b(auto& inbox) {
   inbox.database().exec(
       "CREATE TRIGGER no_b BEFORE INSERT ON inbox_attempt WHEN NEW.event_id = 'b' "
       "BEGIN SELECT RAISE(ABORT, 'no b'); END");
 }
-inline void take_b(TestInbox& inbox) { inbox.database().exec("DROP TRIGGER no_b"); }
+void take_b(auto& inbox) { inbox.database().exec("DROP TRIGGER no_b"); }
 
 #endif
 

@@ -45,7 +45,7 @@ struct Killer {
 /// hides.
 class KillerAtCommits {
  public:
-  KillerAtCommits(TestInbox& inbox, const std::string& location, Killer& killer)
+  KillerAtCommits(auto& inbox, const std::string& location, Killer& killer)
       : killer_(killer), session_(location) {
     // Waits for the end of a commit that a killed process has left.
     inbox.database().script(R"sql(
@@ -103,7 +103,7 @@ CREATE CONSTRAINT TRIGGER killer AFTER INSERT OR UPDATE OR DELETE ON inbox_attem
 /// Lets the killer in on each commit.
 class KillerAtCommits {
  public:
-  KillerAtCommits(TestInbox& inbox, const std::string&, Killer& killer) {
+  KillerAtCommits(auto& inbox, const std::string&, Killer& killer) {
     auto* const database = inbox.database().getHandle();
     sqlite3_commit_hook(database, before_commit, &killer);
     sqlite3_wal_hook(database, after_commit, &killer);

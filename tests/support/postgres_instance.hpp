@@ -19,17 +19,25 @@ namespace tidings::test {
 /// One instance, as on a host of its own.
 class PostgresInstance {
  public:
-  using Handler = std::function<void(const Delivery&, PostgresConnection&)>;
+  using Handler = std::function<void(const Delivery&, PostgresTransaction&)>;
+  /// One that knows the inbox's connection, too.
+  using ConnectionHandler = std::function<void(const Delivery&, PostgresTransaction&, PostgresConnection&)>;
 
-  PostgresInstance(const std::string& database, ConsumerOptions options, Handler handler = {})
+  PostgresInstance(const std::string& database, ConsumerOptions options, ConnectionHandler handler)
+      : PostgresInstance(
+            database, std::move(options),
+            Handler{[this, handler = std::move(handler)](const Delivery& delivery, PostgresTransaction& tx) {
+              handler(delivery, tx, inbox_.database());
+            }}) {}
+  PostgresInstance(const std::string& database, ConsumerOptions options, Handler handler = Handler{})
       : inbox_(database), consumer_(inbox_, std::move(options)) {
     inbox_.database().exec("CREATE TABLE IF NOT EXISTS effect(id text)");
-    consumer_.on<nlohmann::json>("user.created",
-                                 [handler = std::move(handler)](const nlohmann::json&, PostgresConnection& tx,
-                                                                const Delivery& delivery) {
-                                   tx.exec("INSERT INTO effect VALUES ($1)", delivery.event.id);
-                                   if (handler) handler(delivery, tx);
-                                 });
+    consumer_.on<nlohmann::json>(
+        "user.created", [handler = std::move(handler)](const nlohmann::json&, PostgresTransaction& tx,
+                                                       const Delivery& delivery) {
+          tx.exec("INSERT INTO effect VALUES ($1)", delivery.event.id);
+          if (handler) handler(delivery, tx);
+        });
     thread_ = std::jthread([this](const std::stop_token& stop) {
       consumer_.run(stop);
       ended_ = true;

@@ -56,7 +56,8 @@ class ConsumerEngine {
   std::unique_ptr<ConsumerContext> state_;
 };
 
-/// `InboxType` decides what handlers get: SqliteInbox gives a SQLite::Database&.
+/// `InboxType` decides what handlers get: SqliteInbox gives a SQLite::Database&, PostgresInbox a
+/// PostgresTransaction&.
 template <class InboxType>
 class Consumer {
  public:
@@ -64,7 +65,7 @@ class Consumer {
 
   /// Throws SettingError naming the option that cannot be used. Does not connect yet.
   explicit Consumer(InboxType& inbox, ConsumerOptions options = ConsumerOptions::from_environment())
-      : inbox_(inbox), engine_(inbox, std::move(options)) {}
+      : inbox_(inbox), engine_(inbox.tables(), std::move(options)) {}
 
   /// `handler(const T&, Transaction&, const Delivery&)`, or `handler(const T&, const Delivery&)`, the
   /// only one in concurrent mode; T is read from the event's data by nlohmann/json

@@ -2,12 +2,12 @@
 
 // What a handler is told beside the data: the event, and which attempt this is.
 
+#include <tidings/error.hpp>
 #include <tidings/event.hpp>
 #include <tidings/timestamp.hpp>
 
 #include <chrono>
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 
 namespace tidings {
@@ -24,16 +24,16 @@ struct Delivery {
 };
 
 /// Thrown by a handler: never try again, dead letter now.
-class Reject : public std::runtime_error {
+class Reject : public Error {
  public:
-  explicit Reject(const std::string& reason) : std::runtime_error(reason) {}
+  explicit Reject(const std::string& reason) : Error(reason) {}
 };
 
 /// Thrown by a handler: try again after exactly this delay. Counts as an attempt.
-class RetryAfter : public std::runtime_error {
+class RetryAfter : public Error {
  public:
   explicit RetryAfter(std::chrono::milliseconds delay, const std::string& reason = "retry asked for")
-      : std::runtime_error(reason), delay_(delay) {}
+      : Error(reason), delay_(delay) {}
   [[nodiscard]] std::chrono::milliseconds delay() const noexcept { return delay_; }
 
  private:

@@ -1,12 +1,11 @@
 #pragma once
 
-// One connection to PostgreSQL, for statements with parameters. What handlers of a
-// PostgresInbox are given.
+// One connection to PostgreSQL, for statements with parameters.
 
-#include <cstdint>
-#include <memory>
+#include <tidings/postgres_error.hpp>
+#include <tidings/postgres_rows.hpp>
+
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -16,62 +15,15 @@
 
 extern "C" {
 typedef struct pg_conn PGconn;
-typedef struct pg_result PGresult;
 }
 
 namespace tidings {
 
-/// The server refuses a statement, or cannot be reached.
-class PostgresError : public std::runtime_error {
- public:
-  /// Whose error it is: a plan that the session kept may have become invalid.
-  enum class Of { statement, queued_statement, kept_plan };
-
-  PostgresError(const std::string& what, std::string sqlstate, Of of = Of::statement)
-      : std::runtime_error(what), sqlstate_(std::move(sqlstate)), of_(of) {}
-
-  /// Five characters (PostgreSQL manual, appendix A); empty when the connection was lost.
-  [[nodiscard]] const std::string& sqlstate() const noexcept { return sqlstate_; }
-
-  /// The database's trouble and not the statement's: connection, shutdown, deadlock, serialization, disk,
-  /// memory, a server that only reads, a plan that was made before a table changed. The same may succeed
-  /// later.
-  [[nodiscard]] bool trouble() const noexcept;
-
-  /// A statement that was queued is refused, and not the one that threw.
-  [[nodiscard]] bool queued() const noexcept { return of_ == Of::queued_statement; }
-  /// The statement ran into statement_timeout, or was cancelled.
-  [[nodiscard]] bool cancelled() const noexcept { return sqlstate_ == "57014"; }
-
- private:
-  std::string sqlstate_;
-  Of of_;
-};
-
-/// What a statement returned, as text.
-class PostgresRows {
- public:
-  explicit PostgresRows(PGresult* result);
-  /// Throws PostgresError when this is an error.
-  void require() const;
-
-  [[nodiscard]] int size() const noexcept;
-  [[nodiscard]] int columns() const noexcept;
-  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
-  /// The command's name as the server says it: `COMMIT`, `INSERT 0 1`.
-  [[nodiscard]] std::string_view command() const noexcept;
-  /// Rows that the statement has inserted, updated or deleted.
-  [[nodiscard]] std::int64_t affected() const;
-  [[nodiscard]] bool is_null(int row, int column) const noexcept;
-  [[nodiscard]] std::string_view text(int row, int column) const noexcept;  ///< empty for NULL
-  [[nodiscard]] std::int64_t integer(int row, int column) const;
-
- private:
-  std::shared_ptr<PGresult> result_;
-};
-
-/// Not thread-safe. Within a handler the transaction is the inbox's: COMMIT and ROLLBACK (not that to a
-/// savepoint) are refused as PostgresError with the SQLSTATE 2D000, also by queue().
+/// Not thread-safe.
+///
+///     tidings::PostgresConnection database{"postgresql://mailer@db.example.org/welcome"};
+///     database.connect();
+///     const auto users = database.exec("SELECT count(*) FROM account WHERE name = $1", name).integer(0, 0);
 class PostgresConnection {
  public:
   using Parameter = std::optional<std::string>;  ///< as text; empty: NULL
@@ -102,9 +54,7 @@ class PostgresConnection {
   }
 
   /// Sent together with the next statement that is run, before it: costs no round trip of its own. Its rows
-  /// are of no interest. Its error is told by that statement, which does not run then. A handler may leave
-  /// statements queued: when one is refused, the events of the transaction are handled again one by one, and
-  /// the error is its own event's.
+  /// are dropped. When it fails, the statement that it was sent with does not run, and throws its error.
   template <class... Values>
   void queue(const std::string& statement, const Values&... values) {
     enqueue({statement, {parameter(values)...}, true});
@@ -154,10 +104,10 @@ class PostgresConnection {
     std::string name;
     int transaction;  // in which it was prepared
   };
-  /// That is to come for what was sent.
+  /// A result still expected from the pipeline.
   struct Answer {
     enum class To { statement, prepare, kept_plan } to;
-    std::string statement{};  // but of To::statement
+    std::string statement{};  // empty for To::statement
   };
 
   template <class Value>
@@ -175,7 +125,7 @@ class PostgresConnection {
     }
   }
 
-  friend class PostgresInbox;  // which keeps its transaction from handlers
+  friend class PostgresInboxTables;  // keeps handlers from ending its transaction
   static constexpr const char* kept_transaction =
       "a handler must not end the inbox's transaction (COMMIT, ROLLBACK): what it writes is committed "
       "together "
@@ -201,8 +151,8 @@ class PostgresConnection {
   std::vector<Command> queued_;
   bool queued_failed_ = false;
   bool keeps_transaction_ = false;
-  bool end_tried_ = false;                              // of a kept transaction: refused, or seen too late
-  bool committed_in_part_ = false;                      // the latter, by a script
+  bool end_tried_ = false;                              // of a kept transaction, also when it was refused
+  bool committed_in_part_ = false;                      // by a script, which is seen when it is done
   std::unordered_map<std::string, Prepared> prepared_;  // by statement
   int next_name_ = 0;
   int transactions_ = 0;

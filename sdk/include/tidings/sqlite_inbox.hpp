@@ -1,9 +1,8 @@
 #pragma once
 
-// The inbox in a SQLite file, beside the tables that handlers write. Several
-// processes of one host may share the file.
-
-#include <tidings/inbox.hpp>
+// The inbox in a SQLite file, beside the tables that handlers write: the id of an
+// event and its handler's writes are committed together, so each event takes effect
+// once. Several processes of one host may share the file.
 
 #include <SQLiteCpp/Database.h>
 
@@ -12,40 +11,34 @@
 
 namespace tidings {
 
-/// Not thread-safe: it belongs to the one consumer that joined it.
-class SqliteInbox final : public Inbox {
+class Inbox;
+class SqliteInboxTables;
+
+/// Serves one consumer. Not thread-safe.
+///
+///     tidings::SqliteInbox inbox{"welcome.db"};
+///     inbox.database().exec("CREATE TABLE IF NOT EXISTS welcome_email(user_id TEXT PRIMARY KEY)");
+///     tidings::Consumer consumer{inbox, options};
+class SqliteInbox {
  public:
   /// What handlers are given: statements on it are part of the event's transaction.
   using Transaction = SQLite::Database;
 
-  /// Opens or makes the file (WAL, synchronous=FULL) and the inbox tables. `url` is a path,
-  /// `sqlite:PATH` or `file:PATH`. Throws DatabaseError naming the path.
+  /// Opens or makes the file (WAL, synchronous=FULL) and the inbox tables. `url` is a path, `sqlite:PATH` or
+  /// `file:PATH`. Throws DatabaseError naming the path, and SettingError for another kind of URL.
   explicit SqliteInbox(const std::string& url);
-  ~SqliteInbox() override;
+  ~SqliteInbox();
 
   /// For making the handlers' own tables before the consumer runs.
   [[nodiscard]] SQLite::Database& database() noexcept;
-  [[nodiscard]] Transaction& transaction() noexcept { return database(); }
-
-  void join(const std::string& group) override;
-  void begin() override;
-  void commit() override;
-  void rollback() noexcept override;
-  void savepoint() override;
-  void release_savepoint() override;
-  void rollback_to_savepoint() override;
-  [[nodiscard]] bool claim(const std::string& event_id) override;
-  [[nodiscard]] bool handled(const std::string& event_id) override;
-  [[nodiscard]] Attempts attempts(const std::string& event_id) override;
-  void record_attempts(const std::string& event_id, const Attempts& attempts) override;
-  void forget_attempts(const std::string& event_id) override;
-  bool prune(std::chrono::hours age, int limit) override;
-  [[nodiscard]] bool is_transient(const std::exception& error) const noexcept override;
 
  private:
-  struct Statements;
-  std::unique_ptr<SQLite::Database> database_;
-  std::unique_ptr<Statements> statements_;
+  template <class>
+  friend class Consumer;
+  [[nodiscard]] Inbox& tables() noexcept;
+  [[nodiscard]] Transaction& transaction() noexcept { return database(); }
+
+  std::unique_ptr<SqliteInboxTables> tables_;
 };
 
 }  // namespace tidings

@@ -9,10 +9,10 @@
 #include "consumer/group.hpp"
 #include "consumer/handling.hpp"
 #include "consumer/puller.hpp"
+#include "inbox/inbox.hpp"
 
 #include <tidings/consumer_options.hpp>
 #include <tidings/consumer_status.hpp>
-#include <tidings/inbox.hpp>
 
 #include <atomic>
 #include <chrono>

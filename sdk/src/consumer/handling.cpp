@@ -20,7 +20,7 @@ template <class Work>
 auto Handling::guarded(Work&& work) {
   try {
     return work();
-  } catch (const Error&) {
+  } catch (const InboxUnavailable&) {
     inbox_.rollback();
     throw;
   } catch (const std::exception& error) {

@@ -5,9 +5,9 @@
 
 #include "consumer/held_aggregates.hpp"
 #include "consumer/settlement.hpp"
+#include "inbox/inbox.hpp"
 
 #include <tidings/consumer_options.hpp>
-#include <tidings/inbox.hpp>
 
 #include <atomic>
 #include <chrono>

@@ -3,8 +3,9 @@
 // What is to become of a message once the inbox has committed, and the rules by
 // which a handler's exception decides it.
 
+#include "inbox/inbox.hpp"
+
 #include <tidings/consumer_options.hpp>
-#include <tidings/inbox.hpp>
 
 #include <chrono>
 #include <functional>

@@ -1,5 +1,8 @@
 #include "inbox/event_key.hpp"
 
+#include <algorithm>
+#include <string_view>
+
 namespace tidings {
 namespace {
 
@@ -7,6 +10,17 @@ std::optional<unsigned> hex_digit(char letter) {
   if (letter >= '0' && letter <= '9') return static_cast<unsigned>(letter - '0');
   if (letter >= 'a' && letter <= 'f') return static_cast<unsigned>(letter - 'a') + 10U;
   return std::nullopt;
+}
+
+std::string hex(std::string_view bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text = "\\x";
+  for (const char letter : bytes) {
+    const auto byte = static_cast<unsigned char>(letter);
+    text += digits[byte >> 4U];
+    text += digits[byte & 0xfU];
+  }
+  return text;
 }
 
 }  // namespace
@@ -26,6 +40,21 @@ std::optional<std::array<unsigned char, 16>> uuid_bytes(const std::string& id) {
     byte = static_cast<unsigned char>((static_cast<unsigned>(byte) << 4U) | *digit);
   }
   return bytes;
+}
+
+std::string bytea_key(const std::string& event_id) {
+  if (const auto bytes = uuid_bytes(event_id))
+    return hex({reinterpret_cast<const char*>(bytes->data()), bytes->size()});
+  auto text = std::string(1, '\0') + event_id;
+  if (text.size() == 16) text += '\0';  // no UUID is as long
+  return hex(text);
+}
+
+std::string bytea_array(std::vector<std::string> keys) {
+  std::sort(keys.begin(), keys.end());
+  std::string text = "{";
+  for (const auto& one : keys) text += (text.size() > 1 ? ",\"\\" : "\"\\") + one + "\"";
+  return text + "}";
 }
 
 }  // namespace tidings

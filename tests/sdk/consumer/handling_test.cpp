@@ -2,13 +2,12 @@
 
 #include "consumer/handling.hpp"
 
+#include "inbox/sqlite_inbox_tables.hpp"
 #include "support/catch.hpp"
 #include "support/child.hpp"
 #include "support/sqlite.hpp"
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"
-
-#include <tidings/sqlite_inbox.hpp>
 
 #include <SQLiteCpp/SQLiteCpp.h>
 
@@ -78,7 +77,7 @@ class Instance {
     return made;
   }
 
-  SqliteInbox inbox;
+  SqliteInboxTables inbox;
   ConsumerOptions options;
   Handlers handlers;
   Handling handling{inbox, handlers, options};

@@ -48,7 +48,7 @@ TEST_CASE("instances on several hosts share an inbox in PostgreSQL, and each eve
   constexpr int events = 2000;
   std::atomic<int> failures{0};
   {
-    const auto fail_now_and_then = [&failures](const Delivery& delivery, PostgresConnection&) {
+    const auto fail_now_and_then = [&failures](const Delivery& delivery, PostgresTransaction&) {
       if (delivery.stream_sequence % 100 != 0 || delivery.attempt > 2) return;
       ++failures;
       throw std::runtime_error("not yet");
@@ -79,7 +79,7 @@ TEST_CASE(
   Scene scene;
   constexpr int events = 1000;
   std::atomic<int> failures{0};
-  const auto fail_now_and_then = [&failures](const Delivery& delivery, PostgresConnection& tx) {
+  const auto fail_now_and_then = [&failures](const Delivery& delivery, PostgresTransaction& tx) {
     if (delivery.stream_sequence % 50 != 0 || delivery.attempt > 1) return;
     if (header(delivery.headers, "Nats-Msg-Id").starts_with("again")) return;  // before its event's retry
     ++failures;
@@ -202,7 +202,7 @@ TEST_CASE("a serialization failure is the database's trouble and not the event's
   Scene scene;
   std::atomic<int> failures{0};
   PostgresInstance instance{postgres.url(), scene.options(),
-                            [&failures](const Delivery& delivery, PostgresConnection& tx) {
+                            [&failures](const Delivery& delivery, PostgresTransaction& tx) {
                               CHECK(delivery.attempt == 1);
                               if (++failures <= 3) tx.exec("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$");
                             }};
@@ -217,7 +217,7 @@ TEST_CASE(frozen, "[.]") {
   if (url == nullptr) return;  // only for the tests below
   PostgresInbox inbox{std::getenv("TIDINGS_TEST_FILE")};
   Consumer consumer{inbox, soon_handed_to_another(consumer_of(url))};
-  const auto handle = [](const nlohmann::json&, PostgresConnection& tx, const Delivery& delivery) {
+  const auto handle = [](const nlohmann::json&, PostgresTransaction& tx, const Delivery& delivery) {
     tx.exec("INSERT INTO effect VALUES ($1)", delivery.event.id);
     if (delivery.event.id == "event-3" && delivery.delivered == 1) std::raise(SIGSTOP);
   };

@@ -18,7 +18,7 @@ TEST_CASE("a statement that PostgreSQL refuses undoes its own event alone, also 
   scene.publish("bad");
   scene.publish_many(20, "fine");
   PostgresInstance instance{postgres.url(), options,
-                            [hides](const Delivery& delivery, PostgresConnection& tx) {
+                            [hides](const Delivery& delivery, PostgresTransaction& tx) {
                               if (delivery.event.id != "bad") return;
                               try {
                                 tx.exec("INSERT INTO missing VALUES (1)");
@@ -50,7 +50,7 @@ TEST_CASE(
   PostgresInbox inbox{postgres.url()};
   inbox.database().exec("CREATE TABLE effect(id text)");
   Consumer consumer{inbox, options};
-  const auto handle = [next](const nlohmann::json&, PostgresConnection& tx, const Delivery& delivery) {
+  const auto handle = [next](const nlohmann::json&, PostgresTransaction& tx, const Delivery& delivery) {
     if (next == Next::goes_back_to_a_savepoint) tx.queue("SAVEPOINT its_own");
     tx.queue("INSERT INTO effect VALUES ($1)", delivery.event.id);
     if (delivery.event.id == "bad") tx.queue("INSERT INTO effect VALUES (1 / 0)");
@@ -77,26 +77,26 @@ TEST_CASE(
 TEST_CASE(
     "a handler that ends the inbox's transaction fails alone, however it does that and wherever its event "
     "stands") {
-  using Way = std::pair<const char*, std::function<void(PostgresConnection&)>>;
+  using Way = std::pair<const char*, std::function<void(PostgresTransaction&, PostgresConnection&)>>;
   const auto way = GENERATE(values<Way>({
-      {"rolls back", [](auto& tx) { tx.exec("ROLLBACK"); }},
-      {"commits", [](auto& tx) { tx.exec("/* all */ commit"); }},
+      {"rolls back", [](auto& tx, auto&) { tx.exec("ROLLBACK"); }},
+      {"commits", [](auto& tx, auto&) { tx.exec("/* all */ commit"); }},
       {"commits and begins anew",
-       [](auto& tx) {
+       [](auto& tx, auto&) {
          tx.exec("COMMIT");
          tx.exec("BEGIN");
        }},
       {"hides the error",
-       [](auto& tx) {
+       [](auto& tx, auto&) {
          try {
            tx.exec("ROLLBACK AND CHAIN");
          } catch (const PostgresError&) {
          }
        }},
-      {"queues it", [](auto& tx) { tx.queue("COMMIT"); }},
-      {"calls rollback()", [](auto& tx) { tx.rollback(); }},
-      {"rolls back in a script", [](auto& tx) { tx.script("SELECT 1; ROLLBACK"); }},
-      {"begins anew in a script", [](auto& tx) { tx.script("ROLLBACK; BEGIN"); }},
+      {"queues it", [](auto& tx, auto&) { tx.queue("COMMIT"); }},
+      {"calls rollback()", [](auto&, auto& connection) { connection.rollback(); }},
+      {"rolls back in a script", [](auto&, auto& connection) { connection.script("SELECT 1; ROLLBACK"); }},
+      {"begins anew in a script", [](auto&, auto& connection) { connection.script("ROLLBACK; BEGIN"); }},
   }));
   const bool among_others = GENERATE(true, false);
   CAPTURE(way.first, among_others);
@@ -108,11 +108,13 @@ TEST_CASE(
   scene.publish_many(20, "good");
   scene.publish("bad");
   scene.publish_many(20, "fine");
-  PostgresInstance instance{postgres.url(), options, [way](const Delivery& delivery, PostgresConnection& tx) {
-                              if (delivery.event.id != "bad") return;
-                              way.second(tx);
-                              tx.exec("INSERT INTO effect VALUES ($1)", delivery.event.id);
-                            }};
+  PostgresInstance instance{
+      postgres.url(), options,
+      [way](const Delivery& delivery, PostgresTransaction& tx, PostgresConnection& connection) {
+        if (delivery.event.id != "bad") return;
+        way.second(tx, connection);
+        tx.exec("INSERT INTO effect VALUES ($1)", delivery.event.id);
+      }};
   REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1 && scene.all_acked());
   CHECK(instance.stats().handled == 40);
   // Where it cannot be refused, what follows the end is a transaction of its own.
@@ -137,10 +139,11 @@ TEST_CASE(
   scene.publish_many(20, "good");
   scene.publish("bad");
   scene.publish_many(20, "fine");
-  PostgresInstance instance{postgres.url(), options,
-                            [script](const Delivery& delivery, PostgresConnection& tx) {
-                              if (delivery.event.id == "bad") tx.script(script);
-                            }};
+  PostgresInstance instance{
+      postgres.url(), options,
+      [script](const Delivery& delivery, PostgresTransaction&, PostgresConnection& connection) {
+        if (delivery.event.id == "bad") connection.script(script);
+      }};
   REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1 && scene.all_acked());
   CHECK(number(postgres, "SELECT count(*) FROM effect WHERE id <> 'bad'") == 40);
   CHECK(number(postgres, "SELECT count(DISTINCT id) FROM effect WHERE id <> 'bad'") == 40);
@@ -160,7 +163,7 @@ TEST_CASE("a statement of a handler's that runs into statement_timeout is its ev
   options.max_attempts = 2;
   scene.publish_many(10);
   PostgresInstance instance{postgres.url() + "?options=-c statement_timeout=500", options,
-                            [queued, place](const Delivery& delivery, PostgresConnection& tx) {
+                            [queued, place](const Delivery& delivery, PostgresTransaction& tx) {
                               if (delivery.event.id != place) return;
                               if (queued)
                                 tx.queue("SELECT pg_sleep(60)");
@@ -194,7 +197,7 @@ TEST_CASE("a table that a handler reads may change its columns while the consume
   const PostgresServer postgres;
   Scene scene;
   query(postgres, "CREATE TABLE account AS SELECT 1 AS id");
-  PostgresInstance instance{postgres.url(), scene.options(), [](const Delivery&, PostgresConnection& tx) {
+  PostgresInstance instance{postgres.url(), scene.options(), [](const Delivery&, PostgresTransaction& tx) {
                               tx.exec("SELECT * FROM account");
                             }};
   scene.publish_many(10, "before");
@@ -213,7 +216,7 @@ TEST_CASE("a handler that changes a table between two reads of it fails, and hol
   query(postgres, "CREATE TABLE account AS SELECT 1 AS id");
   auto options = scene.options();
   options.max_attempts = 2;
-  PostgresInstance instance{postgres.url(), options, [](const Delivery& delivery, PostgresConnection& tx) {
+  PostgresInstance instance{postgres.url(), options, [](const Delivery& delivery, PostgresTransaction& tx) {
                               tx.exec("SELECT * FROM account");
                               if (delivery.event.id != "event-3") return;
                               tx.exec("ALTER TABLE account ADD name text");
@@ -222,4 +225,28 @@ TEST_CASE("a handler that changes a table between two reads of it fails, and hol
   scene.publish_many(10);
   REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1 && scene.all_acked());
   CHECK(instance.stats().handled == 9);
+}
+
+TEST_CASE("what a handler writes in a savepoint of its own is undone alone when that part fails") {
+  const PostgresServer postgres;
+  Scene scene;
+  PostgresInstance instance{
+      postgres.url(), scene.options(), [](const Delivery& delivery, PostgresTransaction& tx) {
+        tx.savepoint([&] { tx.queue("INSERT INTO effect VALUES ('kept')"); });
+        try {
+          tx.savepoint([&] {
+            tx.exec("INSERT INTO effect VALUES ('undone')");
+            tx.savepoint([&] { tx.exec("INSERT INTO missing VALUES (1)"); });
+          });
+        } catch (const PostgresError& error) {
+          CHECK(error.sqlstate() == "42P01");
+        }
+        CHECK(tx.exec("UPDATE effect SET id = id WHERE id = $1", delivery.event.id) == 1);
+      }};
+  scene.publish_many(20);
+  REQUIRE_WITHIN(20s, instance.stats().handled == 20 && scene.all_acked());
+  CHECK(instance.stats().retried == 0);
+  CHECK(number(postgres, "SELECT count(*) FROM effect WHERE id = 'kept'") == 20);
+  CHECK(number(postgres, "SELECT count(*) FROM effect WHERE id = 'undone'") == 0);
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == 40);
 }

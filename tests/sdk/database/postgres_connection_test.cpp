@@ -2,6 +2,7 @@
 
 #include "database/postgres_url.hpp"
 #include "database/transaction_end.hpp"
+#include "inbox/postgres_inbox_tables.hpp"
 #include "nats/redacted_url.hpp"
 #include "support/catch.hpp"
 #include "support/pgbouncer.hpp"
@@ -9,7 +10,6 @@
 
 #include <tidings/error.hpp>
 #include <tidings/postgres_connection.hpp>
-#include <tidings/postgres_inbox.hpp>
 
 #include <chrono>
 #include <string>
@@ -78,7 +78,7 @@ TEST_CASE("a prepared statement that is no longer valid is trouble that passes")
       FAIL("PostgreSQL has mended its plans");
     } catch (const PostgresError& error) {
       CHECK(error.sqlstate() == "0A000");
-      CHECK(error.trouble());
+      CHECK(error.retryable());
     }
     CHECK(database.exec("SELECT * FROM account").columns() == 2);
   }
@@ -89,7 +89,7 @@ TEST_CASE("a prepared statement that is no longer valid is trouble that passes")
       FAIL("it was not prepared");
     } catch (const PostgresError& error) {
       CHECK(error.sqlstate() == "26000");
-      CHECK(error.trouble());
+      CHECK(error.retryable());
     }
     CHECK(database.exec("SELECT * FROM account").columns() == 1);
   }
@@ -103,8 +103,8 @@ TEST_CASE("a prepared statement that is no longer valid is trouble that passes")
       } catch (const PostgresError& error) {
         CHECK(error.sqlstate() == "26000");
         if (i != 1)
-          CHECK_FALSE(error.trouble());  // at every second time, so that nobody
-                                         // tries for ever
+          CHECK_FALSE(error.retryable());  // at every second time, so that nobody
+                                           // tries for ever
       }
     }
   }
@@ -193,7 +193,7 @@ TEST_CASE("dates and bytes come in the same form whatever the login has set") {
     CHECK(text(other, "SELECT date '2026-11-24'") == "2026-11-24");
     other.exec("COMMIT");
 
-    PostgresInbox inbox{url};
+    PostgresInboxTables inbox{url};
     inbox.join("mailer");
     inbox.begin();
     inbox.claim_ahead({"a", "b"});

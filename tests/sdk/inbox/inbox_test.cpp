@@ -1,13 +1,13 @@
 // What every inbox does, whichever database it is in.
 
+#include "inbox/postgres_inbox_tables.hpp"
+#include "inbox/sqlite_inbox_tables.hpp"
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
 #include "support/sqlite.hpp"
 #include "support/temp_dir.hpp"
 
 #include <tidings/error.hpp>
-#include <tidings/postgres_inbox.hpp>
-#include <tidings/sqlite_inbox.hpp>
 
 #include <SQLiteCpp/SQLiteCpp.h>
 
@@ -28,8 +28,8 @@ const std::string uuid = "0190d5a2-7c3e-7b1f-8a6d-3f2e1d0c9b8a";
 
 /// A new inbox in an SQLite file, and looks into it from outside.
 struct SqliteFile {
-  [[nodiscard]] std::unique_ptr<SqliteInbox> open() const {
-    return std::make_unique<SqliteInbox>((folder / "inbox.db").string());
+  [[nodiscard]] std::unique_ptr<SqliteInboxTables> open() const {
+    return std::make_unique<SqliteInboxTables>((folder / "inbox.db").string());
   }
   [[nodiscard]] std::int64_t number(const std::string& query) const {
     return sqlite::number(folder / "inbox.db", query);
@@ -42,18 +42,20 @@ struct SqliteFile {
     sqlite::execute(folder / "inbox.db",
                     "UPDATE inbox_attempt SET updated_at = 1000 WHERE event_id = '" + id + "'");
   }
-  static void write_effect(SqliteInbox& inbox, const std::string& id) {
+  static void write_effect(SqliteInboxTables& inbox, const std::string& id) {
     inbox.transaction().exec("INSERT INTO effect VALUES ('" + id + "')");
   }
-  static void make_effects(SqliteInbox& inbox) { inbox.database().exec("CREATE TABLE effect(id TEXT)"); }
+  static void make_effects(SqliteInboxTables& inbox) {
+    inbox.database().exec("CREATE TABLE effect(id TEXT)");
+  }
 
   TempDir folder;
 };
 
 /// The same in a PostgreSQL of its own.
 struct PostgresTables {
-  [[nodiscard]] std::unique_ptr<PostgresInbox> open() const {
-    return std::make_unique<PostgresInbox>(server.url());
+  [[nodiscard]] std::unique_ptr<PostgresInboxTables> open() const {
+    return std::make_unique<PostgresInboxTables>(server.url());
   }
   [[nodiscard]] std::int64_t number(const std::string& query) const { return look(query).integer(0, 0); }
   void let_handled_long_ago(const std::string& ids) const {
@@ -64,10 +66,12 @@ struct PostgresTables {
     look("UPDATE inbox_attempt SET updated_at = '2001-01-01' WHERE event_id = '\\x00'::bytea || '" + id +
          "'::bytea");
   }
-  static void write_effect(PostgresInbox& inbox, const std::string& id) {
+  static void write_effect(PostgresInboxTables& inbox, const std::string& id) {
     inbox.transaction().exec("INSERT INTO effect VALUES ($1)", id);
   }
-  static void make_effects(PostgresInbox& inbox) { inbox.database().exec("CREATE TABLE effect(id text)"); }
+  static void make_effects(PostgresInboxTables& inbox) {
+    inbox.database().exec("CREATE TABLE effect(id text)");
+  }
 
   PostgresServer server;
 

@@ -1,10 +1,10 @@
+#include "inbox/sqlite_inbox_tables.hpp"
 #include "support/catch.hpp"
 #include "support/sqlite.hpp"
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"
 
 #include <tidings/error.hpp>
-#include <tidings/sqlite_inbox.hpp>
 
 #include <SQLiteCpp/SQLiteCpp.h>
 
@@ -23,10 +23,10 @@ struct Joined {
       : inbox(file.string()) {
     inbox.join(group);
   }
-  SqliteInbox inbox;
+  SqliteInboxTables inbox;
 };
 
-bool claim(SqliteInbox& inbox, const std::string& id) {
+bool claim(SqliteInboxTables& inbox, const std::string& id) {
   inbox.begin();
   const bool first = inbox.claim(id);
   inbox.commit();
@@ -35,7 +35,7 @@ bool claim(SqliteInbox& inbox, const std::string& id) {
 
 /// Whether the error that `action` throws is taken for the database's.
 template <class Action>
-bool is_transient(const SqliteInbox& inbox, Action&& action) {
+bool is_transient(const SqliteInboxTables& inbox, Action&& action) {
   try {
     action();
   } catch (const std::exception& error) {
@@ -63,7 +63,7 @@ TEST_CASE("a path is taken with and without its scheme") {
   Joined{path};
   for (const char* scheme : {"sqlite:", "file:", "sqlite://"}) {
     INFO(scheme);
-    SqliteInbox inbox{scheme + path};
+    SqliteInboxTables inbox{scheme + path};
     CHECK(inbox.database().getFilename() == path);
   }
 }
@@ -73,13 +73,14 @@ TEST_CASE("what cannot be an inbox is an error with its path and what it must be
   std::ofstream{folder / "letter.txt"} << std::string(4096, 'x');
   const std::filesystem::path path = GENERATE(as<std::string>{}, "letter.txt", "missing/inbox.db", ".");
   INFO(path);
-  const auto error = error_of<DatabaseError>([&] { SqliteInbox inbox{(folder / path).string()}; });
+  const auto error = error_of<DatabaseError>([&] { SqliteInboxTables inbox{(folder / path).string()}; });
   CHECK_THAT(error, ContainsSubstring((folder / path).string()));
   CHECK_THAT(error, ContainsSubstring("must be a SQLite file"));
 }
 
 TEST_CASE("a server's URL is no inbox, and its password is not shown") {
-  const auto error = error_of<SettingError>([] { SqliteInbox inbox{"postgresql://bob:hidden@db/app"}; });
+  const auto error =
+      error_of<SettingError>([] { SqliteInboxTables inbox{"postgresql://bob:hidden@db/app"}; });
   CHECK_THAT(error, ContainsSubstring("sqlite:PATH"));
   CHECK_THAT(error, !ContainsSubstring("hidden"));
 }

@@ -34,7 +34,7 @@ std::string_view remedy(const std::string& sqlstate) {
 
 SqlError sql_error(const PostgresError& error) {
   return SqlError(std::string(error.what()) + std::string(remedy(error.sqlstate())),
-                  error.trouble() ? Error::Retry::yes : Error::Retry::no);
+                  error.retryable() ? Error::Retry::yes : Error::Retry::no);
 }
 
 PostgresDatabase::PostgresDatabase(const std::string& url, Open mode) : connection_(url), mode_(mode) {
@@ -42,7 +42,7 @@ PostgresDatabase::PostgresDatabase(const std::string& url, Open mode) : connecti
     connect();
   } catch (const PostgresError& error) {
     throw DatabaseError(
-        error.what(), error.trouble() && !refuses_login(error.what()) ? Error::Retry::yes : Error::Retry::no);
+        error.what(), error.retryable() && !refuses_login(error.what()) ? Error::Retry::yes : Error::Retry::no);
   }
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 
-// The inbox makes effects happen once: the id of an event and the handler's own
-// writes are committed together. This is what the consumer engine needs of a
-// database; users choose an implementation (SqliteInbox) and never call these.
+// What the engine needs of an inbox: the id of an event and its handler's writes are
+// committed together, so that each event takes effect once. Users choose SqliteInbox
+// or PostgresInbox and see none of this.
 
 #include <chrono>
 #include <exception>

@@ -1,0 +1,60 @@
+#include "database/postgres_result.hpp"
+
+#include <tidings/postgres_error.hpp>
+#include <tidings/postgres_rows.hpp>
+
+#include <charconv>
+#include <stdexcept>
+
+namespace tidings {
+
+std::string one_line(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  for (char& letter : text)
+    if (letter == '\n') letter = ' ';
+  return text;
+}
+
+std::string sqlstate(const PGresult* result) {
+  const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+  return state != nullptr ? state : "";
+}
+
+PostgresRows::PostgresRows(PGresult* result) : result_(result, PQclear) {}
+
+void PostgresRows::require() const {
+  if (PQresultStatus(result_.get()) == PGRES_FATAL_ERROR)
+    throw PostgresError(one_line(PQresultErrorMessage(result_.get())), sqlstate(result_.get()));
+}
+
+int PostgresRows::size() const noexcept { return PQntuples(result_.get()); }
+
+int PostgresRows::columns() const noexcept { return PQnfields(result_.get()); }
+
+std::string_view PostgresRows::command() const noexcept { return PQcmdStatus(result_.get()); }
+
+std::int64_t PostgresRows::affected() const {
+  const std::string_view text = PQcmdTuples(result_.get());
+  std::int64_t number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
+bool PostgresRows::is_null(int row, int column) const noexcept {
+  return PQgetisnull(result_.get(), row, column) != 0;
+}
+
+std::string_view PostgresRows::text(int row, int column) const noexcept {
+  return {PQgetvalue(result_.get(), row, column),
+          static_cast<std::size_t>(PQgetlength(result_.get(), row, column))};
+}
+
+std::int64_t PostgresRows::integer(int row, int column) const {
+  const auto digits = text(row, column);
+  std::int64_t number = 0;
+  if (std::from_chars(digits.data(), digits.data() + digits.size(), number).ec != std::errc{})
+    throw std::out_of_range("\"" + std::string{digits} + "\" is no whole number");
+  return number;
+}
+
+}  // namespace tidings

@@ -1,0 +1,272 @@
+#include "inbox/sqlite_inbox_tables.hpp"
+
+#include "database/lock_wait.hpp"
+#include "inbox/event_key.hpp"
+
+#include <tidings/error.hpp>
+#include <tidings/settings.hpp>
+#include <tidings/timestamp.hpp>
+
+#include <SQLiteCpp/Exception.h>
+#include <SQLiteCpp/Statement.h>
+#include <sqlite3.h>
+
+#include <vector>
+
+namespace tidings {
+namespace {
+
+constexpr std::chrono::milliseconds opening_timeout{5000};
+// Later, whoever waits for a lock also looks whether it should stop.
+constexpr std::chrono::milliseconds busy_timeout{1000};
+
+constexpr const char* schema = R"sql(
+CREATE TABLE IF NOT EXISTS inbox_group (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+-- A row for each event whose effects are committed. UUIDs are stored as their 16 bytes.
+CREATE TABLE IF NOT EXISTS inbox (
+    group_id INTEGER NOT NULL,
+    event_id NOT NULL,
+    handled_at INTEGER NOT NULL,
+    PRIMARY KEY (group_id, event_id)
+) WITHOUT ROWID;
+-- Events that were started and did not succeed yet.
+CREATE TABLE IF NOT EXISTS inbox_attempt (
+    group_id INTEGER NOT NULL,
+    event_id NOT NULL,
+    starts INTEGER NOT NULL,
+    last_error TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (group_id, event_id)
+) WITHOUT ROWID;
+)sql";
+
+void bind_key(SQLite::Statement& statement, int index, const std::string& id) {
+  if (const auto bytes = uuid_bytes(id)) {
+    statement.bind(index, bytes->data(), static_cast<int>(bytes->size()));
+  } else {
+    statement.bind(index, id);
+  }
+}
+
+std::unique_ptr<SQLite::Database> open(const std::string& path) {
+  try {
+    auto database = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+    wait_for_locks(database->getHandle(), opening_timeout);
+    // FULL: an ack must not go out before its inbox row is on the disk.
+    switch_to_wal(*database, opening_timeout);
+    database->exec(
+        "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; "
+        "PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY;");
+    database->exec("BEGIN IMMEDIATE");
+    database->exec(schema);
+    database->exec("COMMIT");
+    wait_for_locks(database->getHandle(), busy_timeout);
+    return database;
+  } catch (const SQLite::Exception& error) {
+    throw DatabaseError("cannot open the inbox " + path + ": " + error.what() +
+                        "; it must be a SQLite file (or none yet) in a folder that can be written");
+  }
+}
+
+}  // namespace
+
+struct SqliteInboxTables::Statements {
+  explicit Statements(SQLite::Database& database, const std::string& group)
+      : group_id(join(database, group)),
+        begin(database, "BEGIN IMMEDIATE"),
+        commit(database, "COMMIT"),
+        savepoint(database, "SAVEPOINT delivery"),
+        release(database, "RELEASE delivery"),
+        rollback_to(database, "ROLLBACK TO delivery"),
+        claim(database,
+              "INSERT INTO inbox(group_id, event_id, handled_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"),
+        handled(database, "SELECT 1 FROM inbox WHERE group_id = ? AND event_id = ?"),
+        attempts(database,
+                 "SELECT starts, last_error FROM inbox_attempt WHERE group_id = ? AND event_id = ?"),
+        record(database,
+               "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error, updated_at) VALUES (?, ?, "
+               "?, ?, ?) "
+               "ON CONFLICT DO UPDATE SET starts = excluded.starts, last_error = excluded.last_error, "
+               "updated_at = excluded.updated_at"),
+        forget(database, "DELETE FROM inbox_attempt WHERE group_id = ? AND event_id = ?"),
+        prune_attempts(database, "DELETE FROM inbox_attempt WHERE group_id = ? AND updated_at < ?"),
+        prune_end(database,
+                  "SELECT event_id FROM inbox WHERE group_id = ? AND event_id > ? ORDER BY event_id LIMIT 1 "
+                  "OFFSET ?"),
+        prune_range(
+            database,
+            "DELETE FROM inbox WHERE group_id = ? AND event_id > ? AND event_id <= ? AND handled_at < ?"),
+        prune_rest(database, "DELETE FROM inbox WHERE group_id = ? AND event_id > ? AND handled_at < ?") {}
+
+  static std::int64_t join(SQLite::Database& database, const std::string& group) {
+    SQLite::Statement insert{database, "INSERT INTO inbox_group(name) VALUES (?) ON CONFLICT DO NOTHING"};
+    insert.bind(1, group);
+    insert.exec();
+    SQLite::Statement select{database, "SELECT id FROM inbox_group WHERE name = ?"};
+    select.bind(1, group);
+    select.executeStep();
+    return select.getColumn(0).getInt64();
+  }
+
+  SQLite::Statement& on(SQLite::Statement& statement, const std::string& event_id) const {
+    statement.tryReset();  // reset() would throw what the last run has thrown already
+    statement.bind(1, group_id);
+    bind_key(statement, 2, event_id);
+    return statement;
+  }
+
+  /// One step, then reset: a statement left open would hold its snapshot, or block the commit.
+  static int run(SQLite::Statement& statement) {
+    const int changed = statement.exec();
+    statement.reset();
+    return changed;
+  }
+
+  std::int64_t group_id;
+  SQLite::Statement begin, commit, savepoint, release, rollback_to;
+  SQLite::Statement claim, handled, attempts, record, forget, prune_attempts, prune_end, prune_range,
+      prune_rest;
+  std::vector<unsigned char> prune_position;  // the key that the last prune ended at
+  bool prune_position_is_text = true;         // in SQLite's order, every text is below every blob
+};
+
+SqliteInboxTables::SqliteInboxTables(const std::string& url) {
+  const auto parsed = DatabaseUrl::parse(url, "the inbox");
+  if (parsed.kind != DatabaseUrl::Kind::sqlite)
+    throw SettingError("the inbox " + url.substr(0, url.find(':')) +
+                       ":… is no SQLite file: takes sqlite:PATH");
+  database_ = open(parsed.location);
+}
+
+SqliteInboxTables::~SqliteInboxTables() = default;
+
+SQLite::Database& SqliteInboxTables::database() noexcept { return *database_; }
+
+void SqliteInboxTables::join(const std::string& group) {
+  if (statements_) throw Error("this inbox already serves a consumer: give each its own SqliteInbox object");
+  try {
+    statements_ = std::make_unique<Statements>(*database_, group);
+  } catch (const SQLite::Exception& error) {
+    throw DatabaseError("cannot join the group " + group + " in the inbox " + database_->getFilename() +
+                        ": " + error.what());
+  }
+}
+
+void SqliteInboxTables::begin() { Statements::run(statements_->begin); }
+
+void SqliteInboxTables::commit() { Statements::run(statements_->commit); }
+
+void SqliteInboxTables::rollback() noexcept {
+  // SQLite may have rolled back by itself (disk full): then there is nothing to do.
+  if (sqlite3_get_autocommit(database_->getHandle()) == 0)
+    sqlite3_exec(database_->getHandle(), "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
+void SqliteInboxTables::savepoint() { Statements::run(statements_->savepoint); }
+
+void SqliteInboxTables::release_savepoint() { Statements::run(statements_->release); }
+
+void SqliteInboxTables::rollback_to_savepoint() { Statements::run(statements_->rollback_to); }
+
+bool SqliteInboxTables::claim(const std::string& event_id) {
+  auto& statement = statements_->on(statements_->claim, event_id);
+  statement.bind(3, static_cast<std::int64_t>(now().time_since_epoch().count()));
+  return Statements::run(statement) == 1;
+}
+
+bool SqliteInboxTables::handled(const std::string& event_id) {
+  auto& statement = statements_->on(statements_->handled, event_id);
+  const bool found = statement.executeStep();
+  statement.reset();
+  return found;
+}
+
+Inbox::Attempts SqliteInboxTables::attempts(const std::string& event_id) {
+  auto& statement = statements_->on(statements_->attempts, event_id);
+  Attempts attempts;
+  if (statement.executeStep())
+    attempts = {statement.getColumn(0).getInt(), statement.getColumn(1).getString()};
+  statement.reset();
+  return attempts;
+}
+
+void SqliteInboxTables::record_attempts(const std::string& event_id, const Attempts& attempts) {
+  auto& statement = statements_->on(statements_->record, event_id);
+  statement.bind(3, attempts.starts);
+  statement.bind(4, attempts.last_error);
+  statement.bind(5, static_cast<std::int64_t>(now().time_since_epoch().count()));
+  Statements::run(statement);
+}
+
+void SqliteInboxTables::forget_attempts(const std::string& event_id) {
+  Statements::run(statements_->on(statements_->forget, event_id));
+}
+
+bool SqliteInboxTables::prune(std::chrono::hours age, int limit) {
+  auto& own = *statements_;
+  const auto before = static_cast<std::int64_t>((now() - age).time_since_epoch().count());
+  const auto bind_position = [&own](SQLite::Statement& statement, int index) {
+    const auto size = static_cast<int>(own.prune_position.size());
+    if (own.prune_position_is_text) {
+      statement.bind(index, std::string(own.prune_position.begin(), own.prune_position.end()));
+    } else {
+      statement.bind(index, own.prune_position.data(), size);
+    }
+  };
+
+  own.prune_end.tryReset();
+  own.prune_end.bind(1, own.group_id);
+  bind_position(own.prune_end, 2);
+  own.prune_end.bind(3, limit - 1);
+  if (own.prune_end.executeStep()) {
+    const auto column = own.prune_end.getColumn(0);
+    const auto* bytes = static_cast<const unsigned char*>(column.getBlob());
+    std::vector<unsigned char> end(bytes, bytes + column.getBytes());
+    const bool end_is_text = column.isText();
+    own.prune_end.reset();
+    own.prune_range.tryReset();
+    own.prune_range.bind(1, own.group_id);
+    bind_position(own.prune_range, 2);
+    own.prune_position = std::move(end);
+    own.prune_position_is_text = end_is_text;
+    bind_position(own.prune_range, 3);
+    own.prune_range.bind(4, before);
+    Statements::run(own.prune_range);
+    return false;
+  }
+  own.prune_end.reset();
+  own.prune_rest.tryReset();
+  own.prune_rest.bind(1, own.group_id);
+  bind_position(own.prune_rest, 2);
+  own.prune_rest.bind(3, before);
+  Statements::run(own.prune_rest);
+  own.prune_position.clear();
+  own.prune_position_is_text = true;
+  own.prune_attempts.tryReset();
+  own.prune_attempts.bind(1, own.group_id);
+  own.prune_attempts.bind(2, before);
+  Statements::run(own.prune_attempts);
+  return true;
+}
+
+bool SqliteInboxTables::is_transient(const std::exception& error) const noexcept {
+  const auto* own = dynamic_cast<const SQLite::Exception*>(&error);
+  if (own == nullptr) return false;
+  switch (own->getErrorCode() & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_NOMEM:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace tidings
