@@ -4,7 +4,7 @@
 // consumer that keep a record of what their handlers saw.
 
 #include "support/catch.hpp"
-#include "support/inbox_place.hpp"
+#include "support/test_inbox.hpp"
 #include "support/jetstream.hpp"
 #include "support/nats_server.hpp"
 #include "support/temp_dir.hpp"

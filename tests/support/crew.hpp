@@ -6,7 +6,7 @@
 #include "consumer/concurrent_handling.hpp"
 #include "support/catch.hpp"
 #include "support/gate.hpp"
-#include "support/inbox_place.hpp"
+#include "support/test_inbox.hpp"
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"
 

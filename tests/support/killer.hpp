@@ -2,7 +2,7 @@
 
 // For consumers that run in a process of their own, to be killed between two of their steps.
 
-#include "support/inbox_place.hpp"
+#include "support/test_inbox.hpp"
 #include "support/wait.hpp"
 
 #include <atomic>

@@ -2,7 +2,7 @@
 
 #include "support/consuming.hpp"
 #include "support/gate.hpp"
-#include "support/inbox_trouble.hpp"
+#include "support/inbox_faults.hpp"
 #include "support/process.hpp"
 
 #include <csignal>

@@ -2,7 +2,7 @@
 // in trouble, a stop in the middle. Without NATS.
 
 #include "support/crew.hpp"
-#include "support/inbox_trouble.hpp"
+#include "support/inbox_faults.hpp"
 
 using namespace tidings;
 using namespace tidings::test;

@@ -1,7 +1,7 @@
 // A consumer while another holds a lock on its inbox, or on what its handlers write.
 
 #include "support/consuming.hpp"
-#include "support/inbox_trouble.hpp"
+#include "support/inbox_faults.hpp"
 
 using namespace tidings;
 using namespace tidings::test;

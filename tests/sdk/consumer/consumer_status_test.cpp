@@ -1,7 +1,7 @@
 // What a consumer tells of itself: status and stats, and a warning at its start.
 
 #include "support/consuming.hpp"
-#include "support/inbox_trouble.hpp"
+#include "support/inbox_faults.hpp"
 #include "support/log.hpp"
 
 using namespace tidings;

@@ -3,7 +3,7 @@
 // Trouble of an inbox, of both kinds: locks that others hold on it or on what handlers write beside it, a
 // full disk, rows that it does not take.
 
-#include "support/inbox_place.hpp"
+#include "support/test_inbox.hpp"
 #include "support/wait.hpp"
 
 #include <mutex>
