@@ -1,6 +1,7 @@
 #include "services/event_data.hpp"
 
 #include "event/json_scanner.hpp"
+#include "nats/subject.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -77,14 +78,8 @@ void EventBuilder::read_metadata(std::string_view text) {
 }
 
 std::string subject_of(const OutboxEvent& row, std::string_view prefix) {
-  const auto illegal = [](char letter) {
-    return static_cast<unsigned char>(letter) <= ' ' || letter == '*' || letter == '>' || letter == '\x7f';
-  };
   const auto& type = row.event_type;
-  const bool empty_token =
-      type.empty() || type.front() == '.' || type.back() == '.' || type.find("..") != std::string::npos;
-  if (empty_token || std::any_of(type.begin(), type.end(), illegal))
-    throw Undecodable("eventType: \"" + type + "\" makes no legal subject");
+  if (!is_literal_subject(type)) throw Undecodable("eventType: \"" + type + "\" makes no legal subject");
   std::string subject;
   subject.reserve(prefix.size() + 1 + type.size());
   subject.append(prefix).append(1, '.').append(type);

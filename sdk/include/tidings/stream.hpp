@@ -31,7 +31,4 @@ int ensure_stream(Connection& connection, const StreamSpec& spec);
 /// How many replicas the stream has; empty when it is not there, or when nobody says so within 1 s.
 [[nodiscard]] std::optional<int> replicas_of(Connection& connection, const std::string& stream);
 
-/// True when every subject that `narrow` can match is matched by `wide` (NATS wildcards).
-[[nodiscard]] bool covers(std::string_view wide, std::string_view narrow);
-
 }  // namespace tidings

@@ -1,7 +1,9 @@
 #include "consumer/dead_letter.hpp"
 
+#include "event/valid_utf8.hpp"
 #include "nats/handle.hpp"
 #include "nats/native.hpp"
+#include "nats/subject.hpp"
 
 #include <tidings/stream.hpp>
 #include <tidings/timestamp.hpp>
@@ -17,21 +19,11 @@ constexpr std::size_t longest_reason = 1000;
 std::string header_text(std::string text) {
   std::replace_if(
       text.begin(), text.end(), [](char letter) { return static_cast<unsigned char>(letter) < ' '; }, ' ');
-  if (text.size() > longest_reason) {
-    auto end = longest_reason;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;
-    text.resize(end);
-  }
+  cut_utf8(text, longest_reason);
   return text.empty() ? "unknown" : text;
 }
 
-bool legal_subject_tail(std::string_view tail) {
-  const auto illegal = [](char letter) {
-    return letter <= ' ' || letter == '*' || letter == '>' || letter == '\x7f';
-  };
-  return !tail.empty() && tail.size() < 200 && tail.front() != '.' && tail.back() != '.' &&
-         tail.find("..") == std::string_view::npos && std::none_of(tail.begin(), tail.end(), illegal);
-}
+bool fits_into_subject(std::string_view type) { return type.size() < 200 && is_literal_subject(type); }
 
 /// nats.c keeps headers under the names as given; ours replace nothing of the sender's.
 void set_header(natsMsg* message, const char* name, const std::string& value) {
@@ -67,7 +59,7 @@ natsStatus DeadLetters::publish(const DeadLetter& letter, std::string_view paylo
   const auto& delivery = letter.delivery;
   const auto& type = delivery.event.type;
   const auto subject = options_.dead_letter_prefix + "." + options_.group + "." +
-                       (legal_subject_tail(type) ? type : std::string{"unknown"});
+                       (fits_into_subject(type) ? type : std::string{"unknown"});
   natsMsg* raw = nullptr;
   check(natsMsg_Create(&raw, subject.c_str(), nullptr, payload.data(), static_cast<int>(payload.size())),
         "make a dead letter");

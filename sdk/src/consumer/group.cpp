@@ -2,8 +2,7 @@
 
 #include "nats/handle.hpp"
 #include "nats/native.hpp"
-
-#include <tidings/stream.hpp>
+#include "nats/subject.hpp"
 
 #include <spdlog/spdlog.h>
 
@@ -16,7 +15,7 @@ using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-// Every message whose retry waits keeps its slot until it is settled (nats-server #6093).
+// A message that waits for its retry counts as pending until it is settled (nats-server #6093).
 constexpr int64_t max_ack_pending = 20000;
 
 std::string filter(const ConsumerOptions& options) { return options.subject_prefix + ".>"; }
@@ -24,7 +23,7 @@ std::string filter(const ConsumerOptions& options) { return options.subject_pref
 ConsumerInfoPtr find(Connection& connection, const ConsumerOptions& options) {
   jsOptions lookup;
   jsOptions_Init(&lookup);
-  lookup.Wait = 1000;  // as of streams: without a leader nobody answers
+  lookup.Wait = 1000;  // without a leader nobody answers: asking again is better than waiting
   jsConsumerInfo* info = nullptr;
   jsErrCode code{};
   const auto status = js_GetConsumerInfo(&info, jetstream(connection), options.stream.c_str(),
@@ -66,7 +65,8 @@ void compare(const jsConsumerConfig& is, const ConsumerOptions& options) {
   if (is.AckPolicy != js_AckExplicit)
     differs(options, "ack_policy", is.AckPolicy == js_AckNone ? "none" : "all", "explicit");
   if (is.MaxDeliver > 0) differs(options, "max_deliver", std::to_string(is.MaxDeliver), "-1");
-  if (is.HeadersOnly) differs(options, "headers_only", "true", "false");  // all would be dead letters
+  if (is.HeadersOnly)
+    differs(options, "headers_only", "true", "false");  // every message would become a dead letter
   if (is.FilterSubject != nullptr && *is.FilterSubject != '\0' &&
       !covers(is.FilterSubject, filter(options)) && !covers(filter(options), is.FilterSubject))
     differs(options, "filter_subject", is.FilterSubject, filter(options));

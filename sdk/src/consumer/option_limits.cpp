@@ -1,9 +1,10 @@
 #include "consumer/option_limits.hpp"
 
+#include "nats/subject.hpp"
+
 #include <tidings/error.hpp>
 #include <tidings/settings.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <limits>
 #include <string_view>
@@ -61,14 +62,8 @@ void require_name(const std::string& option, const std::string& name) {
           name, "1 to 31 letters, digits, _ or -");
 }
 
-/// Tokens with dots between them, no wildcards.
 void require_prefix(const std::string& option, const std::string& subject) {
-  const auto illegal = [](char letter) {
-    return letter <= ' ' || letter == '*' || letter == '>' || letter == '\x7f';
-  };
-  require(!subject.empty() && subject.front() != '.' && subject.back() != '.' &&
-              subject.find("..") == std::string::npos && std::ranges::none_of(subject, illegal),
-          option, subject, "a subject without wildcards");
+  require(is_literal_subject(subject), option, subject, "a subject without wildcards");
 }
 
 int integer_or(const char* variable, int fallback, Limits<int> limits) {

@@ -1,12 +1,13 @@
 // How NATS_* settings become the options of a connection.
 
+#include "nats/subject.hpp"
+
 #include <tidings/connection.hpp>
 #include <tidings/error.hpp>
 #include <tidings/settings.hpp>
 
 #include <algorithm>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,11 +25,6 @@ std::vector<std::string> split_urls(const std::string& list) {
     begin = end + 1;
   }
   return urls;
-}
-
-bool usable_prefix(std::string_view subject) {
-  return !subject.starts_with('.') && !subject.ends_with('.') && subject.find("..") == subject.npos &&
-         subject.find_first_of("*> \t\r\n") == subject.npos;
 }
 
 }  // namespace
@@ -50,7 +46,7 @@ ConnectionOptions ConnectionOptions::from_environment() {
   options.password = text_or("NATS_PASSWORD", "");
   options.token = text_or("NATS_TOKEN", "");
   options.inbox_prefix = text_or("NATS_INBOX_PREFIX", "_INBOX");
-  if (!usable_prefix(options.inbox_prefix))
+  if (!is_literal_subject(options.inbox_prefix))
     throw SettingError("NATS_INBOX_PREFIX=" + options.inbox_prefix +
                        ": takes a subject without wildcards, _INBOX_relay for example");
   options.ca_file = text_or("NATS_CA", "");

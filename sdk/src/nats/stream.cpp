@@ -1,11 +1,10 @@
 #include "nats/handle.hpp"
 #include "nats/native.hpp"
+#include "nats/subject.hpp"
 
 #include <tidings/stream.hpp>
 
 #include <spdlog/spdlog.h>
-
-#include <algorithm>
 
 namespace tidings {
 namespace {
@@ -14,17 +13,10 @@ using std::chrono::duration_cast;
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
 
-std::string_view take_token(std::string_view& subject) {
-  const auto dot = subject.find('.');
-  const auto token = subject.substr(0, dot);
-  subject.remove_prefix(dot == std::string_view::npos ? subject.size() : dot + 1);
-  return token;
-}
-
 StreamInfoPtr find(Connection& connection, const std::string& name) {
   jsOptions options;
   jsOptions_Init(&options);
-  options.Wait = 1000;  // while there is no leader, nobody answers: the next question is worth more
+  options.Wait = 1000;  // without a leader nobody answers: asking again is better than waiting
   jsStreamInfo* info = nullptr;
   jsErrCode code{};
   const auto status = js_GetStreamInfo(&info, jetstream(connection), name.c_str(), &options, &code);
@@ -85,16 +77,6 @@ void compare(const jsStreamConfig& is, const StreamSpec& spec) {
 }
 
 }  // namespace
-
-bool covers(std::string_view wide, std::string_view narrow) {
-  while (!wide.empty() && !narrow.empty()) {
-    const auto wide_token = take_token(wide);
-    const auto narrow_token = take_token(narrow);
-    if (wide_token == ">") return true;
-    if (narrow_token == ">" || (wide_token != "*" && wide_token != narrow_token)) return false;
-  }
-  return wide.empty() && narrow.empty();
-}
 
 int ensure_stream(Connection& connection, const StreamSpec& spec) {
   auto info = find(connection, spec.name);

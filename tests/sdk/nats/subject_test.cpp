@@ -1,6 +1,6 @@
-#include "support/catch.hpp"
+#include "nats/subject.hpp"
 
-#include <tidings/stream.hpp>
+#include "support/catch.hpp"
 
 #include <algorithm>
 #include <string>
@@ -8,6 +8,7 @@
 #include <vector>
 
 using tidings::covers;
+using tidings::is_literal_subject;
 
 namespace {
 
@@ -77,4 +78,18 @@ TEST_CASE("covers agrees with matching, for all subjects of up to three tokens")
     }
   }
   CHECK(wrong == std::vector<std::string>{});
+}
+
+TEST_CASE("a subject that is published to has tokens without wildcards, spaces or control characters") {
+  for (const char* legal :
+       {"user", "auth.events.user.created", "_INBOX_relay", "größe.geändert", "a.$b.c-d"}) {
+    CAPTURE(legal);
+    CHECK(is_literal_subject(legal));
+  }
+  for (const char* illegal :
+       {"", ".", ".a", "a.", "a..b", "a b", "a.*", "a.>", "*", "a\tb", "a\nb", "a\x7f"}) {
+    CAPTURE(illegal);
+    CHECK_FALSE(is_literal_subject(illegal));
+  }
+  CHECK_FALSE(is_literal_subject(std::string_view{"a\0b", 3}));
 }
