@@ -1,0 +1,75 @@
+#include "event/cloudevents_structured.hpp"
+
+#include "event/cloudevents_attributes.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace tidings {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view structured_type = "application/cloudevents+json";
+constexpr int deepest_nesting = 1000;
+
+std::string text_member(const Json& document, const char* name) {
+  const auto member = document.find(name);
+  if (member == document.end() || member->is_null()) return {};
+  if (!member->is_string()) throw Undecodable(std::string(name) + ": is no text");
+  return member->get<std::string>();
+}
+
+int version_member(const Json& document) {
+  const auto member = document.find("eventversion");
+  if (member == document.end()) return 1;
+  return parse_event_version(member->is_number_integer() ? member->dump()
+                                                         : text_member(document, "eventversion"));
+}
+
+/// An extension attribute is a text in CloudEvents; an object is what senders write anyway.
+std::string metadata_member(const Json& document) {
+  const auto member = document.find("metadata");
+  if (member == document.end() || member->is_null()) return "{}";
+  auto metadata = member->is_string() ? member->get<std::string>() : member->dump();
+  require_object(metadata, "metadata");
+  return metadata;
+}
+
+/// Reading goes any depth, but writing `data` as text again takes stack for each level of it.
+bool refuse_deep_nesting(int depth, Json::parse_event_t, Json&) {
+  if (depth > deepest_nesting)
+    throw Undecodable("payload: is nested deeper than " + std::to_string(deepest_nesting) + " levels");
+  return true;
+}
+
+}  // namespace
+
+bool is_structured(const Headers& headers) {
+  const auto content_type = header(headers, "content-type").substr(0, structured_type.size());
+  return equal_ignoring_case(content_type, structured_type);
+}
+
+Event decode_structured(const Headers& headers, std::string_view payload, std::string_view subject_type) {
+  const auto document = Json::parse(payload, refuse_deep_nesting, false);
+  if (!document.is_object())
+    throw Undecodable("payload: is no JSON object, as structured CloudEvents must be");
+  require_specversion(text_member(document, "specversion"));
+  if (document.contains("data_base64")) throw Undecodable("data_base64: is not supported, send JSON in data");
+  Event event;
+  event.id = text_member(document, "id");
+  event.type = text_member(document, "type");
+  event.source = text_member(document, "source");
+  event.aggregate_id = text_member(document, "subject");
+  event.time = text_member(document, "time");
+  event.aggregate_type = text_member(document, "aggregatetype");
+  event.version = version_member(document);
+  event.partition_key = text_member(document, "partitionkey");
+  event.metadata = metadata_member(document);
+  event.traceparent = text_member(document, "traceparent");
+  event.tracestate = text_member(document, "tracestate");
+  if (const auto data = document.find("data"); data != document.end()) event.data = data->dump();
+  complete(event, header(headers, "Nats-Msg-Id"), subject_type);
+  return event;
+}
+
+}  // namespace tidings
