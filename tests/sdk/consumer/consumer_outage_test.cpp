@@ -189,7 +189,8 @@ TEST_CASE("a consumer leaves the dedup window of a stream to its publisher") {
 TEST_CASE("a stream that does not exist yet is waited for when it must not be made") {
   Scene scene;
   scene.js.delete_stream("AUTH_EVENTS");
-  auto options = scene.options();
+  TcpProxy proxy{scene.server.port()};
+  auto options = consumer_of(proxy.url());
   options.manage_streams = false;
   Instance instance{scene.inbox(), options};
   instance.start();
@@ -197,8 +198,11 @@ TEST_CASE("a stream that does not exist yet is waited for when it must not be ma
   REQUIRE_WITHIN(10s, steady_clock::now() > begun + 200ms);
   CHECK_FALSE(instance.ended());
   CHECK_FALSE(scene.js.has_stream("AUTH_EVENTS"));
+  proxy.refuse(true);  // a stream that is there without the group is an error, for this one
+  proxy.cut();
   scene.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
   scene.js.add_consumer("AUTH_EVENTS", "mailer");
+  proxy.refuse(false);
   scene.publish("one");
   REQUIRE_WITHIN(10s, instance.stats().handled + (instance.ended() ? 1 : 0) == 1);
   CHECK(instance.error().empty());
