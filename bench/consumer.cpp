@@ -23,6 +23,7 @@
 #include <algorithm>
 #include <array>
 #include <iostream>
+#include <memory>
 #include <span>
 #include <thread>
 
@@ -74,7 +75,7 @@ double raw_consume(const std::string& url, int events) {
   options.Config.MaxAckPending = 100000;
   check(js_PullSubscribe(&raw, jetstream(connection), "auth.events.>", group, nullptr, &options, nullptr),
         "subscribe");
-  const SubscriptionPtr subscription{raw};
+  const std::unique_ptr<natsSubscription, Deleter<natsSubscription_Destroy>> subscription{raw};
   int taken = 0;
   const double took = seconds([&] {
     while (taken < events) {

@@ -24,7 +24,8 @@ struct Group {
   int max_request_batch = std::numeric_limits<int>::max();
   std::chrono::nanoseconds max_expires = std::chrono::nanoseconds::max();
   std::size_t max_request_bytes = std::numeric_limits<std::size_t>::max();
-  /// Handed out and not settled, what waits for its time included: with so many, it hands out no more.
+  /// With so many messages handed out and not settled, the durable hands out no more. Those that wait for
+  /// their retry count, too.
   std::uint64_t max_ack_pending = std::numeric_limits<std::uint64_t>::max();
 
   [[nodiscard]] bool push() const noexcept { return !deliver_subject.empty(); }

@@ -47,9 +47,9 @@ class GroupWatch {
   void ask_soon() noexcept { ask_again_ = {}; }
   [[nodiscard]] Time asks_again() const noexcept { return ask_again_; }
 
-  /// An answer, as it came.
+  /// Reads an answer, as it came.
   [[nodiscard]] News read(std::string_view answer, const Group& group);
-  /// What is known of the durable's making holds no more.
+  /// Forgets when the durable was made.
   void forget() noexcept { created_.reset(); }
 
   /// An event was given back, to come again after `delay`.
@@ -64,7 +64,7 @@ class GroupWatch {
   Time ask_again_{};
   std::optional<std::string> created_;
   WaitingEvents waiting_;
-  std::uint64_t num_ack_pending_ = 0;  // of the group, as last seen
+  std::uint64_t num_ack_pending_ = 0;  // of the group, when last seen
 };
 
 }  // namespace tidings

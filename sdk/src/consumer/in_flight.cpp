@@ -6,7 +6,7 @@
 namespace tidings {
 namespace {
 
-constexpr std::size_t headers_and_subject = 512;  // a usual size: nats.c does not tell the true one
+constexpr std::size_t headers_and_subject = 512;  // an estimate: nats.c does not tell the size
 
 std::size_t size(natsMsg* message) {
   return static_cast<std::size_t>(natsMsg_GetDataLength(message)) + headers_and_subject;
@@ -20,7 +20,7 @@ InFlight::InFlight(natsConnection* connection, std::chrono::milliseconds ack_wai
       ack_wait_(ack_wait),
       count_(count),
       may_extend_(std::move(may_extend)),
-      heart_([this](const std::stop_token& stop) { extend_all(stop); }) {}
+      extender_([this](const std::stop_token& stop) { extend_all(stop); }) {}
 
 InFlight::Slot InFlight::add(natsMsg* message, const std::optional<AckSubject>& delivery) {
   const std::lock_guard lock{mutex_};
@@ -53,13 +53,13 @@ void InFlight::disown() {
   disown_all();
 }
 
-/// On one stream, what has the smaller sequence was stored earlier.
+/// On one stream, a message with a smaller sequence was stored earlier.
 void InFlight::disown_when_stream_is_new(const AckSubject& delivery) {
   const bool later = delivery.stored_at_ns > last_stored_at_;
   if (delivery.stream_sequence <= last_sequence_ && later) {
     disown_all();
   } else if (delivery.stream_sequence < last_sequence_) {
-    return;  // handed out late, or again by a leader that did not know of the first time
+    return;  // handed out late, or again by a leader that had not heard of the first delivery
   }
   last_sequence_ = delivery.stream_sequence;
   last_stored_at_ = delivery.stored_at_ns;
@@ -86,8 +86,8 @@ void InFlight::extend_all(const std::stop_token& stop) {
 }
 
 void InFlight::stop() {
-  heart_.request_stop();
-  if (heart_.joinable()) heart_.join();
+  extender_.request_stop();
+  if (extender_.joinable()) extender_.join();
 }
 
 }  // namespace tidings

@@ -23,27 +23,27 @@ namespace tidings {
 class InFlight {
  public:
   using Slot = std::size_t;
-  /// False for the message at a stream sequence that is to be extended no more.
+  /// False when the message at this stream sequence must not be extended any more.
   using MayExtend = std::function<bool(std::uint64_t)>;
 
-  /// Extends three times in each `ack_wait`. Shows in `count` how many there are.
+  /// Extends each message three times in `ack_wait`. Keeps the number of messages in `count`.
   InFlight(natsConnection* connection, std::chrono::milliseconds ack_wait, std::atomic<std::uint64_t>& count,
            MayExtend may_extend);
 
   /// `delivery` is what the message's ack subject says, if it is one.
   [[nodiscard]] Slot add(natsMsg* message, const std::optional<AckSubject>& delivery);
-  /// Before the message is settled: a +WPI that follows a delayed -NAK would replace its delay by the
-  /// AckWait. False for one that was disowned.
+  /// Must come before the message is settled: a +WPI that follows a delayed -NAK would replace its delay by
+  /// the AckWait. False for a message that was disowned.
   bool remove(Slot slot);
 
-  /// The group, and maybe the stream, is not the one that handed these out. Nothing may be answered to them:
-  /// a stream that was made again gives out the same sequences, and an answer would settle another's message.
+  /// The group, and maybe the stream, is no longer the one that handed these messages out. They must not be
+  /// settled: a stream that was made again uses the same sequences, so that would settle another message.
   void disown();
 
-  /// Of payloads and headers, about.
+  /// The approximate size of all payloads and headers.
   [[nodiscard]] std::size_t bytes() const;
 
-  /// Extends no more.
+  /// Stops extending.
   void stop();
 
  private:
@@ -63,12 +63,12 @@ class InFlight {
   void disown_all();
 
   mutable std::mutex mutex_;
-  std::uint64_t last_sequence_ = 0;  // on the stream, of first deliveries
-  std::int64_t last_stored_at_ = 0;  // of that
+  std::uint64_t last_sequence_ = 0;  // on the stream: the latest of a first delivery
+  std::int64_t last_stored_at_ = 0;  // when that was stored
   std::vector<Entry> entries_;
   std::vector<Slot> free_;
   std::size_t bytes_ = 0;
-  std::jthread heart_;
+  std::jthread extender_;
 };
 
 }  // namespace tidings

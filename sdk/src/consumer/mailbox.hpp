@@ -61,9 +61,9 @@ class Mailbox {
 
   natsConnection* const connection_;
   const std::string subject_prefix_;
-  std::vector<StreamMessagePtr> own_spare_;  // of the thread that delivers
+  std::vector<StreamMessagePtr> own_spare_;  // used by the delivering thread alone
 
-  std::mutex mutex_;  // of all that follows
+  std::mutex mutex_;  // guards all that follows
   std::condition_variable_any arrived_;
   Mail mail_;
   std::vector<StreamMessagePtr> spare_;

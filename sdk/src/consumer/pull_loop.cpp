@@ -61,7 +61,7 @@ void PullLoop::on_messages(std::size_t count, Time now) {
   on_sign_of_life(now);
 }
 
-/// What the server says of older pulls counts for nothing until the group is joined again.
+/// Until the group is joined again, what the server says of older pulls does not count.
 void PullLoop::on_sign_of_life(Time now) {
   if (!active()) return;
   enter(Steady{});
@@ -110,7 +110,7 @@ void PullLoop::on_silence() {
   if (active()) enter(Unanswered{});
 }
 
-/// What was asked for is lost, or may be.
+/// All that was asked for is lost, or may be.
 void PullLoop::pull_anew() {
   expected_ = 0;
   if (is<Steady>()) enter(Probing{});
@@ -168,7 +168,7 @@ std::optional<PullRequest> PullLoop::due(std::size_t ready, std::size_t bytes, T
   }
   const int here = expected_ + static_cast<int>(ready);
   if (here > prefetch_.messages / 2) return std::nullopt;
-  // Of pulls that met silence many may be open in the end: at a server that stood still, say.
+  // Pulls that met silence may all be open in the end, as at a server that stood still: each asks for little.
   return request(is<Unanswered>() ? 1 : std::min(prefetch_.messages - here, max_request_batch_));
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
 // Decides when to pull, and for how much. Everything that the loop hears is an event here, and moves it from
-// one state to another; what it sends is for its owner to send. Does no I/O and reads no clock.
+// one state to another; its owner sends the requests. It does no I/O and reads no clock.
 
 #include "consumer/group.hpp"
 #include "consumer/pull_status.hpp"
@@ -17,7 +17,7 @@ namespace tidings {
 /// How far fetching reaches ahead of handling.
 struct Prefetch {
   int messages;
-  std::size_t bytes;  ///< of all messages in flight, about; one message may be larger
+  std::size_t bytes;  ///< of all messages in flight, approximately; one message may be larger
 };
 
 struct PullRequest {
@@ -62,7 +62,7 @@ class PullLoop {
   void on_new_leader(Time now);
   void on_reconnect();
   void on_deleted();
-  void on_subscription_lost();  ///< of a push consumer, with its connection
+  void on_subscription_lost();  ///< a push consumer's, with the connection
   void on_rejoined(const Group& group);
   void on_sent(const PullRequest& request, Time now);
   void on_not_sent(Time now);
@@ -73,7 +73,7 @@ class PullLoop {
   [[nodiscard]] std::chrono::milliseconds longest_silence() const;
   /// The request to be sent now, if there is one. `ready` messages, and `bytes` of all in flight, are here.
   [[nodiscard]] std::optional<PullRequest> due(std::size_t ready, std::size_t bytes, Time now) const;
-  /// The earliest time after `now` at which there may be something to do without an event; none: at `latest`.
+  /// The earliest time after `now` at which there may be something to do without an event; at most `latest`.
   [[nodiscard]] Time next_alarm(Time now, Time latest) const;
 
  private:
@@ -95,7 +95,7 @@ class PullLoop {
 
   int expected_ = 0;  // asked for, and neither come nor written off
   NextPull next_ = NextPull::bounded;
-  Time last_sign_;     // of life: a message, a heartbeat, or our own request
+  Time last_sign_;     // the last message, heartbeat or status, or our own request
   Time pull_again_{};  // not before
 };
 

@@ -39,7 +39,7 @@ void StreamMessage::read(MessagePtr message, std::string_view subject_prefix) {
   }
 }
 
-/// What the message says of itself, before its event is decoded.
+/// Fills in what is known about the message before its event is decoded.
 void StreamMessage::describe(const std::optional<AckSubject>& ack) {
   delivery.attempt = 0;
   delivery.subject = natsMsg_GetSubject(message_.get());
@@ -65,7 +65,7 @@ MessagePtr StreamMessage::nak(milliseconds delay) && {
 
 MessagePtr StreamMessage::settle(const std::string& verb) {
   if (!in_flight_->remove(slot_)) return std::move(message_);
-  // Lost with the connection, the message comes back and the inbox knows it: no error here.
+  // When this is lost with the connection, the message comes back and the inbox knows it: no error here.
   natsConnection_Publish(connection_, natsMsg_GetReply(message_.get()), verb.data(),
                          static_cast<int>(verb.size()));
   return std::move(message_);

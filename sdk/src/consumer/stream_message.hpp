@@ -16,8 +16,8 @@
 
 namespace tidings {
 
-/// Settled by one of the rvalue verbs, after which it may read another message; one that is destroyed
-/// unsettled comes back after the group's AckWait.
+/// Settled by one of the rvalue verbs, after which the object may read another message. A message that is
+/// destroyed unsettled comes back after the group's AckWait.
 class StreamMessage {
  public:
   StreamMessage(natsConnection* connection, InFlight& in_flight)
@@ -33,7 +33,7 @@ class StreamMessage {
   Delivery delivery;
   /// Why the message is no event; empty when it is one.
   std::string undecodable;
-  /// Messages of the group behind this one on the stream, when it was handed out.
+  /// How many messages of the group were behind this one on the stream when it was handed out.
   std::uint64_t pending = 0;
   /// Counts what the group hands out, to any instance; 0 when the message does not say.
   std::uint64_t consumer_sequence = 0;
@@ -41,7 +41,7 @@ class StreamMessage {
 
   [[nodiscard]] std::string_view payload() const noexcept;
 
-  // Each returns the message, which nobody needs any more.
+  // Each returns the raw message, for its memory to be freed.
   MessagePtr ack() && { return settle("+ACK"); }
   /// Back to the group at once, or after `delay`.
   MessagePtr nak(std::chrono::milliseconds delay = {}) &&;

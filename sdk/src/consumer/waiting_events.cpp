@@ -15,14 +15,14 @@ std::size_t WaitingEvents::count(Clock::time_point now) {
   return due_.size();
 }
 
-bool WaitingEvents::crowd_out(std::uint64_t open, std::uint64_t max_ack_pending, std::uint64_t at_hand,
-                              Clock::time_point now) {
+bool WaitingEvents::crowd_out(std::uint64_t ack_pending, std::uint64_t max_ack_pending,
+                              std::uint64_t in_flight, Clock::time_point now) {
   const std::uint64_t waiting = count(now);
-  const auto taken = std::max(open, waiting);
-  if (taken < max_ack_pending / 4) told_ = false;
-  // What is at hand is open as well, but soon settled: many instances under load are no trouble.
-  if (taken <= max_ack_pending / 2 || waiting <= at_hand) return false;
-  return !std::exchange(told_, true);
+  const auto taken = std::max(ack_pending, waiting);
+  if (taken < max_ack_pending / 4) warned_ = false;
+  // Messages in flight are pending as well, but soon settled: many busy instances are no reason to warn.
+  if (taken <= max_ack_pending / 2 || waiting <= in_flight) return false;
+  return !std::exchange(warned_, true);
 }
 
 }  // namespace tidings

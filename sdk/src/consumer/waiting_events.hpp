@@ -1,8 +1,8 @@
 #pragma once
 
-// Events that this instance has given back for later: a retry, and those held back
-// behind it. Each keeps a place among the events that the group may have open
-// (max_ack_pending), and with all places taken the group is handed nothing else.
+// Events that this instance has given back with a delay: retries, and events held back
+// behind one. Each counts towards the group's max_ack_pending, and when that is used up,
+// the group is handed nothing else.
 
 #include <chrono>
 #include <cstddef>
@@ -21,14 +21,15 @@ class WaitingEvents {
   void add(Clock::time_point until, Clock::time_point now);
   [[nodiscard]] std::size_t count(Clock::time_point now);
 
-  /// True once, when more than half of the places are taken and most of what is here waits; again only after
-  /// fewer than a quarter were. `open` is what the group has open as last seen, by all instances.
-  [[nodiscard]] bool crowd_out(std::uint64_t open, std::uint64_t max_ack_pending, std::uint64_t at_hand,
-                               Clock::time_point now);
+  /// True once, when more than half of max_ack_pending is used up and most of this instance's events wait;
+  /// true again only after less than a quarter was used. `ack_pending` is the group's number as last seen,
+  /// over all instances.
+  [[nodiscard]] bool crowd_out(std::uint64_t ack_pending, std::uint64_t max_ack_pending,
+                               std::uint64_t in_flight, Clock::time_point now);
 
  private:
   std::priority_queue<Clock::time_point, std::vector<Clock::time_point>, std::greater<>> due_;
-  bool told_ = false;
+  bool warned_ = false;
 };
 
 }  // namespace tidings

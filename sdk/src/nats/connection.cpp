@@ -37,7 +37,7 @@ OptionsPtr make_options(Connection::State& state) {
   // events would arrive twice and out of order.
   check(natsOptions_SetReconnectBufSize(raw, 0), "turn the replay buffer off");
   check(natsOptions_SetWriteDeadline(raw, 5000), "bound a write");
-  // A server whose host is gone closes nothing: it is left for another within 6 s.
+  // A server whose host is gone closes no connection: after 6 s without a PONG it counts as lost.
   check(natsOptions_SetPingInterval(raw, 2000), "set the ping interval");
   check(natsOptions_SetMaxPingsOut(raw, 2), "set the pings");
   watch(raw, state);
@@ -46,8 +46,8 @@ OptionsPtr make_options(Connection::State& state) {
   return made;
 }
 
-/// Longer than anybody waits for an answer that does not come.
-constexpr milliseconds refusal_is_news{10000};
+/// A refusal explains a missing answer for this long, which is longer than anybody waits for one.
+constexpr milliseconds refusal_counts_for{10000};
 
 /// A server that dies just after the handshake does so once; one that refuses us does so each time.
 constexpr int hang_ups_that_are_refusals = 5;
@@ -65,7 +65,7 @@ void check_tls(Connection::State& state, natsStatus status) {
 void connect_once(Connection::State& state) {
   forget_tls_errors();
   auto status = natsConnection_Connect(&state.connection, state.nats_options.get());
-  // nats.c before 3.8 leaves out a signature whose first byte is zero: of each 256 logins that sign, one is
+  // nats.c before 3.8 leaves out a signature whose first byte is zero: one of 256 logins that sign is
   // refused.
   for (int again = signs(state.options) ? 3 : 0; again > 0 && status == NATS_CONNECTION_AUTH_FAILED; --again)
     status = natsConnection_Connect(&state.connection, state.nats_options.get());
@@ -122,7 +122,7 @@ Connection::~Connection() {
   state_->closing = true;
   natsConnection_Close(state_->connection);
   {
-    // nats.c tells of the close on a thread of its own; it must not find the state gone.
+    // nats.c calls on_closed on a thread of its own, and the state must still be there.
     std::unique_lock lock{state_->mutex};
     state_->changed.wait_for(lock, std::chrono::seconds{5}, [this] { return state_->closed; });
   }
@@ -161,7 +161,7 @@ std::string Connection::new_inbox() const {
 
 std::string Connection::refusal() const {
   const std::lock_guard lock{state_->mutex};
-  return state_->refusals.latest(refusal_is_news, std::chrono::steady_clock::now());
+  return state_->refusals.latest(refusal_counts_for, std::chrono::steady_clock::now());
 }
 
 void Connection::observe(Observer observer) {

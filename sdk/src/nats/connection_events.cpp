@@ -13,11 +13,11 @@
 namespace tidings {
 namespace {
 
-/// About 5 s: of a cluster, another server takes us by then.
+/// About 5 s: by then another server of a cluster has accepted us.
 constexpr int tls_refusals_for_good = 12;
 
-/// A lost connection is tried again on a thread of nats.c, which tells nobody why that fails. It asks here
-/// before each round through the servers.
+/// nats.c reconnects on a thread of its own and tells nobody why that fails. Before each round through the
+/// servers it asks for a delay, and on that occasion its last error can be read.
 void watch_reconnect(Connection::State& state) {
   natsStatus status = NATS_OK;
   nats_GetLastError(&status);
@@ -70,7 +70,7 @@ void on_closed(natsConnection* connection, void* closure) {
   state.changed.notify_all();
 }
 
-/// Without this, what the server refuses looks like a server that does not answer.
+/// Without this, a refused request looks like a server that does not answer.
 void on_refusal(Connection::State& state, const std::string& text) {
   {
     const std::lock_guard lock{state.mutex};

@@ -21,13 +21,12 @@ struct Deleter {
 
 using OptionsPtr = std::unique_ptr<natsOptions, Deleter<natsOptions_Destroy>>;
 using MessagePtr = std::unique_ptr<natsMsg, Deleter<natsMsg_Destroy>>;
-using SubscriptionPtr = std::unique_ptr<natsSubscription, Deleter<natsSubscription_Destroy>>;
 using StreamInfoPtr = std::unique_ptr<jsStreamInfo, Deleter<jsStreamInfo_Destroy>>;
 using ConsumerInfoPtr = std::unique_ptr<jsConsumerInfo, Deleter<jsConsumerInfo_Destroy>>;
 using PubAckPtr = std::unique_ptr<jsPubAck, Deleter<jsPubAck_Destroy>>;
 
-/// nats.c frees every message on one thread of its own, and to wake that thread costs more than the message
-/// did: so they are handed over many at a time. A thread has its own.
+/// nats.c frees every message on one thread of its own, and waking that thread costs more than the
+/// message did, so messages are handed over many at a time. Not thread-safe: each thread has its own.
 class DiscardedMessages {
  public:
   void add(MessagePtr message) {

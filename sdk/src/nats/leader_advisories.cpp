@@ -31,7 +31,7 @@ LeaderAdvisories::LeaderAdvisories(Connection& connection, const std::string& st
                            : "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED." + stream + "." + durable;
   check(natsConnection_Subscribe(&state_->subscription, native(connection), subject.c_str(), State::deliver,
                                  state_.get()),
-        "subscribe for news of elections");
+        "subscribe to leader advisories");
   connection.keep(std::shared_ptr<void>(state_->subscription, [state = state_](void* held) {
     natsSubscription_Destroy(static_cast<natsSubscription*>(held));
   }));

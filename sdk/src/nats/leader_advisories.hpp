@@ -1,7 +1,7 @@
 #pragma once
 
-// News of elections in a cluster. What is asked of a stream or group that has no leader is dropped without
-// a word: whoever waits for an answer asks again when there is one.
+// Tells when a stream or a durable of a cluster has a new leader. While there is none, requests are dropped
+// without an answer: whoever waits for one asks again when a leader has been elected.
 
 #include <tidings/connection.hpp>
 
@@ -14,7 +14,8 @@ namespace tidings {
 class LeaderAdvisories {
  public:
   /// `on_elected` is called from a NATS thread whenever the stream, or its `durable` when one is named, gets
-  /// a leader: just before that listens. Never where the account may not hear of it; news can be lost.
+  /// a leader, just before the leader begins to listen. It is never called where the account may not
+  /// subscribe to advisories, and advisories can be lost.
   LeaderAdvisories(Connection& connection, const std::string& stream, const std::string& durable,
                    std::function<void()> on_elected);
   ~LeaderAdvisories();
@@ -26,7 +27,7 @@ class LeaderAdvisories {
   std::shared_ptr<State> state_;
 };
 
-/// From the news until the new leader listens, about.
+/// About how long after its advisory a new leader begins to listen.
 constexpr std::chrono::milliseconds leader_begins{50};
 
 }  // namespace tidings

@@ -17,12 +17,12 @@ std::string_view trimmed(std::string_view text) {
 }
 
 /// nats.c keeps a received message in one block: subject, reply, headers, payload, a NUL behind each
-/// (3.0 to 3.12, msg.h says so). Where what stands there is no such thing, there are none to be found.
+/// (3.0 to 3.12, see msg.h). Empty when the block does not look like that.
 std::string_view header_block(natsMsg* message) {
   const char* const reply = natsMsg_GetReply(message);
   if (reply == nullptr) return {};
   const char* const begin = reply + std::strlen(reply) + 1;
-  const char* const end = natsMsg_GetData(message) - 1;  // of its NUL
+  const char* const end = natsMsg_GetData(message) - 1;  // the NUL behind the headers
   const auto size = end - begin;
   if (size <= static_cast<std::ptrdiff_t>(version.size()) || size > longest_block || *end != '\0') return {};
   return {begin, static_cast<std::size_t>(size)};

@@ -12,7 +12,8 @@
 
 namespace tidings {
 
-/// Over the headers of an earlier message, whose memory is used again. Before any other access to them.
+/// Overwrites `headers`, which may be those of an earlier message, so that their memory is used again. Must
+/// come before nats.c's own functions for headers, which change the block.
 void read_headers(natsMsg* message, Headers& headers);
 
 /// `NATS/1.0`, lines of `Name: value`, an empty line; all ended by CR LF. False when it is not that, or has

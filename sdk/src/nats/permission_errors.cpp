@@ -6,13 +6,14 @@
 namespace tidings {
 namespace {
 
-constexpr std::chrono::minutes told_again_after{1};
+constexpr std::chrono::minutes logged_again_after{1};
 constexpr std::string_view advisories = "$JS.EVENT.ADVISORY.";
 constexpr std::size_t most_remembered = 64;
 
 bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
 
-/// Without the numbers: each ack has a subject of its own, `$JS.ACK.AUTH_EVENTS.mailer.1.7.7.1700000000.0`.
+/// The text without its numbers, since each ack has a subject of its own:
+/// `$JS.ACK.AUTH_EVENTS.mailer.1.7.7.1700000000.0`.
 std::string kind(std::string_view text) {
   std::string kind;
   std::unique_copy(text.begin(), text.end(), std::back_inserter(kind),
@@ -28,9 +29,9 @@ bool PermissionErrors::add(std::string_view text, Time now) {
     latest_ = text;
     latest_at_ = now;
   }
-  std::erase_if(told_, [now](const auto& entry) { return now - entry.second >= told_again_after; });
-  // A subject for each message is no reason for a line for each message.
-  return told_.size() < most_remembered && told_.emplace(kind(text), now).second;
+  std::erase_if(seen_, [now](const auto& entry) { return now - entry.second >= logged_again_after; });
+  // Where each message has a subject of its own, it need not have a line of its own in the log.
+  return seen_.size() < most_remembered && seen_.emplace(kind(text), now).second;
 }
 
 std::string PermissionErrors::latest(std::chrono::milliseconds age, Time now) const {

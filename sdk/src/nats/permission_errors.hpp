@@ -1,7 +1,7 @@
 #pragma once
 
-// What the server refuses a user: it says so by itself, beside the answers, and what was refused gets none.
-// Told once each, since a client that keeps trying is refused each time.
+// The server's permission errors. They come by themselves, outside of the answers: a request that was refused
+// gets no answer at all. Each is logged once, since a client that keeps trying is refused each time.
 
 #include <chrono>
 #include <map>
@@ -15,14 +15,15 @@ class PermissionErrors {
   using Time = std::chrono::steady_clock::time_point;
 
   /// The server's words: `Permissions Violation for Publish to "auth.events.user.created"`. True when they
-  /// are news: not told within the last minute.
+  /// are worth logging: not seen within the last minute.
   bool add(std::string_view text, Time now);
 
-  /// The latest, when it came within `age`; else empty. Not of an advisory: nothing waits for those.
+  /// The latest error that came within `age`; empty when there is none. Errors about advisories do not count:
+  /// nothing waits for those.
   [[nodiscard]] std::string latest(std::chrono::milliseconds age, Time now) const;
 
  private:
-  std::map<std::string, Time, std::less<>> told_;
+  std::map<std::string, Time, std::less<>> seen_;
   std::string latest_;
   Time latest_at_{};
 };

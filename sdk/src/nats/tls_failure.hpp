@@ -1,6 +1,7 @@
 #pragma once
 
-// What a failed connect says of TLS: whether to wait for the server, or whether one side refuses the other.
+// Why a connect failed, as far as TLS is concerned: whether to wait for the server, or whether one side
+// refuses the other.
 
 #include <nats/nats.h>
 
@@ -10,7 +11,7 @@ namespace tidings {
 
 struct TlsFailure {
   enum class Kind {
-    none,     ///< it is about something else
+    none,     ///< the failure has nothing to do with TLS
     cut,      ///< the connection ended during the handshake: an outage
     hung_up,  ///< the server ended the connection after the handshake, without a word
     refused,  ///< waiting does not help
@@ -19,10 +20,10 @@ struct TlsFailure {
   std::string why{};  ///< empty for none
 };
 
-/// To be called before a connect, on the same thread: OpenSSL keeps its errors until someone takes them.
+/// Call it before a connect, on the same thread: OpenSSL keeps its errors until someone takes them.
 void forget_tls_errors();
 
-/// Of the connect that this thread has just tried and that ended with `status`.
+/// Why the connect failed that this thread has just tried and that ended with `status`.
 TlsFailure last_tls_failure(natsStatus status);
 
 }  // namespace tidings
