@@ -122,7 +122,7 @@ class HttpServer {
 int serve(const std::string& http) {
   const auto address = parse_address(http);
   const auto url = database_url();
-  const OutboxProcessorOptions options;
+  const auto options = OutboxProcessorOptions::from_environment();
   auto connecting = ConnectionOptions::from_environment();
   connecting.name = "auth-service";
 

@@ -66,20 +66,20 @@ std::string age_text(std::chrono::milliseconds age) {
   return out.str();
 }
 
-/// Of the processor that holds the lease, or held it last.
+/// What is known of the processor that holds the lease, or held it last.
 struct ProcessorView {
   std::string state = "none";  ///< a phase, stopped (handed the lease back), lost (did not renew it) or none
   std::chrono::milliseconds in_state{0};
   std::chrono::milliseconds seen_ago{0};
 };
 
-ProcessorView view(const std::optional<StoredProcessorRecord>& row) {
+ProcessorView view(const std::optional<ProcessorRecord>& row) {
   ProcessorView view;
   if (!row) return view;
   const auto ago = [](Timestamp time) { return std::max(now() - time, std::chrono::milliseconds{0}); };
-  view.state = row->state.phase;
+  view.state = row->phase ? to_string(*row->phase) : "unknown";
   std::replace(view.state.begin(), view.state.end(), ' ', '_');
-  view.in_state = ago(row->state.since);
+  view.in_state = ago(row->since);
   view.seen_ago = ago(row->written_at);
   const bool handed_back = row->expires_at == Timestamp{};
   if (handed_back || row->expires_at < now()) {
@@ -102,8 +102,8 @@ Json stats_json(const OutboxStats& stats, std::optional<std::chrono::millisecond
   if (stats.processor) {
     const auto& row = *stats.processor;
     processor_json.update({{"stateMs", processor.in_state.count()},
-                           {"trouble", row.state.trouble.empty() ? Json{} : Json(row.state.trouble)},
-                           {"inFlight", row.state.in_flight},
+                           {"trouble", row.waiting_because.empty() ? Json{} : Json(row.waiting_because)},
+                           {"inFlight", row.in_flight},
                            {"seenMs", processor.seen_ago.count()},
                            {"holder", row.holder},
                            {"epoch", row.epoch}});
@@ -119,13 +119,13 @@ Json stats_json(const OutboxStats& stats, std::optional<std::chrono::millisecond
           {"processor", std::move(processor_json)}};
 }
 
-std::string processor_text(const std::optional<StoredProcessorRecord>& row) {
+std::string processor_text(const std::optional<ProcessorRecord>& row) {
   const auto processor = view(row);
   if (!row) return processor.state;
   auto text = processor.state;
   std::replace(text.begin(), text.end(), '_', ' ');
   text += " for " + age_text(processor.in_state);
-  if (!row->state.trouble.empty()) text += ": " + printable(row->state.trouble);
+  if (!row->waiting_because.empty()) text += ": " + printable(row->waiting_because);
   return text;
 }
 

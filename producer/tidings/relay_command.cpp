@@ -20,20 +20,20 @@ struct RelayFlags {
   bool manage_stream = true;
 };
 
-/// Says at once that there is no outbox, instead of after the wait for NATS. A database that
-/// is only in trouble is the processor's to wait for.
+/// Says at once that there is no outbox, instead of after the wait for NATS. The processor waits for
+/// a database that only has a transient error.
 void require_outbox(const std::string& url) {
   try {
     Database::open(url)->require_schema();
   } catch (const DatabaseError& error) {
     if (!error.retryable()) throw;
-    spdlog::warn("database is in trouble, going on: {}", error.what());
+    spdlog::warn("waiting for database: {}", error.what());
   }
 }
 
 int relay(const RelayFlags& flags) {
   const auto url = database_url();
-  OutboxProcessorOptions options;
+  auto options = OutboxProcessorOptions::from_environment();
   options.drain = flags.drain;
   options.manage_stream = flags.manage_stream;
   auto connecting = ConnectionOptions::from_environment();

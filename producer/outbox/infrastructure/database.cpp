@@ -8,6 +8,7 @@
 #include <tidings/settings.hpp>
 
 #include <charconv>
+#include <exception>
 
 namespace tidings {
 
@@ -21,6 +22,21 @@ std::unique_ptr<Database> Database::open(const std::string& url, Open mode) {
   throw SettingError(
       "DATABASE_URL names PostgreSQL, which this program was built without: takes sqlite:PATH");
 #endif
+}
+
+void rethrow_refused(std::string_view action) {
+  const auto refuse = [action](const SqlError& error) {
+    throw DatabaseError("cannot " + std::string(action) + ": " + error.what(),
+                        error.retryable() ? Error::Retry::yes : Error::Retry::no);
+  };
+  try {
+    throw;
+  } catch (const SqlError& error) {
+    refuse(error);
+  } catch (const SQLite::Exception& error) {
+    refuse(sql_error(error));
+  }
+  std::terminate();  // not reached: each way above throws
 }
 
 void Database::migrate(std::string_view own_tables) {

@@ -18,7 +18,7 @@ struct Outcome {
   RowStatus status = RowStatus::published;
   int retry_count = 0;
   std::string error;  ///< for failed and dead_letter; what is past 1000 bytes is cut off
-  Timestamp at;       ///< of the outcome; becomes updatedAt, except for processing, which keeps it
+  Timestamp at;       ///< when it was known; becomes updatedAt, except for processing, which keeps it
 
   /// At most 1000 bytes, not ending in the middle of a character.
   [[nodiscard]] std::string short_error() const;
@@ -32,10 +32,11 @@ class OutcomeStore {
   OutcomeStore(const OutcomeStore&) = delete;
   OutcomeStore& operator=(const OutcomeStore&) = delete;
 
-  /// Writes marks inside a transaction whose fence was checked. Rows that are gone or already
-  /// settled stay as they are. With `delete_published`, such rows are deleted instead (SQLite: but for
-  /// the table's newest, which is marked and left to cleanup). Returns how many rows have become PUBLISHED.
-  virtual int write(Transaction& transaction, const std::vector<Outcome>& marks, bool delete_published) = 0;
+  /// Writes outcomes inside a transaction whose lease was checked. Rows that are gone or already settled stay
+  /// as they are. With `delete_published`, published rows are deleted (SQLite: except for the table's newest,
+  /// which becomes PUBLISHED and is left to cleanup). Returns how many rows have become PUBLISHED.
+  virtual int write(Transaction& transaction, const std::vector<Outcome>& outcomes,
+                    bool delete_published) = 0;
 };
 
 }  // namespace tidings

@@ -35,25 +35,25 @@ constexpr std::string_view sequence = "\"seq\"";
 constexpr const char* chain_header = "Nats-Expected-Last-Msg-Id";
 constexpr std::size_t most_answers_unseen = 256;
 constexpr std::size_t many_answers = 64;
-constexpr std::chrono::milliseconds after_trouble{500};
+constexpr std::chrono::milliseconds after_error{500};
 constexpr std::chrono::microseconds gathering{500};
 
-/// The answer of the stream: a PubAck, a refusal or a sign of trouble.
+/// The answer of the stream: a PubAck, a refusal or a transient error.
 PublishResult read_answer(natsMsg* message) {
   if (natsMsg_IsNoResponders(message))
-    return {.kind = Kind::trouble, .error = "no stream answers (no responders)"};
+    return {.kind = Kind::transient, .error = "no stream answers (no responders)"};
   const std::string_view body{natsMsg_GetData(message),
                               static_cast<std::size_t>(natsMsg_GetDataLength(message))};
   if (body.find("\"error\"") == std::string_view::npos) {
     // The server leaves out what is false, and a stream's name holds no quotes.
     const auto at = body.find(sequence);
-    if (at == std::string_view::npos) return {.kind = Kind::trouble, .error = "the answer is no PubAck"};
+    if (at == std::string_view::npos) return {.kind = Kind::transient, .error = "the answer is no PubAck"};
     if (body.find("\"duplicate\"") == std::string_view::npos) return {.kind = Kind::stored};
-    // A leader that has proposed an event and does not know yet whether it is stored says duplicate, of
-    // sequence 0: one that was cut off from the others never stores it (2.9.10, 2.10.27).
+    // A leader that has proposed an event and does not know yet whether it is stored answers a repeat with
+    // sequence 0. If it was cut off from the others, the event is never stored (2.9.10, 2.10.27).
     const auto number = body.find_first_not_of(" :", at + sequence.size());
     if (number == std::string_view::npos || body[number] == '0')
-      return {.kind = Kind::trouble,
+      return {.kind = Kind::transient,
               .error = "the stream has been given the event, and does not say that it has it"};
     return {.kind = Kind::known};
   }
@@ -67,7 +67,7 @@ PublishResult read_answer(natsMsg* message) {
   const bool not_the_events_fault = code >= 500 || detail == account_resources_exceeded ||
                                     detail == stream_mismatch || detail == stream_sealed ||
                                     detail == duplicate_in_process;
-  return {.kind = not_the_events_fault ? Kind::trouble : Kind::refused, .error = text};
+  return {.kind = not_the_events_fault ? Kind::transient : Kind::refused, .error = text};
 }
 
 }  // namespace
@@ -82,11 +82,11 @@ struct EventPublisher::State {
   };
   struct Answer {
     std::uint64_t number = 0;
-    PublishResult outcome;
+    PublishResult result;
   };
 
   State(Connection& its_connection, PublisherOptions its_options)
-      : connection(its_connection), options(std::move(its_options)), patience(options.ack_timeout) {}
+      : connection(its_connection), options(std::move(its_options)), ack_wait(options.ack_timeout) {}
 
   Connection& connection;
   const PublisherOptions options;
@@ -97,37 +97,37 @@ struct EventPublisher::State {
   std::deque<Flight> flights;  // in the order sent; the first has number `first`
   std::uint64_t first = 0;
   std::size_t in_flight = 0;
-  std::chrono::milliseconds patience;  // with what is sent now
-  bool in_trouble = false;
-  std::vector<PublishResult> at_once;  // outcomes that needed no answer
+  std::chrono::milliseconds ack_wait;  // with what is sent now
+  bool failing = false;
+  std::vector<PublishResult> immediate;  // results that needed no answer
   EventBuilder builder;
   WireMessage wire;  // this and the next two keep their memory
   std::string reply;
   std::vector<Answer> taken;
   DiscardedMessages sent;
 
-  DiscardedMessages seen;  // of nats.c's thread
+  DiscardedMessages seen;  // used by nats.c's thread
 
   std::mutex mutex;
   std::vector<Answer> answers;
   std::size_t wake_at = 1;  // answers that are worth waking the owner for
-  std::function<void()> on_outcome;
+  std::function<void()> on_result;
 
   static void deliver(natsConnection*, natsSubscription* subscription, natsMsg* raw, void* closure) {
     auto& state = *static_cast<State*>(closure);
     const auto number = state.number_of(raw);
-    auto outcome = read_answer(raw);
+    auto result = read_answer(raw);
     state.seen.add(MessagePtr{raw});
     if (!number) return;
-    const bool urgent = outcome.kind != Kind::stored && outcome.kind != Kind::known;
-    bool many_to_come = false;
+    const bool urgent = result.kind != Kind::stored && result.kind != Kind::known;
+    bool many_missing = false;
     {
       const std::lock_guard lock{state.mutex};
-      state.answers.push_back({*number, std::move(outcome)});
-      if ((urgent || state.answers.size() == state.wake_at) && state.on_outcome) state.on_outcome();
-      many_to_come = state.answers.size() < state.wake_at && state.wake_at >= many_answers;
+      state.answers.push_back({*number, std::move(result)});
+      if ((urgent || state.answers.size() == state.wake_at) && state.on_result) state.on_result();
+      many_missing = state.answers.size() < state.wake_at && state.wake_at >= many_answers;
     }
-    if (many_to_come && !urgent) let_answers_gather(subscription);
+    if (many_missing && !urgent) let_answers_gather(subscription);
   }
 
   /// The number of the publish that is answered.
@@ -140,41 +140,41 @@ struct EventPublisher::State {
     return number;
   }
 
-  /// While many answers are still to come, nats.c's thread would be woken for each, and sleep again.
+  /// Lets answers gather while many are missing: nats.c's thread would wake up for each, and sleep again.
   static void let_answers_gather(natsSubscription* subscription) {
     std::uint64_t queued = 0;
     if (natsSubscription_QueuedMsgs(subscription, &queued) == NATS_OK && queued == 0)
       std::this_thread::sleep_for(gathering);
   }
 
-  /// The headers, some fifty allocations, are freed here: on nats.c's thread for that, which would fight
-  /// with this one over the allocator, they were half of the cost of publishing.
+  /// The headers, some fifty allocations, are freed here. On nats.c's own thread for that, which contends
+  /// with this one for the allocator, freeing them was half of the cost of publishing.
   void discard(MessagePtr message) {
     for (const auto& [name, value] : wire.headers) natsMsgHeader_Delete(message.get(), name.c_str());
     natsMsgHeader_Delete(message.get(), chain_header);
     sent.add(std::move(message));
   }
 
-  /// The server answers in order. When it says that it cannot store an event, it has forgotten those before
-  /// that are not answered yet (a stream that was deleted takes them with it): no use in waiting long.
+  /// The server answers in order. Once it says that it cannot store an event, the earlier ones that it has
+  /// not answered are lost (with a stream that was deleted, for one): there is no use in waiting long.
   void hasten() {
-    const auto soon = steady_clock::now() + after_trouble;
+    const auto soon = steady_clock::now() + after_error;
     for (auto& flight : flights) flight.deadline = std::min(flight.deadline, soon);
   }
 
-  /// In trouble, the wait doubles from a short one: a broker that is merely slow must come to an answer.
-  void learn_from(const std::vector<PublishResult>& landed) {
-    const auto any = [&landed](auto... kinds) {
-      return std::any_of(landed.begin(), landed.end(),
-                         [=](const auto& outcome) { return ((outcome.kind == kinds) || ...); });
+  /// After an error the wait starts short and doubles: a broker that is merely slow must get to answer.
+  void learn_from(const std::vector<PublishResult>& settled) {
+    const auto any = [&settled](auto... kinds) {
+      return std::any_of(settled.begin(), settled.end(),
+                         [=](const auto& result) { return ((result.kind == kinds) || ...); });
     };
     if (any(Kind::stored, Kind::known)) {
-      in_trouble = false;
-      patience = options.ack_timeout;
+      failing = false;
+      ack_wait = options.ack_timeout;
     }
-    if (!any(Kind::trouble)) return;
-    patience = std::min(in_trouble ? patience * 2 : after_trouble, options.ack_timeout);
-    in_trouble = true;
+    if (!any(Kind::transient)) return;
+    ack_wait = std::min(failing ? ack_wait * 2 : after_error, options.ack_timeout);
+    failing = true;
     hasten();
   }
 
@@ -184,19 +184,19 @@ struct EventPublisher::State {
     return refusal.empty() ? "no PubAck in time" : "no PubAck in time: " + refusal;
   }
 
-  void land(Flight& flight, PublishResult outcome, std::vector<PublishResult>& out) {
+  void settle(Flight& flight, PublishResult result, std::vector<PublishResult>& out) {
     if (flight.done) return;
     flight.done = true;
     --in_flight;
-    outcome.token = flight.token;
-    out.push_back(std::move(outcome));
+    result.token = flight.token;
+    out.push_back(std::move(result));
   }
 };
 
 EventPublisher::EventPublisher(Connection& connection, PublisherOptions options,
-                               std::function<void()> on_outcome)
+                               std::function<void()> on_result)
     : state_(std::make_shared<State>(connection, std::move(options))) {
-  state_->on_outcome = std::move(on_outcome);
+  state_->on_result = std::move(on_result);
   state_->inbox = connection.new_inbox();
   check(natsConnection_Subscribe(&state_->subscription, native(connection), (state_->inbox + ".*").c_str(),
                                  State::deliver, state_.get()),
@@ -209,19 +209,18 @@ EventPublisher::EventPublisher(Connection& connection, PublisherOptions options,
 
 EventPublisher::~EventPublisher() {
   natsSubscription_Unsubscribe(state_->subscription);
-  // What stays with the connection until its end is small: a database that comes and goes makes many of
-  // these.
+  // The state stays with the connection until that ends: keep it small, since every session makes one.
   state_->flights = {};
   state_->taken = {};
   const std::lock_guard lock{state_->mutex};
-  state_->on_outcome = nullptr;
+  state_->on_result = nullptr;
   state_->answers = {};
 }
 
 void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const std::string& after) {
   auto& own = *state_;
-  const auto at_once = [&own, token](Kind kind, std::string error) {
-    own.at_once.push_back({.kind = kind, .token = token, .error = std::move(error)});
+  const auto immediate = [&own, token](Kind kind, std::string error) {
+    own.immediate.push_back({.kind = kind, .token = token, .error = std::move(error)});
   };
   try {
     const auto subject = subject_of(row, own.options.subject_prefix);
@@ -239,15 +238,15 @@ void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const 
     const auto status = natsConnection_PublishMsg(native(own.connection), raw);
     own.discard(std::move(message));
     if (status == NATS_MAX_PAYLOAD)
-      return at_once(Kind::refused, "larger than the server takes (max_payload " +
-                                        std::to_string(own.connection.max_payload()) + " bytes)");
-    if (status == NATS_INSUFFICIENT_BUFFER)  // of those that it keeps for a reconnect, which is turned off
-      return at_once(Kind::trouble, "not connected");
-    if (status != NATS_OK) return at_once(Kind::trouble, natsStatus_GetText(status));
-    own.flights.push_back({token, generation, steady_clock::now() + own.patience});
+      return immediate(Kind::refused, "larger than the server takes (max_payload " +
+                                          std::to_string(own.connection.max_payload()) + " bytes)");
+    if (status == NATS_INSUFFICIENT_BUFFER)  // its buffer for a reconnect, which is turned off
+      return immediate(Kind::transient, "not connected");
+    if (status != NATS_OK) return immediate(Kind::transient, natsStatus_GetText(status));
+    own.flights.push_back({token, generation, steady_clock::now() + own.ack_wait});
     ++own.in_flight;
   } catch (const Undecodable& error) {
-    at_once(Kind::refused, error.what());
+    immediate(Kind::refused, error.what());
   }
 }
 
@@ -255,8 +254,8 @@ void EventPublisher::flush() { state_->connection.flush(std::chrono::millisecond
 
 void EventPublisher::collect(std::vector<PublishResult>& out) {
   auto& own = *state_;
-  std::move(own.at_once.begin(), own.at_once.end(), std::back_inserter(out));
-  own.at_once.clear();
+  std::move(own.immediate.begin(), own.immediate.end(), std::back_inserter(out));
+  own.immediate.clear();
   {
     const std::lock_guard lock{own.mutex};
     own.taken.swap(own.answers);
@@ -266,7 +265,7 @@ void EventPublisher::collect(std::vector<PublishResult>& out) {
   }
   for (auto& answer : own.taken)
     if (answer.number >= own.first && answer.number - own.first < own.flights.size())
-      own.land(own.flights[answer.number - own.first], std::move(answer.outcome), out);
+      own.settle(own.flights[answer.number - own.first], std::move(answer.result), out);
   own.taken.clear();
 
   const auto time = steady_clock::now();
@@ -274,9 +273,10 @@ void EventPublisher::collect(std::vector<PublishResult>& out) {
   while (!own.flights.empty()) {
     auto& oldest = own.flights.front();
     if (!oldest.done && oldest.generation != generation) {
-      own.land(oldest, {.kind = Kind::trouble, .error = "the connection was lost before the PubAck"}, out);
+      own.settle(oldest, {.kind = Kind::transient, .error = "the connection was lost before the PubAck"},
+                 out);
     } else if (!oldest.done && oldest.deadline <= time) {
-      own.land(oldest, {.kind = Kind::trouble, .error = own.no_answer()}, out);
+      own.settle(oldest, {.kind = Kind::transient, .error = own.no_answer()}, out);
     }
     if (!oldest.done) break;
     own.flights.pop_front();
@@ -287,11 +287,11 @@ void EventPublisher::collect(std::vector<PublishResult>& out) {
 
 void EventPublisher::expect_answers_soon() {
   auto& own = *state_;
-  own.in_trouble = true;
-  own.patience = std::min(after_trouble, own.options.ack_timeout);
+  own.failing = true;
+  own.ack_wait = std::min(after_error, own.options.ack_timeout);
   own.hasten();
 }
 
-std::size_t EventPublisher::in_flight() const { return state_->in_flight + state_->at_once.size(); }
+std::size_t EventPublisher::in_flight() const { return state_->in_flight + state_->immediate.size(); }
 
 }  // namespace tidings

@@ -22,7 +22,8 @@ class ForwardClock {
     return latest_;
   }
 
-  /// When it is `delay` after `begin` of the wall clock. One that lies ahead of the clock counts as now.
+  /// The time `delay` after `begin`, a time of the wall clock. One that lies ahead of the clock counts as
+  /// now.
   [[nodiscard]] Timestamp after(Timestamp begin, std::chrono::milliseconds delay) {
     const auto passed =
         std::clamp(std::chrono::milliseconds{wall_() - begin}, std::chrono::milliseconds{0}, delay);
@@ -31,7 +32,7 @@ class ForwardClock {
 
  private:
   std::function<Timestamp()> wall_;
-  std::chrono::milliseconds ahead_{0};  // of the wall clock
+  std::chrono::milliseconds ahead_{0};  // by so much of the wall clock
   Timestamp latest_;
 };
 

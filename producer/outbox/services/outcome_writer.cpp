@@ -1,6 +1,7 @@
 #include "services/outcome_writer.hpp"
 
-#include <tidings/processor_record.hpp>
+#include "infrastructure/processor_record_row.hpp"
+#include "services/retry_pause.hpp"
 
 #include <spdlog/spdlog.h>
 
@@ -19,9 +20,9 @@ constexpr milliseconds first_pause{50};
 constexpr milliseconds longest_pause{1000};
 
 // A transaction keeps the service's writers waiting. The size of a cleanup follows the time it takes.
-constexpr std::size_t most_marks_at_once = 2000;
-constexpr std::size_t enough_marks = 200;
-constexpr milliseconds marks_gather{5};
+constexpr std::size_t most_outcomes_at_once = 2000;
+constexpr std::size_t enough_outcomes = 200;
+constexpr milliseconds outcomes_gather{5};
 constexpr milliseconds cleanup_takes_at_most{8};
 constexpr int smallest_cleanup = 10;
 constexpr int largest_cleanup = 1000;
@@ -36,7 +37,7 @@ OutcomeWriter::OutcomeWriter(Database& database, Lease& lease, SharedProcessorSt
       options_(std::move(options)),
       on_change_(std::move(on_change)),
       outbox_(database.outbox()),
-      rows_(database.outcomes()),
+      store_(database.outcomes()),
       fresh_until_(lease.fresh_until().time_since_epoch().count()),
       renew_at_(steady_clock::now() + options_.renew_interval),
       clean_up_at_(steady_clock::now()),
@@ -47,13 +48,13 @@ OutcomeWriter::~OutcomeWriter() {
   thread_.join();
 }
 
-void OutcomeWriter::add(std::vector<Outcome>& marks) {
-  if (marks.empty()) return;
+void OutcomeWriter::add(std::vector<Outcome>& outcomes) {
+  if (outcomes.empty()) return;
   {
     const std::lock_guard lock{mutex_};
-    std::move(marks.begin(), marks.end(), std::back_inserter(marks_));
+    std::move(outcomes.begin(), outcomes.end(), std::back_inserter(outcomes_));
   }
-  marks.clear();
+  outcomes.clear();
   work_.notify_one();
 }
 
@@ -67,7 +68,7 @@ void OutcomeWriter::report() {
 
 std::size_t OutcomeWriter::waiting() const {
   const std::lock_guard lock{mutex_};
-  return marks_.size() + writing_;
+  return outcomes_.size() + writing_;
 }
 
 bool OutcomeWriter::fresh() const noexcept {
@@ -75,38 +76,24 @@ bool OutcomeWriter::fresh() const noexcept {
 }
 
 void OutcomeWriter::run(const std::stop_token& stop) {
-  std::vector<Outcome> marks;  // stay here until they are committed
-  milliseconds delay = first_pause;
-  bool report = false;
-  while (!lost_) {
-    if (marks.empty()) {
-      const bool work = wait_for_work(stop);
-      const std::lock_guard lock{mutex_};
-      const auto taken =
-          marks_.begin() + static_cast<std::ptrdiff_t>(std::min(marks_.size(), most_marks_at_once));
-      marks.assign(std::move_iterator{marks_.begin()}, std::move_iterator{taken});
-      marks_.erase(marks_.begin(), taken);
-      writing_ = marks.size();
-      report = std::exchange(report_, false) || report;
-      if (!work && marks.empty()) return;  // stopped, and all is written
-    }
+  Batch batch;
+  RetryPause retry{first_pause, longest_pause};
+  while (!lost()) {
+    if (batch.outcomes.empty() && !take(batch, stop)) return;
     try {
-      if (!marks.empty() || report || steady_clock::now() >= renew_at_) write(marks);
-      report = false;
-      if (lost_) break;
-      marks.clear();
-      {
-        const std::lock_guard lock{mutex_};
-        writing_ = 0;
-      }
+      write(batch);
+      if (lost()) break;
       if (!stop.stop_requested()) clean_up();
-      if (trouble_.exchange(false)) spdlog::info("outbox database can be written again");
-      delay = first_pause;
+      if (lost()) break;
+      if (state_.exchange(State::writing) == State::failing)
+        spdlog::info("outbox database can be written again");
+      retry.reset();
     } catch (const DatabaseError& error) {
-      if (!trouble_.exchange(true)) spdlog::warn("outbox: {}; trying again", error.what());
+      if (lost()) break;
+      if (state_.exchange(State::failing) != State::failing)
+        spdlog::warn("outbox: {}; trying again", error.what());
       if (stop.stop_requested()) return;  // the next holder publishes again, and the stream knows the ids
-      pause(stop, delay);
-      delay = std::min(delay * 2, longest_pause);
+      pause(stop, retry.next());
     }
     on_change_();
   }
@@ -114,25 +101,43 @@ void OutcomeWriter::run(const std::stop_token& stop) {
   on_change_();
 }
 
+/// False when stopped, and everything is written.
+bool OutcomeWriter::take(Batch& batch, const std::stop_token& stop) {
+  const bool work = wait_for_work(stop);
+  const std::lock_guard lock{mutex_};
+  const auto count = static_cast<std::ptrdiff_t>(std::min(outcomes_.size(), most_outcomes_at_once));
+  const auto end = outcomes_.begin() + count;
+  batch.outcomes.assign(std::move_iterator{outcomes_.begin()}, std::move_iterator{end});
+  outcomes_.erase(outcomes_.begin(), end);
+  writing_ = batch.outcomes.size();
+  batch.report = std::exchange(report_, false) || batch.report;
+  return work || !batch.outcomes.empty();
+}
+
 /// False when stopped.
 bool OutcomeWriter::wait_for_work(const std::stop_token& stop) {
   std::unique_lock lock{mutex_};
   work_.wait_until(lock, stop, std::min(renew_at_, clean_up_at_),
-                   [this] { return !marks_.empty() || report_; });
+                   [this] { return !outcomes_.empty() || report_; });
   // A commit each would cost the service's writers the lock, and the disk a sync, as often as their own.
-  work_.wait_for(lock, stop, marks_gather, [this] { return marks_.size() >= enough_marks || report_; });
+  work_.wait_for(lock, stop, outcomes_gather,
+                 [this] { return outcomes_.size() >= enough_outcomes || report_; });
   return !stop.stop_requested();
 }
 
-void OutcomeWriter::write(const std::vector<Outcome>& marks) {
+void OutcomeWriter::write(Batch& batch) {
+  if (batch.outcomes.empty() && !batch.report && steady_clock::now() < renew_at_) return;
   write_fenced([&](Transaction& transaction) {
-    return rows_->write(transaction, marks, options_.retention.count() == 0);
+    return store_->write(transaction, batch.outcomes, options_.retention.count() == 0);
   });
   const auto oldest = outbox_->oldest_pending();
   status_.update([&](auto& status) { status.oldest_pending = oldest; });
+  batch = {};
+  const std::lock_guard lock{mutex_};
+  writing_ = 0;
 }
 
-/// One small step; the next follows at once, or after the marks that came meanwhile.
+/// One small step; the next follows at once, or after the outcomes that came meanwhile.
 void OutcomeWriter::clean_up() {
   auto begun = steady_clock::now();
   if (begun < clean_up_at_) return;
@@ -142,7 +147,7 @@ void OutcomeWriter::clean_up() {
     done = outbox_->cleanup(transaction, options_.clock() - options_.retention, cleanup_step_);
     return -done.deleted;
   });
-  if (lost_) return;
+  if (lost()) return;
   const auto took = committed - begun;
   status_.update([&](auto& status) {
     status.longest_cleanup =
@@ -159,18 +164,16 @@ void OutcomeWriter::clean_up() {
 template <class Work>
 steady_clock::time_point OutcomeWriter::write_fenced(Work&& work) {
   const auto status = status_.read();
-  const ProcessorRecord state{.phase = to_string(status.phase),
-                              .since = status.since,
-                              .trouble = status.trouble,
-                              .in_flight = static_cast<std::int64_t>(status.in_flight)};
   database_.transact([&](Transaction& transaction) {
-    lost_ = !lease_.renew(transaction);
-    if (lost_) return;
+    if (!lease_.renew(transaction)) {
+      state_ = State::lost;
+      return;
+    }
     const int published = work(transaction);
-    write_state(transaction, state, published);
+    write_processor_record(transaction, status, published);
   });
   const auto committed = steady_clock::now();
-  if (lost_) return committed;
+  if (lost()) return committed;
   fresh_until_ = lease_.fresh_until().time_since_epoch().count();
   renew_at_ = steady_clock::now() + options_.renew_interval;
   database_.maintain();

@@ -2,14 +2,13 @@
 
 // Writes back what became of events, on a thread and connection of its own, so
 // that publishing does not wait for the disk. Every write is fenced by the lease,
-// which it renews, and tells the processor's state to those who look at the
-// database; between writes it cleans up.
+// which it renews, and updates the processor's record; between writes it cleans up.
 
 #include "infrastructure/lease.hpp"
 #include "infrastructure/outcome_store.hpp"
+#include "services/shared_processor_status.hpp"
 
 #include <tidings/outbox_repository.hpp>
-#include <tidings/processor_status.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -33,7 +32,7 @@ class OutcomeWriter {
   };
 
   /// Takes over `database` and the held `lease` until it is destroyed. `on_change` is called from
-  /// the marker's thread when marks are written or something goes wrong; it must only wake.
+  /// the writer's thread when outcomes are written or something goes wrong; it must only wake.
   OutcomeWriter(Database& database, Lease& lease, SharedProcessorStatus& status, Options options,
                 std::function<void()> on_change);
 
@@ -44,22 +43,30 @@ class OutcomeWriter {
 
   // Thread-safe.
 
-  /// Takes what is in `marks`, and leaves it empty.
-  void add(std::vector<Outcome>& marks);
-  /// Writes the status soon, instead of with the next marks.
+  /// Takes what is in `outcomes`, and leaves it empty.
+  void add(std::vector<Outcome>& outcomes);
+  /// Writes the status soon, instead of with the next outcomes.
   void report();
-  /// Marks that are not committed yet.
+  /// How many outcomes are not committed yet.
   [[nodiscard]] std::size_t waiting() const;
   /// Another processor holds the lease: stop at once.
-  [[nodiscard]] bool lost() const noexcept { return lost_; }
+  [[nodiscard]] bool lost() const noexcept { return state_ == State::lost; }
   /// The lease is ours beyond doubt right now.
   [[nodiscard]] bool fresh() const noexcept;
   /// The database cannot be written at the moment.
-  [[nodiscard]] bool in_trouble() const noexcept { return trouble_; }
+  [[nodiscard]] bool failing() const noexcept { return state_ == State::failing; }
 
  private:
+  enum class State { writing, failing, lost };
+  /// What is written in one transaction, and kept until that is committed.
+  struct Batch {
+    std::vector<Outcome> outcomes;
+    bool report = false;
+  };
+
   void run(const std::stop_token& stop);
-  void write(const std::vector<Outcome>& marks);
+  [[nodiscard]] bool take(Batch& batch, const std::stop_token& stop);
+  void write(Batch& batch);
   void clean_up();
   template <class Work>
   std::chrono::steady_clock::time_point write_fenced(Work&& work);
@@ -72,17 +79,16 @@ class OutcomeWriter {
   Options options_;
   std::function<void()> on_change_;
   std::unique_ptr<OutboxRepository> outbox_;
-  std::unique_ptr<OutcomeStore> rows_;
+  std::unique_ptr<OutcomeStore> store_;
 
   mutable std::mutex mutex_;
   std::condition_variable_any work_;
-  std::vector<Outcome> marks_;  // under mutex
-  std::size_t writing_ = 0;     // under mutex
-  bool report_ = true;          // under mutex
+  std::vector<Outcome> outcomes_;  // under mutex
+  std::size_t writing_ = 0;        // under mutex
+  bool report_ = true;             // under mutex
 
   std::atomic<BootClock::rep> fresh_until_;
-  std::atomic<bool> lost_{false};
-  std::atomic<bool> trouble_{false};
+  std::atomic<State> state_{State::writing};
 
   std::chrono::steady_clock::time_point renew_at_;
   std::chrono::steady_clock::time_point clean_up_at_;

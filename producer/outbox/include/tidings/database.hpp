@@ -1,15 +1,12 @@
 #pragma once
 
 // A service's database, opened the way that the outbox needs it: SQLite or
-// PostgreSQL. What is the same in both is written once, on exec(); what is not has
-// a class for each, made by outbox(), outcomes() and CommitWatch::open().
+// PostgreSQL. What is the same in both is written once, on exec(); what differs has
+// a class for each engine, made by open(), outbox() and outcomes().
 
 #include <tidings/error.hpp>
 #include <tidings/timestamp.hpp>
 
-#include <SQLiteCpp/Exception.h>
-
-#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <functional>
@@ -54,7 +51,7 @@ class Transaction {
   bool open_ = true;
 };
 
-/// Of a statement.
+/// The value of a parameter of a statement.
 using SqlValue = std::variant<std::int64_t, std::string>;
 
 /// What a statement returned.
@@ -75,7 +72,7 @@ class Database {
   enum class Open {
     existing,
     create,     ///< SQLite: a missing file is made, its folder is not
-    processor,  ///< existing, for one who reads and marks rows in order, and calls maintain()
+    processor,  ///< existing; for the outbox processor, which reads rows in order and calls maintain()
   };
 
   /// `url` as in DATABASE_URL: `sqlite:PATH`, `file:PATH`, `postgresql://…`. Throws SettingError for
@@ -103,8 +100,9 @@ class Database {
   /// lacks a column.
   virtual void require_schema() = 0;
 
-  /// Both refer to this database, and throw DatabaseError when the table is not there.
+  /// The repository uses this database and must not outlive it. Throws DatabaseError when there is no table.
   [[nodiscard]] virtual std::unique_ptr<OutboxRepository> outbox() = 0;
+  /// The processor's side of the table; the same holds.
   [[nodiscard]] virtual std::unique_ptr<OutcomeStore> outcomes() = 0;
 
   /// Runs `work(Transaction&)` and commits; rolls back when it throws. Throws a retryable
@@ -126,11 +124,11 @@ class Database {
   /// The clock that all who share the database agree on.
   [[nodiscard]] virtual Timestamp time() = 0;
 
-  /// What a commit would otherwise do for its caller now and then (SQLite: move the WAL). Throws
-  /// DatabaseError.
+  /// Does the upkeep that some commit would otherwise make its caller wait for (SQLite: the checkpoint of the
+  /// WAL). Throws DatabaseError.
   virtual void maintain() {}
 
-  /// For people; without password.
+  /// For messages to people; contains no password.
   [[nodiscard]] virtual std::string name() const = 0;
 
   /// Throws DatabaseError when the transaction is on another connection.
@@ -154,28 +152,23 @@ class Database {
   virtual void roll_back() noexcept = 0;
 };
 
-/// What the engine said, without what was attempted: attempt() adds that.
+/// The engine's own words, without what was attempted: attempt() adds that.
 class SqlError : public DatabaseError {
  public:
   using DatabaseError::DatabaseError;
 };
 
-/// SQLite's words, and what to do; retryable for a lock, a full disk, an I/O error.
-[[nodiscard]] SqlError sql_error(const SQLite::Exception& error);
+/// Called from a catch block: throws DatabaseError "cannot <action>: <why>; <what to do>" for what the engine
+/// has refused, and rethrows everything else.
+[[noreturn]] void rethrow_refused(std::string_view action);
 
-/// Does `work`. What the engine refuses becomes "cannot <action>: <why>; <what to do>".
+/// Does `work`, and names `action` in the error when the engine refuses it.
 template <class Work>
 decltype(auto) attempt(std::string_view action, Work&& work) {
-  const auto failed = [action](const SqlError& error) {
-    return DatabaseError("cannot " + std::string(action) + ": " + error.what(),
-                         error.retryable() ? Error::Retry::yes : Error::Retry::no);
-  };
   try {
     return std::forward<Work>(work)();
-  } catch (const SqlError& error) {
-    throw failed(error);
-  } catch (const SQLite::Exception& error) {
-    throw failed(sql_error(error));
+  } catch (...) {
+    rethrow_refused(action);
   }
 }
 

@@ -22,11 +22,8 @@ struct DomainEvent {
   nlohmann::ordered_json data = nlohmann::ordered_json::object();      ///< what consumers get as payload
   nlohmann::ordered_json metadata = nlohmann::ordered_json::object();  ///< who and why: source, action, trace
 
-  /// The column `eventData`: `{"data": …, "metadata": …}`. Throws nlohmann::json::exception
-  /// when a text in it is not UTF-8.
-  [[nodiscard]] std::string event_data() const {
-    return nlohmann::ordered_json{{"data", data}, {"metadata", metadata}}.dump();
-  }
+  /// The column `eventData`: `{"data": …, "metadata": …}`. Throws Error when a text in it is not UTF-8.
+  [[nodiscard]] std::string event_data() const;
 };
 
 }  // namespace tidings

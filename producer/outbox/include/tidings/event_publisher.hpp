@@ -2,7 +2,7 @@
 
 // Puts outbox events on the stream: the wire form, many PubAcks in flight, a
 // deadline of its own for each, and the difference between an event that the
-// stream refuses and a broker that is in trouble.
+// stream refuses and a transient error of the broker.
 
 #include <tidings/connection.hpp>
 #include <tidings/outbox_event.hpp>
@@ -17,10 +17,10 @@
 namespace tidings {
 
 struct PublisherOptions {
-  std::string subject_prefix = settings::text_or("OUTBOX_SUBJECT_PREFIX", "auth.events");
-  std::string stream = settings::text_or("OUTBOX_STREAM", "AUTH_EVENTS");
-  /// Without a PubAck for this long, the broker is in trouble. What is sent to find out whether that is over
-  /// waits shorter at first, and longer each time.
+  std::string subject_prefix = "auth.events";
+  std::string stream = "AUTH_EVENTS";
+  /// A publish without a PubAck after this long is a transient error of the broker. After one, the next wait
+  /// is shorter at first and doubles up to this. 1 ms to 1 h.
   std::chrono::milliseconds ack_timeout{5000};
 };
 
@@ -31,7 +31,7 @@ struct PublishResult {
     known,      ///< PubAck with `duplicate`: the event was in the stream already
     refused,    ///< because of this event: too large, no legal subject, unreadable eventData
     unchained,  ///< the stream's last message is not the expected one; nothing was stored
-    trouble,    ///< no responders, storage full, no leader, timeout, connection lost: not the event's fault
+    transient,  ///< no responders, storage full, no leader, timeout, connection lost: not the event's fault
   };
   Kind kind = Kind::stored;
   std::uint64_t token = 0;
@@ -41,11 +41,11 @@ struct PublishResult {
 /// publish() and collect() belong to one thread.
 class EventPublisher {
  public:
-  /// `on_outcome` is called from a NATS thread whenever collect() has something new; it must only wake.
-  EventPublisher(Connection& connection, PublisherOptions options, std::function<void()> on_outcome);
+  /// `on_result` is called from a NATS thread whenever collect() has something new; it must only wake.
+  EventPublisher(Connection& connection, PublisherOptions options, std::function<void()> on_result);
   ~EventPublisher();
 
-  /// Sends without waiting; the outcome comes through collect() under `token`, exactly once.
+  /// Sends without waiting; the result comes through collect() under `token`, exactly once.
   /// With `after`, the stream takes the event only if its last message has that id: a chain of
   /// such publishes breaks at the first one that is not stored, so none can overtake it.
   void publish(std::uint64_t token, const OutboxEvent& event, const std::string& after = {});
@@ -53,11 +53,11 @@ class EventPublisher {
   /// Writes out what nats.c has buffered. Waits for the server's PONG, at most 1 s.
   void flush();
 
-  /// Moves out the outcomes since the last call. Events whose deadline has passed, or whose
-  /// connection was lost, come out as trouble; a late PubAck of theirs is ignored.
+  /// Moves out the results since the last call. For an event whose deadline has passed, or whose connection
+  /// was lost, the result is a transient error; its PubAck is ignored if it comes late.
   void collect(std::vector<PublishResult>& out);
 
-  /// What is in flight will not be answered any more, or very soon; and so for what is sent next.
+  /// What is in flight, and what is sent next, will be answered very soon or not at all: use short deadlines.
   void expect_answers_soon();
 
   [[nodiscard]] std::size_t in_flight() const;

@@ -18,7 +18,7 @@ enum class RowStatus { pending, processing, published, failed, dead_letter };
 [[nodiscard]] const char* to_string(RowStatus status) noexcept;
 [[nodiscard]] std::optional<RowStatus> parse_row_status(std::string_view text) noexcept;
 
-/// Where a row stands among the others; made and read by the repository alone.
+/// Where a row stands among the others; only the repository makes and reads it.
 struct OutboxPosition {
   std::int64_t row = 0;        ///< SQLite: the rowid, which grows in commit order
   std::string created_at, id;  ///< PostgreSQL: the columns, as text

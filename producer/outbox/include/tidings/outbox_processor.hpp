@@ -18,43 +18,46 @@
 
 namespace tidings {
 
+/// The limits stand in services/outbox_processor_options.cpp, once for values from the environment and from
+/// code.
 struct OutboxProcessorOptions {
-  std::chrono::milliseconds processing_interval =
-      settings::milliseconds_or("OUTBOX_PROCESSING_INTERVAL_MS", std::chrono::seconds{5},
-                                std::chrono::milliseconds{10}, std::chrono::hours{24});
-  std::chrono::milliseconds cleanup_interval =
-      settings::milliseconds_or("OUTBOX_CLEANUP_INTERVAL_MS", std::chrono::hours{1},
-                                std::chrono::milliseconds{10}, std::chrono::hours{24 * 30});
-  /// 0 deletes a row as soon as it is published, instead of marking it.
-  std::chrono::days retention{settings::integer_or("OUTBOX_RETENTION_DAYS", 7, 0, 36500)};
-  int max_retries = static_cast<int>(settings::integer_or("OUTBOX_MAX_RETRIES", 5, 1, 1000));
-  Backoff backoff = Backoff::from_environment("OUTBOX_BACKOFF_BASE_MS", "OUTBOX_BACKOFF_MAX_MS");
-  /// Events in flight at most.
-  int batch_size = static_cast<int>(settings::integer_or("OUTBOX_BATCH_SIZE", 2048, 1, 100000));
-  std::chrono::milliseconds lease = settings::milliseconds_or(
-      "OUTBOX_LEASE_MS", std::chrono::seconds{10}, std::chrono::milliseconds{500}, std::chrono::hours{1});
-  bool manage_stream = true;
-  /// Of the stream when it is made; one that is there with fewer is an error.
-  int stream_replicas = static_cast<int>(settings::integer_or("OUTBOX_STREAM_REPLICAS", 1, 1, 5));
-  bool drain = false;  ///< run() returns once nothing is left to publish
+  std::chrono::milliseconds processing_interval{5000};  ///< reads at least this often, woken or not
+  std::chrono::milliseconds cleanup_interval{std::chrono::hours{1}};
+  /// Published rows are kept this long; 0 deletes a row as soon as it is published, instead of setting it to
+  /// PUBLISHED.
+  std::chrono::days retention{7};
+  int max_retries = 5;  ///< failed attempts until an event is a dead letter
+  Backoff backoff;
+  int batch_size = 2048;                   ///< events in flight at most
+  std::chrono::milliseconds lease{10000};  ///< another processor may take over this long after a renewal
+  bool manage_stream = true;               ///< create the stream when it is missing
+  int stream_replicas = 1;                 ///< of a stream that is created; an existing one must have as many
+  bool drain = false;                      ///< run() returns once nothing is left to publish
   PublisherOptions publisher;
 
   /// For backoff and cleanup; replaced in tests that must not wait for days.
   std::function<Timestamp()> clock = [] { return now(); };
+
+  /// The defaults above, except for what OUTBOX_* sets. Throws SettingError.
+  [[nodiscard]] static OutboxProcessorOptions from_environment();
+
+  /// Throws SettingError for a value outside of its limits, with the name of its setting.
+  void validate() const;
 };
 
 class OutboxProcessor {
  public:
-  /// Opens its own connections to the database at `database_url`, as in DATABASE_URL.
+  /// Opens its own connections to the database at `database_url`, as in DATABASE_URL. Throws SettingError
+  /// for an option outside of its limits.
   OutboxProcessor(std::string database_url, Connection& connection, OutboxProcessorOptions options = {});
   ~OutboxProcessor();
 
-  /// Works until `stop` is requested (then confirms what is in flight, marks it and hands the
-  /// lease back), or, with `drain`, until nothing is left. Broker or database being away is waited
-  /// for. Throws Error for what waiting cannot mend (no such table, a stream that differs).
+  /// Works until `stop` is requested (then confirms what is in flight, writes that back and releases the
+  /// lease), or, with `drain`, until nothing is left. Waits for a broker or database that is away. Throws
+  /// Error for what waiting cannot mend (no such table, a stream that differs).
   void run(const std::stop_token& stop);
 
-  /// After a commit in this process: look now. Thread-safe.
+  /// After a commit in this process: read the outbox now. Thread-safe.
   void notify() noexcept;
 
   /// Thread-safe.

@@ -1,8 +1,8 @@
 #pragma once
 
 // The table outbox_event: writing an event in a service's own transaction, what
-// the processor reads and cleans up, and what operators look at. What became of
-// events is written by OutcomeStore.
+// the processor reads and cleans up, and what operators read. What became of events
+// is written by OutcomeStore.
 
 #include <tidings/database.hpp>
 #include <tidings/domain_event.hpp>
@@ -16,8 +16,8 @@
 
 namespace tidings {
 
-/// For people: a whole row, texts as stored. A status that is none of the model's reads as
-/// dead_letter: like those, the processor leaves it alone.
+/// A whole row for people, with texts as stored. A status that the model does not have reads as
+/// dead_letter: the processor leaves such rows alone.
 struct OutboxRow {
   OutboxEvent event;
   std::string last_error, created_at, processed_at, published_at;
@@ -25,8 +25,8 @@ struct OutboxRow {
 
 /// Not thread-safe: one repository for each connection and thread. Every function throws DatabaseError.
 ///
-/// In SQLite, rows are read in commit order. In PostgreSQL, what one look finds that the look before could
-/// not see is read in the order of (createdAt, id): see docs/decisions/0007.
+/// In SQLite, rows are read in commit order. In PostgreSQL, the rows that one scan sees and the one before
+/// could not see are read in the order of (createdAt, id): see docs/decisions/0007.
 class OutboxRepository {
  public:
   OutboxRepository() = default;
@@ -54,8 +54,8 @@ class OutboxRepository {
   };
   /// Those that are not settled (PENDING, FAILED, PROCESSING) and that read_pending() has passed.
   [[nodiscard]] virtual std::vector<OutboxEvent> read_aggregate(const AggregateRows& rows, int limit) = 0;
-  /// How many of them a call should ask for: where there is no index on their order, a call costs by all rows
-  /// of the aggregate.
+  /// How many of them a call should ask for: without an index on their order, the cost of a call grows with
+  /// all rows of the aggregate.
   [[nodiscard]] virtual int rows_of_aggregate_at_once() const noexcept { return 64; }
   /// FAILED and PROCESSING rows without their eventData, past `after`, at most `limit`.
   [[nodiscard]] virtual std::vector<OutboxEvent> read_retries(const OutboxPosition& after, int limit) = 0;
@@ -68,8 +68,8 @@ class OutboxRepository {
     bool more = false;  ///< call again, in a transaction of its own
   };
   /// Deletes up to `limit` PUBLISHED rows published before `before`. DEAD_LETTER stays, and in SQLite the
-  /// newest row. Looks at no more than ten times `limit` rows, and the next call goes on from there: rows
-  /// that were published long after they were created are looked at once a pass, not once a call.
+  /// newest row. Examines no more than ten times `limit` rows, and the next call goes on from there: rows
+  /// that were published long after they were created are examined once a pass, not once a call.
   [[nodiscard]] virtual Cleanup cleanup(Transaction& transaction, Timestamp before, int limit) = 0;
 
   // What operators read.

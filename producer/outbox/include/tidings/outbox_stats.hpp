@@ -23,12 +23,13 @@ struct BlockedAggregate {
 
 struct OutboxStats {
   std::int64_t pending = 0, processing = 0, failed = 0, dead_letter = 0;
-  /// As the processor counted when it marked and cleaned up: what others do to published rows is not in it.
+  /// As the processor counted when it wrote outcomes and cleaned up: it misses what others do to published
+  /// rows.
   std::int64_t published = 0;
   std::optional<Timestamp> oldest_pending;  ///< createdAt
   std::int64_t blocked_aggregates = 0;
-  std::vector<BlockedAggregate> blocked;           ///< the first of them in commit order
-  std::optional<StoredProcessorRecord> processor;  ///< empty when none has ever run
+  std::vector<BlockedAggregate> blocked;     ///< the first of them in commit order
+  std::optional<ProcessorRecord> processor;  ///< empty when none has ever run
 };
 
 }  // namespace tidings

@@ -14,7 +14,7 @@
 namespace tidings {
 namespace {
 
-/// What waiting does not mend. libpq gives no code for a refused login.
+/// Waiting does not mend these. libpq gives no code for a refused login.
 bool refuses_login(std::string_view why) {
   for (const auto* part :
        {"authentication failed", "no pg_hba.conf entry", "\" does not exist", "no password",
@@ -49,14 +49,17 @@ PostgresDatabase::PostgresDatabase(const std::string& url, Open mode) : connecti
 void PostgresDatabase::connect() {
   if (!connection_.connect()) return;
   ++session_;
-  // Settings of the session, which a pooler would give to others: begin() makes those that must be.
+  // A pooler would hand settings of the session on to others: begin() makes the necessary ones.
   if (connection_.pooled()) return;
-  // As long as SQLite waits. The plans that an outbox needs are known; statistics of a table that is now
-  // empty and now full are not.
-  connection_.script(
-      "SET lock_timeout = '5s'; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; "
-      "SET enable_bitmapscan = off; SET jit = off");
-  // One that is frozen inside of a transaction must not keep its successor out.
+  // The lock timeout is as long as SQLite's. The plans are the ones that an outbox needs, whatever the
+  // statistics say of a table that is empty at one time and full at another.
+  connection_.script(R"sql(
+      SET lock_timeout = '5s';
+      SET plan_cache_mode = force_generic_plan;
+      SET enable_seqscan = off;
+      SET enable_bitmapscan = off;
+      SET jit = off)sql");
+  // A processor that is frozen inside of a transaction must not keep its successor out.
   if (mode_ == Open::processor) connection_.script("SET idle_in_transaction_session_timeout = '5s'");
 }
 
@@ -66,25 +69,28 @@ void PostgresDatabase::add_notify_trigger() {
   attempt("make the trigger in " + name(), [&] { script(schema::postgres_notify_trigger); });
 }
 
-/// All or nothing, and one process at a time: two would make the same table.
+/// All or nothing, and one process at a time: two would create the same table.
 void PostgresDatabase::script(const std::string& statements) {
   guard([&] {
-    connection_.script("BEGIN; SELECT pg_advisory_xact_lock(hashtext('tidings outbox')); " + statements +
-                       "; COMMIT");
+    try {
+      connection_.script("BEGIN; SELECT pg_advisory_xact_lock(hashtext('tidings outbox')); " + statements +
+                         "; COMMIT");
+    } catch (...) {
+      connection_.rollback();  // the error ended the script inside of its transaction
+      throw;
+    }
   });
 }
 
 void PostgresDatabase::require_schema() {
   attempt("use the outbox in " + name(), [&] {
-    query(
-        "SELECT xmin, id, \"aggregateId\", \"aggregateType\", \"eventType\", \"eventData\", "
-        "\"eventVersion\", "
-        "\"occurredAt\", \"processedAt\", \"publishedAt\", \"retryCount\", \"lastError\", status, "
-        "\"createdAt\", \"updatedAt\" FROM outbox_event LIMIT 0");
-    query("SELECT name, holder, epoch, beat, \"expiresAt\" FROM outbox_lease LIMIT 0");
-    query(
-        "SELECT name, phase, since, trouble, \"inFlight\", \"writtenAt\", published FROM outbox_state LIMIT "
-        "0");
+    query(R"sql(
+        SELECT xmin, id, "aggregateId", "aggregateType", "eventType", "eventData", "eventVersion", "occurredAt",
+               "processedAt", "publishedAt", "retryCount", "lastError", status, "createdAt", "updatedAt"
+        FROM outbox_event LIMIT 0)sql");
+    query(R"sql(SELECT name, holder, epoch, beat, "expiresAt" FROM outbox_lease LIMIT 0)sql");
+    query(R"sql(
+        SELECT name, phase, since, trouble, "inFlight", "writtenAt", published FROM outbox_state LIMIT 0)sql");
   });
 }
 

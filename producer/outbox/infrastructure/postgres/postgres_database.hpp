@@ -33,8 +33,8 @@ class PostgresDatabase final : public Database {
   void queue(const std::string& statement, const Values&... values) {
     connection_.queue(statement, values...);
   }
-  /// Grows with each connection that is made again. What an earlier one has told of transactions need not
-  /// hold on a later one: it may be another server's, whose ids have come less far.
+  /// Grows with each reconnect. What an earlier connection has told of transactions need not hold on a later
+  /// one: it may lead to another server, whose ids are lower.
   [[nodiscard]] int session() const noexcept { return session_; }
   /// The relay is told of this transaction's events when it commits.
   void wake_relay_at_commit() noexcept { wake_ = true; }

@@ -1,6 +1,7 @@
 #include "infrastructure/postgres/postgres_outbox_repository.hpp"
 
 #include "infrastructure/postgres/postgres_columns.hpp"
+#include "infrastructure/processor_record_row.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -27,7 +28,7 @@ const std::string insert = R"sql(
                                AND "aggregateId" || '' = $2 AND "aggregateType" || '' = $3
                              ORDER BY "createdAt" DESC, id COLLATE "C" DESC LIMIT 1) AS last ON true) AS at)sql";
 
-constexpr int looks_per_row = 10;  // of cleanup
+constexpr int examined_per_row = 10;  // by cleanup()
 
 std::vector<OutboxRow> read_rows(const PostgresRows& rows) {
   std::vector<OutboxRow> all;
@@ -38,7 +39,7 @@ std::vector<OutboxRow> read_rows(const PostgresRows& rows) {
 }  // namespace
 
 PostgresOutboxRepository::PostgresOutboxRepository(PostgresDatabase& database)
-    : database_(database), looks_(database) {
+    : database_(database), scans_(database) {
   attempt("use the outbox in " + database.name(),
           [&] { database_.query("SELECT " + postgres_columns::row + " FROM outbox_event LIMIT 0"); });
 }
@@ -51,22 +52,20 @@ void PostgresOutboxRepository::add(Transaction& transaction, const DomainEvent& 
 }
 
 bool PostgresOutboxRepository::rewind() {
-  looks_.start_over();
+  scans_.start_over();
   return oldest_pending().has_value();
 }
 
 void PostgresOutboxRepository::read_pending(int limit, std::vector<OutboxEvent>& out) {
-  attempt("read pending events", [&] { looks_.read(limit, out); });
+  attempt("read pending events", [&] { scans_.read(limit, out); });
 }
 
 std::vector<OutboxEvent> PostgresOutboxRepository::read_aggregate(const AggregateRows& wanted, int limit) {
   return attempt("read the events of an aggregate", [&] {
-    const auto rows = database_.query("SELECT " + event +
-                                          " FROM outbox_event WHERE \"aggregateId\" = $1 AND "
-                                          "\"aggregateType\" = $2 AND status IN ('PENDING', "
-                                          "'PROCESSING', 'FAILED') AND ((\"createdAt\", id COLLATE \"C\") > "
-                                          "($3::timestamp, $4::text) OR ($5 AND "
-                                          "id = $4))" +
+    const auto rows = database_.query("SELECT " + event + R"sql(
+        FROM outbox_event
+        WHERE "aggregateId" = $1 AND "aggregateType" = $2 AND status IN ('PENDING', 'PROCESSING', 'FAILED')
+          AND (("createdAt", id COLLATE "C") > ($3::timestamp, $4::text) OR ($5 AND id = $4)))sql" +
                                           in_order + " LIMIT $6",
                                       wanted.aggregate_id, wanted.aggregate_type,
                                       wanted.after.created_at.empty() ? beginning : wanted.after.created_at,
@@ -74,8 +73,8 @@ std::vector<OutboxEvent> PostgresOutboxRepository::read_aggregate(const Aggregat
     std::vector<OutboxEvent> read;
     for (int row = 0; row < rows.size(); ++row) {
       read.push_back(read_event(rows, row));
-      // Also when read_pending() is still to come to it.
-      looks_.was_given(read.back().id, read_transaction(rows, row));
+      // Also when read_pending() has not reached it yet.
+      scans_.was_given(read.back().id, read_transaction(rows, row));
     }
     return read;
   });
@@ -84,10 +83,10 @@ std::vector<OutboxEvent> PostgresOutboxRepository::read_aggregate(const Aggregat
 std::vector<OutboxEvent> PostgresOutboxRepository::read_retries(const OutboxPosition& after, int limit) {
   return attempt("read failed events", [&] {
     const auto rows =
-        database_.query("SELECT " + header +
-                            " FROM outbox_event WHERE status IN ('FAILED', 'PROCESSING') AND (\"createdAt\", "
-                            "id COLLATE \"C\") > "
-                            "($1::timestamp, $2::text)" +
+        database_.query("SELECT " + header + R"sql(
+            FROM outbox_event
+            WHERE status IN ('FAILED', 'PROCESSING')
+              AND ("createdAt", id COLLATE "C") > ($1::timestamp, $2::text))sql" +
                             in_order + " LIMIT $3",
                         after.created_at.empty() ? beginning : after.created_at, after.id, limit);
     std::vector<OutboxEvent> read;
@@ -104,8 +103,8 @@ std::int64_t PostgresOutboxRepository::count_pending() {
 
 std::optional<Timestamp> PostgresOutboxRepository::oldest_pending() {
   return attempt("read the oldest pending event", [&]() -> std::optional<Timestamp> {
-    const auto rows = database_.query(
-        "SELECT \"createdAt\" FROM outbox_event WHERE status = 'PENDING' ORDER BY \"createdAt\" LIMIT 1");
+    const auto rows = database_.query(R"sql(
+        SELECT "createdAt" FROM outbox_event WHERE status = 'PENDING' ORDER BY "createdAt" LIMIT 1)sql");
     if (rows.empty()) return std::nullopt;
     return read_time(rows.text(0, 0));
   });
@@ -119,20 +118,22 @@ OutboxRepository::Cleanup PostgresOutboxRepository::cleanup(Transaction& transac
   return attempt("delete published events", [&] {
     const auto limit_time = to_iso8601(before);
     Cleanup done;
-    for (int page = 0; page < looks_per_row && done.deleted < limit; ++page) {
+    for (int page = 0; page < examined_per_row && done.deleted < limit; ++page) {
       const int wanted = limit - done.deleted;
-      // A foreign writer may leave publishedAt empty; updatedAt is then when it was marked.
+      // A foreign writer may leave publishedAt empty; updatedAt then says when it was published.
       const auto rows = database_.query(
-          "WITH page AS MATERIALIZED (SELECT id, \"createdAt\", coalesce(\"publishedAt\", \"updatedAt\") AS "
-          "at "
-          "FROM outbox_event WHERE status = 'PUBLISHED' AND \"createdAt\" >= $1::timestamp AND "
-          "(\"createdAt\", id "
-          "COLLATE \"C\") > ($1::timestamp, $2::text) AND \"createdAt\" < $3::timestamp" +
-              in_order +
-              " LIMIT $4), gone AS (DELETE FROM outbox_event USING page WHERE outbox_event.id = page.id AND "
-              "page.at < $3::timestamp RETURNING 1) SELECT \"createdAt\", id, (SELECT count(*) FROM gone), "
-              "(SELECT count(*) FROM page) FROM page ORDER BY \"createdAt\" DESC, id COLLATE \"C\" DESC "
-              "LIMIT 1",
+          R"sql(
+          WITH page AS MATERIALIZED (
+              SELECT id, "createdAt", coalesce("publishedAt", "updatedAt") AS at
+              FROM outbox_event
+              WHERE status = 'PUBLISHED' AND "createdAt" >= $1::timestamp AND "createdAt" < $3::timestamp
+                AND ("createdAt", id COLLATE "C") > ($1::timestamp, $2::text)
+              ORDER BY "createdAt", id COLLATE "C" LIMIT $4),
+          gone AS (
+              DELETE FROM outbox_event USING page
+              WHERE outbox_event.id = page.id AND page.at < $3::timestamp RETURNING 1)
+          SELECT "createdAt", id, (SELECT count(*) FROM gone), (SELECT count(*) FROM page)
+          FROM page ORDER BY "createdAt" DESC, id COLLATE "C" DESC LIMIT 1)sql",
           cleaned_.created_at.empty() ? beginning : cleaned_.created_at, cleaned_.id, limit_time, wanted);
       if (rows.empty() || rows.integer(0, 3) < wanted) {
         if (!rows.empty()) done.deleted += static_cast<int>(rows.integer(0, 2));
@@ -149,15 +150,15 @@ OutboxRepository::Cleanup PostgresOutboxRepository::cleanup(Transaction& transac
 
 std::vector<OutboxRow> PostgresOutboxRepository::list(std::optional<RowStatus> wanted, int limit) {
   return attempt("list events", [&] {
-    const std::string newest_first = " ORDER BY \"createdAt\" DESC, id COLLATE \"C\" DESC LIMIT $1";
+    const std::string newest_first = R"sql( ORDER BY "createdAt" DESC, id COLLATE "C" DESC LIMIT $1)sql";
     if (wanted)
-      return read_rows(database_.query("SELECT " + postgres_columns::row +
-                                           " FROM outbox_event WHERE status = $2::\"OutboxEventStatus\"" +
-                                           newest_first,
-                                       limit, to_string(*wanted)));
-    // Of each status the newest, by the index; createdAt alone has none.
+      return read_rows(database_.query(
+          "SELECT " + postgres_columns::row +
+              R"sql( FROM outbox_event WHERE status = $2::"OutboxEventStatus")sql" + newest_first,
+          limit, to_string(*wanted)));
+    // The newest of each status, by the index on (status, createdAt): createdAt alone has none.
     return read_rows(database_.query(
-        "SELECT newest.* FROM unnest(enum_range(NULL::\"OutboxEventStatus\")) AS each, LATERAL (SELECT " +
+        R"sql(SELECT newest.* FROM unnest(enum_range(NULL::"OutboxEventStatus")) AS each, LATERAL (SELECT )sql" +
             postgres_columns::row + " FROM outbox_event WHERE status = each" + newest_first + ") AS newest" +
             newest_first,
         limit));
@@ -178,32 +179,29 @@ OutboxStats PostgresOutboxRepository::stats(int blocked_at_most) {
   database_.transact([&](Transaction&) {
     attempt("count events", [&] {
       database_.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
-      const auto counts = database_.query(
-          "SELECT (SELECT count(*) FROM outbox_event WHERE status = 'PENDING'), "
-          "(SELECT count(*) FROM outbox_event WHERE status = 'PROCESSING'), "
-          "(SELECT count(*) FROM outbox_event WHERE status = 'FAILED'), "
-          "(SELECT count(*) FROM outbox_event WHERE status = 'DEAD_LETTER')");
+      const auto counts = database_.query(R"sql(
+          SELECT (SELECT count(*) FROM outbox_event WHERE status = 'PENDING'),
+                 (SELECT count(*) FROM outbox_event WHERE status = 'PROCESSING'),
+                 (SELECT count(*) FROM outbox_event WHERE status = 'FAILED'),
+                 (SELECT count(*) FROM outbox_event WHERE status = 'DEAD_LETTER'))sql");
       stats.pending = counts.integer(0, 0);
       stats.processing = counts.integer(0, 1);
       stats.failed = counts.integer(0, 2);
       stats.dead_letter = counts.integer(0, 3);
       stats.oldest_pending = oldest_pending();
-      stats.processor = read_state(database_);
-      stats.published = stats.processor ? stats.processor->published  // else nobody has counted yet
-                                        : database_
-                                              .query(
-                                                  "SELECT count(*) FROM outbox_event WHERE status = "
-                                                  "'PUBLISHED'")
-                                              .integer(0, 0);
-      const auto blocked = database_.query(
-          "SELECT \"aggregateType\", \"aggregateId\", id, \"retryCount\", \"lastError\", count(*) OVER () "
-          "FROM "
-          "(SELECT DISTINCT ON (\"aggregateId\", \"aggregateType\") * FROM outbox_event WHERE status IN "
-          "('FAILED', 'PROCESSING') ORDER BY \"aggregateId\", \"aggregateType\", \"createdAt\", id COLLATE "
-          "\"C\") "
-          "AS heads" +
-              in_order + " LIMIT $1",
-          std::max(1, blocked_at_most));
+      stats.processor = read_processor_record(database_);
+      if (stats.processor)
+        stats.published = stats.processor->published;
+      else  // nobody has counted yet
+        stats.published =
+            database_.query("SELECT count(*) FROM outbox_event WHERE status = 'PUBLISHED'").integer(0, 0);
+      const auto blocked = database_.query(R"sql(
+          SELECT "aggregateType", "aggregateId", id, "retryCount", "lastError", count(*) OVER ()
+          FROM (SELECT DISTINCT ON ("aggregateId", "aggregateType") * FROM outbox_event
+                WHERE status IN ('FAILED', 'PROCESSING')
+                ORDER BY "aggregateId", "aggregateType", "createdAt", id COLLATE "C") AS heads)sql" +
+                                               in_order + " LIMIT $1",
+                                           std::max(1, blocked_at_most));
       for (int row = 0; row < blocked.size(); ++row) {
         stats.blocked_aggregates = blocked.integer(row, 5);
         stats.blocked.push_back({.aggregate_type = std::string{blocked.text(row, 0)},

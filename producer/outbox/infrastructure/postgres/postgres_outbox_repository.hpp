@@ -34,8 +34,8 @@ class PostgresOutboxRepository final : public OutboxRepository {
 
  private:
   PostgresDatabase& database_;
-  SnapshotReader looks_;
-  OutboxPosition cleaned_;  // what cleanup() looked at last
+  SnapshotReader scans_;
+  OutboxPosition cleaned_;  // the row that cleanup() examined last
 };
 
 }  // namespace tidings

@@ -11,13 +11,13 @@ class PostgresOutcomeStore final : public OutcomeStore {
  public:
   explicit PostgresOutcomeStore(PostgresDatabase& database) : database_(database) {}
 
-  int write(Transaction& transaction, const std::vector<Outcome>& marks, bool delete_published) override;
+  int write(Transaction& transaction, const std::vector<Outcome>& outcomes, bool delete_published) override;
 
  private:
-  using Marks = std::vector<Outcome>::const_iterator;
+  using Iterator = std::vector<Outcome>::const_iterator;
 
-  [[nodiscard]] int write_published(Marks begin, Marks end, bool delete_published);
-  void write_one(const Outcome& mark);
+  [[nodiscard]] int write_published(Iterator begin, Iterator end, bool delete_published);
+  void write_one(const Outcome& outcome);
 
   PostgresDatabase& database_;
 };

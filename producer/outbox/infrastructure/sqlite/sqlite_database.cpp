@@ -126,7 +126,7 @@ bool may_pass(int code) {
 SqliteDatabase::SqliteDatabase(const std::string& path, Open open_mode)
     : path_(path), handle_(open_file(path, open_mode)) {
   if (open_mode != Open::processor) return;
-  // Rows are read and marked once, in order: a large cache would only fill.
+  // Rows are read and written once, in order: a large cache would only fill.
   handle_.exec("PRAGMA cache_size=-4096");
   checkpointer_.emplace(handle_);
 }
@@ -146,9 +146,9 @@ void SqliteDatabase::require_schema() {
     // Names are not quoted: SQLite takes a quoted name that does not exist for a text.
     const SQLite::Statement outbox{
         handle_,
-        "SELECT rowid, id, aggregateId, aggregateType, eventType, eventData, eventVersion, occurredAt, "
-        "processedAt, "
-        "publishedAt, retryCount, lastError, status, createdAt, updatedAt FROM outbox_event"};
+        R"sql(SELECT rowid, id, aggregateId, aggregateType, eventType, eventData, eventVersion, occurredAt,
+                     processedAt, publishedAt, retryCount, lastError, status, createdAt, updatedAt
+              FROM outbox_event)sql"};
     const SQLite::Statement lease{handle_, "SELECT name, holder, epoch, beat, expiresAt FROM outbox_lease"};
     const SQLite::Statement state{
         handle_, "SELECT name, phase, since, trouble, inFlight, writtenAt, published FROM outbox_state"};
@@ -159,7 +159,9 @@ std::unique_ptr<OutboxRepository> SqliteDatabase::outbox() {
   return std::make_unique<SqliteOutboxRepository>(*this);
 }
 
-std::unique_ptr<OutcomeStore> SqliteDatabase::outcomes() { return std::make_unique<SqliteOutcomeStore>(*this); }
+std::unique_ptr<OutcomeStore> SqliteDatabase::outcomes() {
+  return std::make_unique<SqliteOutcomeStore>(*this);
+}
 
 void SqliteDatabase::maintain() {
   if (checkpointer_) attempt("move the WAL to " + path_, [&] { checkpointer_->run_if_due(); });

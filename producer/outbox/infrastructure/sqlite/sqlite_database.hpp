@@ -7,6 +7,7 @@
 #include <tidings/database.hpp>
 
 #include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Exception.h>
 #include <SQLiteCpp/Statement.h>
 
 #include <optional>
@@ -42,8 +43,11 @@ class SqliteDatabase final : public Database {
 
   std::string path_;
   SQLite::Database handle_;
-  std::unordered_map<std::string, SQLite::Statement> statements_;  // of run()
+  std::unordered_map<std::string, SQLite::Statement> statements_;  // prepared by run(), by their text
   std::optional<Checkpointer> checkpointer_;
 };
+
+/// SQLite's words, and what to do; retryable for a lock, a full disk, an I/O error.
+[[nodiscard]] SqlError sql_error(const SQLite::Exception& error);
 
 }  // namespace tidings

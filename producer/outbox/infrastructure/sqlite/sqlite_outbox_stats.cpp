@@ -1,3 +1,4 @@
+#include "infrastructure/processor_record_row.hpp"
 #include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
 #include "infrastructure/sqlite/statement_run.hpp"
 
@@ -6,7 +7,7 @@
 namespace tidings {
 namespace {
 
-/// All that is read until its end is as of one moment.
+/// Everything that is read during its life is as of one moment.
 class Snapshot {
  public:
   explicit Snapshot(SQLite::Database& database) : database_(database) { database_.exec("BEGIN"); }
@@ -29,9 +30,8 @@ std::int64_t count(SQLite::Database& database, RowStatus status) {
 /// deleted by hand do not count for ever.
 std::int64_t published(SQLite::Database& database, const OutboxStats& stats) {
   if (!stats.processor) return count(database, RowStatus::published);  // nobody has counted yet
-  SQLite::Statement statement{database,
-                              "SELECT ifnull((SELECT max(rowid) FROM outbox_event) - "
-                              "(SELECT min(rowid) FROM outbox_event) + 1, 0)"};
+  SQLite::Statement statement{database, R"sql(
+      SELECT ifnull((SELECT max(rowid) FROM outbox_event) - (SELECT min(rowid) FROM outbox_event) + 1, 0))sql"};
   StatementRun run{statement};
   run.next();
   const auto others = stats.pending + stats.processing + stats.failed + stats.dead_letter;
@@ -40,14 +40,13 @@ std::int64_t published(SQLite::Database& database, const OutboxStats& stats) {
 }
 
 void read_blocked(SQLite::Database& database, OutboxStats& stats, int at_most) {
-  // Of each aggregate the row that stands first; the bare columns are that row's (min() in SQLite).
-  SQLite::Statement statement{database,
-                              "SELECT aggregateType, aggregateId, id, retryCount, lastError, "
-                              "count(*) OVER () FROM (SELECT aggregateType, aggregateId, id, retryCount, "
-                              "lastError, min(rowid) AS first FROM outbox_event "
-                              "INDEXED BY outbox_event_status_createdAt_idx "
-                              "WHERE status IN ('FAILED', 'PROCESSING') GROUP BY aggregateId, aggregateType) "
-                              "ORDER BY first LIMIT ?"};
+  // The first row of each aggregate: the bare columns are those of the row with min() in SQLite.
+  SQLite::Statement statement{database, R"sql(
+      SELECT aggregateType, aggregateId, id, retryCount, lastError, count(*) OVER ()
+      FROM (SELECT aggregateType, aggregateId, id, retryCount, lastError, min(rowid) AS first
+            FROM outbox_event INDEXED BY outbox_event_status_createdAt_idx
+            WHERE status IN ('FAILED', 'PROCESSING') GROUP BY aggregateId, aggregateType)
+      ORDER BY first LIMIT ?)sql"};
   StatementRun run{statement};
   run.bind(at_most);
   while (run.next()) {
@@ -72,7 +71,7 @@ OutboxStats SqliteOutboxRepository::stats(int blocked_at_most) {
     stats.failed = count(handle, RowStatus::failed);
     stats.dead_letter = count(handle, RowStatus::dead_letter);
     stats.oldest_pending = oldest_pending();
-    stats.processor = read_state(database_);
+    stats.processor = read_processor_record(database_);
     stats.published = published(handle, stats);
     read_blocked(handle, stats, std::max(1, blocked_at_most));
     return stats;

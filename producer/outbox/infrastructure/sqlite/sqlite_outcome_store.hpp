@@ -14,7 +14,7 @@ class SqliteOutcomeStore final : public OutcomeStore {
   explicit SqliteOutcomeStore(SqliteDatabase& database);
   ~SqliteOutcomeStore() override;
 
-  int write(Transaction& transaction, const std::vector<Outcome>& marks, bool delete_published) override;
+  int write(Transaction& transaction, const std::vector<Outcome>& outcomes, bool delete_published) override;
 
  private:
   struct Statements;
@@ -23,10 +23,10 @@ class SqliteOutcomeStore final : public OutcomeStore {
     int published = 0;  ///< of these, the ones that are PUBLISHED now
   };
   [[nodiscard]] Written write_run(const Outcome& first, const Outcome& last, bool delete_published);
-  [[nodiscard]] bool is_at(const Outcome& mark);
+  [[nodiscard]] bool is_at(const Outcome& outcome);
   [[nodiscard]] std::int64_t newest();
-  Written write_one(const Outcome& mark, bool delete_published);
-  Written write_at(std::int64_t position, const Outcome& mark, bool delete_published);
+  Written write_one(const Outcome& outcome, bool delete_published);
+  Written write_at(std::int64_t position, const Outcome& outcome, bool delete_published);
 
   SqliteDatabase& database_;
   std::unique_ptr<Statements> statements_;

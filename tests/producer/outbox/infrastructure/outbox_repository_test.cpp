@@ -35,10 +35,10 @@ struct Scene {
     outbox.execute("UPDATE outbox_event SET " + set + " WHERE id = '" + id + "'");
   }
 
-  int mark(const std::vector<Outcome>& outcomes, bool delete_published = false) {
+  int write(const std::vector<Outcome>& outcomes, bool delete_published = false) {
     int published = 0;
     outbox.database().transact(
-        [&](Transaction& transaction) { published = marks->write(transaction, outcomes, delete_published); });
+        [&](Transaction& transaction) { published = store->write(transaction, outcomes, delete_published); });
     return published;
   }
 
@@ -89,7 +89,7 @@ struct Scene {
   const Engine engine;
   Outbox outbox{engine};
   OutboxRepository& repository = outbox.repository();
-  std::unique_ptr<OutcomeStore> marks = outbox.database().outcomes();
+  std::unique_ptr<OutcomeStore> store = outbox.database().outcomes();
 };
 
 }  // namespace
@@ -181,13 +181,27 @@ TEST_CASE("in another service's database only the outbox is made, whatever that 
   const auto engine = GENERATE(Engine::sqlite, Engine::postgres);
   CAPTURE(to_string(engine));
   Outbox outbox{engine};
-  outbox.execute(
-      "DROP TABLE outbox_event; DROP TABLE outbox_lease; DROP TABLE outbox_state");
+  outbox.execute("DROP TABLE outbox_event; DROP TABLE outbox_lease; DROP TABLE outbox_state");
   const bool has_users = GENERATE(false, true);
   if (has_users) outbox.execute("CREATE TABLE \"user\"(login text)");
   outbox.database().migrate();
   outbox.database().require_schema();
   outbox.execute(has_users ? "SELECT login FROM \"user\"" : "CREATE TABLE \"user\"(login text)");
+}
+
+TEST_CASE("a service's own tables are made with the outbox's, all or none") {
+  const auto engine = GENERATE(Engine::sqlite, Engine::postgres);
+  CAPTURE(to_string(engine));
+  Outbox outbox{engine};
+  outbox.execute("DROP TABLE outbox_event; DROP TABLE outbox_lease; DROP TABLE outbox_state");
+  auto& database = outbox.database();
+  CHECK_THAT(error_of<DatabaseError>(
+                 [&] { database.migrate("CREATE TABLE shop(a int); CREATE TABLE shop(a int);"); }),
+             ContainsSubstring("cannot create the tables in"));
+  CHECK_THROWS_AS(database.require_schema(), DatabaseError);
+  database.migrate("CREATE TABLE shop(a int);");  // it was not made before
+  database.require_schema();
+  CHECK(outbox.number("SELECT count(*) FROM shop") == 0);
 }
 
 TEST_CASE("pending events are read in commit order, whoever wrote them and whatever they are called") {
@@ -242,7 +256,7 @@ TEST_CASE("rewinding says whether anything is pending") {
   CHECK_FALSE(scene.repository.rewind());
   CHECK(scene.repository.count_pending() == 0);
   for (const auto* id : {"e1", "e2", "e3"}) scene.add(id);
-  scene.mark({scene.outcome("e1", RowStatus::published)});
+  scene.write({scene.outcome("e1", RowStatus::published)});
   CHECK(scene.repository.rewind());
   CHECK(scene.repository.count_pending() == 2);
   CHECK(scene.next_pending(1) == Ids{"e2"});
@@ -253,8 +267,8 @@ TEST_CASE("the events of one aggregate are read in order, without the settled on
   for (const auto* id : {"e1", "e2", "e3", "e4", "e5", "e6"}) scene.add(id, "a");
   scene.add("other aggregate", "b");
   scene.add("other type", "a", "Team");
-  scene.mark({scene.outcome("e1", RowStatus::published), scene.outcome("e2", RowStatus::failed),
-              scene.outcome("e3", RowStatus::dead_letter), scene.outcome("e4", RowStatus::processing)});
+  scene.write({scene.outcome("e1", RowStatus::published), scene.outcome("e2", RowStatus::failed),
+               scene.outcome("e3", RowStatus::dead_letter), scene.outcome("e4", RowStatus::processing)});
   REQUIRE(scene.pending().size() == 4);
   const auto read = [&](const OutboxPosition& after, bool with_first, int limit) {
     return Scene::ids(scene.repository.read_aggregate(
@@ -302,7 +316,7 @@ TEST_CASE("an outcome is written back with its times, count and error") {
   const std::string then = "2026-01-30T00:00:00.500Z";
   scene.add_changed("e1", "retryCount = 2, lastError = 'before', updatedAt = '" + then + "'");
   const auto written = [&](RowStatus status) {
-    const int published = scene.mark({scene.outcome("e1", status)});
+    const int published = scene.write({scene.outcome("e1", status)});
     CHECK(published == (status == RowStatus::published ? 1 : 0));
     Ids values;
     for (const auto* name : {"status", "publishedAt", "processedAt", "updatedAt", "retryCount", "lastError"})
@@ -323,59 +337,59 @@ TEST_CASE("an outcome is written back with its times, count and error") {
   }
 }
 
-TEST_CASE("a mark changes its own row only") {
+TEST_CASE("an outcome changes its own row only") {
   Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
   for (const auto* id : {"e1", "e2 {\"odd\\\",NULL}", "e3"}) scene.add(id);
-  scene.mark({scene.outcome("e2 {\"odd\\\",NULL}", RowStatus::published)});
+  scene.write({scene.outcome("e2 {\"odd\\\",NULL}", RowStatus::published)});
   CHECK(scene.pending() == Ids{"e1", "e3"});
 }
 
-TEST_CASE("a mark leaves a row alone that is settled or gone") {
+TEST_CASE("an outcome leaves a row alone that is settled or gone") {
   Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
   for (const auto* status : {"PUBLISHED", "DEAD_LETTER"}) {
     scene.add_changed(status, "status = '" + std::string(status) + "'");
     for (const auto outcome : {RowStatus::published, RowStatus::failed, RowStatus::dead_letter,
                                RowStatus::processing, RowStatus::pending}) {
-      CHECK(scene.mark({scene.outcome(status, outcome)}) == 0);
-      CHECK(scene.mark({scene.outcome(status, outcome)}, true) == 0);
+      CHECK(scene.write({scene.outcome(status, outcome)}) == 0);
+      CHECK(scene.write({scene.outcome(status, outcome)}, true) == 0);
       CHECK(scene.value(status, "status") == status);
       CHECK(scene.value(status, "lastError") == "NULL");
     }
   }
-  scene.mark({{.position = 77, .id = "gone", .status = RowStatus::published, .error = {}, .at = some_time}});
+  scene.write({{.position = 77, .id = "gone", .status = RowStatus::published, .error = {}, .at = some_time}});
   CHECK(scene.all() == Ids{"DEAD_LETTER", "PUBLISHED"});
 }
 
-TEST_CASE("many events published in a row are marked together as each would be by itself") {
+TEST_CASE("many events published in a row are written together as each would be by itself") {
   Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
   const bool deleting = GENERATE(false, true);
   CAPTURE(deleting);
   // SQLite keeps the newest row, whose position must not be given out again.
   const bool keeps_newest = deleting && scene.engine == Engine::sqlite;
-  std::vector<Outcome> marks;
+  std::vector<Outcome> outcomes;
   for (int i = 100; i < 140; ++i) scene.add(std::to_string(i));
-  for (int i = 100; i < 140; ++i) marks.push_back(scene.outcome(std::to_string(i), RowStatus::published));
+  for (int i = 100; i < 140; ++i) outcomes.push_back(scene.outcome(std::to_string(i), RowStatus::published));
   const auto left = [&](const std::string& status) {
     return scene.outbox.column("SELECT id FROM outbox_event WHERE status = '" + status + "' ORDER BY id");
   };
 
   SECTION("all were pending") {
-    CHECK(scene.mark(marks, deleting) == (keeps_newest ? 1 : deleting ? 0 : 40));
+    CHECK(scene.write(outcomes, deleting) == (keeps_newest ? 1 : deleting ? 0 : 40));
     CHECK(left("PENDING").empty());
     CHECK(left("PUBLISHED").size() == (keeps_newest ? 1 : deleting ? 0 : 40));
     if (!deleting) CHECK(scene.value("139", "publishedAt") == some_time_text);
   }
   SECTION("not all of them were confirmed") {
-    marks.erase(marks.begin() + 20);
-    marks.pop_back();
-    scene.mark(marks, deleting);
+    outcomes.erase(outcomes.begin() + 20);
+    outcomes.pop_back();
+    scene.write(outcomes, deleting);
     CHECK(left("PENDING") == Ids{"120", "139"});
     CHECK(left("PUBLISHED").size() == (deleting ? 0 : 38));
   }
   SECTION("some were retries") {
     scene.outbox.execute("UPDATE outbox_event SET status = 'PROCESSING' WHERE id = '110'");
     scene.outbox.execute("UPDATE outbox_event SET status = 'FAILED', lastError = 'no' WHERE id = '120'");
-    scene.mark(marks, deleting);
+    scene.write(outcomes, deleting);
     CHECK(left("PROCESSING").empty());
     CHECK(left("FAILED").empty());
     CHECK(left("PUBLISHED").size() == (keeps_newest ? 1 : deleting ? 0 : 40));
@@ -384,23 +398,23 @@ TEST_CASE("many events published in a row are marked together as each would be b
   SECTION("some were settled or deleted meanwhile") {
     scene.outbox.execute("UPDATE outbox_event SET status = 'DEAD_LETTER' WHERE id = '110'");
     scene.outbox.execute("DELETE FROM outbox_event WHERE id = '120'");
-    scene.mark(marks, deleting);
+    scene.write(outcomes, deleting);
     CHECK(left("DEAD_LETTER") == Ids{"110"});
     CHECK(left("PENDING").empty());
   }
   SECTION("some failed in between") {
-    marks[15].status = RowStatus::failed;
-    scene.mark(marks, deleting);
+    outcomes[15].status = RowStatus::failed;
+    scene.write(outcomes, deleting);
     CHECK(left("FAILED") == Ids{"115"});
     CHECK(left("PENDING").empty());
   }
 }
 
-TEST_CASE("a mark is undone with its transaction") {
+TEST_CASE("an outcome is undone with its transaction") {
   Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
   scene.add("e1");
   CHECK_THROWS_AS(scene.outbox.database().transact([&](Transaction& transaction) {
-    scene.marks->write(transaction, {scene.outcome("e1", RowStatus::published)}, false);
+    scene.store->write(transaction, {scene.outcome("e1", RowStatus::published)}, false);
     throw std::runtime_error("lease lost");
   }),
                   std::runtime_error);
@@ -411,9 +425,9 @@ TEST_CASE("an error is cut to 1000 bytes, between two characters") {
   Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
   scene.add("e1");
   const auto stored = [&](const std::string& error) {
-    auto mark = scene.outcome("e1", RowStatus::failed);
-    mark.error = error;
-    scene.mark({mark});
+    auto failed = scene.outcome("e1", RowStatus::failed);
+    failed.error = error;
+    scene.write({failed});
     return scene.repository.find("e1").value().last_error;
   };
   CHECK(stored(std::string(1000, 'x')) == std::string(1000, 'x'));
@@ -436,7 +450,7 @@ TEST_CASE("cleanup deletes what was published before the limit, and nothing else
   scene.add_changed("failed", old + "status = 'FAILED'");
   scene.add_changed("processing", old + "status = 'PROCESSING'");
   scene.add_changed("pending", old + "status = 'PENDING'");
-  scene.add_changed("unsaid early", old + "status = 'PUBLISHED'");  // as a foreign writer may mark
+  scene.add_changed("unsaid early", old + "status = 'PUBLISHED'");  // as a foreign writer may leave it
   scene.add_changed("early too", old + "status = 'PUBLISHED', " + early);
   scene.add("newest", "z");
 
@@ -474,7 +488,7 @@ TEST_CASE("cleanup goes on past rows that were published late, a few at a time")
       more = done.more;
     }
     CHECK(deleted == (pass == 1 ? 1 : 0));
-    CHECK((calls == 11 || calls == 10));  // 30 looks a call
+    CHECK((calls == 11 || calls == 10));  // 30 rows examined a call
   }
 }
 
@@ -528,7 +542,7 @@ TEST_CASE("stats count each status and name the oldest pending event") {
 TEST_CASE("rows are listed newest first, of all statuses or one, with their error") {
   Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
   for (const auto* id : {"e1", "e2", "e3", "e4"}) scene.add(id);
-  scene.mark({scene.outcome("e1", RowStatus::dead_letter), scene.outcome("e3", RowStatus::dead_letter)});
+  scene.write({scene.outcome("e1", RowStatus::dead_letter), scene.outcome("e3", RowStatus::dead_letter)});
   const auto listed = [&](std::optional<RowStatus> status, int limit) {
     Ids ids;
     for (const auto& row : scene.repository.list(status, limit)) ids.push_back(row.event.id);

@@ -1,4 +1,5 @@
 #include "infrastructure/outcome_store.hpp"
+#include "infrastructure/processor_record_row.hpp"
 #include "infrastructure/sqlite/sqlite_database.hpp"
 #include "support/catch.hpp"
 #include "support/outbox.hpp"
@@ -14,25 +15,31 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// As the marker does, in a transaction with the state.
-void mark_all_pending(Outbox& outbox, bool delete_published = false) {
+ProcessorStatus active() {
+  ProcessorStatus status;
+  status.phase = ProcessorStatus::Phase::active;
+  status.since = now();
+  return status;
+}
+
+/// As the OutcomeWriter does: in one transaction with the processor's record.
+void publish_all_pending(Outbox& outbox, bool delete_published = false) {
   std::vector<OutboxEvent> events;
   outbox.repository().rewind();
   outbox.repository().read_pending(1000, events);
-  std::vector<Outcome> marks;
+  std::vector<Outcome> outcomes;
   for (const auto& event : events)
-    marks.push_back({.position = event.position, .id = event.id, .error = {}, .at = now()});
+    outcomes.push_back({.position = event.position, .id = event.id, .error = {}, .at = now()});
   const auto rows = outbox.database().outcomes();
   outbox.database().transact([&](Transaction& transaction) {
-    write_state(transaction, {.phase = "active", .since = now(), .trouble = {}},
-                rows->write(transaction, marks, delete_published));
+    write_processor_record(transaction, active(), rows->write(transaction, outcomes, delete_published));
   });
 }
 
 void clean_up(Outbox& outbox, int limit) {
   outbox.database().transact([&](Transaction& transaction) {
     const auto done = outbox.repository().cleanup(transaction, now() + 1h, limit);
-    write_state(transaction, {.phase = "active", .since = now(), .trouble = {}}, -done.deleted);
+    write_processor_record(transaction, active(), -done.deleted);
   });
 }
 
@@ -45,17 +52,17 @@ std::int64_t published(Outbox& outbox) { return outbox.repository().stats().publ
 
 }  // namespace
 
-TEST_CASE("the count of published rows follows marks and cleanup, from what was there before") {
+TEST_CASE("the count of published rows follows outcomes and cleanup, from what was there before") {
   Outbox outbox;
   take_lease(outbox);
   outbox.add_many(20, 3, "old-");
   outbox.execute("UPDATE outbox_event SET status = 'PUBLISHED', publishedAt = createdAt");
   CHECK(published(outbox) == 20);  // nobody has counted yet
   outbox.add_many(50, 7);
-  mark_all_pending(outbox);
+  publish_all_pending(outbox);
   CHECK(published(outbox) == 70);
   outbox.add("single");
-  mark_all_pending(outbox);
+  publish_all_pending(outbox);
   CHECK(published(outbox) == 71);
   clean_up(outbox, 30);
   CHECK(published(outbox) == 41);
@@ -65,10 +72,10 @@ TEST_CASE("the count of published rows follows marks and cleanup, from what was 
 TEST_CASE("rows that are deleted instead of marked are not counted, but for the newest, which stays") {
   Outbox outbox;
   take_lease(outbox);
-  mark_all_pending(outbox);
+  publish_all_pending(outbox);
   for (int round = 0; round < 3; ++round) {
     outbox.add_many(20, 3);
-    mark_all_pending(outbox, true);
+    publish_all_pending(outbox, true);
     CHECK(published(outbox) == outbox.count_status("PUBLISHED"));
   }
 }
@@ -77,7 +84,7 @@ TEST_CASE("published rows that somebody deleted by hand do not count for ever") 
   Outbox outbox;
   take_lease(outbox);
   outbox.add_many(50, 7);
-  mark_all_pending(outbox);
+  publish_all_pending(outbox);
   outbox.execute("DELETE FROM outbox_event WHERE status = 'PUBLISHED'");
   CHECK(published(outbox) == 0);
   outbox.add("next");
@@ -99,7 +106,7 @@ TEST_CASE("stats cost no more beside many published rows than beside few") {
     return count;
   };
   outbox.add_many(20, 3);
-  mark_all_pending(outbox);
+  publish_all_pending(outbox);
   outbox.add_many(5, 5, "waiting-");
   const auto beside_few = steps();
   outbox.execute(

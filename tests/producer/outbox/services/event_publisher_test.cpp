@@ -35,13 +35,13 @@ struct Publishing {
       : connection(ConnectionOptions{.urls = {url}}),
         publisher(connection, std::move(options), [this] { ++wakes; }) {}
 
-  /// Waits until every publish has its outcome.
-  std::map<std::uint64_t, PublishResult> outcomes() {
+  /// Waits until every publish has its result.
+  std::map<std::uint64_t, PublishResult> results() {
     std::map<std::uint64_t, PublishResult> all;
     REQUIRE_WITHIN(10s, [&] {
       std::vector<PublishResult> some;
       publisher.collect(some);
-      for (auto& outcome : some) REQUIRE(all.emplace(outcome.token, outcome).second);
+      for (auto& result : some) REQUIRE(all.emplace(result.token, result).second);
       return publisher.in_flight() == 0;
     }());
     return all;
@@ -66,9 +66,9 @@ TEST_CASE("a published event has the subject, headers and payload of the contrac
   Publishing to{broker.server.url()};
   to.publisher.publish(1, event("id-1"));
   to.publisher.publish(2, event("id-2"), "id-1");
-  const auto outcomes = to.outcomes();
-  CHECK(outcomes.at(1).kind == Kind::stored);
-  CHECK(outcomes.at(2).kind == Kind::stored);
+  const auto results = to.results();
+  CHECK(results.at(1).kind == Kind::stored);
+  CHECK(results.at(2).kind == Kind::stored);
   CHECK(to.wakes > 0);
 
   const auto messages = broker.jetstream.messages("AUTH_EVENTS");
@@ -99,9 +99,9 @@ TEST_CASE("an event that the stream has already is stored, once") {
   Publishing to{broker.server.url()};
   to.publisher.publish(1, event("same"));
   to.publisher.publish(2, event("same"));
-  const auto outcomes = to.outcomes();
-  CHECK(outcomes.at(1).kind == Kind::stored);
-  CHECK(outcomes.at(2).kind == Kind::known);
+  const auto results = to.results();
+  CHECK(results.at(1).kind == Kind::stored);
+  CHECK(results.at(2).kind == Kind::known);
   CHECK(broker.jetstream.message_count("AUTH_EVENTS") == 1);
 }
 
@@ -113,12 +113,12 @@ TEST_CASE("a chain breaks at the first event that is not stored") {
   to.publisher.publish(2, event("b", "\"" + std::string(2000, 'x') + "\""), "a");
   to.publisher.publish(3, event("c"), "b");
   to.publisher.publish(4, event("d"), "c");
-  const auto outcomes = to.outcomes();
-  CHECK(outcomes.at(1).kind == Kind::stored);
-  CHECK(outcomes.at(2).kind == Kind::refused);
-  CHECK_THAT(outcomes.at(2).error, tidings::test::ContainsSubstring("message size exceeds maximum allowed"));
-  CHECK(outcomes.at(3).kind == Kind::unchained);
-  CHECK(outcomes.at(4).kind == Kind::unchained);
+  const auto results = to.results();
+  CHECK(results.at(1).kind == Kind::stored);
+  CHECK(results.at(2).kind == Kind::refused);
+  CHECK_THAT(results.at(2).error, tidings::test::ContainsSubstring("message size exceeds maximum allowed"));
+  CHECK(results.at(3).kind == Kind::unchained);
+  CHECK(results.at(4).kind == Kind::unchained);
   CHECK(broker.jetstream.message_count("AUTH_EVENTS") == 1);
 }
 
@@ -135,30 +135,30 @@ TEST_CASE("what is wrong with the event itself is refused without a round trip")
   to.publisher.publish(2, no_subject);
   to.publisher.publish(3, line_break);
   to.publisher.publish(4, event("big", "\"" + std::string(1100000, 'x') + "\""));
-  const auto outcomes = to.outcomes();
-  for (std::uint64_t token = 1; token <= 4; ++token) CHECK(outcomes.at(token).kind == Kind::refused);
-  CHECK_THAT(outcomes.at(4).error, tidings::test::ContainsSubstring("max_payload"));
+  const auto results = to.results();
+  for (std::uint64_t token = 1; token <= 4; ++token) CHECK(results.at(token).kind == Kind::refused);
+  CHECK_THAT(results.at(4).error, tidings::test::ContainsSubstring("max_payload"));
   CHECK(broker.jetstream.message_count("AUTH_EVENTS") == 0);
 }
 
-TEST_CASE("a missing stream, a full one and a server without JetStream are the broker's trouble") {
+TEST_CASE("a missing stream, a full one and a server without JetStream are transient errors") {
   Broker broker;
   Publishing to{broker.server.url()};
   to.publisher.publish(1, event("a"));
-  CHECK(to.outcomes().at(1).kind == Kind::trouble);
+  CHECK(to.results().at(1).kind == Kind::transient);
 
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msgs", 1}, {"discard", "new"}});
   to.publisher.publish(2, event("b"));
-  CHECK(to.outcomes().at(2).kind == Kind::stored);
+  CHECK(to.results().at(2).kind == Kind::stored);
   to.publisher.publish(3, event("c"));
-  const auto full = to.outcomes().at(3);
-  CHECK(full.kind == Kind::trouble);
+  const auto full = to.results().at(3);
+  CHECK(full.kind == Kind::transient);
   CHECK_THAT(full.error, tidings::test::ContainsSubstring("maximum messages exceeded"));
 
   NatsServer plain{{.jetstream = false}};
   Publishing elsewhere{plain.url()};
   elsewhere.publisher.publish(1, event("a"));
-  CHECK(elsewhere.outcomes().at(1).kind == Kind::trouble);
+  CHECK(elsewhere.results().at(1).kind == Kind::transient);
 }
 
 TEST_CASE("a lost PubAck is reported at its deadline, and a repeat is known to the stream") {
@@ -168,8 +168,8 @@ TEST_CASE("a lost PubAck is reported at its deadline, and a repeat is known to t
   Publishing to{proxy.url(), {.ack_timeout = 200ms}};
   proxy.swallow_from_server(true);
   to.publisher.publish(1, event("a"));
-  const auto lost = to.outcomes().at(1);
-  CHECK(lost.kind == Kind::trouble);
+  const auto lost = to.results().at(1);
+  CHECK(lost.kind == Kind::transient);
   CHECK(lost.error == "no PubAck in time");
   REQUIRE_WITHIN(5s, broker.jetstream.message_count("AUTH_EVENTS") == 1);
 
@@ -179,7 +179,7 @@ TEST_CASE("a lost PubAck is reported at its deadline, and a repeat is known to t
   std::uint64_t token = 2;
   const auto known = [&] {  // an answer may again take longer than 200 ms on a busy machine
     to.publisher.publish(token, event("a"));
-    return to.outcomes().at(token++).kind == Kind::known;
+    return to.results().at(token++).kind == Kind::known;
   };
   REQUIRE_WITHIN(10s, known());
   CHECK(broker.jetstream.message_count("AUTH_EVENTS") == 1);
@@ -194,10 +194,10 @@ TEST_CASE("a cut connection reports what was in flight at once") {
   for (std::uint64_t token = 0; token < 100; ++token)
     to.publisher.publish(token, event("e" + std::to_string(token)));
   proxy.cut();
-  for (const auto& [token, outcome] : to.outcomes()) CHECK(outcome.kind == Kind::trouble);
+  for (const auto& [token, result] : to.results()) CHECK(result.kind == Kind::transient);
 }
 
-TEST_CASE("a leader that has been given an event and does not say that it has it is the broker's trouble") {
+TEST_CASE("a leader that has been given an event and does not say that it has it is a transient error") {
   // As one answers that is cut off from the others and is asked again; with another text since 2.11.
   const auto answer = GENERATE(
       as<std::string>{}, R"({"stream":"AUTH_EVENTS","seq":0,"duplicate": true})",
@@ -207,5 +207,5 @@ TEST_CASE("a leader that has been given an event and does not say that it has it
   ImitatedLeader leader{server.url(), "auth.events.>", answer};
   Publishing publishing{server.url()};
   publishing.publisher.publish(1, event("a"));
-  CHECK(publishing.outcomes().at(1).kind == Kind::trouble);
+  CHECK(publishing.results().at(1).kind == Kind::transient);
 }

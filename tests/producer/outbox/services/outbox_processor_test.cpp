@@ -20,7 +20,7 @@ using Phase = ProcessorStatus::Phase;
 
 namespace {
 
-/// Retries within milliseconds; looks at nothing by itself within the time of a test.
+/// Retries within milliseconds; polls nothing by itself within the time of a test.
 OutboxProcessorOptions quick() {
   OutboxProcessorOptions options;
   options.processing_interval = 60s;
@@ -204,7 +204,7 @@ TEST_CASE("attempts are spaced by exponential backoff") {
     CHECK(delay <= 60s * (1 << (attempt - 1)));
     offset += (delay - 1s).count();
     processor.notify();
-    outbox.add("marker-" + std::to_string(attempt));  // published after the processor has looked around
+    outbox.add("marker-" + std::to_string(attempt));  // published after the processor has read everything
     REQUIRE_WITHIN(5s, outbox.count_status("PUBLISHED") == attempt);
     CHECK(attempts() == attempt);
     offset += 1001;

@@ -90,7 +90,7 @@ TEST_CASE("a cluster that has too few servers for the replicas is waited for") {
   Outbox outbox;
   outbox.add("a");
   Processor processor{outbox, cluster.server(0).url(), with_replicas(NatsCluster::size + 2)};
-  REQUIRE_WITHIN(20s, processor.status().trouble.find("10005") != std::string::npos);
+  REQUIRE_WITHIN(20s, processor.status().waiting_because.find("10005") != std::string::npos);
   CHECK(processor.phase() == ProcessorStatus::Phase::waiting_for_broker);
   processor.stop();
   CHECK(processor.error() == "");

@@ -1,0 +1,116 @@
+#include "services/outbox_reader.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+namespace tidings {
+namespace {
+
+constexpr int retries_page = 1000;
+constexpr std::size_t most_outcomes_waiting = 20000;
+
+}  // namespace
+
+OutboxReader::OutboxReader(Database& database, const OutboxProcessorOptions& options,
+                           PublishScheduler& scheduler, RetrySchedule& retries, OutcomeWriter& writer,
+                           CommitWatch& watch)
+    : outbox_(database.outbox()),
+      options_(options),
+      scheduler_(scheduler),
+      retries_(retries),
+      writer_(writer),
+      watch_(watch) {}
+
+void OutboxReader::load() {
+  OutboxPosition after;
+  for (;;) {
+    const auto rows = outbox_->read_retries(after, retries_page);
+    for (const auto& row : rows) scheduler_.block(row, retries_.due(row));
+    if (rows.size() < static_cast<std::size_t>(retries_page)) break;
+    after = rows.back().position;
+  }
+  rewind();
+}
+
+/// Starts over at the oldest PENDING row. Only when all outcomes are written.
+void OutboxReader::rewind() {
+  scheduler_.forget_left_behind();
+  may_have_more_ = outbox_->rewind();
+  looked_for_strays_ = Clock::now();
+}
+
+bool OutboxReader::read() {
+  bool progress = false;
+  while (has_room(1)) {
+    const auto request = scheduler_.next_refill(retries_.now());
+    if (!request) break;
+    refill(*request);
+    progress = true;
+  }
+  progress = read_pending() || progress;
+  return find_strays() || progress;
+}
+
+bool OutboxReader::has_room(std::size_t rows) const {
+  return scheduler_.room() >= rows && writer_.waiting() < most_outcomes_waiting;
+}
+
+bool OutboxReader::read_pending() {
+  // In pages: a query for each place that an answer frees would cost more than the rows.
+  const auto page = std::max<std::size_t>(1, static_cast<std::size_t>(options_.batch_size) / 4);
+  if (!may_have_more_ || !has_room(page)) return false;
+  const auto wanted = static_cast<int>(scheduler_.room());
+  outbox_->read_pending(wanted, rows_);
+  may_have_more_ = static_cast<int>(rows_.size()) == wanted;
+  if (rows_.empty()) return false;
+  watch_.found();
+  for (auto& row : rows_) scheduler_.offer(std::move(row));
+  return true;
+}
+
+void OutboxReader::refill(const PublishScheduler::Refill& request) {
+  const int limit =
+      request.retry ? 1 : std::min(outbox_->rows_of_aggregate_at_once(), static_cast<int>(scheduler_.room()));
+  auto rows = outbox_->read_aggregate({.aggregate_id = request.aggregate_id,
+                                       .aggregate_type = request.aggregate_type,
+                                       .after = request.after,
+                                       .with_first = request.retry},
+                                      limit);
+  bool complete = static_cast<int>(rows.size()) < limit;
+  // Another FAILED row of the aggregate (left by another implementation) waits for its own time.
+  std::optional<OutboxEvent> failed;
+  const auto time = retries_.now();
+  for (std::size_t i = request.retry ? 1 : 0; i < rows.size(); ++i) {
+    if (rows[i].status == RowStatus::pending || retries_.due(rows[i]) <= time) continue;
+    failed = rows[i];
+    rows.resize(i);
+    complete = false;
+    break;
+  }
+  std::vector<Outcome> retried;
+  for (const auto& row : rows)
+    if (row.status == RowStatus::failed)
+      retried.push_back({.position = row.position,
+                         .id = row.id,
+                         .status = RowStatus::processing,
+                         .retry_count = row.retry_count,
+                         .error = {},
+                         .at = options_.clock()});
+  writer_.add(retried);
+  scheduler_.refill(request, std::move(rows), complete);
+  if (failed) scheduler_.block(*failed, retries_.due(*failed));
+}
+
+/// PENDING rows that the cursor has passed: set back by an operator, or written by someone who
+/// does not append. Cheap, and only when nothing is under way.
+bool OutboxReader::find_strays() {
+  if (may_have_more_ || !scheduler_.idle() || writer_.waiting() > 0) return false;
+  if (Clock::now() - looked_for_strays_ < options_.processing_interval) return false;
+  looked_for_strays_ = Clock::now();
+  if (outbox_->count_pending() == scheduler_.left_behind()) return false;
+  rewind();
+  return true;
+}
+
+}  // namespace tidings

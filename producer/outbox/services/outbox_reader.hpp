@@ -1,0 +1,59 @@
+#pragma once
+
+// Reads the outbox for the scheduler: new rows in commit order, and the rows of an
+// aggregate when its retry is due or what it left in the table can go on.
+
+#include "infrastructure/commit_watch.hpp"
+#include "services/outcome_writer.hpp"
+#include "services/publish_scheduler.hpp"
+#include "services/retry_schedule.hpp"
+
+#include <tidings/outbox_processor.hpp>
+#include <tidings/outbox_repository.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+namespace tidings {
+
+/// Not thread-safe. Throws DatabaseError.
+class OutboxReader {
+ public:
+  OutboxReader(Database& database, const OutboxProcessorOptions& options, PublishScheduler& scheduler,
+               RetrySchedule& retries, OutcomeWriter& writer, CommitWatch& watch);
+
+  /// At the start of a session: the aggregates that are blocked, and then the oldest PENDING row.
+  void load();
+
+  /// Offers the scheduler what it has room for. True when that was something.
+  bool read();
+
+  /// There may be new rows.
+  void expect_rows() noexcept { may_have_more_ = true; }
+  /// There may be rows that were not offered yet.
+  [[nodiscard]] bool may_have_more() const noexcept { return may_have_more_; }
+  [[nodiscard]] bool is_empty() { return !may_have_more_ && outbox_->count_pending() == 0; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  [[nodiscard]] bool has_room(std::size_t rows) const;
+  void rewind();
+  bool read_pending();
+  void refill(const PublishScheduler::Refill& request);
+  bool find_strays();
+
+  std::unique_ptr<OutboxRepository> outbox_;
+  const OutboxProcessorOptions& options_;
+  PublishScheduler& scheduler_;
+  RetrySchedule& retries_;
+  OutcomeWriter& writer_;
+  CommitWatch& watch_;
+  bool may_have_more_ = true;
+  std::vector<OutboxEvent> rows_;  // keeps its memory
+  Clock::time_point looked_for_strays_{};
+};
+
+}  // namespace tidings
