@@ -1,6 +1,6 @@
 #pragma once
 
-// An event as a scheduler of lanes sees it.
+// An event as PublishScheduler sees it.
 
 #include <tidings/outbox_event.hpp>
 

@@ -20,9 +20,9 @@ class CommitWatch {
   CommitWatch(const CommitWatch&) = delete;
   CommitWatch& operator=(const CommitWatch&) = delete;
 
-  /// Returns when the database is worth a look, at wake(), or after `timeout`. True when it is worth a look.
+  /// Returns when the database should be read, at wake(), or after `timeout`. True when it should be read.
   virtual bool wait(std::chrono::milliseconds timeout) = 0;
-  /// The look that wait() asked for found something: there may be more soon.
+  /// The read that wait() asked for found something: there may be more soon.
   virtual void found() noexcept {}
   /// Returns at wake() or after `timeout`, whatever is written.
   virtual void sleep(std::chrono::milliseconds timeout) = 0;

@@ -8,7 +8,7 @@ bool Lease::try_take(Database& database) {
   if (held() && fresh()) return true;
   epoch_.reset();
   return attempt("take the lease " + options_.name, [&] {
-    // A look before the write: those who stand by must not keep the service from writing.
+    // Read before the write: those who stand by must not keep the service from writing.
     const auto row = read(database);
     return is_free(row, database.time()) && take(database, row);
   });
@@ -18,17 +18,15 @@ bool Lease::take(Database& database, const std::optional<Row>& row) {
   const auto taken_at = BootClock::now();
   const std::int64_t epoch = row ? row->epoch + 1 : 1;
   // Changes nothing when another was faster, or its holder has shown life meanwhile.
-  const bool taken =
-      database
-          .exec(
-              "INSERT INTO outbox_lease (name, holder, epoch, beat, \"expiresAt\") VALUES ($1, $2, $3, 0, "
-              "$4) "
-              "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, epoch = excluded.epoch, beat = 0, "
-              "\"expiresAt\" = excluded.\"expiresAt\" WHERE outbox_lease.epoch = $5 AND outbox_lease.beat = "
-              "$6",
-              options_.name, options_.holder, epoch, new_expiry(database), row ? row->epoch : 0,
-              row ? row->beat : 0)
-          .affected == 1;
+  const bool taken = database
+                         .exec(R"sql(
+      INSERT INTO outbox_lease (name, holder, epoch, beat, "expiresAt") VALUES ($1, $2, $3, 0, $4)
+      ON CONFLICT (name) DO UPDATE
+      SET holder = excluded.holder, epoch = excluded.epoch, beat = 0, "expiresAt" = excluded."expiresAt"
+      WHERE outbox_lease.epoch = $5 AND outbox_lease.beat = $6)sql",
+                               options_.name, options_.holder, epoch, new_expiry(database),
+                               row ? row->epoch : 0, row ? row->beat : 0)
+                         .affected == 1;
   if (!taken) return false;
   epoch_ = epoch;
   renewed_ = taken_at;
@@ -38,7 +36,7 @@ bool Lease::take(Database& database, const std::optional<Row>& row) {
 
 std::optional<Lease::Row> Lease::read(Database& database) const {
   const auto rows = database.exec(
-      "SELECT holder, epoch, beat, \"expiresAt\" FROM outbox_lease WHERE name = $1", options_.name);
+      R"sql(SELECT holder, epoch, beat, "expiresAt" FROM outbox_lease WHERE name = $1)sql", options_.name);
   if (rows.empty()) return std::nullopt;
   return Row{.holder = rows.text(0, 0),
              .epoch = rows.integer(0, 1),
@@ -49,11 +47,11 @@ std::optional<Lease::Row> Lease::read(Database& database) const {
 bool Lease::is_free(const std::optional<Row>& row, Timestamp time) {
   if (!row || row->holder == options_.holder) return true;
   if (row->expires_at <= time.time_since_epoch().count()) return true;  // released, or past its time
-  // The clock says it is taken, which a stepped clock may say for years: does its holder live?
-  const auto looked_at = BootClock::now();
+  // By the clock it is taken, which a stepped clock may say for years: has its holder renewed it lately?
+  const auto read_at = BootClock::now();
   if (!seen_ || seen_->epoch != row->epoch || seen_->beat != row->beat)
-    seen_ = Seen{.epoch = row->epoch, .beat = row->beat, .since = looked_at};
-  return looked_at - seen_->since >= options_.duration;
+    seen_ = Seen{.epoch = row->epoch, .beat = row->beat, .since = read_at};
+  return read_at - seen_->since >= options_.duration;
 }
 
 bool Lease::renew(Transaction& transaction) {
@@ -63,10 +61,10 @@ bool Lease::renew(Transaction& transaction) {
     const auto renewed_at = BootClock::now();
     auto& database = transaction.database();
     const bool ours = database
-                          .exec(
-                              "UPDATE outbox_lease SET beat = beat + 1, \"expiresAt\" = $1 "
-                              "WHERE name = $2 AND holder = $3 AND epoch = $4",
-                              new_expiry(database), options_.name, options_.holder, *epoch_)
+                          .exec(R"sql(
+        UPDATE outbox_lease SET beat = beat + 1, "expiresAt" = $1
+        WHERE name = $2 AND holder = $3 AND epoch = $4)sql",
+                                new_expiry(database), options_.name, options_.holder, *epoch_)
                           .affected == 1;
     if (ours)
       transaction.on_commit([this, renewed_at] { renewed_ = renewed_at; });
@@ -80,7 +78,8 @@ void Lease::release(Database& database) {
   if (!held()) return;
   const auto epoch = *std::exchange(epoch_, std::nullopt);
   attempt("release the lease " + options_.name, [&] {
-    database.exec("UPDATE outbox_lease SET \"expiresAt\" = 0 WHERE name = $1 AND holder = $2 AND epoch = $3",
+    database.exec(R"sql(
+        UPDATE outbox_lease SET "expiresAt" = 0 WHERE name = $1 AND holder = $2 AND epoch = $3)sql",
                   options_.name, options_.holder, epoch);
   });
 }

@@ -8,7 +8,7 @@
 namespace tidings::postgres_columns {
 namespace {
 
-/// Their places in the lists of the header.
+/// The places of the columns in the lists of the header file.
 enum Place : int {
   id,
   aggregate_id,

@@ -24,7 +24,7 @@ constexpr milliseconds first_pause{2};
 constexpr milliseconds longest_pause{20};
 constexpr std::chrono::seconds between_connects{1};
 constexpr std::chrono::hours longest_wait{24};
-// As many notifications at once say that writers overlap: then looking costs them less than notifying.
+// So many notifications at once say that writers overlap: then being read costs them less than notifying.
 constexpr int busy = 2;
 
 }  // namespace
@@ -42,7 +42,7 @@ bool PostgresCommitWatch::wait(milliseconds timeout) {
   const auto deadline = Clock::now() + std::clamp<milliseconds>(timeout, milliseconds{0}, longest_wait);
   for (;;) {
     if (take_wake()) return false;
-    if (look_is_due()) return true;
+    if (read_is_due()) return true;
     const auto now = Clock::now();
     if (now >= deadline) return false;
     const auto alarm = !connection_.connected() ? connect_at_ : holds_lock_ ? deadline : try_lock_at_;
@@ -50,7 +50,7 @@ bool PostgresCommitWatch::wait(milliseconds timeout) {
   }
 }
 
-bool PostgresCommitWatch::look_is_due() {
+bool PostgresCommitWatch::read_is_due() {
   const auto now = Clock::now();
   try {
     if (!connection_.connected()) {
@@ -68,7 +68,7 @@ bool PostgresCommitWatch::look_is_due() {
     }
     return notifications > 0 || (!holds_lock_ && now >= try_lock_at_ && hold_lock());
   } catch (const PostgresError& error) {
-    connection_.disconnect();  // where a statement of the watch fails it would fail again at once
+    connection_.disconnect();  // a statement that failed would fail again at once
     if (!std::exchange(warned_, true)) spdlog::warn("commits are seen by polling only: {}", error.what());
     return false;
   }
@@ -90,7 +90,8 @@ void PostgresCommitWatch::listen() {
   if (std::exchange(warned_, false)) spdlog::info("commits are seen as they come again");
 }
 
-/// True: there is to be a look, either the last before notifications, or since writers are at work.
+/// True, since the outbox has to be read either way: a last time before notifications, or as writers are
+/// busy.
 bool PostgresCommitWatch::hold_lock() {
   holds_lock_ = connection_.exec(wake_lock::try_hold).text(0, 0) == "t";
   try_lock_at_ = Clock::now() + pause_;
@@ -104,7 +105,7 @@ void PostgresCommitWatch::found() noexcept {
 }
 
 void PostgresCommitWatch::sleep(milliseconds timeout) {
-  // Or writers would go on notifying one that does not listen, and keep who works from being notified.
+  // Otherwise writers would notify a watch that does not listen, instead of the one that does.
   if (connection_.connected()) {
     connection_.disconnect();
     connect_at_ = {};

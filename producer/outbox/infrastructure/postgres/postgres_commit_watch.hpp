@@ -1,9 +1,9 @@
 #pragma once
 
-// Sees commits to an outbox in PostgreSQL. While writers are at work it has the
-// outbox looked at every few milliseconds; when they rest, it waits for the
-// notification that the next one sends. Which of both it is, writers know by an
-// advisory lock (wake_lock.hpp), so none is missed and few are sent.
+// Sees commits to an outbox in PostgreSQL. While writers are busy it lets the outbox
+// be read every few milliseconds; when they rest, it waits for the notification that
+// the next one sends. Writers know by an advisory lock (wake_lock.hpp) whether to
+// notify, so no commit is missed and few notifications are sent.
 
 #include "infrastructure/commit_watch.hpp"
 
@@ -16,7 +16,7 @@ namespace tidings {
 
 class PostgresCommitWatch final : public CommitWatch {
  public:
-  /// Connects at the first wait(). Without a connection, or through a pooler, that lasts for its timeout.
+  /// Connects at the first wait(). Without a connection, or through a pooler, wait() lasts for its timeout.
   explicit PostgresCommitWatch(const std::string& url);
   ~PostgresCommitWatch() override;
 
@@ -28,7 +28,7 @@ class PostgresCommitWatch final : public CommitWatch {
  private:
   using Clock = std::chrono::steady_clock;
 
-  bool look_is_due();
+  bool read_is_due();
   void listen();
   bool hold_lock();
   bool take_wake() noexcept;
@@ -40,7 +40,7 @@ class PostgresCommitWatch final : public CommitWatch {
   bool warned_ = false;
   Clock::time_point connect_at_{};  // not before
   Clock::time_point try_lock_at_{};
-  Clock::duration pause_;  ///< between looks while writers are at work
+  Clock::duration pause_;  ///< between reads while writers are busy
 };
 
 }  // namespace tidings

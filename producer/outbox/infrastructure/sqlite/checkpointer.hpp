@@ -1,7 +1,7 @@
 #pragma once
 
 // Moves what is in the WAL to the database file. SQLite would do that within the
-// commit that makes the WAL large: its caller waits, and the next marks with it.
+// commit that makes the WAL large: its caller would wait, and the next outcomes too.
 
 #include <SQLiteCpp/Database.h>
 
@@ -18,7 +18,7 @@ class Checkpointer {
   Checkpointer& operator=(const Checkpointer&) = delete;
 
   /// After a commit: when the WAL has become large. Neither waits for readers and writers nor keeps
-  /// them waiting. Throws SQLite::Exception for a disk in trouble.
+  /// them waiting. Throws SQLite::Exception when the disk fails.
   void run_if_due();
 
  private:

@@ -22,8 +22,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds between_writes{1};  // looks that writes ask for
-// The pauses between looks after a write grow by half, so that a commit is seen within a third of the time
+constexpr milliseconds between_writes{1};  // reads that writes ask for
+// The pauses between reads after a write grow by half, so that a commit is seen within a third of the time
 // that its fsync took. An fsync that takes longer than all of them is left to the caller's timeout.
 constexpr std::chrono::microseconds first_pause{150};
 constexpr std::chrono::seconds last_pause{1};
@@ -72,14 +72,14 @@ bool FileCommitWatch::wait(milliseconds timeout) {
     const bool written = drain_inotify();
     const bool woken = take_wake();
     const auto now = Clock::now();
-    if (written) look_soon(now);
-    if (now >= look_at_) {
-      look_again_later(now);
+    if (written) read_soon(now);
+    if (now >= read_at_) {
+      read_again_later(now);
       return true;
     }
     if (woken || now >= deadline) return false;
-    // Once a look is due soon, further writes add nothing: a long import must not be met write by write.
-    poll(std::min(deadline, look_at_) - now, look_at_ - now > between_writes);
+    // Once a read is due soon, further writes add nothing: a long import must not wake us write by write.
+    poll(std::min(deadline, read_at_) - now, read_at_ - now > between_writes);
   }
 }
 
@@ -119,16 +119,16 @@ bool FileCommitWatch::is_ours(std::string_view name) const noexcept {
   return suffix.empty() || suffix == "-wal" || suffix == "-journal";
 }
 
-void FileCommitWatch::look_soon(Clock::time_point now) {
+void FileCommitWatch::read_soon(Clock::time_point now) {
   const bool rested = now - asked_at_ >= between_writes;
-  look_at_ = std::min(look_at_, rested ? now : asked_at_ + between_writes);
+  read_at_ = std::min(read_at_, rested ? now : asked_at_ + between_writes);
   if (!rested) return;
   asked_at_ = now;
   pause_ = first_pause;
 }
 
-void FileCommitWatch::look_again_later(Clock::time_point now) {
-  look_at_ = pause_ <= last_pause ? now + pause_ : Clock::time_point::max();
+void FileCommitWatch::read_again_later(Clock::time_point now) {
+  read_at_ = pause_ <= last_pause ? now + pause_ : Clock::time_point::max();
   pause_ += pause_ / 2;
 }
 

@@ -7,7 +7,7 @@
 namespace tidings {
 namespace {
 
-/// Their places in the lists of the header.
+/// The places of the columns in the lists of the header file.
 enum Place : int {
   position,
   id,

@@ -16,8 +16,7 @@ namespace tidings {
 // Names are not quoted: SQLite takes a quoted name that does not exist for a text.
 inline const std::string header_columns =
     "rowid, id, aggregateId, aggregateType, eventType, eventVersion, occurredAt, createdAt, updatedAt, "
-    "retryCount, "
-    "status";
+    "retryCount, status";
 inline const std::string event_columns = header_columns + ", eventData";
 inline const std::string row_columns = event_columns + ", lastError, processedAt, publishedAt";
 

@@ -5,8 +5,8 @@
 // publishedAt has no index, but createdAt <= publishedAt. So the rows that were
 // created before the limit are walked in the order of the index on (status,
 // createdAt), and those published after it are passed over. A walk goes on where
-// it was left: after a long outage, when there are many such rows, each is looked
-// at once a walk instead of once a call.
+// it was left: after a long outage, when there are many such rows, each is examined
+// once a walk instead of once a call.
 
 #include <tidings/timestamp.hpp>
 
@@ -24,8 +24,8 @@ class PublishedRows {
  public:
   explicit PublishedRows(SQLite::Database& database);
 
-  /// The positions of up to `limit` rows published before `before`; looks at no more than ten times
-  /// as many, so that the caller's transaction stays short. Leaves out the newest row of the table.
+  /// The positions of up to `limit` rows published before `before`; examines no more than ten
+  /// times as many, so that the caller's transaction stays short. Leaves out the newest row of the table.
   [[nodiscard]] std::vector<std::int64_t> next_before(Timestamp before, int limit);
 
   /// True when the walk came to its end; the next call starts another.

@@ -10,41 +10,36 @@ namespace tidings {
 
 struct SqliteOutboxRepository::Statements {
   explicit Statements(SQLite::Database& database)
-      : add(database,
-            "INSERT INTO outbox_event (id, aggregateId, aggregateType, eventType, eventData, eventVersion, "
-            "occurredAt, "
-            "retryCount, status, createdAt, updatedAt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 'PENDING', ?8, "
-            "?8)"),
+      : add(database, R"sql(
+            INSERT INTO outbox_event (id, aggregateId, aggregateType, eventType, eventData, eventVersion,
+                                      occurredAt, retryCount, status, createdAt, updatedAt)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 'PENDING', ?8, ?8))sql"),
         // By rowid: the index on status would have to sort all that is pending.
-        read_pending(database, "SELECT " + event_columns +
-                                   " FROM outbox_event NOT INDEXED WHERE rowid > ? AND status = 'PENDING' "
-                                   "ORDER BY rowid LIMIT ?"),
+        read_pending(database, "SELECT " + event_columns + R"sql(
+            FROM outbox_event NOT INDEXED WHERE rowid > ? AND status = 'PENDING' ORDER BY rowid LIMIT ?)sql"),
         // The index is named, since statistics from ANALYZE can make SQLite prefer to walk the table. In it
         // the rows of one aggregate stand by rowid.
-        read_aggregate(database,
-                       "SELECT " + event_columns +
-                           " FROM outbox_event INDEXED BY outbox_event_aggregateId_aggregateType_idx "
-                           "WHERE aggregateId = ? AND aggregateType = ? AND rowid > ? AND rowid <= ? "
-                           "AND status IN ('PENDING', 'PROCESSING', 'FAILED') ORDER BY rowid LIMIT ?"),
+        read_aggregate(database, "SELECT " + event_columns + R"sql(
+            FROM outbox_event INDEXED BY outbox_event_aggregateId_aggregateType_idx
+            WHERE aggregateId = ? AND aggregateType = ? AND rowid > ? AND rowid <= ?
+              AND status IN ('PENDING', 'PROCESSING', 'FAILED')
+            ORDER BY rowid LIMIT ?)sql"),
         // Positions first, from the index alone: only the rows of the page are read.
-        read_retries(
-            database,
-            "SELECT " + header_columns +
-                " FROM outbox_event WHERE rowid IN (SELECT rowid FROM outbox_event "
-                "INDEXED BY outbox_event_status_createdAt_idx WHERE status IN ('FAILED', 'PROCESSING') "
-                "AND rowid > ? ORDER BY rowid LIMIT ?) ORDER BY rowid"),
+        read_retries(database, "SELECT " + header_columns + R"sql(
+            FROM outbox_event
+            WHERE rowid IN (SELECT rowid FROM outbox_event INDEXED BY outbox_event_status_createdAt_idx
+                            WHERE status IN ('FAILED', 'PROCESSING') AND rowid > ? ORDER BY rowid LIMIT ?)
+            ORDER BY rowid)sql"),
         count_pending(database, "SELECT count(*) FROM outbox_event WHERE status = 'PENDING'"),
         first_pending(database, "SELECT min(rowid) FROM outbox_event WHERE status = 'PENDING'"),
-        oldest_pending(
-            database,
-            "SELECT createdAt FROM outbox_event WHERE status = 'PENDING' ORDER BY createdAt LIMIT 1"),
+        oldest_pending(database, R"sql(
+            SELECT createdAt FROM outbox_event WHERE status = 'PENDING' ORDER BY createdAt LIMIT 1)sql"),
         published(database),
         remove(database, "DELETE FROM outbox_event WHERE rowid = ?"),
         list(database,
              "SELECT " + row_columns + " FROM outbox_event NOT INDEXED ORDER BY rowid DESC LIMIT ?"),
-        list_status(database,
-                    "SELECT " + row_columns +
-                        " FROM outbox_event WHERE status = ? ORDER BY createdAt DESC, rowid DESC LIMIT ?"),
+        list_status(database, "SELECT " + row_columns + R"sql(
+            FROM outbox_event WHERE status = ? ORDER BY createdAt DESC, rowid DESC LIMIT ?)sql"),
         find(database, "SELECT " + row_columns + " FROM outbox_event WHERE id = ?") {}
 
   SQLite::Statement add;

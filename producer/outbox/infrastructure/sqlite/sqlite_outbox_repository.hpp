@@ -9,8 +9,8 @@
 
 namespace tidings {
 
-/// Positions grow in commit order, as SQLite gives out max(rowid)+1; for that, neither marks nor cleanup
-/// delete the newest row, whose position would otherwise be given out a second time.
+/// Positions grow in commit order, as SQLite gives out max(rowid)+1. Neither outcomes nor cleanup delete the
+/// newest row, whose position would otherwise be given out a second time.
 class SqliteOutboxRepository final : public OutboxRepository {
  public:
   explicit SqliteOutboxRepository(SqliteDatabase& database);
@@ -18,7 +18,7 @@ class SqliteOutboxRepository final : public OutboxRepository {
 
   void add(Transaction& transaction, const DomainEvent& event) override;
   bool rewind() override;
-  /// Costs by the rows between, of whatever status.
+  /// Its cost grows with the rows in between, whatever their status.
   void read_pending(int limit, std::vector<OutboxEvent>& out) override;
   [[nodiscard]] std::vector<OutboxEvent> read_aggregate(const AggregateRows& rows, int limit) override;
   [[nodiscard]] std::vector<OutboxEvent> read_retries(const OutboxPosition& after, int limit) override;

@@ -31,7 +31,7 @@ void append(const fs::path& file, const std::string& text = "x") {
 
 void commit(const fs::path& file) { sqlite::execute(file, "INSERT INTO t VALUES (1)"); }
 
-/// Everything that was written before is seen, and the looks that follow a write are over.
+/// Everything that was written before is seen, and the reads that follow a write are over.
 bool quiet(CommitWatch& watch) {
   return eventually(20s, [&] { return !watch.wait(1200ms); });
 }
@@ -135,17 +135,17 @@ TEST_CASE("sleeping ends at a wake, and not at a write") {
   CHECK(watch.wait(1min));  // the write is not forgotten
 }
 
-TEST_CASE("after a write there are a few more looks, since its commit is visible only after an fsync") {
+TEST_CASE("after a write there are a few more reads, since its commit is visible only after an fsync") {
   const Service service;
   FileCommitWatch watch{service.file};
   REQUIRE_FALSE(watch.wait(0ms));
   const auto begun = Clock::now();
   append(service.folder / "a.db-wal");
-  int looks = 0;
-  while (watch.wait(1200ms)) ++looks;
+  int reads = 0;
+  while (watch.wait(1200ms)) ++reads;
   // At once, and then after pauses of 0.15, 0.225 … 748 ms: an idle database costs nothing after three
   // seconds.
-  CHECK(looks == 23);
+  CHECK(reads == 23);
   CHECK(Clock::now() - begun >= 2200ms);
 }
 
@@ -161,14 +161,14 @@ TEST_CASE("a long import is not met write by write") {
     for (int i = 0; i < writes; ++i) wal << 'x' << std::flush;
     done = true;
   }};
-  int looks = 0;
+  int reads = 0;
   while (!done)
-    if (watch.wait(100ms)) ++looks;
+    if (watch.wait(100ms)) ++reads;
   const auto milliseconds =
       std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun).count();
-  CAPTURE(looks, milliseconds);
-  CHECK(looks > 0);
-  CHECK(looks <= 5 * milliseconds + 5);
+  CAPTURE(reads, milliseconds);
+  CHECK(reads > 0);
+  CHECK(reads <= 5 * milliseconds + 5);
 }
 
 TEST_CASE("without its folder a watch still waits and wakes") {
@@ -183,7 +183,7 @@ TEST_CASE("without its folder a watch still waits and wakes") {
   fs::create_directory(folder / "gone");
   FileCommitWatch watch{folder / "gone" / "a.db"};
   fs::remove(folder / "gone");
-  CHECK(watch.wait(1min));  // something happened: look
+  CHECK(watch.wait(1min));  // something happened: read
   REQUIRE(quiet(watch));
   const auto begun = Clock::now();
   CHECK_FALSE(watch.wait(50ms));

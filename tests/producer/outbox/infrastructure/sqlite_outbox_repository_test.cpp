@@ -27,7 +27,7 @@ struct Outbox {
     database.migrate();
     return SqliteOutboxRepository{database};
   }();
-  SqliteOutcomeStore marks{database};
+  SqliteOutcomeStore store{database};
 
   void add(const std::string& id, const std::string& aggregate = "a", const std::string& type = "User") {
     DomainEvent event;
@@ -44,10 +44,10 @@ struct Outbox {
     sqlite::execute(folder / "a.db", "UPDATE outbox_event SET " + set + " WHERE id = '" + id + "'");
   }
 
-  int mark(const std::vector<Outcome>& outcomes, bool delete_published = false) {
+  int write(const std::vector<Outcome>& outcomes, bool delete_published = false) {
     int published = 0;
     database.transact(
-        [&](Transaction& transaction) { published = marks.write(transaction, outcomes, delete_published); });
+        [&](Transaction& transaction) { published = store.write(transaction, outcomes, delete_published); });
     return published;
   }
 
@@ -190,7 +190,7 @@ TEST_CASE("pending events are read in the order of their rows in SQLite") {
   CHECK(paged == written);
 }
 
-TEST_CASE("a mark finds its row by id when VACUUM has given it another position") {
+TEST_CASE("an outcome finds its row by id when VACUUM has given it another position") {
   Outbox outbox;
   outbox.add("e1");
   outbox.add("e2");
@@ -199,12 +199,12 @@ TEST_CASE("a mark finds its row by id when VACUUM has given it another position"
   sqlite::execute(outbox.folder / "a.db",
                   "UPDATE outbox_event SET rowid = 50 WHERE id = 'e1'; UPDATE outbox_event SET rowid = 1 "
                   "WHERE id = 'e2'");
-  outbox.mark({first, second});
+  outbox.write({first, second});
   CHECK(outbox.value("e1", "status") == "FAILED");
   CHECK(outbox.value("e2", "status") == "PUBLISHED");
 }
 
-TEST_CASE("published rows can be deleted instead of marked, and positions still only grow") {
+TEST_CASE("published rows can be deleted instead of kept, and positions still only grow") {
   Outbox outbox;
   std::int64_t last = 0;
   for (int i = 0; i < 20; ++i) {
@@ -214,9 +214,9 @@ TEST_CASE("published rows can be deleted instead of marked, and positions still 
     // A processor that reads past `last` would never see a row whose position had been used before.
     REQUIRE(position > last);
     last = position;
-    outbox.mark({outbox.outcome(id, RowStatus::published)}, true);
+    outbox.write({outbox.outcome(id, RowStatus::published)}, true);
   }
-  // Each was the newest when it was marked, so it could only be marked; cleanup takes all but the last.
+  // Each was the newest when it was written back, so it was kept as PUBLISHED; cleanup takes all but the last.
   CHECK(outbox.pending().empty());
   CHECK(outbox.clean_up(now() + 1h, 100).deleted == 19);
   CHECK(outbox.all() == Ids{"19"});
@@ -226,19 +226,19 @@ TEST_CASE("published rows can be deleted instead of marked, and positions still 
 TEST_CASE("a published row that is not the newest is deleted at once, and a failed one is not") {
   Outbox outbox;
   for (const auto* id : {"e1", "e2", "e3", "e4"}) outbox.add(id);
-  outbox.mark({outbox.outcome("e1", RowStatus::published), outbox.outcome("e2", RowStatus::failed),
-               outbox.outcome("e3", RowStatus::dead_letter)},
-              true);
+  outbox.write({outbox.outcome("e1", RowStatus::published), outbox.outcome("e2", RowStatus::failed),
+                outbox.outcome("e3", RowStatus::dead_letter)},
+               true);
   CHECK(outbox.all() == Ids{"e2", "e3", "e4"});
 }
 
-TEST_CASE("many rows published in a row are marked by their positions as each would be by itself") {
+TEST_CASE("many rows published in a row are written by their positions as each would be by itself") {
   const bool deleting = GENERATE(false, true);
   CAPTURE(deleting);
   Outbox outbox;
-  std::vector<Outcome> marks;
+  std::vector<Outcome> outcomes;
   for (int i = 100; i < 140; ++i) outbox.add(std::to_string(i));
-  for (int i = 100; i < 140; ++i) marks.push_back(outbox.outcome(std::to_string(i), RowStatus::published));
+  for (int i = 100; i < 140; ++i) outcomes.push_back(outbox.outcome(std::to_string(i), RowStatus::published));
   const auto left = [&](const std::string& status) {
     return sqlite::column(outbox.folder / "a.db",
                           "SELECT id FROM outbox_event WHERE status = '" + status + "' ORDER BY id");
@@ -248,22 +248,22 @@ TEST_CASE("many rows published in a row are marked by their positions as each wo
   };
 
   SECTION("all were pending") {
-    outbox.mark(marks, deleting);
+    outbox.write(outcomes, deleting);
     CHECK(left("PENDING").empty());
     CHECK(left("PUBLISHED").size() == (deleting ? 1 : 40));  // the newest stays
     CHECK(outbox.value("139", "publishedAt") == some_time_text);
   }
   SECTION("not all of them were confirmed") {
-    marks.erase(marks.begin() + 20);
-    marks.pop_back();
-    outbox.mark(marks, deleting);
+    outcomes.erase(outcomes.begin() + 20);
+    outcomes.pop_back();
+    outbox.write(outcomes, deleting);
     CHECK(left("PENDING") == Ids{"120", "139"});
     CHECK(left("PUBLISHED").size() == (deleting ? 0 : 38));
   }
   SECTION("some were retries") {
     change("UPDATE outbox_event SET status = 'PROCESSING' WHERE id = '110'");
     change("UPDATE outbox_event SET status = 'FAILED', lastError = 'no' WHERE id = '120'");
-    outbox.mark(marks, deleting);
+    outbox.write(outcomes, deleting);
     CHECK(left("PROCESSING").empty());
     CHECK(left("FAILED").empty());
     CHECK(left("PUBLISHED").size() == (deleting ? 1 : 40));
@@ -272,7 +272,7 @@ TEST_CASE("many rows published in a row are marked by their positions as each wo
   SECTION("some were settled or deleted meanwhile") {
     change("UPDATE outbox_event SET status = 'DEAD_LETTER' WHERE id = '110'");
     change("DELETE FROM outbox_event WHERE id = '120'");
-    outbox.mark(marks, deleting);
+    outbox.write(outcomes, deleting);
     CHECK(left("DEAD_LETTER") == Ids{"110"});
     CHECK(left("PENDING").empty());
   }
@@ -280,12 +280,12 @@ TEST_CASE("many rows published in a row are marked by their positions as each wo
     change("UPDATE outbox_event SET rowid = rowid + 1000");
     outbox.add("later");
     change("UPDATE outbox_event SET rowid = 7 WHERE id = 'later'");
-    outbox.mark(marks, deleting);
+    outbox.write(outcomes, deleting);
     CHECK(left("PENDING") == Ids{"later"});
   }
   SECTION("some failed in between") {
-    marks[15].status = RowStatus::failed;
-    outbox.mark(marks, deleting);
+    outcomes[15].status = RowStatus::failed;
+    outbox.write(outcomes, deleting);
     CHECK(left("FAILED") == Ids{"115"});
     CHECK(left("PENDING").empty());
   }
@@ -332,7 +332,7 @@ TEST_CASE("cleanup understands times as other writers of SQLite store them") {
   CHECK(outbox.clean_up(limit, 100).deleted == 0);
 }
 
-TEST_CASE("cleanup of SQLite looks at a bounded number of rows a call") {
+TEST_CASE("cleanup of SQLite examines a bounded number of rows a call") {
   Outbox outbox;
   outbox.add("e");
   // After a long outage: created long ago, published just now; and behind them one that may go.
@@ -354,7 +354,7 @@ TEST_CASE("cleanup of SQLite looks at a bounded number of rows a call") {
       more = done.more;
     }
     CHECK(deleted == (pass == 1 ? 1 : 0));
-    CHECK(calls == 11);  // 100 looks a call
+    CHECK(calls == 11);  // 100 rows examined a call
   }
 }
 
@@ -404,7 +404,7 @@ TEST_CASE("rows of foreign writers are read whatever is in them") {
 TEST_CASE("nothing that was read keeps the WAL from being checkpointed") {
   Outbox outbox;
   for (const auto* id : {"e1", "e2", "e3"}) outbox.add(id);
-  outbox.mark({outbox.outcome("e1", RowStatus::published), outbox.outcome("e2", RowStatus::failed)});
+  outbox.write({outbox.outcome("e1", RowStatus::published), outbox.outcome("e2", RowStatus::failed)});
   REQUIRE(outbox.can_be_checkpointed());
   CHECK(outbox.pending(1).size() == 1);
   CHECK(outbox.can_be_checkpointed());
@@ -424,7 +424,7 @@ TEST_CASE("nothing that was read keeps the WAL from being checkpointed") {
   CHECK(outbox.can_be_checkpointed());
   CHECK(outbox.clean_up(now() + 1h, 1).deleted == 1);
   CHECK(outbox.can_be_checkpointed());
-  outbox.mark({outbox.outcome("e3", RowStatus::published)}, true);
+  outbox.write({outbox.outcome("e3", RowStatus::published)}, true);
   CHECK(outbox.can_be_checkpointed());
   CHECK_THROWS_AS(outbox.add("e3"), DatabaseError);
   CHECK(outbox.can_be_checkpointed());
@@ -448,7 +448,7 @@ TEST_CASE("no statement on the outbox walks or sorts the table, whatever its sta
       const auto is = [&](const char* part) { return statement.find(part) != std::string::npos; };
       const bool walks = plan.find("SCAN") != std::string::npos || plan.find("(rowid>?") != std::string::npos;
       const bool sorts = plan.find("TEMP B-TREE") != std::string::npos;
-      // Pending rows are read and marked where they stand. What operators ask: counts come from the index
+      // Pending rows are read and written where they stand. What operators ask: counts come from the index
       // alone, the newest rows from the end of the table.
       const bool counts = is("GROUP BY status");
       CHECK((!walks || is("NOT INDEXED WHERE rowid > ?") || is("rowid BETWEEN ?1 AND ?2") ||
