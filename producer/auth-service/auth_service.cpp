@@ -1,10 +1,9 @@
 #include "auth_service.hpp"
 
+#include "event/valid_utf8.hpp"
 #include "user_created_event.hpp"
 
 #include <algorithm>
-#include <cstdint>
-#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -19,36 +18,20 @@ constexpr std::size_t longest_name = 255;  // characters
   throw InvalidRegistration(field + ": " + why);
 }
 
-/// Takes one character off the front. Empty when it is not UTF-8 (RFC 3629: no overlong form, no
-/// surrogate, nothing past U+10FFFF).
-std::optional<char32_t> take_character(std::string_view& text) {
-  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
-  const unsigned first = byte(0);
-  const std::size_t length = first < 0x80   ? 1
-                             : first < 0xc2 ? 0
-                             : first < 0xe0 ? 2
-                             : first < 0xf0 ? 3
-                             : first < 0xf5 ? 4
-                                            : 0;
-  if (length == 0 || text.size() < length) return std::nullopt;
-  std::uint32_t character = length == 1 ? first : first & (0x7fU >> length);
-  for (std::size_t at = 1; at < length; ++at) {
-    if ((byte(at) & 0xc0U) != 0x80U) return std::nullopt;
-    character = (character << 6U) | (byte(at) & 0x3fU);
-  }
-  const bool overlong = (length == 3 && character < 0x800) || (length == 4 && character < 0x10000);
-  const bool surrogate = character >= 0xd800 && character <= 0xdfff;
-  if (overlong || surrogate || character > 0x10ffff) return std::nullopt;
-  text.remove_prefix(length);
-  return character;
-}
-
-std::u32string characters(const std::string& field, std::string_view text) {
+/// Refuses what is not UTF-8 (RFC 3629: no overlong form, no surrogate, nothing past U+10FFFF).
+std::u32string characters(const std::string& field, const std::string& text) {
+  const auto valid = valid_utf8(text);
+  const auto same = [](char given, char kept) {
+    return given == kept || given == '\0';
+  };  // NUL is a character
+  if (!std::equal(text.begin(), text.end(), valid.begin(), valid.end(), same))
+    refuse(field, "is not valid UTF-8");
   std::u32string all;
-  while (!text.empty()) {
-    const auto character = take_character(text);
-    if (!character) refuse(field, "is not valid UTF-8");
-    all += *character;
+  for (const unsigned char byte : text) {
+    if ((byte & 0xc0U) == 0x80U)
+      all.back() = (all.back() << 6U) | (byte & 0x3fU);
+    else
+      all += byte < 0x80U ? byte : byte < 0xe0U ? byte & 0x1fU : byte < 0xf0U ? byte & 0x0fU : byte & 0x07U;
   }
   return all;
 }
@@ -119,7 +102,7 @@ void check_name(const std::string& name) {
   if (std::any_of(all.begin(), all.end(), is_control)) refuse("name", "has a control character");
 }
 
-/// Only the domain is known not to tell cases apart; what stands before the @ is the owner's to write.
+/// Only a domain is known to ignore case; what stands before the @ is kept as its owner writes it.
 std::string lower_domain(std::string email) {
   for (auto i = email.find('@'); i < email.size(); ++i)
     if (email[i] >= 'A' && email[i] <= 'Z') email[i] = static_cast<char>(email[i] - 'A' + 'a');

@@ -21,12 +21,12 @@ class BackgroundProcessor {
 
   void start();
 
-  /// After a commit: look now.
+  /// After a commit: read the outbox now.
   void notify() noexcept;
 
   struct Health {
     bool ok = false;
-    std::string phase;  ///< of the processor, or `failed`
+    std::string phase;  ///< the processor's, or `failed`
     std::string error;  ///< why it failed; it is tried again every 10 s
   };
   [[nodiscard]] Health health() const;

@@ -29,7 +29,7 @@ class LineReader {
   /// The next line without its end (`\n` or `\r\n`); the last one may lack it.
   Result next(std::string& line, const std::stop_token& stop);
 
-  /// Of the line that next() gave or passed over; the first is 1.
+  /// The number of the line that next() gave or passed over; the first is 1.
   [[nodiscard]] std::uint64_t line_number() const noexcept { return line_number_; }
 
  private:

@@ -15,21 +15,22 @@ bool UserRepository::insert(Transaction& transaction, const User& user) {
   return attempt("write a user", [&] {
     return database_
                .exec(
-                   "INSERT INTO \"user\" (id, email, name, \"emailVerified\", \"createdAt\") "
-                   "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+                   R"sql(
+            INSERT INTO "user" (id, email, name, "emailVerified", "createdAt")
+            VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING)sql",
                    user.id, user.email, user.name, user.email_verified ? 1 : 0, to_iso8601(user.created_at))
                .affected == 1;
   });
 }
 
 std::optional<User> UserRepository::find_by_email(const std::string& email) {
-  // The column tells no case apart in SQLite, an index on this expression in PostgreSQL.
+  // SQLite's column ignores case; PostgreSQL has an index on this expression.
   const std::string same = database_.kind() == Database::Kind::sqlite
                                ? "email = $1"
-                               : "lower(email COLLATE \"C\") = lower($1::text COLLATE \"C\")";
+                               : R"sql(lower(email COLLATE "C") = lower($1::text COLLATE "C"))sql";
   return attempt("read a user", [&]() -> std::optional<User> {
     const auto rows = database_.exec(
-        "SELECT id, email, name, \"emailVerified\", \"createdAt\" FROM \"user\" WHERE " + same, email);
+        R"sql(SELECT id, email, name, "emailVerified", "createdAt" FROM "user" WHERE )sql" + same, email);
     if (rows.empty()) return std::nullopt;
     const auto verified = rows.text(0, 3);
     return User{.id = rows.text(0, 0),
