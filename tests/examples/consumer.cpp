@@ -1,0 +1,19 @@
+#include <tidings/consumer.hpp>
+// An inbox of either kind; it decides what handlers get.
+#include <tidings/sqlite_inbox.hpp>
+
+struct UserCreated {
+  std::string userId, email;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(UserCreated, userId, email)
+
+void consume() {
+  tidings::SqliteInbox inbox{"welcome.db"};
+  tidings::Consumer consumer{inbox, {.group = "welcome-mailer"}};  // reads no environment
+  consumer.on<UserCreated>("user.created",
+                           [](const UserCreated& user, SQLite::Database& tx, const tidings::Delivery&) {
+                             if (user.email.empty()) throw tidings::Reject{"no address"};
+                             tx.exec("UPDATE welcomed SET users = users + 1");
+                           });
+  consumer.run();  // until SIGINT or SIGTERM; drains
+}

@@ -1,0 +1,3 @@
+#include <tidings/postgres_error.hpp>
+
+bool is_duplicate(const tidings::PostgresError& error) { return error.sqlstate() == "23505"; }
