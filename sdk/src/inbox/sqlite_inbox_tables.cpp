@@ -1,6 +1,7 @@
 #include "inbox/sqlite_inbox_tables.hpp"
 
 #include "database/lock_wait.hpp"
+#include "database/statement_run.hpp"
 #include "inbox/event_key.hpp"
 
 #include <tidings/error.hpp>
@@ -11,7 +12,8 @@
 #include <SQLiteCpp/Statement.h>
 #include <sqlite3.h>
 
-#include <vector>
+#include <optional>
+#include <utility>
 
 namespace tidings {
 namespace {
@@ -118,19 +120,13 @@ struct SqliteInboxTables::Statements {
     return statement;
   }
 
-  /// One step, then reset: a statement left open would hold its snapshot, or block the commit.
-  static int run(SQLite::Statement& statement) {
-    const int changed = statement.exec();
-    statement.reset();
-    return changed;
-  }
+  static int run(SQLite::Statement& statement) { return StatementRun{statement}.exec(); }
 
   std::int64_t group_id;
   SQLite::Statement begin, commit, savepoint, release, rollback_to;
   SQLite::Statement claim, handled, attempts, record, forget, prune_attempts, prune_end, prune_range,
       prune_rest;
-  std::vector<unsigned char> prune_position;  // the key that the last prune ended at
-  bool prune_position_is_text = true;         // in SQLite's order, every text is below every blob
+  TextOrBlob prune_position;  // the key that the last prune ended at
 };
 
 SqliteInboxTables::SqliteInboxTables(const std::string& url) {
@@ -178,10 +174,7 @@ bool SqliteInboxTables::claim(const std::string& event_id) {
 }
 
 bool SqliteInboxTables::handled(const std::string& event_id) {
-  auto& statement = statements_->on(statements_->handled, event_id);
-  const bool found = statement.executeStep();
-  statement.reset();
-  return found;
+  return StatementRun{statements_->on(statements_->handled, event_id)}.next();
 }
 
 Inbox::Attempts SqliteInboxTables::attempts(const std::string& event_id) {
@@ -208,47 +201,20 @@ void SqliteInboxTables::forget_attempts(const std::string& event_id) {
 bool SqliteInboxTables::prune(std::chrono::hours age, int limit) {
   auto& own = *statements_;
   const auto before = static_cast<std::int64_t>((now() - age).time_since_epoch().count());
-  const auto bind_position = [&own](SQLite::Statement& statement, int index) {
-    const auto size = static_cast<int>(own.prune_position.size());
-    if (own.prune_position_is_text) {
-      statement.bind(index, std::string(own.prune_position.begin(), own.prune_position.end()));
-    } else {
-      statement.bind(index, own.prune_position.data(), size);
-    }
-  };
-
-  own.prune_end.tryReset();
-  own.prune_end.bind(1, own.group_id);
-  bind_position(own.prune_end, 2);
-  own.prune_end.bind(3, limit - 1);
-  if (own.prune_end.executeStep()) {
-    const auto column = own.prune_end.getColumn(0);
-    const auto* bytes = static_cast<const unsigned char*>(column.getBlob());
-    std::vector<unsigned char> end(bytes, bytes + column.getBytes());
-    const bool end_is_text = column.isText();
-    own.prune_end.reset();
-    own.prune_range.tryReset();
-    own.prune_range.bind(1, own.group_id);
-    bind_position(own.prune_range, 2);
-    own.prune_position = std::move(end);
-    own.prune_position_is_text = end_is_text;
-    bind_position(own.prune_range, 3);
-    own.prune_range.bind(4, before);
-    Statements::run(own.prune_range);
+  std::optional<TextOrBlob> end;
+  if (StatementRun run{own.prune_end}; run.bind(own.group_id, own.prune_position, limit - 1).next()) {
+    const auto key = run.column(0);
+    end = {.bytes = {static_cast<const char*>(key.getBlob()), static_cast<std::size_t>(key.getBytes())},
+           .is_text = key.isText()};
+  }
+  if (end) {
+    StatementRun{own.prune_range}.bind(own.group_id, own.prune_position, *end, before).exec();
+    own.prune_position = *std::move(end);
     return false;
   }
-  own.prune_end.reset();
-  own.prune_rest.tryReset();
-  own.prune_rest.bind(1, own.group_id);
-  bind_position(own.prune_rest, 2);
-  own.prune_rest.bind(3, before);
-  Statements::run(own.prune_rest);
-  own.prune_position.clear();
-  own.prune_position_is_text = true;
-  own.prune_attempts.tryReset();
-  own.prune_attempts.bind(1, own.group_id);
-  own.prune_attempts.bind(2, before);
-  Statements::run(own.prune_attempts);
+  StatementRun{own.prune_rest}.bind(own.group_id, own.prune_position, before).exec();
+  own.prune_position = {};
+  StatementRun{own.prune_attempts}.bind(own.group_id, before).exec();
   return true;
 }
 

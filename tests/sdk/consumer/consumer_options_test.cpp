@@ -5,10 +5,13 @@
 #include <tidings/consumer_options.hpp>
 #include <tidings/error.hpp>
 
+#include <chrono>
 #include <string>
+#include <vector>
 
 using namespace tidings;
 using namespace tidings::test;
+using namespace std::chrono_literals;
 
 TEST_CASE("a consumer's options read the environment only when they are asked to") {
   const EnvironmentVariable url{"NATS_URL", "nats://one:1,nats://two:2"};

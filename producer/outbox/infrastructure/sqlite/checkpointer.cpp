@@ -1,6 +1,6 @@
 #include "infrastructure/sqlite/checkpointer.hpp"
 
-#include "infrastructure/sqlite/statement_run.hpp"
+#include "database/statement_run.hpp"
 
 #include <sqlite3.h>
 

@@ -4,7 +4,7 @@
 // becomes an event. Foreign writers share the table, so nothing here throws for
 // a value that is NULL or odd.
 
-#include "infrastructure/sqlite/statement_run.hpp"
+#include "database/statement_run.hpp"
 
 #include <tidings/outbox_event.hpp>
 #include <tidings/outbox_repository.hpp>

@@ -1,6 +1,6 @@
 #include "infrastructure/sqlite/published_rows.hpp"
 
-#include "infrastructure/sqlite/statement_run.hpp"
+#include "database/statement_run.hpp"
 
 #include <algorithm>
 #include <limits>

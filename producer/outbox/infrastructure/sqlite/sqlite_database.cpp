@@ -1,10 +1,10 @@
 #include "infrastructure/sqlite/sqlite_database.hpp"
 
 #include "database/lock_wait.hpp"
+#include "database/statement_run.hpp"
 #include "infrastructure/schema/schema.hpp"
 #include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
 #include "infrastructure/sqlite/sqlite_outcome_store.hpp"
-#include "infrastructure/sqlite/statement_run.hpp"
 
 #include <fcntl.h>
 #include <sqlite3.h>

@@ -1,8 +1,8 @@
 #include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
 
+#include "database/statement_run.hpp"
 #include "infrastructure/sqlite/outbox_columns.hpp"
 #include "infrastructure/sqlite/published_rows.hpp"
-#include "infrastructure/sqlite/statement_run.hpp"
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
+#include "database/statement_run.hpp"
 #include "infrastructure/processor_record_row.hpp"
 #include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
-#include "infrastructure/sqlite/statement_run.hpp"
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 #include "infrastructure/sqlite/sqlite_outcome_store.hpp"
 
-#include "infrastructure/sqlite/statement_run.hpp"
+#include "database/statement_run.hpp"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
+#include "database/statement_run.hpp"
 #include "infrastructure/sqlite/sqlite_database.hpp"
-#include "infrastructure/sqlite/statement_run.hpp"
 #include "support/catch.hpp"
 #include "support/forked_child.hpp"
 #include "support/sqlite.hpp"

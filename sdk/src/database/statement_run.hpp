@@ -15,6 +15,12 @@
 
 namespace tidings {
 
+/// The value of a column that holds texts and blobs; in SQLite's order, every text is below every blob.
+struct TextOrBlob {
+  std::string bytes{};
+  bool is_text = true;
+};
+
 class StatementRun {
  public:
   explicit StatementRun(SQLite::Statement& statement) noexcept : statement_(statement) {}
@@ -45,6 +51,13 @@ class StatementRun {
   void bind_at(int index, const char* literal) { statement_.bindNoCopy(index, literal); }
   void bind_at(int index, const std::string& text) { statement_.bindNoCopy(index, text); }
   void bind_at(int index, std::string&& text) = delete;
+  void bind_at(int index, const TextOrBlob& value) {
+    if (value.is_text)
+      statement_.bindNoCopy(index, value.bytes);
+    else
+      statement_.bindNoCopy(index, value.bytes.data(), static_cast<int>(value.bytes.size()));
+  }
+  void bind_at(int index, TextOrBlob&& value) = delete;
 
   SQLite::Statement& statement_;
 };

@@ -1,4 +1,4 @@
-#include "infrastructure/sqlite/statement_run.hpp"
+#include "database/statement_run.hpp"
 
 namespace tidings {
 namespace {
