@@ -1,6 +1,6 @@
 #pragma once
 
-// What a result of libpq says of an error.
+// What libpq says about an error.
 
 #include <libpq-fe.h>
 
@@ -8,7 +8,9 @@
 
 namespace tidings {
 
+/// libpq's messages end in a newline and may have several lines.
 [[nodiscard]] std::string one_line(std::string text);
+/// Empty when the result is no error.
 [[nodiscard]] std::string sqlstate(const PGresult* result);
 
 }  // namespace tidings

@@ -1,7 +1,7 @@
 #pragma once
 
-// Handlers must not end the transaction that their event is handled in. What they send is one statement
-// at a time, so its first words tell.
+// Handlers must not end the transaction that their event is handled in. They send one statement at a time,
+// so its first words are enough to tell.
 
 #include <string_view>
 
