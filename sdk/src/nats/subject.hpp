@@ -1,6 +1,7 @@
 #pragma once
 
-// The rules of NATS subjects: tokens with dots between them, of which `*` stands for one and `>` for the rest.
+// The rules of NATS subjects: tokens with dots between them, of which `*` stands for one and `>` for the
+// rest.
 
 #include <string_view>
 

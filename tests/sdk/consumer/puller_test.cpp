@@ -32,7 +32,7 @@ TEST_CASE("that pulls are refused stays known when an older pull is told of afte
   Connection connection{options.connection};
   GroupGauges gauges;
   Puller source{connection, join_group(connection, options),   options.subject_prefix, {20, 1U << 20},
-                       gauges,     [](std::uint64_t) { return true; }};
+                gauges,     [](std::uint64_t) { return true; }};
   REQUIRE_WITHIN(10s, source.take(20, 10ms, {}).empty() && scene.group().num_waiting == 1);
   auto config = scene.js.consumer_config("AUTH_EVENTS", "mailer");
   config["max_batch"] = 5;
