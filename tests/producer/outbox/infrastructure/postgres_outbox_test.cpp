@@ -1,13 +1,13 @@
 // What is PostgreSQL's own about the outbox: transactions that commit late, other writers, who is woken.
 
 #include "infrastructure/commit_watch.hpp"
+#include "producer/outbox/infrastructure/service.hpp"
 #include "support/catch.hpp"
 #include "support/outbox.hpp"
 #include "support/wait.hpp"
 
 #include <tidings/outbox_repository.hpp>
 
-#include <optional>
 #include <thread>
 
 using namespace tidings;
@@ -16,35 +16,6 @@ using namespace tidings::test;
 namespace {
 
 using Ids = std::vector<std::string>;
-
-/// A service's connection, beside the outbox's own.
-class Service {
- public:
-  explicit Service(const Outbox& outbox)
-      : database_(Database::open(outbox.url())), events_(database_->outbox()) {}
-
-  void begin() { transaction_.emplace(*database_); }
-  void add(const std::string& id, const std::string& aggregate = "a") {
-    DomainEvent event;
-    event.id = id;
-    event.aggregate_id = aggregate;
-    event.aggregate_type = "User";
-    event.event_type = "user.created";
-    events_->add(*transaction_, event);
-    run("SELECT 1");  // the insert goes with it
-  }
-  SqlRows run(const std::string& statement) { return database_->exec(statement); }
-  void commit() {
-    transaction_->commit();
-    transaction_.reset();
-  }
-  void roll_back() { transaction_.reset(); }
-
- private:
-  std::unique_ptr<Database> database_;
-  std::unique_ptr<OutboxRepository> events_;
-  std::optional<Transaction> transaction_;
-};
 
 Ids next(Outbox& outbox, int limit = 1000) {
   std::vector<OutboxEvent> events;
