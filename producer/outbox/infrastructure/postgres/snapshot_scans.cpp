@@ -1,0 +1,134 @@
+#include "infrastructure/postgres/snapshot_scans.hpp"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+namespace tidings {
+namespace {
+
+constexpr int full_scan_share = 100;  // full scans take a hundredth of the time
+constexpr std::chrono::seconds longest_between_full_scans{5};
+
+/// A row has the lower half of its transaction's id, which wraps around.
+bool not_before(std::uint32_t transaction, TransactionId other) {
+  return transaction - static_cast<std::uint32_t>(other) < std::uint32_t{1} << 31U;
+}
+
+/// Times as PostgreSQL writes them stand in order as texts, -infinity before all.
+bool is_before(const OutboxPosition& left, const OutboxPosition& right) {
+  return std::tie(left.created_at, left.id) < std::tie(right.created_at, right.id);
+}
+
+}  // namespace
+
+void SnapshotScans::start_over() {
+  scan_.reset();
+  seen_below_.reset();
+  full_seen_below_.reset();
+  given_.clear();
+}
+
+void SnapshotScans::read(int limit, Clock::time_point now, const Ask& ask, std::vector<OutboxEvent>& out) {
+  out.clear();
+  bool sees_all = !scan_;  // what is committed by now, and not only when an earlier call began the scan
+  if (!scan_) begin_scan(now);
+  while (out.size() < static_cast<std::size_t>(limit)) {
+    const int wanted = limit - static_cast<int>(out.size());
+    const auto query = next_query(wanted);
+    auto page = ask(query);
+    const auto at = page.at;
+    if (take(std::move(page), query, wanted, out)) continue;
+    end_scan(at);
+    if (std::exchange(sees_all, true)) return;
+    begin_scan(at);
+  }
+}
+
+void SnapshotScans::begin_scan(Clock::time_point now) {
+  const auto hidden_from = bounds_.hidden_from();
+  Scan scan;
+  scan.begun = now;
+  scan.full = !full_seen_below_ || !hidden_from || now >= full_scan_at_;
+  scan.unseen_from = scan.full ? full_seen_below_ : seen_below_;
+  scan.cursor = {scan.full ? "-infinity" : *hidden_from, {}};
+  scan_ = std::move(scan);
+  ++scans_;
+}
+
+ScanQuery SnapshotScans::next_query(int limit) const {
+  const auto& cursor = scan_->cursor;
+  const auto& late = scan_->late;
+  return {.created_from = late ? std::min(late->created_from, cursor.created_at) : cursor.created_at,
+          .after = cursor,
+          .unseen_from = scan_->unseen_from,
+          .late_from = late ? std::optional{late->from} : std::nullopt,
+          .limit = limit + may_be_met_again()};
+}
+
+/// False when that was the last page of the scan.
+///
+/// Of two events of an aggregate that a lock has put in order, whoever sees the later one sees the earlier
+/// one, too, whose (createdAt, id) is smaller. So a statement that gives all that it sees, up to its limit,
+/// gives them in order. Over several, rows that have become visible before the cursor meanwhile are given
+/// first.
+bool SnapshotScans::take(ScanPage page, const ScanQuery& query, int limit, std::vector<OutboxEvent>& out) {
+  auto& scan = *scan_;
+  bounds_.add(page.oldest_open, page.next_id, std::move(page.created_from), page.at);
+  if (!scan.first_seen) scan.first_seen = page.oldest_open;
+
+  std::size_t read = 0;
+  int given = 0;
+  bool passed_cursor = false;
+  for (; read < page.rows.size() && given < limit; ++read) {
+    auto& row = page.rows[read];
+    passed_cursor = is_before(scan.cursor, row.event.position);
+    if (passed_cursor) scan.cursor = row.event.position;
+    if (!give(row)) continue;
+    out.push_back(std::move(row.event));
+    ++given;
+  }
+  const bool more = read < page.rows.size() || page.rows.size() == static_cast<std::size_t>(query.limit);
+  if (passed_cursor || !more)
+    scan.late = {page.oldest_open, bounds_.hidden_from().value_or(std::move(page.assumed_from))};
+  return more;
+}
+
+/// False when it was given before. Remembered is only what a later page or scan may meet.
+bool SnapshotScans::give(const ScanPage::Row& row) {
+  if (const auto known = given_.find(row.event.id); known != given_.end()) {
+    known->second.met_in_scan = scans_;
+    return false;
+  }
+  const auto& seen_below = scan_->full ? scan_->first_seen : full_seen_below_;
+  if (not_before(row.transaction, *seen_below)) given_.emplace(row.event.id, Given{row.transaction, scans_});
+  return true;
+}
+
+void SnapshotScans::was_given(const std::string& id, std::uint32_t transaction) {
+  given_.try_emplace(id, Given{transaction, scans_});
+}
+
+int SnapshotScans::may_be_met_again() const {
+  const auto& unseen_from = scan_->unseen_from;
+  return static_cast<int>(std::count_if(given_.begin(), given_.end(), [&unseen_from](const auto& one) {
+    return !unseen_from || not_before(one.second.transaction, *unseen_from);
+  }));
+}
+
+void SnapshotScans::end_scan(Clock::time_point now) {
+  const auto& scan = *scan_;
+  seen_below_ = scan.late->from;
+  if (scan.full) {
+    full_seen_below_ = scan.first_seen;
+    full_scan_at_ =
+        now + std::min<Clock::duration>((now - scan.begun) * full_scan_share, longest_between_full_scans);
+    // What was not met is no longer PENDING, or of a transaction that no scan will take for new.
+    std::erase_if(given_, [&](const auto& one) {
+      return one.second.met_in_scan != scans_ || !not_before(one.second.transaction, *full_seen_below_);
+    });
+  }
+  scan_.reset();
+}
+
+}  // namespace tidings

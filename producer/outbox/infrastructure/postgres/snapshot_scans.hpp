@@ -1,0 +1,97 @@
+#pragma once
+
+// Which rows of the outbox to ask PostgreSQL for next, and which of those that it has are new. A transaction
+// can commit long after its rows were written, so no column tells commit order. The relay reads in scans:
+// each gives the rows that the scan before could not see, by the ids of their transactions, in the order of
+// (createdAt, id). See docs/decisions/0007.
+
+#include "infrastructure/postgres/created_at_bounds.hpp"
+
+#include <tidings/outbox_event.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace tidings {
+
+/// Asks one statement for PENDING rows with createdAt from `created_from` on, in the order of (createdAt,
+/// id):
+/// - those behind `after`, of transactions from `unseen_from` on, or of any when that is empty;
+/// - those before it, of transactions from `late_from` on, or none when that is empty.
+struct ScanQuery {
+  std::string created_from;
+  OutboxPosition after;
+  std::optional<TransactionId> unseen_from, late_from;
+  int limit = 0;
+};
+
+/// The statement's answer.
+struct ScanPage {
+  struct Row {
+    OutboxEvent event;
+    std::uint32_t transaction = 0;  ///< the lower half of the id of the one that wrote it
+  };
+  TransactionId oldest_open = 0;  ///< transactions below were over when the snapshot was taken
+  TransactionId next_id = 0;      ///< no smaller than the next id to be given out at `time`
+  std::string created_from;       ///< by `time`: transactions from next_id on create no rows before
+  std::string assumed_from;       ///< by `time`: what hidden rows are taken to have while nothing is known
+  std::vector<Row> rows;
+  std::chrono::steady_clock::time_point at;  ///< by our clock, when it came
+};
+
+/// What is known holds for one server: another one's ids may have come less far. Not thread-safe.
+class SnapshotScans {
+ public:
+  using Clock = std::chrono::steady_clock;
+  using Ask = std::function<ScanPage(const ScanQuery&)>;
+
+  /// The next read() begins at the oldest row.
+  void start_over();
+  /// Replaces `out` by up to `limit` rows that were not given before; fewer when there are no more that are
+  /// committed by now. When `ask` throws, the next call goes on from there.
+  void read(int limit, Clock::time_point now, const Ask& ask, std::vector<OutboxEvent>& out);
+  /// A row that was read by other means: it will not be given as well.
+  void was_given(const std::string& id, std::uint32_t transaction);
+
+ private:
+  struct Late {
+    TransactionId from = 0;
+    std::string created_from;
+  };
+  /// One pass through what is PENDING.
+  struct Scan {
+    bool full = false;  ///< whatever createdAt says
+    std::optional<TransactionId> unseen_from;
+    OutboxPosition cursor;                    ///< of the last row that was read
+    std::optional<TransactionId> first_seen;  ///< transactions below were over when the scan began
+    std::optional<Late> late;                 ///< which rows may have become visible before the cursor
+    Clock::time_point begun;
+  };
+  /// A row that was given and may be met again.
+  struct Given {
+    std::uint32_t transaction = 0;
+    std::uint64_t met_in_scan = 0;
+  };
+
+  void begin_scan(Clock::time_point now);
+  [[nodiscard]] ScanQuery next_query(int limit) const;
+  [[nodiscard]] bool take(ScanPage page, const ScanQuery& query, int limit, std::vector<OutboxEvent>& out);
+  [[nodiscard]] bool give(const ScanPage::Row& row);
+  [[nodiscard]] int may_be_met_again() const;
+  void end_scan(Clock::time_point now);
+
+  std::optional<Scan> scan_;
+  std::uint64_t scans_ = 0;
+  // Rows of transactions below were seen by the last scan, and by the last full one.
+  std::optional<TransactionId> seen_below_, full_seen_below_;
+  CreatedAtBounds bounds_;
+  Clock::time_point full_scan_at_{};
+  std::unordered_map<std::string, Given> given_;  // by id
+};
+
+}  // namespace tidings
