@@ -12,7 +12,9 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iomanip>
 #include <iterator>
+#include <sstream>
 #include <stdexcept>
 #include <utility>
 
@@ -98,6 +100,20 @@ void PostgresServer::stop() { end(SIGINT); }
 void PostgresServer::kill() { end(SIGQUIT); }
 void PostgresServer::pause() { process_->pause(); }
 void PostgresServer::resume() { process_->resume(); }
+
+void PostgresServer::set_next_transaction(std::uint32_t id) {
+  const auto [program, arguments] =
+      as_postgres_user(programs() / "pg_resetwal", {"-x", std::to_string(id), "-D", folder_ / "data"});
+  const auto done = run(program, arguments);
+  if (done.exit != exited(0)) throw std::runtime_error("pg_resetwal failed: " + done.err);
+  // It looks for what became of the transactions before, four to a byte.
+  constexpr std::size_t segment_size = std::size_t{32} * 8192;
+  std::ostringstream name;
+  name << std::hex << std::uppercase << std::setw(4) << std::setfill('0') << id / (segment_size * 4);
+  const auto segment = folder_ / ("data/pg_xact/" + name.str());
+  std::ofstream{segment} << std::string(segment_size, '\0');
+  give_to_postgres_user(segment);
+}
 
 void PostgresServer::end(int signal) {
   process_->kill(signal);

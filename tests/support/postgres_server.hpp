@@ -7,6 +7,7 @@
 #include "support/process.hpp"
 #include "support/temp_dir.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,6 +29,9 @@ class PostgresServer {
   void kill();              ///< SIGQUIT: as if it had crashed
   void pause();             ///< SIGSTOP to the postmaster: no new connections
   void resume();
+  /// As after so many transactions that a month of load would make. Stopped; all rows are to be frozen
+  /// before.
+  void set_next_transaction(std::uint32_t id);
 
   [[nodiscard]] std::string url() const;  ///< of the database `postgres`, no password needed
   [[nodiscard]] int port() const noexcept { return moved_to_ > 0 ? moved_to_ : port_.number(); }

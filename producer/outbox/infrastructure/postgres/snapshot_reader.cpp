@@ -2,6 +2,7 @@
 
 #include "infrastructure/postgres/postgres_columns.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <string_view>
 
@@ -11,6 +12,11 @@ namespace {
 using namespace postgres_columns;
 
 // $1 where to begin, $2 and $3 the cursor, $4 and $5 the transactions behind and before it, $6 the limit.
+//
+// The clock is read first and the next transaction id second, or a transaction could get an id in between,
+// and have written before the time at which its id is said not to be given out yet. That id is not
+// pg_snapshot_xmax(), which is one past the highest id that is *over*: ids from there on may be of open
+// transactions. age() counts from the next id; 3 is the first that there is.
 //
 // createdAt is taken when a transaction writes, up to 200 ms before it gets its id. Other writers' clocks may
 // differ by more: what is older than it should be is found by the next full scan. A processor that has just
@@ -24,6 +30,7 @@ const std::string page = R"sql(
          now AS MATERIALIZED (
            SELECT pg_snapshot_xmin(snapshot) AS oldest_open,
                   pg_snapshot_xmax(snapshot) AS over_below,
+                  (age('3'::xid)::bigint + 3) & 4294967295 AS next_id,
                   time - interval '200 milliseconds' AS created_from,
                   time - interval '10 minutes' AS assumed_from
            FROM clock),
@@ -39,13 +46,19 @@ const std::string page = R"sql(
            LIMIT $6)
     SELECT now.*, page.* FROM now LEFT JOIN page ON true)sql";
 
-enum Column : int { oldest_open, over_below, created_from, assumed_from, first_of_event };
+enum Column : int { oldest_open, over_below, next_id, created_from, assumed_from, first_of_event };
 
 TransactionId read_id(const PostgresRows& rows, Column column) {
   const auto digits = rows.text(0, column);
   TransactionId value = 0;
   std::from_chars(digits.data(), digits.data() + digits.size(), value);
   return value;
+}
+
+/// The id with this lower half that comes next from `over_below` on.
+TransactionId with_upper_half(TransactionId lower_half, TransactionId over_below) {
+  const auto ahead = static_cast<std::int32_t>(static_cast<std::uint32_t>(lower_half - over_below));
+  return over_below + static_cast<TransactionId>(std::max(ahead, 0));
 }
 
 }  // namespace
@@ -64,7 +77,7 @@ ScanPage SnapshotReader::read_page(const ScanQuery& query) {
   ScanPage read;
   read.at = SnapshotScans::Clock::now();
   read.oldest_open = read_id(rows, oldest_open);
-  read.next_id = read_id(rows, over_below);
+  read.next_id = with_upper_half(read_id(rows, next_id), read_id(rows, over_below));
   read.created_from = rows.text(0, created_from);
   read.assumed_from = rows.text(0, assumed_from);
   const int size = rows.is_null(0, first_of_event) ? 0 : rows.size();

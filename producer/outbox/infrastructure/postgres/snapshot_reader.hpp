@@ -19,7 +19,8 @@ class SnapshotReader {
  public:
   explicit SnapshotReader(PostgresDatabase& database) : database_(database), session_(database.session()) {}
 
-  /// See SnapshotScans.
+  /// See SnapshotScans. read() is not for use within a transaction, where PostgreSQL tells the next
+  /// transaction id only once.
   void start_over() { scans_.start_over(); }
   void read(int limit, std::vector<OutboxEvent>& out);
   void was_given(const std::string& id, std::uint32_t transaction) { scans_.was_given(id, transaction); }

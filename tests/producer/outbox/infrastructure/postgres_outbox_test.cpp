@@ -1,9 +1,9 @@
 // What is PostgreSQL's own about the outbox: transactions that commit late, other writers, who is woken.
 
 #include "infrastructure/commit_watch.hpp"
-#include "producer/outbox/infrastructure/service.hpp"
 #include "support/catch.hpp"
 #include "support/outbox.hpp"
+#include "support/stepped_service.hpp"
 #include "support/wait.hpp"
 
 #include <tidings/outbox_repository.hpp>

@@ -216,7 +216,8 @@ TEST_CASE("published rows can be deleted instead of kept, and positions still on
     last = position;
     outbox.write({outbox.outcome(id, RowStatus::published)}, true);
   }
-  // Each was the newest when it was written back, so it was kept as PUBLISHED; cleanup takes all but the last.
+  // Each was the newest when it was written back, so it was kept as PUBLISHED; cleanup takes all but the
+  // last.
   CHECK(outbox.pending().empty());
   CHECK(outbox.clean_up(now() + 1h, 100).deleted == 19);
   CHECK(outbox.all() == Ids{"19"});
