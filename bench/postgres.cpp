@@ -100,7 +100,7 @@ double relay(const std::vector<std::string>& urls, const PostgresServer& postgre
 /// Sets a fresh inbox beside a table of the handler's.
 std::unique_ptr<PostgresInbox> fresh_inbox(const PostgresServer& postgres) {
   run(postgres,
-      "DROP TABLE IF EXISTS welcome_email, inbox, inbox_attempt, inbox_group CASCADE; "
+      "DROP TABLE IF EXISTS welcome_email, inbox, inbox_attempt, inbox_group, inbox_schema CASCADE; "
       "CREATE TABLE welcome_email(user_id text, address text)");
   return std::make_unique<PostgresInbox>(postgres.url());
 }

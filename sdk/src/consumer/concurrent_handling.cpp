@@ -1,5 +1,7 @@
 #include "consumer/concurrent_handling.hpp"
 
+#include "consumer/attempt_record.hpp"
+
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -12,10 +14,6 @@ using Kind = Settlement::Kind;
 
 // Started ahead for each worker, so that none waits for the commit that starts its next event.
 constexpr std::size_t started_ahead = 2;
-
-bool same(const Inbox::Attempts& left, const Inbox::Attempts& right) {
-  return left.starts == right.starts && left.last_error == right.last_error;
-}
 
 /// Events without a key wait for none but a second copy of themselves.
 std::string lane_of(const Event& event) {
@@ -77,7 +75,7 @@ std::vector<ConcurrentHandling::Settled> ConcurrentHandling::step() {
     if (begins[i]) {
       if (one_alone) suspects_.pop_front();
       settle(run, std::move(*begins[i]), settled);
-    } else if (run->kept.last_error.empty()) {
+    } else if (!run->kept) {
       suspects_.push_back(run);
     } else {
       if (one_alone) suspects_.pop_front();
@@ -147,7 +145,7 @@ void ConcurrentHandling::choose_candidates() {
 Settlement ConcurrentHandling::end(const Run& run) {
   const auto& id = run.delivery.event.id;
   auto settlement = run.settlement;
-  if (!same(inbox_.attempts(id), run.kept)) {
+  if (inbox_.attempts(id) != run.kept) {
     settlement.kind = inbox_.handled(id) ? Kind::duplicate : Kind::fenced;
   } else if (settlement.kind != Kind::handled) {
     inbox_.record_attempts(id, AttemptRecord::after(run.delivery, settlement));
@@ -164,17 +162,18 @@ Settlement ConcurrentHandling::end(const Run& run) {
 std::optional<Settlement> ConcurrentHandling::begin(Run& run) {
   auto& delivery = run.delivery;
   const auto& id = delivery.event.id;
-  run.kept = {};
+  run.kept.reset();
   if (run.entry == nullptr) return policy_.unhandled(delivery);
   if (inbox_.handled(id)) return Settlement{.kind = Kind::duplicate};
-  const AttemptRecord starts{inbox_.attempts(id), false};
+  auto known = inbox_.attempts(id);
+  const AttemptRecord starts{known, false};
   if (starts.over(policy_.max_attempts(*run.entry)))
     return Settlement{.kind = Kind::dead_letter, .reason = starts.reason(), .attempts = starts.failed()};
   if (starts.suspect() && !run.alone) return std::nullopt;
   delivery.attempt = starts.next();
-  run.before = starts.before();
-  run.kept = run.alone ? starts.alone() : starts.in_crowd();
-  inbox_.record_attempts(id, run.kept);
+  run.before = std::move(known);
+  run.kept = run.alone ? starts.run_isolated() : starts.run_in_batch();
+  inbox_.record_attempts(id, *run.kept);
   return std::nullopt;
 }
 
@@ -255,11 +254,11 @@ std::vector<ConcurrentHandling::Settled> ConcurrentHandling::withdraw(std::chron
 void ConcurrentHandling::undo_starts(const std::vector<RunPtr>& runs) {
   for (const auto& run : runs) {
     const auto& id = run->delivery.event.id;
-    if (!same(inbox_.attempts(id), run->kept)) continue;
-    if (same(run->before, {}))
-      inbox_.forget_attempts(id);
+    if (inbox_.attempts(id) != run->kept) continue;
+    if (run->before)
+      inbox_.record_attempts(id, *run->before);
     else
-      inbox_.record_attempts(id, run->before);
+      inbox_.forget_attempts(id);
   }
 }
 

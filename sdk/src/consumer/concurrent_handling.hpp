@@ -4,7 +4,10 @@
 // time for each aggregate. What they have done is committed to the inbox in groups,
 // on the consumer's thread, after they have ended. Knows nothing of NATS.
 
+#include "consumer/failure_policy.hpp"
+#include "consumer/handlers.hpp"
 #include "consumer/held_aggregates.hpp"
+#include "consumer/inbox_unavailable.hpp"
 #include "consumer/key_queues.hpp"
 #include "consumer/settlement.hpp"
 #include "consumer/worker_pool.hpp"

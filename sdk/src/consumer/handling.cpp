@@ -1,5 +1,7 @@
 #include "consumer/handling.hpp"
 
+#include "consumer/attempt_record.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -145,7 +147,7 @@ Settlement Handling::alone_unless_held(Delivery& delivery) {
       return {.kind = Kind::dead_letter, .reason = starts.reason(), .attempts = starts.failed()};
     }
     // The start is on disk before the handler runs; its error is only known if the process survives.
-    if (!resumed) inbox_.record_attempts(id, starts.alone());
+    if (!resumed) inbox_.record_attempts(id, starts.run_isolated());
     inbox_.commit();
     if (!resumed) delivery.attempt = starts.next();
     return run_started(delivery, *entry);

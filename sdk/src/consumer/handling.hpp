@@ -3,7 +3,10 @@
 // Transactional mode: runs handlers inside the inbox's transactions and says what
 // is to become of each message. Knows nothing of NATS.
 
+#include "consumer/failure_policy.hpp"
+#include "consumer/handlers.hpp"
 #include "consumer/held_aggregates.hpp"
+#include "consumer/inbox_unavailable.hpp"
 #include "consumer/settlement.hpp"
 #include "inbox/inbox.hpp"
 

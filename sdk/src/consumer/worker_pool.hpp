@@ -2,7 +2,10 @@
 
 // The threads of concurrent mode, and the runs of handlers that pass through them.
 
+#include "consumer/failure_policy.hpp"
+#include "consumer/handlers.hpp"
 #include "consumer/settlement.hpp"
+#include "inbox/inbox.hpp"
 
 #include <tidings/delivery.hpp>
 
@@ -14,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -27,9 +31,9 @@ struct Run {
   std::string lane;
   Delivery delivery;
   const Handlers::Entry* entry = nullptr;
-  Inbox::Attempts before, kept;  ///< what the inbox says before it, and while it runs
-  bool alone = false;            ///< a suspect: nothing else runs beside it
-  bool abandoned = false;        ///< ran too long: what becomes of it is of no interest any more
+  std::optional<Inbox::Attempts> before, kept;  ///< what the inbox says before it, and while it runs
+  bool alone = false;                           ///< a suspect: nothing else runs beside it
+  bool abandoned = false;  ///< ran too long: what becomes of it is of no interest any more
   std::atomic<std::chrono::steady_clock::rep> started{0};  ///< 0 before
   Settlement settlement;                                   ///< once it has ended
 

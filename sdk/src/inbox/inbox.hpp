@@ -4,8 +4,11 @@
 // committed together, so that each event takes effect once. Users choose SqliteInbox
 // or PostgresInbox and see none of this.
 
+#include <tidings/timestamp.hpp>
+
 #include <chrono>
 #include <exception>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,10 +16,21 @@ namespace tidings {
 
 class Inbox {
  public:
-  /// What is known of an event that did not succeed yet.
+  /// What is kept of an event whose handler was started and has not succeeded yet.
   struct Attempts {
-    int starts = 0;          ///< times a handler was started without success
-    std::string last_error;  ///< of the latest start that threw
+    enum class State {
+      running_in_batch,              ///< started among others
+      running_isolated,              ///< started with nothing beside it
+      running_isolated_after_batch,  ///< the same, after a process that ended while it ran among others
+      failed,                        ///< will be tried again
+      dead_letter                    ///< no handler is to run again
+    };
+    int starts = 0;  ///< of its handler, those in a batch that were not seen to end left out
+    State state = State::failed;
+    std::string reason{};                     ///< why it failed; empty while it runs
+    std::optional<Timestamp> next_attempt{};  ///< when a failed one is to be tried again
+
+    friend bool operator==(const Attempts&, const Attempts&) = default;
   };
 
   virtual ~Inbox() = default;
@@ -48,7 +62,8 @@ class Inbox {
   [[nodiscard]] virtual bool claim(const std::string& event_id) = 0;
   [[nodiscard]] virtual bool handled(const std::string& event_id) = 0;
 
-  [[nodiscard]] virtual Attempts attempts(const std::string& event_id) = 0;
+  /// Empty when nothing has failed or is running.
+  [[nodiscard]] virtual std::optional<Attempts> attempts(const std::string& event_id) = 0;
   virtual void record_attempts(const std::string& event_id, const Attempts& attempts) = 0;
   virtual void forget_attempts(const std::string& event_id) = 0;
 

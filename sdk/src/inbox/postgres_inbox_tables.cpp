@@ -1,7 +1,9 @@
 #include "inbox/postgres_inbox_tables.hpp"
 
 #include "event/valid_utf8.hpp"
+#include "inbox/attempt_columns.hpp"
 #include "inbox/event_key.hpp"
+#include "inbox/postgres_schema.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/settings.hpp>
@@ -10,35 +12,6 @@
 
 namespace tidings {
 namespace {
-
-// In one transaction under a lock: instances that start at the same moment would make the same table twice.
-constexpr const char* schema = R"sql(
-BEGIN;
-SET LOCAL lock_timeout = '5s';
-SELECT pg_advisory_xact_lock(hashtext('tidings inbox'));
-CREATE TABLE IF NOT EXISTS inbox_group (
-    id serial PRIMARY KEY,
-    name text NOT NULL UNIQUE
-);
--- A row for each event whose effects are committed. The key is a UUID's 16 bytes, or the id's text behind a zero byte
--- (and before another one when those were 16 bytes).
-CREATE TABLE IF NOT EXISTS inbox (
-    group_id integer NOT NULL,
-    event_id bytea NOT NULL,
-    handled_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (group_id, event_id)
-);
--- Events that were started and did not succeed yet.
-CREATE TABLE IF NOT EXISTS inbox_attempt (
-    group_id integer NOT NULL,
-    event_id bytea NOT NULL,
-    starts integer NOT NULL,
-    last_error text NOT NULL,
-    updated_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (group_id, event_id)
-);
-COMMIT;
-)sql";
 
 // One that stands still in its transaction, frozen or gone, must stop its group for a while only. $1: for the
 // transaction alone. A time that the login or the URL sets was chosen by somebody.
@@ -54,32 +27,15 @@ const std::string& require_postgresql(const std::string& url) {
   return url;
 }
 
-constexpr const char* not_allowed = "42501";
-
 }  // namespace
 
 PostgresInboxTables::PostgresInboxTables(const std::string& url) : database_(require_postgresql(url)) {
   try {
     connect();
-    make_tables();
+    make_inbox_tables(database_);
   } catch (const PostgresError& error) {
     throw DatabaseError("cannot make the inbox tables in " + database_.name() + ": " + error.what(),
                         error.retryable() ? Error::Retry::yes : Error::Retry::no);
-  }
-}
-
-/// Not every login may, and it need not where they are.
-void PostgresInboxTables::make_tables() {
-  try {
-    database_.script(schema);
-  } catch (const PostgresError& error) {
-    if (error.sqlstate() != not_allowed) throw;
-    database_.rollback();
-    try {
-      database_.exec("SELECT FROM inbox_group, inbox, inbox_attempt LIMIT 0");
-    } catch (const PostgresError&) {
-      throw error;
-    }
   }
 }
 
@@ -235,20 +191,32 @@ bool PostgresInboxTables::handled(const std::string& event_id) {
               .empty();
 }
 
-Inbox::Attempts PostgresInboxTables::attempts(const std::string& event_id) {
-  const auto rows = database_.plan_and_exec(
-      "SELECT starts, last_error FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea", group_,
-      bytea_key(event_id));
-  if (rows.empty()) return {};
-  return {static_cast<int>(rows.integer(0, 0)), std::string{rows.text(0, 1)}};
+std::optional<Inbox::Attempts> PostgresInboxTables::attempts(const std::string& event_id) {
+  const auto rows = database_.plan_and_exec(R"sql(
+      SELECT starts, last_error, state, reason, (extract(epoch FROM next_attempt_at) * 1000)::bigint
+        FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea)sql",
+                                            group_, bytea_key(event_id));
+  if (rows.empty()) return std::nullopt;
+  AttemptColumns row{.starts = static_cast<int>(rows.integer(0, 0)),
+                     .last_error = std::string{rows.text(0, 1)}};
+  if (!rows.is_null(0, 2)) row.state = rows.text(0, 2);
+  row.reason = rows.text(0, 3);
+  if (!rows.is_null(0, 4)) row.next_attempt = rows.integer(0, 4);
+  return from_columns(row);
 }
 
 void PostgresInboxTables::record_attempts(const std::string& event_id, const Attempts& attempts) {
-  database_.exec(
-      "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error) VALUES ($1, $2::bytea, $3, $4) "
-      "ON CONFLICT (group_id, event_id) DO UPDATE SET starts = excluded.starts, last_error = "
-      "excluded.last_error, updated_at = now()",
-      group_, bytea_key(event_id), attempts.starts, valid_utf8(attempts.last_error));
+  auto storable = attempts;
+  storable.reason = valid_utf8(std::move(storable.reason));
+  const auto row = to_columns(storable);
+  database_.exec(R"sql(
+      INSERT INTO inbox_attempt(group_id, event_id, starts, last_error, state, reason, next_attempt_at)
+      VALUES ($1, $2::bytea, $3, $4, $5, $6, to_timestamp($7::bigint / 1000.0))
+      ON CONFLICT (group_id, event_id) DO UPDATE SET
+          starts = excluded.starts, last_error = excluded.last_error, state = excluded.state,
+          reason = excluded.reason, next_attempt_at = excluded.next_attempt_at, updated_at = now())sql",
+                 group_, bytea_key(event_id), row.starts, row.last_error, row.state, row.reason,
+                 row.next_attempt);
 }
 
 void PostgresInboxTables::forget_attempts(const std::string& event_id) {

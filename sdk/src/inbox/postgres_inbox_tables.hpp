@@ -7,6 +7,7 @@
 #include <tidings/postgres_connection.hpp>
 #include <tidings/postgres_transaction.hpp>
 
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -39,7 +40,7 @@ class PostgresInboxTables final : public Inbox {
   void claim_ahead(const std::vector<std::string>& event_ids) override;
   [[nodiscard]] bool claim(const std::string& event_id) override;
   [[nodiscard]] bool handled(const std::string& event_id) override;
-  [[nodiscard]] Attempts attempts(const std::string& event_id) override;
+  [[nodiscard]] std::optional<Attempts> attempts(const std::string& event_id) override;
   void record_attempts(const std::string& event_id, const Attempts& attempts) override;
   void forget_attempts(const std::string& event_id) override;
   bool prune(std::chrono::hours age, int limit) override;
@@ -48,7 +49,6 @@ class PostgresInboxTables final : public Inbox {
 
  private:
   void connect();
-  void make_tables();
   void require_nothing_queued_failed() const;
   void require_own_transaction() const;
   void take_claims_back();

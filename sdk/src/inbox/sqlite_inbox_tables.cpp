@@ -2,7 +2,9 @@
 
 #include "database/lock_wait.hpp"
 #include "database/statement_run.hpp"
+#include "inbox/attempt_columns.hpp"
 #include "inbox/event_key.hpp"
+#include "inbox/sqlite_schema.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/settings.hpp>
@@ -22,29 +24,6 @@ constexpr std::chrono::milliseconds opening_timeout{5000};
 // Later, whoever waits for a lock also looks whether it should stop.
 constexpr std::chrono::milliseconds busy_timeout{1000};
 
-constexpr const char* schema = R"sql(
-CREATE TABLE IF NOT EXISTS inbox_group (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE
-);
--- A row for each event whose effects are committed. UUIDs are stored as their 16 bytes.
-CREATE TABLE IF NOT EXISTS inbox (
-    group_id INTEGER NOT NULL,
-    event_id NOT NULL,
-    handled_at INTEGER NOT NULL,
-    PRIMARY KEY (group_id, event_id)
-) WITHOUT ROWID;
--- Events that were started and did not succeed yet.
-CREATE TABLE IF NOT EXISTS inbox_attempt (
-    group_id INTEGER NOT NULL,
-    event_id NOT NULL,
-    starts INTEGER NOT NULL,
-    last_error TEXT NOT NULL,
-    updated_at INTEGER NOT NULL,
-    PRIMARY KEY (group_id, event_id)
-) WITHOUT ROWID;
-)sql";
-
 void bind_key(SQLite::Statement& statement, int index, const std::string& id) {
   if (const auto bytes = uuid_bytes(id)) {
     statement.bind(index, bytes->data(), static_cast<int>(bytes->size()));
@@ -62,9 +41,7 @@ std::unique_ptr<SQLite::Database> open(const std::string& path) {
     database->exec(
         "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; "
         "PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY;");
-    database->exec("BEGIN IMMEDIATE");
-    database->exec(schema);
-    database->exec("COMMIT");
+    make_inbox_tables(*database);
     wait_for_locks(database->getHandle(), busy_timeout);
     return database;
   } catch (const SQLite::Exception& error) {
@@ -83,24 +60,28 @@ struct SqliteInboxTables::Statements {
         savepoint(database, "SAVEPOINT delivery"),
         release(database, "RELEASE delivery"),
         rollback_to(database, "ROLLBACK TO delivery"),
-        claim(database,
-              "INSERT INTO inbox(group_id, event_id, handled_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"),
+        claim(database, R"sql(
+            INSERT INTO inbox(group_id, event_id, handled_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING)sql"),
         handled(database, "SELECT 1 FROM inbox WHERE group_id = ? AND event_id = ?"),
-        attempts(database,
-                 "SELECT starts, last_error FROM inbox_attempt WHERE group_id = ? AND event_id = ?"),
-        record(database,
-               "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error, updated_at) VALUES (?, ?, "
-               "?, ?, ?) "
-               "ON CONFLICT DO UPDATE SET starts = excluded.starts, last_error = excluded.last_error, "
-               "updated_at = excluded.updated_at"),
+        attempts(database, R"sql(
+            SELECT starts, last_error, state, reason, next_attempt_at
+              FROM inbox_attempt WHERE group_id = ? AND event_id = ?)sql"),
+        record(database, R"sql(
+            INSERT INTO inbox_attempt(group_id, event_id, starts, last_error, state, reason, next_attempt_at,
+                                      updated_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT DO UPDATE SET
+                starts = excluded.starts, last_error = excluded.last_error, state = excluded.state,
+                reason = excluded.reason, next_attempt_at = excluded.next_attempt_at,
+                updated_at = excluded.updated_at)sql"),
         forget(database, "DELETE FROM inbox_attempt WHERE group_id = ? AND event_id = ?"),
         prune_attempts(database, "DELETE FROM inbox_attempt WHERE group_id = ? AND updated_at < ?"),
-        prune_end(database,
-                  "SELECT event_id FROM inbox WHERE group_id = ? AND event_id > ? ORDER BY event_id LIMIT 1 "
-                  "OFFSET ?"),
-        prune_range(
-            database,
-            "DELETE FROM inbox WHERE group_id = ? AND event_id > ? AND event_id <= ? AND handled_at < ?"),
+        prune_end(database, R"sql(
+            SELECT event_id FROM inbox WHERE group_id = ? AND event_id > ?
+             ORDER BY event_id LIMIT 1 OFFSET ?)sql"),
+        prune_range(database, R"sql(
+            DELETE FROM inbox
+             WHERE group_id = ? AND event_id > ? AND event_id <= ? AND handled_at < ?)sql"),
         prune_rest(database, "DELETE FROM inbox WHERE group_id = ? AND event_id > ? AND handled_at < ?") {}
 
   static std::int64_t join(SQLite::Database& database, const std::string& group) {
@@ -177,20 +158,33 @@ bool SqliteInboxTables::handled(const std::string& event_id) {
   return StatementRun{statements_->on(statements_->handled, event_id)}.next();
 }
 
-Inbox::Attempts SqliteInboxTables::attempts(const std::string& event_id) {
+std::optional<Inbox::Attempts> SqliteInboxTables::attempts(const std::string& event_id) {
   auto& statement = statements_->on(statements_->attempts, event_id);
-  Attempts attempts;
-  if (statement.executeStep())
-    attempts = {statement.getColumn(0).getInt(), statement.getColumn(1).getString()};
+  std::optional<Attempts> attempts;
+  if (statement.executeStep()) {
+    AttemptColumns row{.starts = statement.getColumn(0).getInt(),
+                       .last_error = statement.getColumn(1).getString()};
+    if (const auto state = statement.getColumn(2); !state.isNull()) row.state = state.getString();
+    row.reason = statement.getColumn(3).getString();
+    if (const auto next = statement.getColumn(4); !next.isNull()) row.next_attempt = next.getInt64();
+    attempts = from_columns(row);
+  }
   statement.reset();
   return attempts;
 }
 
 void SqliteInboxTables::record_attempts(const std::string& event_id, const Attempts& attempts) {
+  const auto row = to_columns(attempts);
   auto& statement = statements_->on(statements_->record, event_id);
-  statement.bind(3, attempts.starts);
-  statement.bind(4, attempts.last_error);
-  statement.bind(5, static_cast<std::int64_t>(now().time_since_epoch().count()));
+  statement.bind(3, row.starts);
+  statement.bind(4, row.last_error);
+  statement.bind(5, *row.state);
+  statement.bind(6, row.reason);
+  if (row.next_attempt)
+    statement.bind(7, *row.next_attempt);
+  else
+    statement.bind(7);
+  statement.bind(8, static_cast<std::int64_t>(now().time_since_epoch().count()));
   Statements::run(statement);
 }
 

@@ -7,6 +7,7 @@
 #include <SQLiteCpp/Database.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace tidings {
@@ -35,7 +36,7 @@ class SqliteInboxTables final : public Inbox {
   void rollback_to_savepoint() override;
   [[nodiscard]] bool claim(const std::string& event_id) override;
   [[nodiscard]] bool handled(const std::string& event_id) override;
-  [[nodiscard]] Attempts attempts(const std::string& event_id) override;
+  [[nodiscard]] std::optional<Attempts> attempts(const std::string& event_id) override;
   void record_attempts(const std::string& event_id, const Attempts& attempts) override;
   void forget_attempts(const std::string& event_id) override;
   bool prune(std::chrono::hours age, int limit) override;

@@ -133,10 +133,10 @@ TEST_CASE("a suspect that goes back at a stop stays one") {
   REQUIRE(crew.handle("first").kind == Kind::handled);
   crew.submit("suspect");
   while (crew.handling.more_to_do()) crew.step();
-  CHECK(crew.inbox.attempts("suspect").starts == 1);
+  CHECK(crew.inbox.attempts("suspect")->starts == 1);
   crew.withdraw();
   CHECK(crew.kind("suspect") == Kind::not_started);
-  CHECK(crew.inbox.attempts("suspect").starts == before.starts);
-  CHECK(crew.inbox.attempts("suspect").last_error == before.last_error);
+  CHECK(crew.inbox.attempts("suspect")->starts == before->starts);
+  CHECK(crew.inbox.attempts("suspect")->reason == before->reason);
   gate.open();
 }

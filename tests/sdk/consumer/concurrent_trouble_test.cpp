@@ -40,7 +40,7 @@ TEST_CASE("a handler that runs longer than it may is a failure, and its late suc
   CHECK(settlement.attempts == 1);
   CHECK(settlement.delay == crew.options.backoff.delay(1, "slow-1"));
   CHECK(crew.kind("slow-2") == Kind::held_back);
-  CHECK(crew.inbox.attempts("slow-1").starts == 1);
+  CHECK(crew.inbox.attempts("slow-1")->starts == 1);
   CHECK(crew.handling.stuck() == 1);
   CHECK(crew.handling.size() == 0);
   CHECK(crew.handle("other").kind == Kind::handled);  // by another worker
@@ -49,7 +49,7 @@ TEST_CASE("a handler that runs longer than it may is a failure, and its late suc
   REQUIRE_WITHIN(10s, !crew.handling.more_to_do() && crew.handling.stuck() == 0);
   CHECK(crew.settled.size() == 3);
   CHECK_FALSE(crew.inbox.handled("slow-1"));
-  CHECK(crew.inbox.attempts("slow-1").last_error == settlement.reason);
+  CHECK(crew.inbox.attempts("slow-1")->reason == settlement.reason);
 }
 
 TEST_CASE("a handler that runs too long at its last attempt is a dead letter") {
@@ -145,7 +145,7 @@ TEST_CASE("an inbox in trouble changes nothing, and the same is settled after it
   CHECK(crew.kind("a") == Kind::handled);
   CHECK(crew.kind("b") == Kind::retry);
   CHECK(crew.settlement("b").attempts == 1);
-  CHECK(crew.inbox.attempts("b").starts == 1);
+  CHECK(crew.inbox.attempts("b")->starts == 1);
   CHECK(crew.calls().size() == 2);
 }
 
@@ -184,6 +184,21 @@ TEST_CASE("a row that the inbox refuses is an error and no trouble, and leaves n
   CHECK(place.count("inbox") == 2);
 }
 
+TEST_CASE("with workers, what a handler's error says is no record of ours") {
+  const TempDir folder;
+  const InboxPlace place{folder};
+  const std::string words = GENERATE("for the dead letters: x", "the process ended while handling it",
+                                     "the process ended while handling it and others");
+  INFO(words);
+  Crew crew{place.location("inbox"), [&words](const Delivery&) { throw std::runtime_error(words); }};
+  CHECK(crew.handle("a").kind == Kind::retry);
+  CHECK(crew.handle("a").kind == Kind::retry);
+  const auto last = crew.handle("a");
+  CHECK(last.kind == Kind::dead_letter);
+  CHECK(last.reason == words);
+  CHECK(crew.calls() == Calls{{"a", 1}, {"a", 2}, {"a", 3}});
+}
+
 TEST_CASE("at a stop, what no worker has started goes back with its former count") {
   const TempDir folder;
   const InboxPlace place{folder};
@@ -195,7 +210,7 @@ TEST_CASE("at a stop, what no worker has started goes back with its former count
   crew.submit_all({"a", "b", "c", "d", "e"});
   crew.step();
   REQUIRE_WITHIN(10s, gate.entered() == 1);
-  CHECK(crew.inbox.attempts("b").last_error != "mail server down");  // b and c are written down as started
+  CHECK(crew.inbox.attempts("b")->reason != "mail server down");  // b and c are written down as started
 
   SECTION("with a good inbox") { crew.withdraw(); }
   SECTION("once its inbox is no longer in trouble") {
@@ -209,8 +224,8 @@ TEST_CASE("at a stop, what no worker has started goes back with its former count
   }
   CHECK(crew.settled_ids() == std::vector<std::string>{"b", "c", "d", "e"});
   for (const auto& [id, settlement] : crew.settled) CHECK(settlement.kind == Kind::not_started);
-  CHECK(crew.inbox.attempts("b").starts == 1);
-  CHECK(crew.inbox.attempts("b").last_error == "mail server down");
+  CHECK(crew.inbox.attempts("b")->starts == 1);
+  CHECK(crew.inbox.attempts("b")->reason == "mail server down");
   CHECK(place.count("inbox_attempt") == 2);  // that one, and what runs
 
   gate.open();
@@ -278,8 +293,8 @@ TEST_CASE("handlers that are given up on leave their events the count they had b
   SECTION("with a good inbox") {
     crew.abandon_all();
     CHECK(place.count("inbox_attempt") == 1);
-    CHECK(crew.inbox.attempts("b").starts == 1);
-    CHECK(crew.inbox.attempts("b").last_error == "mail server down");
+    CHECK(crew.inbox.attempts("b")->starts == 1);
+    CHECK(crew.inbox.attempts("b")->reason == "mail server down");
   }
   SECTION("but not where the inbox is in trouble") {
     const InboxLock lock{place};
@@ -290,7 +305,7 @@ TEST_CASE("handlers that are given up on leave their events the count they had b
     CHECK(other.handle("b").kind == Kind::retry);
     crew.abandon_all();
     CHECK(place.count("inbox_attempt") == 1);
-    CHECK(crew.inbox.attempts("b").last_error == "mail server still down");
+    CHECK(crew.inbox.attempts("b")->reason == "mail server still down");
   }
   CHECK(crew.settled.size() == 3);
   CHECK(crew.handling.size() == 0);

@@ -140,8 +140,8 @@ TEST_CASE("one that fails is rolled back alone, its neighbours are committed") {
   CHECK(settlements[1].delay == instance.options.backoff.delay(1, "b"));
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "c"});
   CHECK_FALSE(instance.inbox.handled("b"));
-  CHECK(instance.inbox.attempts("b").starts == 1);
-  CHECK(instance.inbox.attempts("a").starts == 0);
+  CHECK(instance.inbox.attempts("b")->starts == 1);
+  CHECK_FALSE(instance.inbox.attempts("a").has_value());
 }
 
 TEST_CASE("an event that was handled before has no second effect, together or alone") {
@@ -256,6 +256,22 @@ TEST_CASE("what a handler throws says what becomes of the message") {
   CHECK(settlement.attempts == 1);
   CHECK(effects(folder / "inbox.db").empty());
   CHECK_FALSE(instance.inbox.handled("a"));
+}
+
+TEST_CASE("what a handler's error says is no record of ours: it is tried as often as any other") {
+  const TempDir folder;
+  const std::string words = GENERATE("for the dead letters: x", "the process ended while handling it",
+                                     "the process ended while handling it, after one in a batch",
+                                     "the process ended while handling it and others", "failed: x", "");
+  INFO(words);
+  Instance instance{folder / "inbox.db", on_id("a", [&words] { throw std::runtime_error(words); })};
+  CHECK(instance.together({"a"}).front().kind == Kind::retry);
+  CHECK(instance.alone("a").kind == Kind::retry);
+  const auto last = instance.alone("a");
+  CHECK(last.kind == Kind::dead_letter);
+  CHECK(last.reason == words);
+  CHECK(last.attempts == 3);
+  CHECK(instance.attempts == std::vector{1, 2, 3});
 }
 
 TEST_CASE("RetryAfter sets the delay and still counts as an attempt") {

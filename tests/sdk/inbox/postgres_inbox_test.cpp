@@ -42,8 +42,8 @@ void use(PostgresInboxTables& inbox, int round) {
   CHECK_FALSE(inbox.handled(id("other")));
   inbox.commit();
   inbox.begin();
-  CHECK(inbox.attempts(id("failed")).starts == 0);
-  inbox.record_attempts(id("failed"), {.starts = 1, .last_error = "no"});
+  CHECK_FALSE(inbox.attempts(id("failed")).has_value());
+  inbox.record_attempts(id("failed"), {.starts = 1, .reason = "no"});
   inbox.forget_attempts(id("failed"));
   (void)inbox.prune(hours{1}, 5);
   inbox.commit();

@@ -1,0 +1,29 @@
+#pragma once
+
+// The handlers that a user has added, by the type of event that each takes.
+
+#include <tidings/consumer_options.hpp>
+
+#include <functional>
+#include <map>
+#include <string>
+
+namespace tidings {
+
+class Handlers {
+ public:
+  struct Entry {
+    std::function<void(const Delivery&)> handle;
+    RetryPolicy retry{};
+  };
+
+  /// False when the type has one already.
+  bool add(const std::string& type, Entry entry);
+  [[nodiscard]] const Entry* find(const std::string& type) const;
+  [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
+
+ private:
+  std::map<std::string, Entry, std::less<>> entries_;
+};
+
+}  // namespace tidings

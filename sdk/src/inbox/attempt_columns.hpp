@@ -1,0 +1,28 @@
+#pragma once
+
+// How the table inbox_attempt keeps Inbox::Attempts. Its first version had a count and
+// a sentence, last_error, whose wording said what was known. Binaries of that time may
+// run beside ours: last_error is still written as they read it, and what they have
+// written since is told by a last_error that does not go with the newer columns.
+
+#include "inbox/inbox.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace tidings {
+
+/// A row without its key.
+struct AttemptColumns {
+  int starts = 0;
+  std::string last_error;
+  std::optional<std::string> state{};  ///< NULL in a row of the first version
+  std::string reason{};
+  std::optional<std::int64_t> next_attempt{};  ///< milliseconds since the Unix epoch
+};
+
+[[nodiscard]] AttemptColumns to_columns(const Inbox::Attempts& attempts);
+[[nodiscard]] Inbox::Attempts from_columns(const AttemptColumns& columns);
+
+}  // namespace tidings

@@ -1,0 +1,70 @@
+#include "inbox/postgres_schema.hpp"
+
+#include <tidings/postgres_connection.hpp>
+
+namespace tidings {
+namespace {
+
+// In one transaction under a lock: instances that start at the same moment would make the same table twice.
+constexpr const char* schema = R"sql(
+BEGIN;
+SET LOCAL lock_timeout = '5s';
+SELECT pg_advisory_xact_lock(hashtext('tidings inbox'));
+CREATE TABLE IF NOT EXISTS inbox_group (
+    id serial PRIMARY KEY,
+    name text NOT NULL UNIQUE
+);
+-- A row for each event whose effects are committed. The key is a UUID's 16 bytes, or the id's text behind a zero byte
+-- (and before another one when those were 16 bytes).
+CREATE TABLE IF NOT EXISTS inbox (
+    group_id integer NOT NULL,
+    event_id bytea NOT NULL,
+    handled_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (group_id, event_id)
+);
+-- Events that were started and did not succeed yet.
+CREATE TABLE IF NOT EXISTS inbox_attempt (
+    group_id integer NOT NULL,
+    event_id bytea NOT NULL,
+    starts integer NOT NULL,
+    last_error text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (group_id, event_id)
+);
+-- One row.
+CREATE TABLE IF NOT EXISTS inbox_schema (
+    version integer NOT NULL
+);
+-- The second version. Older binaries go on working beside it: they leave the columns NULL. The table is locked when
+-- they are missing only.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'inbox_attempt'::regclass AND attname = 'state') THEN
+        ALTER TABLE inbox_attempt
+            ADD COLUMN state text, ADD COLUMN reason text, ADD COLUMN next_attempt_at timestamptz;
+        DELETE FROM inbox_schema;
+        INSERT INTO inbox_schema(version) VALUES (2);
+    END IF;
+END $$;
+COMMIT;
+)sql";
+
+constexpr const char* not_allowed = "42501";
+
+}  // namespace
+
+void make_inbox_tables(PostgresConnection& database) {
+  try {
+    database.script(schema);
+  } catch (const PostgresError& error) {
+    if (error.sqlstate() != not_allowed) throw;
+    database.rollback();
+    try {
+      database.exec("SELECT state, next_attempt_at FROM inbox_group, inbox, inbox_attempt LIMIT 0");
+    } catch (const PostgresError&) {
+      throw error;
+    }
+  }
+}
+
+}  // namespace tidings
