@@ -32,11 +32,11 @@ void ConsumerEngine::run(const std::stop_token& stop) {
     ~Ended() { running = false; }
   } const ended{state_->running};
   try {
-    state_->set_status(ConsumerStatus::State::waiting, "NATS: not connected");  // yet
+    state_->status.set(ConsumerStatus::State::waiting, "NATS: not connected");  // yet
     ConsumerSession{*state_, stop}.work();
-    state_->set_status(ConsumerStatus::State::stopped);
+    state_->status.set(ConsumerStatus::State::stopped);
   } catch (const std::exception& error) {
-    state_->set_status(ConsumerStatus::State::stopped, error.what());
+    state_->status.set(ConsumerStatus::State::stopped, error.what());
     const auto* own = dynamic_cast<const Error*>(&error);
     if (own == nullptr || !own->retryable() || !stop.stop_requested()) throw;
     // Stopped while it waited for NATS: an end like any other.
@@ -64,6 +64,6 @@ ConsumerStats ConsumerEngine::stats() const {
           .age_p99 = meters.age.at(0.99, time)};
 }
 
-ConsumerStatus ConsumerEngine::status() const { return state_->status(); }
+ConsumerStatus ConsumerEngine::status() const { return state_->status.get(); }
 
 }  // namespace tidings

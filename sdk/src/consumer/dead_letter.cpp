@@ -13,7 +13,11 @@
 namespace tidings {
 namespace {
 
+using std::chrono::milliseconds;
+
 constexpr std::size_t longest_reason = 1000;
+constexpr milliseconds long_silence{500};  // an error comes sooner
+constexpr milliseconds longest_pause{30000};
 
 /// One line of valid header text, cut at a character's end.
 std::string header_text(std::string text) {
@@ -48,6 +52,24 @@ void DeadLetters::ensure() {
 }
 
 void DeadLetters::publish(const DeadLetter& letter) {
+  const auto begun = Clock::now();
+  try {
+    store(letter);
+  } catch (const NatsError&) {
+    if (Clock::now() - begun >= long_silence) {
+      paused_until_ = Clock::now() + next_pause_;
+      next_pause_ = std::min(next_pause_ * 2, longest_pause);
+    }
+    throw;
+  }
+  next_pause_ = first_pause;
+}
+
+milliseconds DeadLetters::pause_left() const {
+  return std::max(std::chrono::ceil<milliseconds>(paused_until_ - Clock::now()), milliseconds{0});
+}
+
+void DeadLetters::store(const DeadLetter& letter) {
   jsErrCode code{};
   auto status = publish(letter, letter.payload, &code);
   const bool too_large = status == NATS_MAX_PAYLOAD || code == JSStreamMessageExceedsMaximumErr;

@@ -7,6 +7,7 @@
 #include <tidings/connection.hpp>
 #include <tidings/consumer_options.hpp>
 
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -33,11 +34,21 @@ class DeadLetters {
   /// and then the original must not be ended.
   void publish(const DeadLetter& letter);
 
+  /// For how long no dead letter is to be published, after the stream has answered one with silence: nothing
+  /// else is handled while we wait for an answer, so others have their turn first. Longer each time.
+  [[nodiscard]] std::chrono::milliseconds pause_left() const;
+
  private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::milliseconds first_pause{1000};
+
+  void store(const DeadLetter& letter);
   [[nodiscard]] natsStatus publish(const DeadLetter& letter, std::string_view payload, jsErrCode* code);
 
   Connection& connection_;
   const ConsumerOptions& options_;
+  Clock::time_point paused_until_{};
+  std::chrono::milliseconds next_pause_ = first_pause;
 };
 
 }  // namespace tidings

@@ -1,0 +1,97 @@
+#include "consumer/concurrent_mode.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace tidings {
+
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr milliseconds stuck_delay{100};  // of messages that find no worker
+
+}  // namespace
+
+ConcurrentMode::ConcurrentMode(ConsumerContext& context, Puller& puller, Settler& settler, OutageWait& outage)
+    : workers_(context.options.workers),
+      puller_(puller),
+      settler_(settler),
+      outage_(outage),
+      executor_(context.inbox, context.handlers, context.options, [&puller] { puller.wake(); }) {}
+
+void ConcurrentMode::submit(StreamMessagePtr message) {
+  const auto ticket = next_ticket_++;
+  executor_.submit(ticket, std::move(message->delivery));
+  messages_.emplace(ticket, std::move(message));
+}
+
+bool ConcurrentMode::step() {
+  if (!executor_.more_to_do()) return false;
+  std::vector<ConcurrentHandling::Settled> settlements;
+  if (!outage_.until_done("inbox", [&] { settlements = executor_.step(); })) return false;
+  settler_.committed(settlements.size());
+  settle(std::move(settlements));
+  return true;
+}
+
+bool ConcurrentMode::leave_to_others() {
+  const bool stuck = executor_.all_stuck();
+  const bool was_stuck = puller_.paused();
+  puller_.pause(stuck);
+  if (stuck && executor_.size() > 0) {
+    std::vector<ConcurrentHandling::Settled> settlements;
+    if (outage_.until_done("inbox", [&] { settlements = executor_.withdraw(stuck_delay); }))
+      settle(std::move(settlements));
+  }
+  return stuck || was_stuck;
+}
+
+std::size_t ConcurrentMode::room() const {
+  const auto most = static_cast<std::size_t>(workers_) * ahead_of_a_worker;
+  return most - std::min(most, executor_.size());
+}
+
+std::optional<ConcurrentMode::Clock::time_point> ConcurrentMode::next_step() {
+  if (executor_.more_to_do()) return Clock::now();
+  return executor_.next_overdue();
+}
+
+void ConcurrentMode::withdraw() {
+  try {
+    for (auto& settled : executor_.withdraw())
+      settler_.keep_for_drain(std::move(messages_.extract(settled.ticket).mapped()));
+  } catch (const InboxUnavailable& error) {
+    spdlog::warn("{}: messages that no worker has started are given back late", error.what());
+  }
+}
+
+void ConcurrentMode::drain(Clock::time_point deadline) {
+  while (executor_.size() > 0 && Clock::now() < deadline) {
+    try {
+      settle(executor_.withdraw());  // nothing, unless the inbox could not be written before
+      settle(executor_.step());
+      if (executor_.more_to_do()) continue;
+    } catch (const InboxUnavailable&) {  // until the deadline
+    }
+    (void)puller_.take(0, milliseconds{50}, {});
+  }
+  if (executor_.size() > 0)
+    spdlog::warn(
+        "{} handlers still run at the end of drain_timeout: their messages go back, and what they do "
+        "from now on is done again",
+        executor_.size());
+  settle(executor_.abandon_all());
+}
+
+void ConcurrentMode::settle(std::vector<ConcurrentHandling::Settled> settlements) {
+  for (auto& [ticket, delivery, settlement] : settlements) {
+    auto message = std::move(messages_.extract(ticket).mapped());
+    message->delivery = std::move(delivery);
+    settler_.settle(std::move(message), settlement);
+  }
+}
+
+}  // namespace tidings

@@ -1,0 +1,67 @@
+#pragma once
+
+// Concurrent mode of a session: messages are handed to workers, and settled as their
+// handlers end.
+
+#include "consumer/concurrent_handling.hpp"
+#include "consumer/consumer_context.hpp"
+#include "consumer/outage_wait.hpp"
+#include "consumer/puller.hpp"
+#include "consumer/settler.hpp"
+#include "consumer/stream_message.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+namespace tidings {
+
+class ConcurrentMode {
+ public:
+  using Clock = std::chrono::steady_clock;
+  /// Taken ahead for each worker.
+  static constexpr int ahead_of_a_worker = 8;
+
+  ConcurrentMode(ConsumerContext& context, Puller& puller, Settler& settler, OutageWait& outage);
+
+  /// See ConcurrentHandling::arrived().
+  void arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
+    executor_.arrived(consumer_sequence, at);
+  }
+  void submit(StreamMessagePtr message);
+
+  /// Settles what has ended and starts what may run. True when there was something to do.
+  bool step();
+  /// While all workers are held by late handlers, gives what waits for them back to the group and takes no
+  /// more: here it would wait as long as they run, which may be for ever. True while so, and when it ends.
+  bool leave_to_others();
+
+  /// How many messages may be taken.
+  [[nodiscard]] std::size_t room() const;
+  [[nodiscard]] bool empty() const noexcept { return messages_.empty(); }
+  [[nodiscard]] bool all_stuck() const noexcept { return executor_.all_stuck(); }
+  /// When step() is to be called, unless woken before: now, at that time, or when anything happens.
+  [[nodiscard]] std::optional<Clock::time_point> next_step();
+
+  /// At a stop: keeps for the drain what no worker has started.
+  void withdraw();
+  /// Waits for handlers that run: what they have done by then counts.
+  void drain(Clock::time_point deadline);
+
+ private:
+  using Ticket = ConcurrentHandling::Ticket;
+
+  void settle(std::vector<ConcurrentHandling::Settled> settlements);
+
+  const int workers_;
+  Puller& puller_;
+  Settler& settler_;
+  OutageWait& outage_;
+  std::unordered_map<Ticket, StreamMessagePtr> messages_;
+  Ticket next_ticket_ = 0;
+  ConcurrentHandling executor_;
+};
+
+}  // namespace tidings

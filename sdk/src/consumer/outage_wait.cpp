@@ -1,0 +1,31 @@
+#include "consumer/outage_wait.hpp"
+
+#include "retry_loop.hpp"
+
+#include <spdlog/spdlog.h>
+
+namespace tidings {
+
+bool OutageWait::until_done(const char* what, const std::function<void()>& work) {
+  std::string logged;  // one line for each reason, not for each try
+  const bool done = retry(stop_, work, [&](const Error& error) {
+    const auto why = reason(error);
+    status_.set(ConsumerStatus::State::waiting, why);
+    if (logged != why) spdlog::warn("{}: {}; trying again", what, why);
+    logged = why;
+  });
+  if (done && !logged.empty()) {
+    spdlog::info("{}: resumed", what);
+    idle_.restart();
+  }
+  return done;
+}
+
+std::string OutageWait::reason(const Error& error) const {
+  std::string text = error.what();
+  if (dynamic_cast<const NatsError*>(&error) == nullptr) return text;
+  const auto refusal = connection_.refusal();
+  return refusal.empty() ? text : text + ": " + refusal;
+}
+
+}  // namespace tidings

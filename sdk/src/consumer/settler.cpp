@@ -1,0 +1,119 @@
+#include "consumer/settler.hpp"
+
+#include <tidings/timestamp.hpp>
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace tidings {
+namespace {
+
+std::chrono::nanoseconds age(const Delivery& delivery) {
+  return now() - parse_timestamp(delivery.event.time).value_or(delivery.stored_at);
+}
+
+}  // namespace
+
+Settler::Settler(ConsumerContext& context, Puller& puller, DeadLetters& dead_letters, OutageWait& outage,
+                 std::function<void(const std::string&)> forget, std::stop_token stop)
+    : options_(context.options),
+      meters_(context.meters),
+      puller_(puller),
+      dead_letters_(dead_letters),
+      outage_(outage),
+      forget_(std::move(forget)),
+      stop_(std::move(stop)) {}
+
+void Settler::committed(std::size_t messages) {
+  ++meters_.commits;
+  if (messages > 0) meters_.last_commit_size = messages;
+}
+
+void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
+  using Kind = Settlement::Kind;
+  const auto& delivery = message->delivery;
+  const auto time = Percentiles::Clock::now();
+  if (settlement.took.count() > 0) meters_.handling.add(settlement.took, time);
+  switch (settlement.kind) {
+    case Kind::handled:
+      ++meters_.handled;
+      meters_.age.add(age(delivery), time);
+      return puller_.ack(std::move(message));
+    case Kind::duplicate:
+      ++meters_.duplicates;
+      return puller_.ack(std::move(message));
+    case Kind::ignored:
+      ++meters_.ignored;
+      return puller_.ack(std::move(message));
+    case Kind::retry:
+      ++meters_.retried;
+      spdlog::warn("retry id={} type={} attempt={} delay_ms={} reason=\"{}\"", delivery.event.id,
+                   delivery.event.type, settlement.attempts, settlement.delay.count(), settlement.reason);
+      tell_failure(delivery, settlement);
+      return puller_.nak(std::move(message), settlement.delay);
+    case Kind::held_back:
+      ++meters_.held_back;
+      return puller_.nak(std::move(message), settlement.delay);
+    case Kind::fenced:
+      // It is no longer ours: whoever has it now settles it.
+      ++meters_.fenced;
+      spdlog::warn("fenced id={} type={} attempt={}: its handler ended too late", delivery.event.id,
+                   delivery.event.type, settlement.attempts);
+      return;
+    case Kind::not_started:
+      return puller_.nak(std::move(message), settlement.delay);
+    case Kind::dead_letter:
+      return dead_letter(std::move(message), settlement);
+  }
+}
+
+/// The copy is confirmed before the original is ended. Without a confirmed copy the message stays.
+void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement) {
+  if (stop_.stop_requested()) return defer_dead_letter(std::move(message));
+  if (dead_letters_.pause_left().count() > 0) return try_dead_letter_later(std::move(message));
+  const auto& delivery = message->delivery;
+  try {
+    dead_letters_.publish({.delivery = delivery,
+                           .payload = message->payload(),
+                           .reason = settlement.reason,
+                           .attempts = settlement.attempts});
+  } catch (const NatsError& error) {
+    spdlog::error("dead letter not stored, the message stays: id={} {}", delivery.event.id,
+                  outage_.reason(error));
+    return try_dead_letter_later(std::move(message));
+  }
+  spdlog::error("dead letter id={} type={} sequence={} attempts={} reason=\"{}\"", delivery.event.id,
+                delivery.event.type, delivery.stream_sequence, settlement.attempts, settlement.reason);
+  ++meters_.dead_lettered;
+  tell_failure(delivery, settlement);
+  const auto id = delivery.event.id;
+  puller_.terminate(std::move(message));
+  if (!id.empty()) (void)outage_.until_done("inbox", [&] { forget_(id); });
+}
+
+/// Its attempts are on disk: whoever gets it next starts no handler.
+void Settler::defer_dead_letter(StreamMessagePtr message) {
+  if (puller_.stopped())
+    puller_.nak(std::move(message));
+  else
+    keep_for_drain(std::move(message));
+}
+
+void Settler::try_dead_letter_later(StreamMessagePtr message) {
+  const auto& delivery = message->delivery;
+  const auto delay = options_.backoff.delay(static_cast<int>(delivery.delivered), delivery.subject);
+  puller_.nak(std::move(message), std::max(delay, dead_letters_.pause_left()));
+}
+
+void Settler::tell_failure(const Delivery& delivery, const Settlement& settlement) const {
+  if (options_.on_failure)
+    options_.on_failure({.delivery = delivery,
+                         .reason = settlement.reason,
+                         .dead_letter = settlement.kind == Settlement::Kind::dead_letter,
+                         .attempts = settlement.attempts,
+                         .delay = settlement.delay});
+}
+
+}  // namespace tidings

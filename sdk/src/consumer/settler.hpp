@@ -1,0 +1,52 @@
+#pragma once
+
+// Tells the server what becomes of each message, once the inbox has committed it: ack,
+// nak with a delay, or a dead letter and then term. Counts it, and tells the user of
+// failures.
+
+#include "consumer/consumer_context.hpp"
+#include "consumer/dead_letter.hpp"
+#include "consumer/outage_wait.hpp"
+#include "consumer/puller.hpp"
+#include "consumer/settlement.hpp"
+
+#include <cstddef>
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace tidings {
+
+class Settler {
+ public:
+  /// `forget` drops what the inbox keeps of the attempts of an event.
+  Settler(ConsumerContext& context, Puller& puller, DeadLetters& dead_letters, OutageWait& outage,
+          std::function<void(const std::string&)> forget, std::stop_token stop);
+
+  /// The inbox has committed so many messages, or none but starts.
+  void committed(std::size_t messages);
+  /// Only after that commit: a crash in between costs a duplicate, never a loss.
+  void settle(StreamMessagePtr message, const Settlement& settlement);
+
+  /// It is given back at the end, when the server sends us no more: now, it would be handed to us again.
+  void keep_for_drain(StreamMessagePtr message) { kept_.push_back(std::move(message)); }
+  [[nodiscard]] std::vector<StreamMessagePtr> take_kept() { return std::exchange(kept_, {}); }
+
+ private:
+  void dead_letter(StreamMessagePtr message, const Settlement& settlement);
+  void defer_dead_letter(StreamMessagePtr message);
+  void try_dead_letter_later(StreamMessagePtr message);
+  void tell_failure(const Delivery& delivery, const Settlement& settlement) const;
+
+  const ConsumerOptions& options_;
+  ConsumerMeters& meters_;
+  Puller& puller_;
+  DeadLetters& dead_letters_;
+  OutageWait& outage_;
+  std::function<void(const std::string&)> forget_;
+  std::stop_token stop_;
+  std::vector<StreamMessagePtr> kept_;
+};
+
+}  // namespace tidings
