@@ -1,7 +1,7 @@
 // What the consumer engine reaches, against raw nats.c fetching of the same messages
 // and against the same handler and commits without a network. See scripts/bench.
 
-#include "consumer/handling.hpp"
+#include "consumer/batch_executor.hpp"
 #include "figures.hpp"
 #include "flow.hpp"
 #include "mailer.hpp"
@@ -178,7 +178,7 @@ double handler_limit(const std::vector<WireMessage>& messages) {
                  mailer.write(delivery.event.json().get<UserCreated>());
                }});
   auto options = options_for("nats://none");
-  Handling handling{mailer.inbox(), handlers, options};
+  BatchExecutor executor{mailer.inbox(), handlers, options};
   const double took = seconds([&] {
     for (std::size_t done = 0; done < messages.size();) {
       std::vector<Delivery> batch;
@@ -193,7 +193,7 @@ double handler_limit(const std::vector<WireMessage>& messages) {
       std::vector<Delivery*> pointers;
       for (auto& delivery : batch) pointers.push_back(&delivery);
       for (std::span<Delivery* const> rest{pointers}; !rest.empty();)
-        rest = rest.subspan(handling.together(rest).size());
+        rest = rest.subspan(executor.run_batch(rest).size());
     }
   });
   return static_cast<double>(messages.size()) / took;

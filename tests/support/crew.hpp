@@ -3,7 +3,7 @@
 // Verbs for tests of concurrent mode without NATS: an inbox, workers, and what
 // their handlers did.
 
-#include "consumer/concurrent_handling.hpp"
+#include "consumer/concurrent_executor.hpp"
 #include "support/catch.hpp"
 #include "support/gate.hpp"
 #include "support/test_inbox.hpp"
@@ -58,19 +58,19 @@ class Crew {
     delivery.stream_sequence = sequences_.try_emplace(id, sequences_.size() + 1).first->second;
     delivery.delivered = ++delivered_[id];
     submitted_.push_back(id);
-    handling.submit(submitted_.size() - 1, std::move(delivery));
+    executor.submit(submitted_.size() - 1, std::move(delivery));
   }
   void submit_all(const std::vector<std::string>& ids) {
     for (const auto& id : ids) submit(id);
   }
-  void step() { add(handling.step()); }
-  void withdraw(std::chrono::milliseconds delay = {}) { add(handling.withdraw(delay)); }
-  void abandon_all() { add(handling.abandon_all()); }
+  void step() { add(executor.step()); }
+  void withdraw(std::chrono::milliseconds delay = {}) { add(executor.withdraw(delay)); }
+  void abandon_all() { add(executor.abandon_all()); }
 
   /// Does what a consumer does until so many messages in all are settled. False when they are not in time.
   [[nodiscard]] bool settle(std::size_t count) {
     return eventually(20s, [&] {
-      if (handling.more_to_do()) step();
+      if (executor.more_to_do()) step();
       return settled.size() >= count;
     });
   }
@@ -109,7 +109,7 @@ class Crew {
     if (change) change(options);
     return options;
   }
-  void add(std::vector<ConcurrentHandling::Settled> settlements) {
+  void add(std::vector<ConcurrentExecutor::Settled> settlements) {
     for (auto& [ticket, delivery, settlement] : settlements) {
       if (delivery.event.id != submitted_.at(ticket))
         throw std::logic_error("the ticket is of another event");
@@ -129,7 +129,7 @@ class Crew {
   std::vector<std::pair<std::string, Settlement>> settled;  ///< in the order of their settlements
   std::function<void()> on_wake;                            ///< on a worker's thread
   std::atomic<int> wakes{0};
-  ConcurrentHandling handling{inbox, handlers, options, [this] {
+  ConcurrentExecutor executor{inbox, handlers, options, [this] {
                                 ++wakes;
                                 if (on_wake) on_wake();
                               }};

@@ -33,7 +33,7 @@ void BatchMode::run_batch() {
   while (done < batch_.size() && !stop_.stop_requested()) {
     std::vector<Settlement> settlements;
     const auto rest = std::span{deliveries_}.subspan(done);
-    if (!outage_.until_done("inbox", [&] { settlements = executor_.together(rest); })) break;
+    if (!outage_.until_done("inbox", [&] { settlements = executor_.run_batch(rest); })) break;
     settler_.committed(settlements.size());
     for (const auto& settlement : settlements) settler_.settle(std::move(batch_[done++]), settlement);
   }
@@ -45,7 +45,7 @@ void BatchMode::run_batch() {
 void BatchMode::run_isolated(StreamMessagePtr message) {
   Settlement settlement;
   if (stop_.stop_requested() ||
-      !outage_.until_done("inbox", [&] { settlement = executor_.alone(message->delivery); }))
+      !outage_.until_done("inbox", [&] { settlement = executor_.run_isolated(message->delivery); }))
     return settler_.keep_for_drain(std::move(message));
   settler_.committed(1);
   settler_.settle(std::move(message), settlement);

@@ -3,7 +3,7 @@
 // Transactional mode of a session: what is handed out for the first time is handled in
 // batches, what was handed out before in isolation, and both are then settled.
 
-#include "consumer/handling.hpp"
+#include "consumer/batch_executor.hpp"
 #include "consumer/outage_wait.hpp"
 #include "consumer/settler.hpp"
 #include "consumer/stream_message.hpp"
@@ -16,7 +16,7 @@ namespace tidings {
 
 class BatchMode {
  public:
-  BatchMode(Handling& executor, Settler& settler, OutageWait& outage, std::stop_token stop)
+  BatchMode(BatchExecutor& executor, Settler& settler, OutageWait& outage, std::stop_token stop)
       : executor_(executor), settler_(settler), outage_(outage), stop_(std::move(stop)) {}
 
   /// In the order of the stream; all of them are events. Returns when each is settled, or kept for the drain.
@@ -26,7 +26,7 @@ class BatchMode {
   void run_batch();
   void run_isolated(StreamMessagePtr message);
 
-  Handling& executor_;
+  BatchExecutor& executor_;
   Settler& settler_;
   OutageWait& outage_;
   std::stop_token stop_;

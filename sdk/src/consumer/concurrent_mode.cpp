@@ -30,7 +30,7 @@ void ConcurrentMode::submit(StreamMessagePtr message) {
 
 bool ConcurrentMode::step() {
   if (!executor_.more_to_do()) return false;
-  std::vector<ConcurrentHandling::Settled> settlements;
+  std::vector<ConcurrentExecutor::Settled> settlements;
   if (!outage_.until_done("inbox", [&] { settlements = executor_.step(); })) return false;
   settler_.committed(settlements.size());
   settle(std::move(settlements));
@@ -42,7 +42,7 @@ bool ConcurrentMode::leave_to_others() {
   const bool was_stuck = puller_.paused();
   puller_.pause(stuck);
   if (stuck && executor_.size() > 0) {
-    std::vector<ConcurrentHandling::Settled> settlements;
+    std::vector<ConcurrentExecutor::Settled> settlements;
     if (outage_.until_done("inbox", [&] { settlements = executor_.withdraw(stuck_delay); }))
       settle(std::move(settlements));
   }
@@ -86,7 +86,7 @@ void ConcurrentMode::drain(Clock::time_point deadline) {
   settle(executor_.abandon_all());
 }
 
-void ConcurrentMode::settle(std::vector<ConcurrentHandling::Settled> settlements) {
+void ConcurrentMode::settle(std::vector<ConcurrentExecutor::Settled> settlements) {
   for (auto& [ticket, delivery, settlement] : settlements) {
     auto message = std::move(messages_.extract(ticket).mapped());
     message->delivery = std::move(delivery);

@@ -3,7 +3,7 @@
 // Concurrent mode of a session: messages are handed to workers, and settled as their
 // handlers end.
 
-#include "consumer/concurrent_handling.hpp"
+#include "consumer/concurrent_executor.hpp"
 #include "consumer/consumer_context.hpp"
 #include "consumer/outage_wait.hpp"
 #include "consumer/puller.hpp"
@@ -26,7 +26,7 @@ class ConcurrentMode {
 
   ConcurrentMode(ConsumerContext& context, Puller& puller, Settler& settler, OutageWait& outage);
 
-  /// See ConcurrentHandling::arrived().
+  /// See ConcurrentExecutor::arrived().
   void arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
     executor_.arrived(consumer_sequence, at);
   }
@@ -51,9 +51,9 @@ class ConcurrentMode {
   void drain(Clock::time_point deadline);
 
  private:
-  using Ticket = ConcurrentHandling::Ticket;
+  using Ticket = ConcurrentExecutor::Ticket;
 
-  void settle(std::vector<ConcurrentHandling::Settled> settlements);
+  void settle(std::vector<ConcurrentExecutor::Settled> settlements);
 
   const int workers_;
   Puller& puller_;
@@ -61,7 +61,7 @@ class ConcurrentMode {
   OutageWait& outage_;
   std::unordered_map<Ticket, StreamMessagePtr> messages_;
   Ticket next_ticket_ = 0;
-  ConcurrentHandling executor_;
+  ConcurrentExecutor executor_;
 };
 
 }  // namespace tidings

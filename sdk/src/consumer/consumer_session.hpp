@@ -3,12 +3,12 @@
 // One run of a consumer: connects, joins the group, takes messages and has them handled
 // and settled until it is stopped or idle, and then drains.
 
+#include "consumer/batch_executor.hpp"
 #include "consumer/batch_mode.hpp"
 #include "consumer/concurrent_mode.hpp"
 #include "consumer/consumer_context.hpp"
 #include "consumer/dead_letter.hpp"
 #include "consumer/group.hpp"
-#include "consumer/handling.hpp"
 #include "consumer/idle_clock.hpp"
 #include "consumer/outage_wait.hpp"
 #include "consumer/puller.hpp"
@@ -52,7 +52,7 @@ class ConsumerSession {
   IdleClock idle_;
   OutageWait outage_;
   DeadLetters dead_letters_;
-  Handling executor_;
+  BatchExecutor executor_;
   Clock::time_point prune_again_{};
   // Once the group is joined.
   std::optional<Group> group_;

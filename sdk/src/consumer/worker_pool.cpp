@@ -45,12 +45,12 @@ void WorkerPool::work(const std::stop_token& stop) {
   while (arrived_.wait(lock, stop, [this] { return !waiting_.empty(); }) && !stop.stop_requested()) {
     const auto run = std::move(waiting_.front());
     waiting_.pop_front();
-    run->started = steady_clock::now().time_since_epoch().count();
+    run->mark_started();
     lock.unlock();
     handle(*run);
     lock.lock();
     ended_.push_back(run);
-    if (ended_.size() > 1) continue;  // told already
+    if (ended_.size() > 1) continue;  // woken already
     lock.unlock();
     wake_();
     lock.lock();

@@ -17,29 +17,35 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <stop_token>
-#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace tidings {
 
-/// One start of a handler. The worker has the delivery and the settlement while it runs.
-struct Run {
-  std::uint64_t ticket = 0;
-  std::string lane;
-  Delivery delivery;
-  const Handlers::Entry* entry = nullptr;
-  std::optional<Inbox::Attempts> before, kept;  ///< what the inbox says before it, and while it runs
-  bool alone = false;                           ///< a suspect: nothing else runs beside it
-  bool abandoned = false;  ///< ran too long: what becomes of it is of no interest any more
-  std::atomic<std::chrono::steady_clock::rep> started{0};  ///< 0 before
-  Settlement settlement;                                   ///< once it has ended
+/// One start of a handler. The worker has the delivery and the settlement until the run has ended; others may
+/// read the delivery meanwhile.
+class Run {
+ public:
+  using Clock = std::chrono::steady_clock;
 
-  [[nodiscard]] std::chrono::steady_clock::time_point started_at() const {
-    return std::chrono::steady_clock::time_point{std::chrono::steady_clock::duration{started.load()}};
-  }
+  Run(std::uint64_t its_ticket, const Handlers::Entry* its_entry, Delivery its_delivery)
+      : ticket(its_ticket), entry(its_entry), delivery(std::move(its_delivery)) {}
+
+  const std::uint64_t ticket;
+  const Handlers::Entry* const entry;
+  Delivery delivery;
+  Settlement settlement;  ///< once it has ended
+
+  // Thread-safe.
+  void mark_started() { started_ = Clock::now(); }
+  [[nodiscard]] bool has_started() const { return started_.load() != not_started; }
+  [[nodiscard]] Clock::time_point started_at() const { return started_; }
+
+ private:
+  static constexpr auto not_started = Clock::time_point::max();
+  std::atomic<Clock::time_point> started_{not_started};
 };
 using RunPtr = std::shared_ptr<Run>;
 

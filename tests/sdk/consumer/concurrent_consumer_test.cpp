@@ -1,5 +1,5 @@
 // A consumer with workers on a real server. What its handlers do beside each other is in
-// concurrent_handling_test.cpp, without a server; stops and kills are in concurrent_stop_test.cpp.
+// concurrent_executor_test.cpp, without a server; stops and kills are in concurrent_stop_test.cpp.
 
 #include "support/consuming.hpp"
 #include "support/gate.hpp"

@@ -111,9 +111,9 @@ TEST_CASE("while a suspect runs, nothing is started beside it") {
   Gate gate;
   Crew crew{inbox, on_id("suspect", [&] { gate.pass(); })};
   crew.submit("suspect");
-  REQUIRE_WITHIN(10s, (crew.handling.more_to_do() ? crew.step() : void(), gate.entered() == 1));
+  REQUIRE_WITHIN(10s, (crew.executor.more_to_do() ? crew.step() : void(), gate.entered() == 1));
   crew.submit("other");
-  CHECK_FALSE(crew.handling.more_to_do());
+  CHECK_FALSE(crew.executor.more_to_do());
   gate.open();
   REQUIRE(crew.settle(2));
   CHECK(crew.settled_ids() == std::vector<std::string>{"suspect", "other"});
@@ -132,7 +132,7 @@ TEST_CASE("a suspect that goes back at a stop stays one") {
   crew.on_wake = [&] { gate.pass(); };  // the only worker comes to the suspect late
   REQUIRE(crew.handle("first").kind == Kind::handled);
   crew.submit("suspect");
-  while (crew.handling.more_to_do()) crew.step();
+  while (crew.executor.more_to_do()) crew.step();
   CHECK(crew.inbox.attempts("suspect")->starts == 1);
   crew.withdraw();
   CHECK(crew.kind("suspect") == Kind::not_started);

@@ -25,12 +25,12 @@ TEST_CASE("a handler that runs longer than it may is a failure, and its late suc
   Crew crew{inbox, on_id("slow-1", [&] { gate.pass(); }), with_limit};
   crew.submit("slow-1", "slow");
   crew.submit("slow-2", "slow");
-  CHECK_FALSE(crew.handling.next_overdue());
+  CHECK_FALSE(crew.executor.next_overdue());
   const auto begun = std::chrono::steady_clock::now();
   crew.step();
-  REQUIRE_WITHIN(10s, crew.handling.next_overdue().has_value());
-  CHECK(*crew.handling.next_overdue() <= std::chrono::steady_clock::now() + limit + 1ms);
-  CHECK(crew.handling.stuck() == 0);
+  REQUIRE_WITHIN(10s, crew.executor.next_overdue().has_value());
+  CHECK(*crew.executor.next_overdue() <= std::chrono::steady_clock::now() + limit + 1ms);
+  CHECK(crew.executor.stuck() == 0);
 
   REQUIRE(crew.settle(2));
   CHECK(std::chrono::steady_clock::now() >= begun + limit);
@@ -41,12 +41,12 @@ TEST_CASE("a handler that runs longer than it may is a failure, and its late suc
   CHECK(settlement.delay == crew.options.backoff.delay(1, "slow-1"));
   CHECK(crew.kind("slow-2") == Kind::held_back);
   CHECK(crew.inbox.attempts("slow-1")->starts == 1);
-  CHECK(crew.handling.stuck() == 1);
-  CHECK(crew.handling.size() == 0);
+  CHECK(crew.executor.stuck() == 1);
+  CHECK(crew.executor.size() == 0);
   CHECK(crew.handle("other").kind == Kind::handled);  // by another worker
 
   gate.open();
-  REQUIRE_WITHIN(10s, !crew.handling.more_to_do() && crew.handling.stuck() == 0);
+  REQUIRE_WITHIN(10s, !crew.executor.more_to_do() && crew.executor.stuck() == 0);
   CHECK(crew.settled.size() == 3);
   CHECK_FALSE(crew.inbox.handled("slow-1"));
   CHECK(crew.inbox.attempts("slow-1")->reason == settlement.reason);
@@ -72,7 +72,7 @@ TEST_CASE("while a late handler still runs, another instance handles its event, 
   CHECK(other.handle("a").kind == Kind::handled);
   CHECK(other.calls() == Calls{{"a", 2}});
   gate.open();
-  REQUIRE_WITHIN(10s, !late.handling.more_to_do() && late.handling.stuck() == 0);
+  REQUIRE_WITHIN(10s, !late.executor.more_to_do() && late.executor.stuck() == 0);
   CHECK(late.settled.size() == 1);
   CHECK(late.inbox.handled("a"));
   CHECK(place.count("inbox_attempt") == 0);
@@ -95,7 +95,7 @@ TEST_CASE("a result that comes after another instance has started the event is o
   REQUIRE_WITHIN(10s, one_ends.entered() == 1);
   // The server hands it to another, since it has heard nothing of the first.
   other.submit("a");
-  REQUIRE_WITHIN(10s, (other.handling.more_to_do() ? other.step() : void(), other_ends.entered() == 1));
+  REQUIRE_WITHIN(10s, (other.executor.more_to_do() ? other.step() : void(), other_ends.entered() == 1));
 
   SECTION("while the other one runs") {
     one_ends.open();
@@ -130,16 +130,16 @@ TEST_CASE("an inbox in trouble changes nothing, and the same is settled after it
   crew.submit_all({"a", "b"});
   lock.emplace(place);
   for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(crew.step(), InboxUnavailable);
-  CHECK(crew.handling.more_to_do());
+  CHECK(crew.executor.more_to_do());
   CHECK(crew.calls().empty());  // no start without its row
   lock.reset();
   crew.step();
-  REQUIRE_WITHIN(10s, crew.calls().size() == 2 && crew.handling.more_to_do());
+  REQUIRE_WITHIN(10s, crew.calls().size() == 2 && crew.executor.more_to_do());
   lock.emplace(place);
   for (int i = 0; i < 5; ++i) CHECK_THROWS_AS(crew.step(), InboxUnavailable);  // more than max_attempts
-  CHECK(crew.handling.more_to_do());
+  CHECK(crew.executor.more_to_do());
   CHECK(crew.settled.empty());
-  CHECK(crew.handling.size() == 2);
+  CHECK(crew.executor.size() == 2);
   lock.reset();
   REQUIRE(crew.settle(2));
   CHECK(crew.kind("a") == Kind::handled);
@@ -218,7 +218,7 @@ TEST_CASE("at a stop, what no worker has started goes back with its former count
     std::optional<InboxLock> lock{place};
     CHECK_THROWS_AS(crew.withdraw(), InboxUnavailable);
     CHECK(crew.settled.empty());
-    CHECK(crew.handling.size() == 5);
+    CHECK(crew.executor.size() == 5);
     lock.reset();
     crew.withdraw();
   }
@@ -232,7 +232,7 @@ TEST_CASE("at a stop, what no worker has started goes back with its former count
   REQUIRE(crew.settle(5));
   CHECK(crew.kind("a") == Kind::handled);
   CHECK(crew.calls() == Calls{{"a", 1}});
-  CHECK(crew.handling.size() == 0);
+  CHECK(crew.executor.size() == 0);
 }
 
 TEST_CASE("while all workers are held by late handlers, what waits goes back for others to handle") {
@@ -247,8 +247,8 @@ TEST_CASE("while all workers are held by late handlers, what waits goes back for
   crew.submit("late", "late");
   for (const auto* id : {"b1", "b2"}) crew.submit(id, "b");
   REQUIRE(crew.settle(1));
-  CHECK(crew.handling.all_stuck());
-  CHECK(crew.handling.size() == 2);
+  CHECK(crew.executor.all_stuck());
+  CHECK(crew.executor.size() == 2);
 
   crew.withdraw(10s);
   CHECK(crew.settled_ids() == std::vector<std::string>{"late", "b1", "b2"});
@@ -257,18 +257,18 @@ TEST_CASE("while all workers are held by late handlers, what waits goes back for
     CHECK(crew.settlement(id).delay == 10s);
   }
   CHECK(place.count("inbox_attempt") == 1);  // of the late one
-  CHECK(crew.handling.size() == 0);
+  CHECK(crew.executor.size() == 0);
   crew.submit("b3", "b");  // would overtake them
   crew.submit("c", "c");
   crew.step();
   CHECK(crew.kind("b3") == Kind::held_back);
-  CHECK(crew.handling.size() == 1);
+  CHECK(crew.executor.size() == 1);
   CHECK(place.count("inbox_attempt") == 1);  // nothing is started
 
   gate.open();
   REQUIRE(crew.settle(5));
   CHECK(crew.kind("c") == Kind::handled);
-  CHECK_FALSE(crew.handling.all_stuck());
+  CHECK_FALSE(crew.executor.all_stuck());
   crew.submit("b1", "b");
   REQUIRE(crew.settle(6));
   CHECK(crew.kind("b1") == Kind::handled);
@@ -308,9 +308,9 @@ TEST_CASE("handlers that are given up on leave their events the count they had b
     CHECK(crew.inbox.attempts("b")->reason == "mail server still down");
   }
   CHECK(crew.settled.size() == 3);
-  CHECK(crew.handling.size() == 0);
+  CHECK(crew.executor.size() == 0);
   gate.open();
-  REQUIRE_WITHIN(10s, !crew.handling.more_to_do() && crew.handling.stuck() == 0);
+  REQUIRE_WITHIN(10s, !crew.executor.more_to_do() && crew.executor.stuck() == 0);
   CHECK(place.count("inbox") == 0);
 }
 
@@ -320,7 +320,7 @@ TEST_CASE("a handler that has ended too late for a commit is given up on like on
   Crew crew{place.location("inbox")};
   crew.submit("a");
   crew.step();
-  REQUIRE_WITHIN(10s, crew.handling.more_to_do());
+  REQUIRE_WITHIN(10s, crew.executor.more_to_do());
   crew.abandon_all();
   CHECK(crew.kind("a") == Kind::not_started);
   CHECK(place.count("inbox_attempt") == 0);
@@ -339,11 +339,11 @@ TEST_CASE("handlers that are given up on are of no effect when they end") {
   crew.abandon_all();
   CHECK(crew.settled.size() == 2);
   for (const auto& [id, settlement] : crew.settled) CHECK(settlement.kind == Kind::not_started);
-  CHECK(crew.handling.size() == 0);
-  CHECK_FALSE(crew.handling.more_to_do());
-  CHECK(crew.handling.stuck() == 2);
+  CHECK(crew.executor.size() == 0);
+  CHECK_FALSE(crew.executor.more_to_do());
+  CHECK(crew.executor.stuck() == 2);
   gate.open();
-  REQUIRE_WITHIN(10s, !crew.handling.more_to_do() && crew.handling.stuck() == 0);
+  REQUIRE_WITHIN(10s, !crew.executor.more_to_do() && crew.executor.stuck() == 0);
   CHECK(crew.settled.size() == 2);
   CHECK(place.count("inbox") == 0);
 }

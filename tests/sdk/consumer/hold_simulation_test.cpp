@@ -1,7 +1,7 @@
 // Holds of aggregates in instances that run on a server of numbers: what comes late, in which order, and
 // what goes to others is drawn at random, and hours take seconds.
 
-#include "consumer/held_aggregates.hpp"
+#include "consumer/held_keys.hpp"
 #include "support/catch.hpp"
 
 #include <algorithm>
@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-using Clock = HeldAggregates::Clock;
+using Clock = HeldKeys::Clock;
 using Time = Clock::time_point;
 using std::chrono::milliseconds;
 
@@ -72,7 +72,7 @@ class Line {
 };
 
 struct Instance {
-  HeldAggregates held{60s};
+  HeldKeys held{60s};
   Line<Message> inbox;
   Line<Settled> answers;
   Time busy_until;

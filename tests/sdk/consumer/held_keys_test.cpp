@@ -1,4 +1,4 @@
-#include "consumer/held_aggregates.hpp"
+#include "consumer/held_keys.hpp"
 
 #include "support/catch.hpp"
 
@@ -7,11 +7,11 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr HeldAggregates::Clock::time_point begin{1h};
+constexpr HeldKeys::Clock::time_point begin{1h};
 
 /// An instance that has got the first ten messages that the group has handed out.
-struct Instance : HeldAggregates {
-  Instance() : HeldAggregates(60s) {
+struct Instance : HeldKeys {
+  Instance() : HeldKeys(60s) {
     for (int i = 0; i < 10; ++i) next(begin);
   }
   /// Another message comes to it.

@@ -1,11 +1,12 @@
 #pragma once
 
-// Transactional mode: runs handlers inside the inbox's transactions and says what
-// is to become of each message. Knows nothing of NATS.
+// Transactional mode: runs handlers inside of the inbox's transactions and says what is
+// to become of each message. Knows nothing of NATS.
 
+#include "consumer/attempt_log.hpp"
 #include "consumer/failure_policy.hpp"
 #include "consumer/handlers.hpp"
-#include "consumer/held_aggregates.hpp"
+#include "consumer/hold_back.hpp"
 #include "consumer/inbox_unavailable.hpp"
 #include "consumer/settlement.hpp"
 #include "inbox/inbox.hpp"
@@ -22,32 +23,35 @@
 
 namespace tidings {
 
-class Handling {
+class BatchExecutor {
  public:
-  Handling(Inbox& inbox, const Handlers& handlers, const ConsumerOptions& options)
+  using Clock = std::chrono::steady_clock;
+
+  BatchExecutor(Inbox& inbox, const Handlers& handlers, const ConsumerOptions& options)
       : inbox_(inbox),
         handlers_(handlers),
         options_(options),
         policy_(options),
-        held_(2 * options.ack_wait) {}
+        attempts_(inbox, policy_),
+        hold_back_(options) {}
 
   /// Of each message, before one of those that came with it is handled.
-  void arrived(std::uint64_t consumer_sequence, std::chrono::steady_clock::time_point at) {
-    held_.arrived(consumer_sequence, at);
+  void arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
+    hold_back_.arrived(consumer_sequence, at);
   }
 
   /// Group commit: messages that JetStream hands out for the first time, in one transaction with
   /// a savepoint each, so that one that fails rolls back alone. Ends early when the batch's time
   /// is up. Returns a settlement for each message that it came to: the first so many of `batch`.
   /// When the transaction as a whole fails, for a deferred constraint or a ROLLBACK of a handler's own,
-  /// each is handled alone.
-  [[nodiscard]] std::vector<Settlement> together(std::span<Delivery* const> batch);
+  /// each runs isolated.
+  [[nodiscard]] std::vector<Settlement> run_batch(std::span<Delivery* const> batch);
 
   /// One redelivered message, or one that follows it. Its start is committed before the handler runs: a
   /// message that kills the process is found by its count, and its former neighbours are not blamed: dead
-  /// after `max_attempts` deaths, the one in a batch included. A delivery starts with attempt 0; after
-  /// InboxUnavailable, calling again with the same object counts no new start.
-  [[nodiscard]] Settlement alone(Delivery& delivery);
+  /// after `max_attempts` deaths, the one in a batch included. When it is called again with the same message
+  /// after InboxUnavailable, that is no new start.
+  [[nodiscard]] Settlement run_isolated(Delivery& delivery);
 
   /// After the dead letter's original is terminated: a redriven copy starts from zero.
   void forget(const std::string& event_id);
@@ -63,24 +67,22 @@ class Handling {
   void claim_ahead(std::span<Delivery* const> batch);
   [[nodiscard]] std::vector<Settlement> one_by_one(std::span<Delivery* const> batch);
   [[nodiscard]] Settlement in_savepoint(Delivery& delivery);
-  [[nodiscard]] Settlement alone_unless_held(Delivery& delivery);
-  [[nodiscard]] bool held_back(const Delivery& delivery);
-  void hold_or_release(const Delivery& delivery, Settlement& settlement,
-                       std::chrono::steady_clock::time_point now);
+  [[nodiscard]] Settlement start_and_run(Delivery& delivery, const Handlers::Entry& entry);
+  [[nodiscard]] std::optional<Settlement> commit_start(Delivery& delivery, const Handlers::Entry& entry);
   [[nodiscard]] Settlement run_started(Delivery& delivery, const Handlers::Entry& entry);
   [[nodiscard]] Settlement run(Delivery& delivery, const Handlers::Entry& entry);
-  void forget_and_commit(const std::string& event_id);
-
-  template <class Work>
-  auto guarded(Work&& work);
+  void forget_and_commit(const Delivery& delivery);
 
   Inbox& inbox_;
   const Handlers& handlers_;
   const ConsumerOptions& options_;
   FailurePolicy policy_;
-  HeldAggregates held_;
+  AttemptLog attempts_;
+  HoldBack hold_back_;
+  // Its start is committed, and its handler has not ended: the inbox has become unavailable meanwhile.
+  std::optional<std::string> interrupted_;
   std::atomic<std::uint64_t> running_{0};  // stream sequence of the message whose handler runs, or 0
-  std::atomic<std::chrono::steady_clock::rep> running_since_{0};
+  std::atomic<Clock::rep> running_since_{0};
 };
 
 }  // namespace tidings

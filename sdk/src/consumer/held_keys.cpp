@@ -1,4 +1,4 @@
-#include "consumer/held_aggregates.hpp"
+#include "consumer/held_keys.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -17,14 +17,14 @@ constexpr milliseconds grace{500};
 
 }  // namespace
 
-void HeldAggregates::arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
+void HeldKeys::arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
   if (consumer_sequence != last_sequence_ + 1) ++gaps_;
   last_sequence_ = consumer_sequence;
   last_arrival_ = std::max(last_arrival_, at);
   ++round_;
 }
 
-bool HeldAggregates::holds(std::string_view key, std::uint64_t sequence) {
+bool HeldKeys::holds(std::string_view key, std::uint64_t sequence) {
   if (out_.empty()) return false;
   const auto found = out_.find(key);
   if (found == out_.end()) return false;
@@ -37,17 +37,17 @@ bool HeldAggregates::holds(std::string_view key, std::uint64_t sequence) {
   return false;
 }
 
-bool HeldAggregates::is_over(const Out& out) const {
+bool HeldKeys::is_over(const Out& out) const {
   const bool others_had_some = out.gaps != gaps_;
   if (others_had_some && !out.retry) return true;
   return last_arrival_ >= out.due + (others_had_some ? grace : longest_);
 }
 
-void HeldAggregates::hold(const std::string& key, std::uint64_t sequence, Clock::time_point until) {
+void HeldKeys::hold(const std::string& key, std::uint64_t sequence, Clock::time_point until) {
   put(key, sequence, {.due = until, .retry = true});
 }
 
-milliseconds HeldAggregates::nak(const std::string& key, std::uint64_t sequence, Clock::time_point now) {
+milliseconds HeldKeys::nak(const std::string& key, std::uint64_t sequence, Clock::time_point now) {
   Out out;
   auto due = now;
   if (const auto found = out_.find(key); found != out_.end()) {
@@ -72,7 +72,7 @@ milliseconds HeldAggregates::nak(const std::string& key, std::uint64_t sequence,
   return out.delay;
 }
 
-void HeldAggregates::put(const std::string& key, std::uint64_t sequence, const Out& out) {
+void HeldKeys::put(const std::string& key, std::uint64_t sequence, const Out& out) {
   if (key.empty()) return;
   auto& kept = out_[key][sequence];
   kept = out;
@@ -81,7 +81,7 @@ void HeldAggregates::put(const std::string& key, std::uint64_t sequence, const O
   if (out_.size() > keys_to_look_through_) forget_old();
 }
 
-void HeldAggregates::release(std::string_view key, std::uint64_t sequence) {
+void HeldKeys::release(std::string_view key, std::uint64_t sequence) {
   if (out_.empty()) return;
   const auto found = out_.find(key);
   if (found == out_.end()) return;
@@ -90,7 +90,7 @@ void HeldAggregates::release(std::string_view key, std::uint64_t sequence) {
 }
 
 /// Of keys that nothing comes for any more.
-void HeldAggregates::forget_old() {
+void HeldKeys::forget_old() {
   for (auto entry = out_.begin(); entry != out_.end();) {
     std::erase_if(entry->second, [this](const auto& event) { return is_over(event.second); });
     entry = entry->second.empty() ? out_.erase(entry) : std::next(entry);

@@ -1,6 +1,6 @@
 // The life of a message inside the inbox, without NATS.
 
-#include "consumer/handling.hpp"
+#include "consumer/batch_executor.hpp"
 
 #include "inbox/sqlite_inbox_tables.hpp"
 #include "support/catch.hpp"
@@ -49,19 +49,19 @@ class Instance {
     handlers.add("user.created", {handle, retry});
   }
 
-  std::vector<Settlement> together(const std::vector<std::string>& ids) {
+  std::vector<Settlement> run_batch(const std::vector<std::string>& ids) {
     auto all = deliveries(ids);
-    return together(all);
+    return run_batch(all);
   }
-  std::vector<Settlement> together(std::vector<Delivery>& batch) {
+  std::vector<Settlement> run_batch(std::vector<Delivery>& batch) {
     std::vector<Delivery*> pointers;
     for (auto& delivery : batch) pointers.push_back(&delivery);
-    return handling.together(pointers);
+    return executor.run_batch(pointers);
   }
-  Settlement alone(const std::string& id) {
+  Settlement run_isolated(const std::string& id) {
     auto redelivered = deliveries({id});
     redelivered.front().delivered = 2;
-    return handling.alone(redelivered.front());
+    return executor.run_isolated(redelivered.front());
   }
   static std::vector<Delivery> deliveries(const std::vector<std::string>& ids,
                                           const std::string& type = "user.created") {
@@ -80,7 +80,7 @@ class Instance {
   SqliteInboxTables inbox;
   ConsumerOptions options;
   Handlers handlers;
-  Handling handling{inbox, handlers, options};
+  BatchExecutor executor{inbox, handlers, options};
   std::vector<std::string> started;  ///< ids, in the order in which the handler was called
   std::vector<int> attempts;         ///< which attempt each call was told to be
 };
@@ -110,7 +110,7 @@ Instance::Handler on_id(const std::string& id, std::function<void()> action) {
 TEST_CASE("messages at hand are committed together, in order") {
   const TempDir folder;
   Instance instance{folder / "inbox.db"};
-  const auto settlements = instance.together({"a", "b", "c"});
+  const auto settlements = instance.run_batch({"a", "b", "c"});
   CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::handled, Kind::handled});
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "b", "c"});
   CHECK(instance.inbox.handled("b"));
@@ -125,7 +125,7 @@ TEST_CASE("nothing of a batch is visible before its commit") {
                       seen = sqlite::number(
                           file, "SELECT (SELECT count(*) FROM effect) + (SELECT count(*) FROM inbox)");
                     })};
-  CHECK(instance.together({"a", "b", "c"}).size() == 3);
+  CHECK(instance.run_batch({"a", "b", "c"}).size() == 3);
   CHECK(seen == 0);
   CHECK(effects(file).size() == 3);
 }
@@ -133,7 +133,7 @@ TEST_CASE("nothing of a batch is visible before its commit") {
 TEST_CASE("one that fails is rolled back alone, its neighbours are committed") {
   const TempDir folder;
   Instance instance{folder / "inbox.db", on_id("b", fail)};
-  const auto settlements = instance.together({"a", "b", "c"});
+  const auto settlements = instance.run_batch({"a", "b", "c"});
   CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK(settlements[1].reason == "mail server down");
   CHECK(settlements[1].attempts == 1);
@@ -147,10 +147,10 @@ TEST_CASE("one that fails is rolled back alone, its neighbours are committed") {
 TEST_CASE("an event that was handled before has no second effect, together or alone") {
   const TempDir folder;
   Instance instance{folder / "inbox.db"};
-  (void)instance.together({"a", "b"});
-  CHECK(kinds(instance.together({"a", "c", "c"})) ==
+  (void)instance.run_batch({"a", "b"});
+  CHECK(kinds(instance.run_batch({"a", "c", "c"})) ==
         std::vector{Kind::duplicate, Kind::handled, Kind::duplicate});
-  CHECK(instance.alone("b").kind == Kind::duplicate);
+  CHECK(instance.run_isolated("b").kind == Kind::duplicate);
   CHECK(instance.started == std::vector<std::string>{"a", "b", "c"});
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "b", "c"});
 }
@@ -158,18 +158,18 @@ TEST_CASE("an event that was handled before has no second effect, together or al
 TEST_CASE("an event that another instance handled has no second effect here") {
   const TempDir folder;
   Instance one{folder / "inbox.db"}, other{folder / "inbox.db"};
-  CHECK(one.alone("a").kind == Kind::handled);
-  CHECK(other.alone("a").kind == Kind::duplicate);
-  CHECK(kinds(other.together({"a"})) == std::vector{Kind::duplicate});
+  CHECK(one.run_isolated("a").kind == Kind::handled);
+  CHECK(other.run_isolated("a").kind == Kind::duplicate);
+  CHECK(kinds(other.run_batch({"a"})) == std::vector{Kind::duplicate});
   CHECK(other.started.empty());
 }
 
 TEST_CASE("an exception is retried with growing delay, then a dead letter") {
   const TempDir folder;
   Instance instance{folder / "inbox.db", on_id("a", fail)};
-  const auto first = instance.together({"a"}).front();
-  const auto second = instance.alone("a");
-  const auto third = instance.alone("a");
+  const auto first = instance.run_batch({"a"}).front();
+  const auto second = instance.run_isolated("a");
+  const auto third = instance.run_isolated("a");
   CHECK(first.kind == Kind::retry);
   CHECK(first.delay == instance.options.backoff.delay(1, "a"));
   CHECK(second.kind == Kind::retry);
@@ -188,17 +188,17 @@ TEST_CASE("a dead letter that comes back, since it could not be stored, is not s
                       if (delivery.event.id == "rejected") reject();
                       fail();
                     }};
-  REQUIRE(instance.together({"rejected"}).front().kind == Kind::dead_letter);
-  REQUIRE(instance.together({"failed"}).front().kind == Kind::retry);
-  REQUIRE(instance.alone("failed").kind == Kind::retry);
-  REQUIRE(instance.alone("failed").kind == Kind::dead_letter);
+  REQUIRE(instance.run_batch({"rejected"}).front().kind == Kind::dead_letter);
+  REQUIRE(instance.run_batch({"failed"}).front().kind == Kind::retry);
+  REQUIRE(instance.run_isolated("failed").kind == Kind::retry);
+  REQUIRE(instance.run_isolated("failed").kind == Kind::dead_letter);
   const auto started = instance.started.size();
 
-  const auto rejected = instance.alone("rejected");
+  const auto rejected = instance.run_isolated("rejected");
   CHECK(rejected.kind == Kind::dead_letter);
   CHECK(rejected.reason == "no such address");
   CHECK(rejected.attempts == 1);
-  const auto failed = instance.alone("failed");
+  const auto failed = instance.run_isolated("failed");
   CHECK(failed.kind == Kind::dead_letter);
   CHECK(failed.reason == "mail server down");
   CHECK(failed.attempts == 3);
@@ -211,10 +211,10 @@ TEST_CASE("a dead letter that is sent again after all starts from zero") {
   Instance instance{folder / "inbox.db", on_id("a", [&broken] {
                       if (broken) reject();
                     })};
-  CHECK(instance.alone("a").kind == Kind::dead_letter);
-  instance.handling.forget("a");
+  CHECK(instance.run_isolated("a").kind == Kind::dead_letter);
+  instance.executor.forget("a");
   broken = false;
-  CHECK(instance.alone("a").kind == Kind::handled);
+  CHECK(instance.run_isolated("a").kind == Kind::handled);
   CHECK(instance.attempts == std::vector{1, 1});
 }
 
@@ -224,9 +224,9 @@ TEST_CASE("a success leaves no count of attempts behind") {
   Instance instance{folder / "inbox.db", on_id("a", [&broken] {
                       if (broken) fail();
                     })};
-  CHECK(instance.together({"a"}).front().kind == Kind::retry);
+  CHECK(instance.run_batch({"a"}).front().kind == Kind::retry);
   broken = false;
-  const auto settlement = instance.alone("a");
+  const auto settlement = instance.run_isolated("a");
   CHECK(settlement.kind == Kind::handled);
   CHECK(settlement.attempts == 2);
   CHECK(sqlite::number(folder / "inbox.db", "SELECT count(*) FROM inbox_attempt") == 0);
@@ -250,7 +250,7 @@ TEST_CASE("what a handler throws says what becomes of the message") {
   INFO(wanted.reason);
   const bool as_redelivered = GENERATE(false, true);
   Instance instance{folder / "inbox.db", on_id("a", wanted.action)};
-  const auto settlement = as_redelivered ? instance.alone("a") : instance.together({"a"}).front();
+  const auto settlement = as_redelivered ? instance.run_isolated("a") : instance.run_batch({"a"}).front();
   CHECK(settlement.kind == wanted.kind);
   CHECK(settlement.reason == wanted.reason);
   CHECK(settlement.attempts == 1);
@@ -265,9 +265,9 @@ TEST_CASE("what a handler's error says is no record of ours: it is tried as ofte
                                      "the process ended while handling it and others", "failed: x", "");
   INFO(words);
   Instance instance{folder / "inbox.db", on_id("a", [&words] { throw std::runtime_error(words); })};
-  CHECK(instance.together({"a"}).front().kind == Kind::retry);
-  CHECK(instance.alone("a").kind == Kind::retry);
-  const auto last = instance.alone("a");
+  CHECK(instance.run_batch({"a"}).front().kind == Kind::retry);
+  CHECK(instance.run_isolated("a").kind == Kind::retry);
+  const auto last = instance.run_isolated("a");
   CHECK(last.kind == Kind::dead_letter);
   CHECK(last.reason == words);
   CHECK(last.attempts == 3);
@@ -277,9 +277,9 @@ TEST_CASE("what a handler's error says is no record of ours: it is tried as ofte
 TEST_CASE("RetryAfter sets the delay and still counts as an attempt") {
   const TempDir folder;
   Instance instance{folder / "inbox.db", on_id("a", [] { throw RetryAfter(30s, "later"); })};
-  CHECK(instance.together({"a"}).front().delay == 30s);
-  CHECK(instance.alone("a").delay == 30s);
-  const auto last = instance.alone("a");
+  CHECK(instance.run_batch({"a"}).front().delay == 30s);
+  CHECK(instance.run_isolated("a").delay == 30s);
+  const auto last = instance.run_isolated("a");
   CHECK(last.kind == Kind::dead_letter);
   CHECK(last.reason == "later");
   CHECK(last.attempts == 3);
@@ -297,7 +297,7 @@ TEST_CASE("what is held back in a batch goes back in order, behind the retry, ho
     batch[i].stream_sequence = i + 1;
     batch[i].event.partition_key = batch[i].event.id.substr(0, batch[i].event.id.find('-'));
   }
-  const auto settlements = instance.together(batch);
+  const auto settlements = instance.run_batch(batch);
   CHECK(kinds(settlements) ==
         std::vector{Kind::retry, Kind::held_back, Kind::handled, Kind::held_back, Kind::handled});
   CHECK(settlements[0].delay == 30s);
@@ -309,7 +309,8 @@ TEST_CASE("a type without a handler is ignored, or a dead letter by option") {
   const TempDir folder;
   const auto deliver = [](Instance& instance, bool as_redelivered) {
     auto strange = Instance::deliveries({"a"}, "user.renamed");
-    return as_redelivered ? instance.handling.alone(strange.front()) : instance.together(strange).front();
+    return as_redelivered ? instance.executor.run_isolated(strange.front())
+                          : instance.run_batch(strange).front();
   };
   const bool as_redelivered = GENERATE(false, true);
   Instance lenient{folder / "inbox.db"};
@@ -329,7 +330,7 @@ TEST_CASE("the start of a redelivered message is on disk before its handler runs
   Instance instance{file, on_id("a", [&] {
                       starts = sqlite::number(file, "SELECT starts FROM inbox_attempt WHERE event_id = 'a'");
                     })};
-  CHECK(instance.alone("a").kind == Kind::handled);
+  CHECK(instance.run_isolated("a").kind == Kind::handled);
   CHECK(starts == 1);
 }
 
@@ -339,18 +340,18 @@ TEST_CASE("a message that kills the process is found by its count, and its neigh
   const auto die = on_id("killer", [] { std::abort(); });
   // First in a batch with others, then alone as redelivered; each time in a process of its own.
   CHECK(signal_that_ends([&] {
-          (void)Instance{file, die}.together({"before", "killer", "after"});
+          (void)Instance{file, die}.run_batch({"before", "killer", "after"});
         }) == SIGABRT);
   for (int start = 2; start <= 3; ++start)
-    CHECK(signal_that_ends([&] { (void)Instance{file, die}.alone("killer"); }) == SIGABRT);
+    CHECK(signal_that_ends([&] { (void)Instance{file, die}.run_isolated("killer"); }) == SIGABRT);
 
   Instance instance{file, die};
-  const auto settlement = instance.alone("killer");
+  const auto settlement = instance.run_isolated("killer");
   CHECK(settlement.kind == Kind::dead_letter);
   CHECK(settlement.reason == "the process ended while handling it");
   CHECK(settlement.attempts == 3);
-  CHECK(instance.alone("before").kind == Kind::handled);
-  CHECK(instance.alone("after").kind == Kind::handled);
+  CHECK(instance.run_isolated("before").kind == Kind::handled);
+  CHECK(instance.run_isolated("after").kind == Kind::handled);
   CHECK(instance.attempts == std::vector{1, 1});
   CHECK(effects(file) == std::vector<std::string>{"before", "after"});
 }
@@ -358,11 +359,11 @@ TEST_CASE("a message that kills the process is found by its count, and its neigh
 TEST_CASE("errors before and deaths after are one count") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
-  CHECK(Instance(file, on_id("a", fail)).alone("a").attempts == 1);
+  CHECK(Instance(file, on_id("a", fail)).run_isolated("a").attempts == 1);
   CHECK(signal_that_ends([&] {
-          (void)Instance{file, on_id("a", [] { std::abort(); })}.alone("a");
+          (void)Instance{file, on_id("a", [] { std::abort(); })}.run_isolated("a");
         }) == SIGABRT);
-  const auto settlement = Instance(file, on_id("a", fail)).alone("a");
+  const auto settlement = Instance(file, on_id("a", fail)).run_isolated("a");
   CHECK(settlement.kind == Kind::dead_letter);
   CHECK(settlement.attempts == 3);
 }
@@ -371,12 +372,12 @@ TEST_CASE("a process that dies in a batch leaves no effect and no claim") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
   CHECK(signal_that_ends([&] {
-          (void)Instance{file, on_id("b", [] { std::abort(); })}.together({"a", "b"});
+          (void)Instance{file, on_id("b", [] { std::abort(); })}.run_batch({"a", "b"});
         }) == SIGABRT);
   Instance instance{file};
   CHECK(effects(file).empty());
   CHECK_FALSE(instance.inbox.handled("a"));
-  CHECK(instance.alone("a").kind == Kind::handled);
+  CHECK(instance.run_isolated("a").kind == Kind::handled);
 }
 
 TEST_CASE("an inbox in trouble uses no attempt of the messages in a batch") {
@@ -388,11 +389,11 @@ TEST_CASE("an inbox in trouble uses no attempt of the messages in a batch") {
   {
     SQLite::Database other{file.string(), SQLite::OPEN_READWRITE};
     other.exec("BEGIN IMMEDIATE");
-    CHECK_THROWS_AS((void)instance.together(batch), InboxUnavailable);
-    CHECK_THROWS_AS((void)instance.handling.alone(batch.front()), InboxUnavailable);
+    CHECK_THROWS_AS((void)instance.run_batch(batch), InboxUnavailable);
+    CHECK_THROWS_AS((void)instance.executor.run_isolated(batch.front()), InboxUnavailable);
   }
   CHECK(instance.started.empty());
-  CHECK(kinds(instance.together(batch)) == std::vector{Kind::handled, Kind::handled});
+  CHECK(kinds(instance.run_batch(batch)) == std::vector{Kind::handled, Kind::handled});
   CHECK(instance.attempts == std::vector{1, 1});
 }
 
@@ -403,12 +404,12 @@ TEST_CASE("trouble in the middle of a batch leaves nothing of it behind") {
                       tx.exec("PRAGMA max_page_count = 1");  // no less than there are: full from now on
                       tx.exec("CREATE TABLE big AS SELECT zeroblob(100000) AS bytes");
                     }};
-  CHECK_THROWS_AS((void)instance.together({"a", "b", "c"}), InboxUnavailable);
+  CHECK_THROWS_AS((void)instance.run_batch({"a", "b", "c"}), InboxUnavailable);
   CHECK(effects(folder / "inbox.db").empty());
   CHECK(sqlite::number(folder / "inbox.db", "SELECT count(*) FROM inbox") == 0);
   CHECK(sqlite::number(folder / "inbox.db", "SELECT count(*) FROM inbox_attempt") == 0);
   instance.inbox.database().exec("PRAGMA max_page_count = 1000000");
-  CHECK(kinds(instance.together({"a", "c"})) == std::vector{Kind::handled, Kind::handled});
+  CHECK(kinds(instance.run_batch({"a", "c"})) == std::vector{Kind::handled, Kind::handled});
 }
 
 TEST_CASE("trouble while a redelivered message runs counts its start once") {
@@ -426,9 +427,9 @@ TEST_CASE("trouble while a redelivered message runs counts its start once") {
     SQLite::Database holder{locked.string(), SQLite::OPEN_READWRITE};
     holder.exec("BEGIN IMMEDIATE");
     for (int i = 0; i < 5; ++i)  // more than max_attempts
-      CHECK_THROWS_AS((void)instance.handling.alone(redelivered.front()), InboxUnavailable);
+      CHECK_THROWS_AS((void)instance.executor.run_isolated(redelivered.front()), InboxUnavailable);
   }
-  const auto settlement = instance.handling.alone(redelivered.front());
+  const auto settlement = instance.executor.run_isolated(redelivered.front());
   CHECK(settlement.kind == Kind::handled);
   CHECK(settlement.attempts == 1);
   CHECK(calls == 6);
@@ -445,12 +446,12 @@ TEST_CASE("a batch ends when its time is up, after at least one message") {
                                 60s, [begun] { return std::chrono::steady_clock::now() > begun + 30ms; });
                           }),
                     [](ConsumerOptions& options) { options.max_batch_time = 30ms; }};
-  CHECK(kinds(instance.together({"a", "b", "c", "d"})) == std::vector{Kind::handled, Kind::handled});
+  CHECK(kinds(instance.run_batch({"a", "b", "c", "d"})) == std::vector{Kind::handled, Kind::handled});
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "b"});
-  CHECK(instance.together({"c", "d"}).size() == 2);
+  CHECK(instance.run_batch({"c", "d"}).size() == 2);
 
   Instance hasty{folder / "inbox.db", {}, [](ConsumerOptions& options) { options.max_batch_time = 0ms; }};
-  CHECK(hasty.together({"e", "f"}).size() == 1);
+  CHECK(hasty.run_batch({"e", "f"}).size() == 1);
 }
 
 TEST_CASE("a handler whose writes fail only at the commit is judged alone") {
@@ -462,10 +463,10 @@ TEST_CASE("a handler whose writes fail only at the commit is judged alone") {
   instance.inbox.database().exec(
       "PRAGMA foreign_keys = ON; CREATE TABLE parent(id INTEGER PRIMARY KEY);"
       "CREATE TABLE child(parent INTEGER REFERENCES parent(id) DEFERRABLE INITIALLY DEFERRED)");
-  CHECK(kinds(instance.together({"a", "b", "c"})) == std::vector{Kind::handled, Kind::retry, Kind::handled});
+  CHECK(kinds(instance.run_batch({"a", "b", "c"})) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK(effects(file) == std::vector<std::string>{"a", "c"});
-  CHECK(instance.alone("b").kind == Kind::retry);
-  const auto last = instance.alone("b");
+  CHECK(instance.run_isolated("b").kind == Kind::retry);
+  const auto last = instance.run_isolated("b");
   CHECK(last.kind == Kind::dead_letter);
   CHECK_THAT(last.reason, ContainsSubstring("FOREIGN KEY"));
   CHECK(sqlite::number(file, "SELECT count(*) FROM child") == 0);
@@ -478,15 +479,15 @@ TEST_CASE("a handler whose statement ends the transaction is judged alone") {
                       if (delivery.event.id == "b") tx.exec("INSERT OR ROLLBACK INTO once VALUES (1)");
                     }};
   instance.inbox.database().exec("CREATE TABLE once(id INTEGER PRIMARY KEY); INSERT INTO once VALUES (1)");
-  CHECK(kinds(instance.together({"a", "b", "c"})) == std::vector{Kind::handled, Kind::retry, Kind::handled});
+  CHECK(kinds(instance.run_batch({"a", "b", "c"})) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK(effects(file) == std::vector<std::string>{"a", "c"});
 }
 
 TEST_CASE("what is pruned may take effect again, and nothing else") {
   const TempDir folder;
   Instance instance{folder / "inbox.db"};
-  CHECK(instance.together({"old", "new"}).size() == 2);
+  CHECK(instance.run_batch({"old", "new"}).size() == 2);
   sqlite::execute(folder / "inbox.db", "UPDATE inbox SET handled_at = 1000 WHERE event_id = 'old'");
-  CHECK(instance.handling.prune(std::chrono::hours{24}, 100));
-  CHECK(kinds(instance.together({"old", "new"})) == std::vector{Kind::handled, Kind::duplicate});
+  CHECK(instance.executor.prune(std::chrono::hours{24}, 100));
+  CHECK(kinds(instance.run_batch({"old", "new"})) == std::vector{Kind::handled, Kind::duplicate});
 }

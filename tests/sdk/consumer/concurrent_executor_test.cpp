@@ -93,7 +93,7 @@ TEST_CASE("an event has its inbox row once its handler has succeeded, and not be
   CHECK(crew.settled_ids() == std::vector<std::string>{"a"});
   CHECK(crew.kind("a") == Kind::handled);
   CHECK(crew.calls() == Calls{{"a", 1}});
-  CHECK(crew.handling.size() == 0);
+  CHECK(crew.executor.size() == 0);
 }
 
 TEST_CASE("the start of an event is on disk before its handler runs") {
@@ -224,7 +224,7 @@ TEST_CASE("a second copy of an event waits for the first one, with a key and wit
   crew.submit("a", key);
   crew.step();
   REQUIRE_WITHIN(10s, gate.entered() == 1);
-  CHECK_FALSE(crew.handling.more_to_do());
+  CHECK_FALSE(crew.executor.more_to_do());
   gate.open();
   REQUIRE(crew.settle(2));
   CHECK(crew.settled[0].second.kind == Kind::handled);

@@ -18,12 +18,12 @@ namespace tidings {
 /// While this instance gets all that the group hands out, what it gave back comes to it again, and a hold
 /// lasts until then. What goes to another instance shows as a gap in the consumer's sequence: that instance
 /// may have settled the event, and does not tell. Then only a retry holds, until a little after its time.
-class HeldAggregates {
+class HeldKeys {
  public:
   using Clock = std::chrono::steady_clock;
 
   /// `longest` bounds how long a hold outlasts the time of its event, which may have been deleted meanwhile.
-  explicit HeldAggregates(std::chrono::milliseconds longest) : longest_(longest) {}
+  explicit HeldKeys(std::chrono::milliseconds longest) : longest_(longest) {}
 
   /// A message has come, and is handled after those that came before it. The consumer's sequence counts what
   /// the group hands out to anyone. Holds end by the time at which a message came: when it is handled late,

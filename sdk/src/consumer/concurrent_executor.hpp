@@ -1,0 +1,129 @@
+#pragma once
+
+// Concurrent mode: handlers that wait for other services run side by side, one at a
+// time for each key. What they have done is committed to the inbox in groups, on the
+// consumer's thread, after they have ended. Knows nothing of NATS.
+
+#include "consumer/attempt_log.hpp"
+#include "consumer/failure_policy.hpp"
+#include "consumer/handlers.hpp"
+#include "consumer/hold_back.hpp"
+#include "consumer/inbox_unavailable.hpp"
+#include "consumer/key_queues.hpp"
+#include "consumer/settlement.hpp"
+#include "consumer/worker_pool.hpp"
+
+#include <tidings/consumer_options.hpp>
+#include "inbox/inbox.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tidings {
+
+/// Belongs to one thread, that of the consumer.
+class ConcurrentExecutor {
+ public:
+  using Clock = std::chrono::steady_clock;
+  using Ticket = KeyQueues::Ticket;
+
+  struct Settled {
+    Ticket ticket;
+    Delivery delivery;
+    Settlement settlement;
+  };
+
+  /// `wake` is called on another thread when step() has something to do.
+  ConcurrentExecutor(Inbox& inbox, const Handlers& handlers, const ConsumerOptions& options,
+                     std::function<void()> wake);
+
+  /// Of each message, before one of those that came with it is submitted.
+  void arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
+    hold_back_.arrived(consumer_sequence, at);
+  }
+  /// An event waits for earlier ones of its key. The ticket, larger for each message, comes back with what is
+  /// to become of the message.
+  void submit(Ticket ticket, Delivery delivery);
+
+  /// One commit, of handlers that have ended and of the starts of those that may run next. Returns what is
+  /// settled by it. After InboxUnavailable nothing has changed: call again.
+  [[nodiscard]] std::vector<Settled> step();
+  [[nodiscard]] bool more_to_do();
+
+  /// When a running handler will have run too long, if one runs.
+  [[nodiscard]] std::optional<Clock::time_point> next_overdue() const;
+  /// Workers that are held by handlers which ran too long.
+  [[nodiscard]] std::size_t stuck() const noexcept { return late_; }
+  /// Then nothing is started.
+  [[nodiscard]] bool all_stuck() const noexcept {
+    return late_ >= static_cast<std::size_t>(options_.workers);
+  }
+  /// Submitted and not settled.
+  [[nodiscard]] std::size_t size() const noexcept { return messages_.size(); }
+
+  /// What no worker has started, in order, with its former count of starts: at a stop, or while all workers
+  /// are stuck, and then to come back after `delay`. Throws InboxUnavailable: then the workers start nothing
+  /// of it, call again.
+  [[nodiscard]] std::vector<Settled> withdraw(std::chrono::milliseconds delay = {});
+  /// Gives up on what still runs. Its starts are undone, unless the inbox cannot be written.
+  [[nodiscard]] std::vector<Settled> abandon_all();
+
+ private:
+  enum class Stage {
+    held_back,   ///< goes back with the next commit: an earlier event of its key has gone back
+    queued,      ///< waits for its turn in its key, or for a worker
+    suspect,     ///< may have ended a process: waits until nothing else runs
+    starting,    ///< its start is part of the next commit
+    active,      ///< with the workers
+    ended,       ///< its end is part of the next commit
+    taken_back,  ///< from the workers, which had not started it: its start is to be undone
+  };
+  struct Message {
+    Ticket ticket = 0;
+    std::string key;  ///< of its queue
+    Stage stage = Stage::queued;
+    Delivery delivery;  ///< the run has it while active
+    const Handlers::Entry* entry = nullptr;
+    bool isolated = false;  ///< nothing else is to run beside it
+    std::optional<AttemptLog::Start> start{};
+    RunPtr run{};             ///< while active
+    Settlement settlement{};  ///< once ended
+  };
+
+  [[nodiscard]] std::vector<Message*> in(std::initializer_list<Stage> stages);
+  [[nodiscard]] std::size_t count(Stage stage) const;
+  void collect_ended();
+  void end(Message& message, Settlement settlement);
+  void choose();
+  [[nodiscard]] Settlement commit_end(const Message& message);
+  [[nodiscard]] std::optional<Settlement> commit_start(Message& message);
+  void start(Message& message);
+  void take_back();
+  void undo_starts(const std::vector<Message*>& messages);
+  void settle(Message& message, Settlement settlement, std::vector<Settled>& settled);
+  void give_back_behind(const Message& message, std::vector<Settled>& settled);
+  [[nodiscard]] std::vector<Settled> give_back_held();
+  template <class Work>
+  void transact(Work&& work);
+
+  Inbox& inbox_;
+  const Handlers& handlers_;
+  const ConsumerOptions& options_;
+  FailurePolicy policy_;
+  AttemptLog attempts_;
+  HoldBack hold_back_;
+  KeyQueues queues_;
+  std::map<Ticket, Message> messages_;  // in the order in which they came
+  std::size_t late_ = 0;                // runs that the workers have, and nobody waits for any more
+  bool inbox_failed_ = false;           // when something was last to be committed
+  WorkerPool pool_;
+};
+
+}  // namespace tidings
