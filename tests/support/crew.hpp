@@ -123,13 +123,13 @@ class Crew {
   std::map<std::string, std::uint64_t> sequences_, delivered_;
 
  public:
-  TestTables inbox;
+  TestInbox inbox;
   const ConsumerOptions options;
   Handlers handlers;
   std::vector<std::pair<std::string, Settlement>> settled;  ///< in the order of their settlements
   std::function<void()> on_wake;                            ///< on a worker's thread
   std::atomic<int> wakes{0};
-  ConcurrentExecutor executor{inbox, handlers, options, [this] {
+  ConcurrentExecutor executor{inbox.tables(), handlers, options, [this] {
                                 ++wakes;
                                 if (on_wake) on_wake();
                               }};

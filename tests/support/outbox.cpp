@@ -37,8 +37,6 @@ std::string quoted(const std::string& sql) {
 
 }  // namespace
 
-const char* to_string(Engine engine) { return engine == Engine::sqlite ? "SQLite" : "PostgreSQL"; }
-
 Outbox::Outbox(const std::filesystem::path& parent)
     : folder_(parent), database_(Database::open(url(), Database::Open::create)) {
   database_->migrate();

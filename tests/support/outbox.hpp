@@ -2,6 +2,7 @@
 
 // An outbox of its own, in SQLite or PostgreSQL, and what tests ask of it.
 
+#include "support/engine.hpp"
 #include "support/jetstream.hpp"
 #include "support/postgres_server.hpp"
 #include "support/sqlite.hpp"
@@ -18,9 +19,6 @@
 #include <vector>
 
 namespace tidings::test {
-
-enum class Engine { sqlite, postgres };
-const char* to_string(Engine engine);
 
 class Outbox {
  public:

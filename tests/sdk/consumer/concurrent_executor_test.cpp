@@ -3,7 +3,11 @@
 // handlers that take too long and an inbox in trouble in concurrent_trouble_test.cpp.
 
 #include "support/crew.hpp"
+#include "support/sqlite.hpp"
 
+#include <tidings/sqlite_inbox.hpp>
+
+#include <SQLiteCpp/Database.h>
 #include <sqlite3.h>
 
 using namespace tidings;
@@ -111,7 +115,7 @@ TEST_CASE("starts share a commit, and so do ends") {
   Gate last;
   Crew crew{file, on_id("c", [&] { last.pass(); }), workers(1)};
   int commits = 0;
-  sqlite3_commit_hook(crew.inbox.database().getHandle(), count_commit, &commits);
+  sqlite3_commit_hook(crew.inbox.sqlite()->database().getHandle(), count_commit, &commits);
   crew.submit_all({"a", "b", "c"});
   crew.step();
   CHECK(commits == 1);

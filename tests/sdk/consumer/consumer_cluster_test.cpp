@@ -86,7 +86,7 @@ struct Joined {
 
 void require_work_after_asking_nobody(const std::string& config) {
   Gate gate;
-  Joined joined{0, [&gate](const tidings::Delivery&, SQLite::Database&) { gate.pass(); }, 4, config};
+  Joined joined{0, [&gate](const tidings::Delivery&, Tx&) { gate.pass(); }, 4, config};
   joined.let_lead(0, false);
   for (int i = 0; i < 16; ++i) joined.publish(std::to_string(i));
   REQUIRE_WITHIN(20s, joined.instance.stats().in_flight >= 4);

@@ -98,7 +98,7 @@ TEST_CASE("a consumer whose inbox is locked waits for the inbox, and runs again 
     scene.publish("two");
     REQUIRE_WITHIN(10s, instance.consumer.status().state == State::waiting);
     const auto status = instance.consumer.status();
-    CHECK_THAT(status.reason, ContainsSubstring("inbox") && ContainsSubstring(lock_error));
+    CHECK_THAT(status.reason, ContainsSubstring("inbox") && ContainsSubstring(lock_error()));
     CHECK_FALSE(status.ready());
   }
   REQUIRE_WITHIN(10s, instance.stats().handled == 2);
