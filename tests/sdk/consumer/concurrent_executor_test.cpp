@@ -1,6 +1,6 @@
 // Handlers side by side, without NATS: who runs beside whom, what is committed when,
 // and what becomes of each message. Processes that die are in concurrent_deaths_test.cpp;
-// handlers that take too long and an inbox in trouble in concurrent_trouble_test.cpp.
+// handlers that take too long and an inbox in trouble in concurrent_failures_test.cpp.
 
 #include "support/crew.hpp"
 #include "support/sqlite.hpp"
