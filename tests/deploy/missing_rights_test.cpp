@@ -95,7 +95,7 @@ TEST_CASE("a consumer without one of its rights says which") {
 }
 
 TEST_CASE(
-    "a relay that waits for a right names it in the reason of its trouble, and goes on when it is given") {
+    "a relay that waits for a right names it in the reason that it gives, and goes on when it is given") {
   const TempDir store;
   const auto whole =
       accounts_with_passwords() + "\njetstream { store_dir: \"" + store.path().string() + "\" }\n";

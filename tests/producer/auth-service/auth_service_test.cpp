@@ -202,7 +202,7 @@ TEST_CASE("an address is registered once, in whatever case it is written") {
   CHECK(service.refusal("anna@example.org").empty());
 }
 
-TEST_CASE("a refusal does not repeat what was typed") {
+TEST_CASE("an error does not repeat what was typed") {
   Service service;
   CHECK(service.refusal("secret@example.org", "Secret").empty());
   for (const auto& text : {service.refusal("secret@example.org"), service.refusal("secret@localhost"),

@@ -107,7 +107,7 @@ Instance::Handler on_id(const std::string& id, std::function<void()> action) {
 
 }  // namespace
 
-TEST_CASE("messages at hand are committed together, in order") {
+TEST_CASE("messages in flight are committed together, in order") {
   const TempDir folder;
   Instance instance{folder / "inbox.db"};
   const auto settlements = instance.run_batch({"a", "b", "c"});
@@ -380,7 +380,7 @@ TEST_CASE("a process that dies in a batch leaves no effect and no claim") {
   CHECK(instance.run_isolated("a").kind == Kind::handled);
 }
 
-TEST_CASE("an inbox in trouble uses no attempt of the messages in a batch") {
+TEST_CASE("an unavailable inbox uses no attempt of the messages in a batch") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
   Instance instance{file};
@@ -397,7 +397,7 @@ TEST_CASE("an inbox in trouble uses no attempt of the messages in a batch") {
   CHECK(instance.attempts == std::vector{1, 1});
 }
 
-TEST_CASE("trouble in the middle of a batch leaves nothing of it behind") {
+TEST_CASE("a transient error in the middle of a batch leaves nothing of it behind") {
   const TempDir folder;
   Instance instance{folder / "inbox.db", [](const Delivery& delivery, SQLite::Database& tx) {
                       if (delivery.event.id != "b") return;
@@ -412,7 +412,7 @@ TEST_CASE("trouble in the middle of a batch leaves nothing of it behind") {
   CHECK(kinds(instance.run_batch({"a", "c"})) == std::vector{Kind::handled, Kind::handled});
 }
 
-TEST_CASE("trouble while a redelivered message runs counts its start once") {
+TEST_CASE("a transient error while a redelivered message runs counts its start once") {
   const TempDir folder;
   const auto locked = folder / "other.db";
   sqlite::execute(locked, "CREATE TABLE other(id)");

@@ -252,7 +252,7 @@ TEST_CASE("with workers, a type without a handler is ignored, or a dead letter b
   CHECK(crew.kind("b") == Kind::handled);
 }
 
-TEST_CASE("later events of an aggregate are given back behind a retry, and go on after it") {
+TEST_CASE("later events of an aggregate are nacked behind a retry, and go on after it") {
   const TempDir folder;
   bool broken = true;
   Gate gate;

@@ -120,7 +120,7 @@ TEST_CASE("a result that comes after another instance has started the event is o
   CHECK(other.calls().size() == 1);
 }
 
-TEST_CASE("an inbox in trouble changes nothing, and the same is settled after it") {
+TEST_CASE("an unavailable inbox changes nothing, and the same is settled after it") {
   const TempDir folder;
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
@@ -149,7 +149,7 @@ TEST_CASE("an inbox in trouble changes nothing, and the same is settled after it
   CHECK(crew.calls().size() == 2);
 }
 
-TEST_CASE("trouble in the middle of a commit leaves nothing of it behind") {
+TEST_CASE("an error in the middle of a commit leaves nothing of it behind") {
   const TempDir folder;
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
@@ -169,7 +169,7 @@ TEST_CASE("trouble in the middle of a commit leaves nothing of it behind") {
   CHECK(place.count("inbox") == 12);
 }
 
-TEST_CASE("a row that the inbox refuses is an error and no trouble, and leaves no transaction open") {
+TEST_CASE("a row that the inbox refuses is a permanent error, and leaves no transaction open") {
   const TempDir folder;
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
@@ -235,7 +235,7 @@ TEST_CASE("at a stop, what no worker has started goes back with its former count
   CHECK(crew.executor.size() == 0);
 }
 
-TEST_CASE("while all workers are held by late handlers, what waits goes back for others to handle") {
+TEST_CASE("while all workers are held by late handlers, what waits is nacked for others to handle") {
   const TempDir folder;
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");

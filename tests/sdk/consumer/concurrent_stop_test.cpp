@@ -154,7 +154,7 @@ TEST_CASE("a stop while another locks the inbox ends in time, and the messages g
   CHECK(scene.dead_letters().empty());
 }
 
-TEST_CASE("nothing is started after a stop, also when the inbox is in trouble just then") {
+TEST_CASE("nothing is started after a stop, also when the inbox is unavailable just then") {
   Scene scene;
   auto options = with_workers(scene.options(), 1);
   options.drain_timeout = 30s;

@@ -114,7 +114,8 @@ TEST_CASE(
   require_work_after_asking_nobody({});
 }
 
-TEST_CASE("a consumer that may not hear of elections gets what it asked for in one soon after it") {
+TEST_CASE(
+    "a consumer that may not hear leader advisories gets what it asked for in an election soon after it") {
   require_work_after_asking_nobody(
       "authorization { users: [{ user: deaf, password: deaf, permissions: { subscribe: { deny: "
       "\"$JS.EVENT.>\" } } }] }\nno_auth_user: deaf\n");

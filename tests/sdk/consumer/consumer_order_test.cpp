@@ -31,7 +31,7 @@ constexpr Mode transactional{"transactional", 0}, one_worker{"one worker", 1};
 
 }  // namespace
 
-TEST_CASE("events that a stop has given back come before later ones of their aggregates") {
+TEST_CASE("events that a stop has nacked come before later ones of their aggregates") {
   const auto mode = GENERATE(transactional, one_worker);
   INFO(mode.name);
   Scene scene;

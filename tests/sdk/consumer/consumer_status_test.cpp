@@ -159,7 +159,7 @@ TEST_CASE("messages ahead of a slow handler are in flight or lag, and none of ei
   CHECK(instance.stats().lag == 0);
 }
 
-TEST_CASE("the last commit's size is that of all messages that were at hand") {
+TEST_CASE("the last commit's size is that of all messages that were in flight") {
   Scene scene;
   Gate gate;
   auto options = scene.options();
@@ -293,7 +293,7 @@ TEST_CASE("a consumer that may not pull is not ready, says why, and does not log
   CHECK_THAT(text, !ContainsSubstring("pull unanswered"));
 }
 
-TEST_CASE("a consumer that may not look up the stream waits with the refusal as its reason") {
+TEST_CASE("a consumer that may not look up the stream waits with the permission error as its reason") {
   Scene scene{
       "authorization { users: [ { user: admin, password: pw }, { user: mailer, password: pw, permissions: "
       "{ publish: { deny: [\"$JS.API.STREAM.>\"] } } } ] }",

@@ -31,7 +31,7 @@ std::string json_of_size(std::size_t size) { return "\"" + std::string(size - 2,
 
 }  // namespace
 
-TEST_CASE("a stream that is purged under a consumer is used on, and what was at hand is finished") {
+TEST_CASE("a stream that is purged under a consumer is used on, and what was in flight is finished") {
   Scene scene;
   Gate gate;
   Instance instance{scene.inbox(), scene.options(), gate.handler()};
@@ -49,7 +49,7 @@ TEST_CASE("a stream that is purged under a consumer is used on, and what was at 
   CHECK(unique(scene.effects()).size() == 70);
 }
 
-TEST_CASE("a group that is deleted while its messages are at hand is made again, without second effects") {
+TEST_CASE("a group that is deleted while its messages are in flight is made again, without second effects") {
   Scene scene;
   Gate gate;
   Instance instance{scene.inbox(), scene.options(), gate.handler()};
@@ -133,7 +133,7 @@ TEST_CASE("dead letters of a stream and of the one that takes its place are told
   CHECK(letters[1].header("ce-id") == "second");
 }
 
-TEST_CASE("what is at hand of a deleted stream settles nothing of the one that takes its place") {
+TEST_CASE("what is in flight of a deleted stream settles nothing of the one that takes its place") {
   Scene scene;
   auto options = scene.options();
   options.max_batch = 10;

@@ -71,7 +71,7 @@ TEST_CASE("a handler is told the event and its delivery") {
   CHECK(seen.stored_at < now() + 10s);
 }
 
-TEST_CASE("messages at hand share a commit") {
+TEST_CASE("messages in flight share a commit") {
   Scene scene;
   scene.publish_many(200);
   auto options = scene.options();
@@ -272,7 +272,7 @@ TEST_CASE("time in a handler is not idle time") {
   CHECK(instance.stats().handled == 4);
 }
 
-TEST_CASE("a stop under load gives back at once what was not started") {
+TEST_CASE("a stop under load nacks at once what was not started") {
   Scene scene;
   scene.publish_many(300);
   auto options = scene.options();

@@ -46,7 +46,7 @@ struct Model {
 
 }  // namespace
 
-TEST_CASE("a lane gives its tickets in order, and one at a time is out") {
+TEST_CASE("a queue gives its tickets in order, and one at a time is out") {
   KeyQueues lanes;
   CHECK_FALSE(lanes.next());
   for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) lanes.add("a", ticket, ticket);
@@ -60,7 +60,7 @@ TEST_CASE("a lane gives its tickets in order, and one at a time is out") {
   CHECK_FALSE(lanes.next());
 }
 
-TEST_CASE("what is added while a lane is shut waits until it opens") {
+TEST_CASE("what is added while a queue is shut waits until it opens") {
   KeyQueues lanes;
   lanes.add("a", 1, 1);
   CHECK(lanes.next() == 1U);
@@ -72,7 +72,7 @@ TEST_CASE("what is added while a lane is shut waits until it opens") {
   CHECK_FALSE(lanes.next());
 }
 
-TEST_CASE("lanes take turns, however long one of them is") {
+TEST_CASE("queues take turns, however long one of them is") {
   KeyQueues lanes;
   for (KeyQueues::Ticket ticket = 1; ticket <= 100; ++ticket) lanes.add("hot", ticket, ticket);
   lanes.add("b", 101, 101);
@@ -99,7 +99,7 @@ TEST_CASE("a ticket that is out is not counted as waiting") {
   CHECK(lanes.waiting() == 1);
 }
 
-TEST_CASE("clearing a lane gives what waits in it, in order, and leaves the others") {
+TEST_CASE("clearing a queue gives what waits in it, in order, and leaves the others") {
   KeyQueues lanes;
   lanes.add("a", 1, 1);
   lanes.add("b", 2, 2);
@@ -113,7 +113,7 @@ TEST_CASE("clearing a lane gives what waits in it, in order, and leaves the othe
   CHECK(take_all(lanes) == Tickets{4});
 }
 
-TEST_CASE("a lane that is cleared while one of it is out stays shut until that one is done") {
+TEST_CASE("a queue that is cleared while one of it is out stays shut until that one is done") {
   KeyQueues lanes;
   for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) lanes.add("a", ticket, ticket);
   CHECK(lanes.next() == 1U);
@@ -124,7 +124,7 @@ TEST_CASE("a lane that is cleared while one of it is out stays shut until that o
   CHECK(take_all(lanes) == Tickets{4});
 }
 
-TEST_CASE("clearing all empties every lane, and those with one out stay shut") {
+TEST_CASE("clearing all empties every queue, and those with one out stay shut") {
   KeyQueues lanes;
   lanes.add("a", 1, 1);
   CHECK(lanes.next() == 1U);
@@ -142,7 +142,7 @@ TEST_CASE("clearing all empties every lane, and those with one out stay shut") {
   CHECK(take_all(lanes) == Tickets{4});
 }
 
-TEST_CASE("the end of a lane that nobody knows is nothing") {
+TEST_CASE("the end of a queue that nobody knows is nothing") {
   KeyQueues lanes;
   lanes.done("unknown");
   CHECK_FALSE(lanes.any_ready());
@@ -150,7 +150,7 @@ TEST_CASE("the end of a lane that nobody knows is nothing") {
   CHECK(lanes.next() == 1U);
 }
 
-TEST_CASE("lanes do as the model does, whatever is done to them") {
+TEST_CASE("queues do as the model does, whatever is done to them") {
   const auto seed = GENERATE(range(1U, 21U));
   INFO("seed " << seed);
   std::mt19937 random{seed};

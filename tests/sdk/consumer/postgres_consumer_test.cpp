@@ -197,7 +197,7 @@ TEST_CASE("of several hosts a consumer finds the one that takes writes, also whe
   CHECK(number(postgres, "SELECT count(*) FROM inbox") == 4000);
 }
 
-TEST_CASE("a serialization failure is the database's trouble and not the event's") {
+TEST_CASE("a serialization failure is a transient error of the database and not the event's") {
   const PostgresServer postgres;
   Scene scene;
   std::atomic<int> failures{0};

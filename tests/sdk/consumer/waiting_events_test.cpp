@@ -27,7 +27,7 @@ TEST_CASE("an event waits until its time") {
   CHECK(events.count(start + 10s) == 0);
 }
 
-TEST_CASE("events that wait crowd out others when they take more than half of the group's places") {
+TEST_CASE("waiting events starve others when they take more than half of the group's max ack pending") {
   CHECK_FALSE(waiting_for_a_minute(10).crowd_out(0, 20, 0, start));
   CHECK(waiting_for_a_minute(11).crowd_out(0, 20, 0, start));
   CHECK(waiting_for_a_minute(4).crowd_out(11, 20, 3, start));  // the rest waits at other instances
@@ -37,7 +37,7 @@ TEST_CASE("events that wait crowd out others when they take more than half of th
   CHECK_FALSE(waiting_for_a_minute(1000).crowd_out(1000, std::uint64_t{0} - 1, 0, start));  // no limit
 }
 
-TEST_CASE("that events crowd out others is told once, until they have gone") {
+TEST_CASE("that waiting events starve others is told once, until they have gone") {
   auto events = waiting_for_a_minute(11);
   CHECK(events.crowd_out(0, 20, 0, start));
   CHECK_FALSE(events.crowd_out(0, 20, 0, start));

@@ -65,7 +65,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("a prepared statement that is no longer valid is trouble that passes") {
+TEST_CASE("a prepared statement that is no longer valid is a transient error") {
   const PostgresServer server;
   PostgresConnection database{server.url()};
   database.connect();

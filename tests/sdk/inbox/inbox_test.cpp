@@ -345,7 +345,7 @@ TEMPLATE_TEST_CASE("any number of instances may open a new inbox at the same mom
   CHECK(place.number("SELECT count(*) FROM inbox JOIN inbox_group ON id = group_id") == instances);
 }
 
-TEMPLATE_TEST_CASE("an error of somebody else's is not the database's trouble", "", SqliteFile,
+TEMPLATE_TEST_CASE("an error of somebody else's is not a transient error of the database", "", SqliteFile,
                    PostgresTables) {
   const TestType place;
   CHECK_FALSE(joined(place)->is_transient(std::runtime_error("database is locked")));

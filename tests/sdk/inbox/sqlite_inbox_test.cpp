@@ -85,7 +85,7 @@ TEST_CASE("a server's URL is no inbox, and its password is not shown") {
   CHECK_THAT(error, !ContainsSubstring("hidden"));
 }
 
-TEST_CASE("a lock that another holds is the database's trouble and passes with it") {
+TEST_CASE("a lock that another holds is a transient error and passes with it") {
   const TempDir folder;
   Joined joined{folder / "inbox.db"};
   joined.inbox.database().setBusyTimeout(1);
@@ -98,7 +98,7 @@ TEST_CASE("a lock that another holds is the database's trouble and passes with i
   CHECK(claim(joined.inbox, uuid));
 }
 
-TEST_CASE("a full disk is the database's trouble and passes with it") {
+TEST_CASE("a full disk is a transient error and passes with it") {
   const TempDir folder;
   Joined joined{folder / "inbox.db"};
   auto& inbox = joined.inbox;
@@ -113,14 +113,14 @@ TEST_CASE("a full disk is the database's trouble and passes with it") {
   CHECK(claim(inbox, uuid));
 }
 
-TEST_CASE("a database that cannot be written is the database's trouble") {
+TEST_CASE("a database that cannot be written is a transient error") {
   const TempDir folder;
   Joined joined{folder / "inbox.db"};
   joined.inbox.database().exec("PRAGMA query_only = ON");
   CHECK(is_transient(joined.inbox, [&] { joined.inbox.record_attempts("x", {}); }));
 }
 
-TEST_CASE("a handler's own mistakes in SQL are not the database's trouble") {
+TEST_CASE("a handler's own mistakes in SQL are not transient errors") {
   const TempDir folder;
   Joined joined{folder / "inbox.db"};
   auto& database = joined.inbox.database();

@@ -18,7 +18,7 @@ std::string publish_to(const std::string& subject) {
 
 }  // namespace
 
-TEST_CASE("the same refusal is news once a minute") {
+TEST_CASE("the same permission error is news once a minute") {
   PermissionErrors refusals;
   CHECK(refusals.add(publish_to("a"), start));
   CHECK_FALSE(refusals.add(publish_to("a"), start + 59s));
@@ -27,7 +27,7 @@ TEST_CASE("the same refusal is news once a minute") {
   CHECK_FALSE(refusals.add(publish_to("a"), start + 61s));
 }
 
-TEST_CASE("refused acks are one refusal, whatever the numbers in their subjects") {
+TEST_CASE("refused acks are one permission error, whatever the numbers in their subjects") {
   PermissionErrors refusals;
   CHECK(refusals.add(publish_to("$JS.ACK.AUTH_EVENTS.mailer.1.9.9.1700000000000.0"), start));
   CHECK_FALSE(refusals.add(publish_to("$JS.ACK.AUTH_EVENTS.mailer.1.10.10.1700000000001.0"), start));
@@ -43,7 +43,7 @@ TEST_CASE("a thousand refused subjects do not flood the log") {
   CHECK(refusals.add(publish_to("y"), start + 1min));
 }
 
-TEST_CASE("the latest refusal is remembered for as long as asked, told or not") {
+TEST_CASE("the latest permission error is remembered for as long as asked, told or not") {
   PermissionErrors refusals;
   CHECK(refusals.latest(10s, start) == "");
   refusals.add(publish_to("a1"), start);

@@ -69,7 +69,8 @@ TEST_CASE("the count of published rows follows outcomes and cleanup, from what w
   CHECK(outbox.count_status("PUBLISHED") == 41);
 }
 
-TEST_CASE("rows that are deleted instead of marked are not counted, but for the newest, which stays") {
+TEST_CASE(
+    "rows that are deleted instead of kept as published are not counted, but for the newest, which stays") {
   Outbox outbox;
   take_lease(outbox);
   publish_all_pending(outbox);

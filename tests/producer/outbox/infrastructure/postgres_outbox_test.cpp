@@ -97,7 +97,7 @@ TEST_CASE("an operator's row that is set back to PENDING is read again") {
   CHECK(read == Ids{"one"});
 }
 
-TEST_CASE("between the pages of a look nothing overtakes an event of its aggregate that commits meanwhile") {
+TEST_CASE("between the pages of a scan nothing overtakes an event of its aggregate that commits meanwhile") {
   // Both transactions have their ids before the look; the second waits for the first, as for a row lock.
   Outbox outbox{Engine::postgres};
   Service first{outbox}, second{outbox};
@@ -220,7 +220,7 @@ TEST_CASE("who sleeps lets no writer notify for nothing, and is woken again once
   }
 }
 
-TEST_CASE("who may not take the lock that writers look at polls, and does not try without end") {
+TEST_CASE("who may not take the lock that writers check polls, and does not try without end") {
   Outbox outbox{Engine::postgres};
   outbox.execute(
       "CREATE ROLE poor LOGIN; REVOKE EXECUTE ON FUNCTION pg_try_advisory_lock(int, int) FROM PUBLIC");
@@ -235,7 +235,7 @@ TEST_CASE("who may not take the lock that writers look at polls, and does not tr
   CHECK(tries == 1);
 }
 
-TEST_CASE("no commit is missed by who watches, however it falls between looking and waiting") {
+TEST_CASE("no commit is missed by who watches, however it falls between scanning and waiting") {
   Outbox outbox{Engine::postgres};
   const auto watch = CommitWatch::open(outbox.url());
   constexpr int events = 400;
@@ -262,7 +262,7 @@ TEST_CASE("no commit is missed by who watches, however it falls between looking 
   CHECK(std::chrono::steady_clock::now() - begun < 60s);
 }
 
-TEST_CASE("while writers overlap they do not notify: who watches looks by itself") {
+TEST_CASE("while writers overlap they do not notify: who watches scans by itself") {
   Outbox outbox{Engine::postgres};
   const auto watch = CommitWatch::open(outbox.url());
   CHECK(watch->wait(5s));

@@ -38,7 +38,7 @@ std::string big_data(std::size_t size) { return "\"" + std::string(size, 'x') + 
 
 }  // namespace
 
-TEST_CASE("events go out in commit order and are marked with their times") {
+TEST_CASE("events go out in commit order and their outcomes are stored with their times") {
   Broker broker;
   Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
   outbox.add_many(500, 7);
