@@ -111,7 +111,7 @@ TEST_CASE("the relay may publish events and make their stream, and nothing else"
                     {"auth.events.>", "auth.dlq.>", ">", "_INBOX.>", "_INBOX_welcome-mailer.>", "$JS.>"});
 }
 
-TEST_CASE("a consumer may take, ack and dead_letter what is its group's, and nothing else") {
+TEST_CASE("a consumer may take, ack and dead-letter what is its group's, and nothing else") {
   Scene scene;
   const User mailer{mailer_login(), scene.server.port()};
   check_publishing(
