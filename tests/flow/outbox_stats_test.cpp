@@ -24,8 +24,8 @@ std::string state(const Relays& relays) { return stats(relays).at("processor").a
 
 }  // namespace
 
-TEST_CASE("stats tell what the processor is doing, also when it is gone") {
-  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("stats tell what the processor is doing, also when it is gone", "[engines]") {
+  Relays relays{engine_under_test()};
   CHECK(stats(relays).at("processor") == nlohmann::json{{"state", "none"}});
 
   auto relay = relays.start({{"OUTBOX_LEASE_MS", "10000"}});
@@ -61,8 +61,8 @@ TEST_CASE("stats tell what the processor is doing, also when it is gone") {
   CHECK(stats(relays).at("published") == 101);
 }
 
-TEST_CASE("stats name the blocked aggregates, the event that they wait for and why") {
-  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("stats name the blocked aggregates, the event that they wait for and why", "[engines]") {
+  Relays relays{engine_under_test()};
   relays.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   const auto big = "\"" + std::string(2000, 'x') + "\"";
   const auto first = relays.outbox.add("blocked", big);

@@ -169,8 +169,9 @@ TEST_CASE("a stream deleted under load is made again, and takes what is not yet 
   CHECK(relay.wait() == exited(0));
 }
 
-TEST_CASE("a server that goes away under load, alone or with the relay, costs no event, order or attempt") {
-  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("a server that goes away under load, alone or with the relay, costs no event, order or attempt",
+          "[engines]") {
+  Relays relays{engine_under_test()};
   std::optional<Process> relay = relays.start();
   Writers writers{relays.outbox, {.seed = random_seed()}};
   const auto let_commit = [&writers] {

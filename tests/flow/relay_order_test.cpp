@@ -39,10 +39,11 @@ void add_dated(Outbox& outbox, const std::string& prefix, int count, int aggrega
 
 }  // namespace
 
-TEST_CASE("of sixty-four writers that pause inside their transactions none is skipped or overtaken") {
+TEST_CASE("of sixty-four writers that pause inside their transactions none is skipped or overtaken",
+          "[engines]") {
   const auto seed = random_seed();
   INFO("TIDINGS_SEED=" << seed);
-  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
+  Relays relays{engine_under_test()};
   auto relay = relays.start();
   Writers writers{relays.outbox,
                   {.writers = 64,
@@ -62,8 +63,9 @@ TEST_CASE("of sixty-four writers that pause inside their transactions none is sk
   CHECK(relay.wait() == exited(0));
 }
 
-TEST_CASE("what a killed relay had stored out of turn lets no event overtake its aggregate's earlier one") {
-  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("what a killed relay had stored out of turn lets no event overtake its aggregate's earlier one",
+          "[engines]") {
+  Relays relays{engine_under_test()};
   relays.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
   // As a relay leaves it that sent one event of each aggregate at a time and was killed before it could
   // mark them: "a" and "c" are stored, "b" is not, and the stream's last message is an event still PENDING.

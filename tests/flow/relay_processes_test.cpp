@@ -157,8 +157,8 @@ TEST_CASE("a relay frozen past its lease with an outcome in hand does not write 
   }
 }
 
-TEST_CASE("relays that are frozen past their lease in turn, under load, leave no inversion") {
-  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("relays that are frozen past their lease in turn, under load, leave no inversion", "[engines]") {
+  Relays relays{engine_under_test()};
   relays.outbox.add_many(5000, 20);  // so that the first freeze meets a full window
   std::optional<Process> active = relays.start();
   REQUIRE_WITHIN(20s, relays.active() == active->pid());
@@ -188,11 +188,11 @@ TEST_CASE("relays that are frozen past their lease in turn, under load, leave no
   }
 }
 
-TEST_CASE("a relay killed a hundred times at random moments loses nothing and inverts nothing") {
+TEST_CASE("a relay killed a hundred times at random moments loses nothing and inverts nothing", "[engines]") {
   const auto seed = random_seed();
   INFO("TIDINGS_SEED=" << seed);
   std::mt19937 random{seed};
-  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
+  Relays relays{engine_under_test()};
   TcpProxy network{relays.server.port()};
   network.delay(3ms);
   const Relays::Settings settings{{"OUTBOX_LEASE_MS", "500"}, {"NATS_URL", network.url()}};
@@ -221,10 +221,11 @@ TEST_CASE("a relay killed a hundred times at random moments loses nothing and in
   CHECK(relays.audit() == "");
 }
 
-TEST_CASE("of two, three and ten relays one publishes, and SIGTERM hands over long before the lease ends") {
+TEST_CASE("of two, three and ten relays one publishes, and SIGTERM hands over long before the lease ends",
+          "[engines]") {
   const int size = GENERATE(2, 3, 10);
   INFO(size << " relays");
-  Relays relays{GENERATE(Engine::sqlite, Engine::postgres), {.monitoring = true}};
+  Relays relays{engine_under_test(), {.monitoring = true}};
   Crowd crowd{relays, long_lease};
   crowd.grow(size);
   Writers writers{relays.outbox, {.writers = 2, .seed = random_seed()}};
@@ -255,12 +256,13 @@ TEST_CASE("of two, three and ten relays one publishes, and SIGTERM hands over lo
   CHECK(crowd.stop() == 0);
 }
 
-TEST_CASE("of two, three and ten relays one takes over within the lease when the active one is killed") {
+TEST_CASE("of two, three and ten relays one takes over within the lease when the active one is killed",
+          "[engines]") {
   const int size = GENERATE(2, 3, 10);
   const auto seed = random_seed();
   INFO(size << " relays, TIDINGS_SEED=" << seed);
   std::mt19937 random{seed};
-  Relays relays{GENERATE(Engine::sqlite, Engine::postgres), {.monitoring = true}};
+  Relays relays{engine_under_test(), {.monitoring = true}};
   Crowd crowd{relays, short_lease};
   crowd.grow(size);
   Writers writers{relays.outbox, {.writers = 2, .seed = seed}};
@@ -290,8 +292,9 @@ TEST_CASE("of two, three and ten relays one takes over within the lease when the
   CHECK(crowd.stop() == 0);
 }
 
-TEST_CASE("a blocked aggregate's attempts are counted across kills, and its next event goes after the last") {
-  Relays relays{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("a blocked aggregate's attempts are counted across kills, and its next event goes after the last",
+          "[engines]") {
+  Relays relays{engine_under_test()};
   relays.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   const auto first = relays.outbox.add("hot");
   const auto second = relays.outbox.add("hot", "\"" + std::string(2000, 'x') + "\"");

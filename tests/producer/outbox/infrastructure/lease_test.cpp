@@ -15,9 +15,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// In SQLite and in PostgreSQL.
+/// On the engine under test.
 struct Leases {
-  Engine engine = GENERATE(Engine::sqlite, Engine::postgres);
+  Engine engine = engine_under_test();
   Outbox outbox{engine};
   TempDir folder;
   Database& database = outbox.database();
@@ -43,7 +43,7 @@ constexpr const char* in_a_hundred_years = "expiresAt = expiresAt + 315576000000
 
 }  // namespace
 
-TEST_CASE("the first to ask holds the lease, and the next does not") {
+TEST_CASE("the first to ask holds the lease, and the next does not", "[engines]") {
   Leases leases;
   auto& database = leases.database;
   auto first = lease("first"), second = lease("second");
@@ -61,7 +61,7 @@ TEST_CASE("the first to ask holds the lease, and the next does not") {
   CHECK(renew(first, database));
 }
 
-TEST_CASE("leases of different names do not know each other") {
+TEST_CASE("leases of different names do not know each other", "[engines]") {
   Leases leases;
   auto& database = leases.database;
   Lease one{{.name = "one", .holder = "a"}}, two{{.name = "two", .holder = "b"}};
@@ -70,7 +70,7 @@ TEST_CASE("leases of different names do not know each other") {
   CHECK(renew(one, database));
 }
 
-TEST_CASE("a released lease is free at once, and its next holder has a higher epoch") {
+TEST_CASE("a released lease is free at once, and its next holder has a higher epoch", "[engines]") {
   Leases leases;
   auto& database = leases.database;
   auto first = lease("first"), second = lease("second");
@@ -84,7 +84,7 @@ TEST_CASE("a released lease is free at once, and its next holder has a higher ep
   CHECK_FALSE(first.try_take(database));
 }
 
-TEST_CASE("a lease past its time is taken, and its old holder can change nothing any more") {
+TEST_CASE("a lease past its time is taken, and its old holder can change nothing any more", "[engines]") {
   Leases leases;
   auto& database = leases.database;
   auto first = lease("first"), second = lease("second");
@@ -102,7 +102,7 @@ TEST_CASE("a lease past its time is taken, and its old holder can change nothing
   CHECK(renew(second, database));
 }
 
-TEST_CASE("releasing what another has taken over meanwhile frees nothing") {
+TEST_CASE("releasing what another has taken over meanwhile frees nothing", "[engines]") {
   Leases leases;
   auto& database = leases.database;
   auto first = lease("first"), second = lease("second"), third = lease("third");
@@ -114,7 +114,7 @@ TEST_CASE("releasing what another has taken over meanwhile frees nothing") {
   CHECK(renew(second, database));
 }
 
-TEST_CASE("a renewal shows life and moves the end") {
+TEST_CASE("a renewal shows life and moves the end", "[engines]") {
   Leases leases;
   auto& database = leases.database;
   auto holder = lease("holder");
@@ -127,7 +127,7 @@ TEST_CASE("a renewal shows life and moves the end") {
   CHECK((ahead > 3'000'000 && ahead <= 3'600'000));
 }
 
-TEST_CASE("a renewal that is not committed makes nobody believe in it") {
+TEST_CASE("a renewal that is not committed makes nobody believe in it", "[engines]") {
   Leases leases;
   auto& database = leases.database;
   auto holder = lease("holder");
@@ -147,7 +147,7 @@ TEST_CASE("a renewal that is not committed makes nobody believe in it") {
   CHECK(holder.fresh_until() > until);
 }
 
-TEST_CASE("a dead holder is replaced although the wall clock was set back") {
+TEST_CASE("a dead holder is replaced although the wall clock was set back", "[engines]") {
   Leases leases;
   auto& database = leases.database;
   auto dead = lease("dead", 100ms), next = lease("next", 100ms);
@@ -160,7 +160,7 @@ TEST_CASE("a dead holder is replaced although the wall clock was set back") {
   CHECK(next.epoch() == 2);
 }
 
-TEST_CASE("a living holder is not replaced although the wall clock was set back") {
+TEST_CASE("a living holder is not replaced although the wall clock was set back", "[engines]") {
   Leases leases;
   auto& database = leases.database;
   auto holder = lease("holder", 50ms), next = lease("next", 50ms);
@@ -172,7 +172,7 @@ TEST_CASE("a living holder is not replaced although the wall clock was set back"
   }
 }
 
-TEST_CASE("a holder that was late takes its own lease again under a new epoch") {
+TEST_CASE("a holder that was late takes its own lease again under a new epoch", "[engines]") {
   Leases leases;
   auto& database = leases.database;
   auto holder = lease("holder", 1ms);
@@ -183,7 +183,7 @@ TEST_CASE("a holder that was late takes its own lease again under a new epoch") 
   CHECK(holder.epoch() == 2);
 }
 
-TEST_CASE("standing by does not need the write lock") {
+TEST_CASE("standing by does not need the write lock", "[engines]") {
   Leases leases;
   auto& database = leases.database;
   const auto other = Database::open(leases.outbox.url());
@@ -196,7 +196,7 @@ TEST_CASE("standing by does not need the write lock") {
   CHECK(BootClock::now() - begun < 4s);  // the lock is waited for 5 s
 }
 
-TEST_CASE("of processes that ask at once exactly one holds the lease") {
+TEST_CASE("of processes that ask at once exactly one holds the lease", "[engines]") {
   Leases leases;
   for (int round = 0; round < 10; ++round) {
     leases.outbox.execute("DELETE FROM outbox_lease");
@@ -222,7 +222,7 @@ TEST_CASE("of processes that ask at once exactly one holds the lease") {
   }
 }
 
-TEST_CASE("a process that was frozen past its lease knows it, and changes nothing") {
+TEST_CASE("a process that was frozen past its lease knows it, and changes nothing", "[engines]") {
   Leases leases;
   Child frozen{[&] {
     const auto own = Database::open(leases.outbox.url());

@@ -94,8 +94,8 @@ struct Scene {
 
 }  // namespace
 
-TEST_CASE("an event is read as it was added") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("an event is read as it was added", "[engines]") {
+  Scene scene{engine_under_test()};
   DomainEvent event;
   event.aggregate_id = "Zoë O'Neil";
   event.aggregate_type = "User";
@@ -129,8 +129,8 @@ TEST_CASE("an event is read as it was added") {
   CHECK(scene.value(event.id, "lastError") == "NULL");
 }
 
-TEST_CASE("an event is gone with the transaction that it was added in") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("an event is gone with the transaction that it was added in", "[engines]") {
+  Scene scene{engine_under_test()};
   CHECK_THROWS_AS(scene.outbox.database().transact([&](Transaction& transaction) {
     scene.repository.add(transaction, {});
     throw std::runtime_error("changed my mind");
@@ -139,8 +139,8 @@ TEST_CASE("an event is gone with the transaction that it was added in") {
   CHECK(scene.all().empty());
 }
 
-TEST_CASE("an event cannot be added outside of the transaction it belongs to") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("an event cannot be added outside of the transaction it belongs to", "[engines]") {
+  Scene scene{engine_under_test()};
   const auto other = Database::open(scene.outbox.url());
   other->transact([&](Transaction& transaction) {
     CHECK_THAT(error_of<DatabaseError>([&] { scene.repository.add(transaction, {}); }),
@@ -149,8 +149,8 @@ TEST_CASE("an event cannot be added outside of the transaction it belongs to") {
   CHECK(scene.all().empty());
 }
 
-TEST_CASE("the same event id is refused the second time, and trying again does not help") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("the same event id is refused the second time, and trying again does not help", "[engines]") {
+  Scene scene{engine_under_test()};
   scene.add("e1");
   try {
     scene.add("e1");
@@ -162,8 +162,8 @@ TEST_CASE("the same event id is refused the second time, and trying again does n
   CHECK(scene.pending() == Ids{"e1", "e2"});
 }
 
-TEST_CASE("a database without tables says which command makes them") {
-  const auto engine = GENERATE(Engine::sqlite, Engine::postgres);
+TEST_CASE("a database without tables says which command makes them", "[engines]") {
+  const auto engine = engine_under_test();
   CAPTURE(to_string(engine));
   Outbox outbox{engine};
   outbox.execute("DROP TABLE outbox_event");
@@ -177,8 +177,8 @@ TEST_CASE("a database without tables says which command makes them") {
   fresh->require_schema();
 }
 
-TEST_CASE("in another service's database only the outbox is made, whatever that has") {
-  const auto engine = GENERATE(Engine::sqlite, Engine::postgres);
+TEST_CASE("in another service's database only the outbox is made, whatever that has", "[engines]") {
+  const auto engine = engine_under_test();
   CAPTURE(to_string(engine));
   Outbox outbox{engine};
   outbox.execute("DROP TABLE outbox_event; DROP TABLE outbox_lease; DROP TABLE outbox_state");
@@ -189,8 +189,8 @@ TEST_CASE("in another service's database only the outbox is made, whatever that 
   outbox.execute(has_users ? "SELECT login FROM \"user\"" : "CREATE TABLE \"user\"(login text)");
 }
 
-TEST_CASE("a service's own tables are made with the outbox's, all or none") {
-  const auto engine = GENERATE(Engine::sqlite, Engine::postgres);
+TEST_CASE("a service's own tables are made with the outbox's, all or none", "[engines]") {
+  const auto engine = engine_under_test();
   CAPTURE(to_string(engine));
   Outbox outbox{engine};
   outbox.execute("DROP TABLE outbox_event; DROP TABLE outbox_lease; DROP TABLE outbox_state");
@@ -204,8 +204,9 @@ TEST_CASE("a service's own tables are made with the outbox's, all or none") {
   CHECK(outbox.number("SELECT count(*) FROM shop") == 0);
 }
 
-TEST_CASE("pending events are read in commit order, whoever wrote them and whatever they are called") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("pending events are read in commit order, whoever wrote them and whatever they are called",
+          "[engines]") {
+  Scene scene{engine_under_test()};
   const auto other = Database::open(scene.outbox.url());
   const auto others = other->outbox();
   Ids written;
@@ -228,8 +229,8 @@ TEST_CASE("pending events are read in commit order, whoever wrote them and whate
   CHECK(paged == written);
 }
 
-TEST_CASE("what was read is not read again, and what is committed later is") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("what was read is not read again, and what is committed later is", "[engines]") {
+  Scene scene{engine_under_test()};
   scene.add("e1");
   CHECK(scene.pending() == Ids{"e1"});
   CHECK(scene.next_pending().empty());
@@ -243,16 +244,16 @@ TEST_CASE("what was read is not read again, and what is committed later is") {
   CHECK(scene.pending() == Ids{"e1", "e2", "e3", "e4"});
 }
 
-TEST_CASE("only pending events are read as pending") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("only pending events are read as pending", "[engines]") {
+  Scene scene{engine_under_test()};
   for (const auto* status : {"PENDING", "PROCESSING", "PUBLISHED", "FAILED", "DEAD_LETTER"})
     scene.add_changed(status, "status = '" + std::string(status) + "'");
   CHECK(scene.pending() == Ids{"PENDING"});
   CHECK(scene.repository.count_pending() == 1);
 }
 
-TEST_CASE("rewinding says whether anything is pending") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("rewinding says whether anything is pending", "[engines]") {
+  Scene scene{engine_under_test()};
   CHECK_FALSE(scene.repository.rewind());
   CHECK(scene.repository.count_pending() == 0);
   for (const auto* id : {"e1", "e2", "e3"}) scene.add(id);
@@ -262,8 +263,9 @@ TEST_CASE("rewinding says whether anything is pending") {
   CHECK(scene.next_pending(1) == Ids{"e2"});
 }
 
-TEST_CASE("the events of one aggregate are read in order, without the settled ones and others'") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("the events of one aggregate are read in order, without the settled ones and others'",
+          "[engines]") {
+  Scene scene{engine_under_test()};
   for (const auto* id : {"e1", "e2", "e3", "e4", "e5", "e6"}) scene.add(id, "a");
   scene.add("other aggregate", "b");
   scene.add("other type", "a", "Team");
@@ -284,8 +286,8 @@ TEST_CASE("the events of one aggregate are read in order, without the settled on
         nlohmann::json::parse(R"({"data":{},"metadata":{}})"));
 }
 
-TEST_CASE("what is to be tried again is read in order and in pages, without payloads") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("what is to be tried again is read in order and in pages, without payloads", "[engines]") {
+  Scene scene{engine_under_test()};
   Ids expected, read;
   for (int i = 0; i < 30; ++i) {
     const auto id = std::to_string(100 + i);
@@ -311,8 +313,8 @@ TEST_CASE("what is to be tried again is read in order and in pages, without payl
   CHECK(read == expected);
 }
 
-TEST_CASE("an outcome is written back with its times, count and error") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("an outcome is written back with its times, count and error", "[engines]") {
+  Scene scene{engine_under_test()};
   const std::string then = "2026-01-30T00:00:00.500Z";
   scene.add_changed("e1", "retryCount = 2, lastError = 'before', updatedAt = '" + then + "'");
   const auto written = [&](RowStatus status) {
@@ -337,15 +339,15 @@ TEST_CASE("an outcome is written back with its times, count and error") {
   }
 }
 
-TEST_CASE("an outcome changes its own row only") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("an outcome changes its own row only", "[engines]") {
+  Scene scene{engine_under_test()};
   for (const auto* id : {"e1", "e2 {\"odd\\\",NULL}", "e3"}) scene.add(id);
   scene.write({scene.outcome("e2 {\"odd\\\",NULL}", RowStatus::published)});
   CHECK(scene.pending() == Ids{"e1", "e3"});
 }
 
-TEST_CASE("an outcome leaves a row alone that is settled or gone") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("an outcome leaves a row alone that is settled or gone", "[engines]") {
+  Scene scene{engine_under_test()};
   for (const auto* status : {"PUBLISHED", "DEAD_LETTER"}) {
     scene.add_changed(status, "status = '" + std::string(status) + "'");
     for (const auto outcome : {RowStatus::published, RowStatus::failed, RowStatus::dead_letter,
@@ -360,8 +362,8 @@ TEST_CASE("an outcome leaves a row alone that is settled or gone") {
   CHECK(scene.all() == Ids{"DEAD_LETTER", "PUBLISHED"});
 }
 
-TEST_CASE("many events published in a row are written together as each would be by itself") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("many events published in a row are written together as each would be by itself", "[engines]") {
+  Scene scene{engine_under_test()};
   const bool deleting = GENERATE(false, true);
   CAPTURE(deleting);
   // SQLite keeps the newest row, whose position must not be given out again.
@@ -410,8 +412,8 @@ TEST_CASE("many events published in a row are written together as each would be 
   }
 }
 
-TEST_CASE("an outcome is undone with its transaction") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("an outcome is undone with its transaction", "[engines]") {
+  Scene scene{engine_under_test()};
   scene.add("e1");
   CHECK_THROWS_AS(scene.outbox.database().transact([&](Transaction& transaction) {
     scene.store->write(transaction, {scene.outcome("e1", RowStatus::published)}, false);
@@ -421,8 +423,8 @@ TEST_CASE("an outcome is undone with its transaction") {
   CHECK(scene.pending() == Ids{"e1"});
 }
 
-TEST_CASE("an error is cut to 1000 bytes, between two characters") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("an error is cut to 1000 bytes, between two characters", "[engines]") {
+  Scene scene{engine_under_test()};
   scene.add("e1");
   const auto stored = [&](const std::string& error) {
     auto failed = scene.outcome("e1", RowStatus::failed);
@@ -439,8 +441,8 @@ TEST_CASE("an error is cut to 1000 bytes, between two characters") {
   CHECK_FALSE(stored(std::string(2000, '\x80')).empty());  // not UTF-8 at all
 }
 
-TEST_CASE("cleanup deletes what was published before the limit, and nothing else") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("cleanup deletes what was published before the limit, and nothing else", "[engines]") {
+  Scene scene{engine_under_test()};
   const std::string old = "createdAt = '2026-01-01T00:00:00.000Z', updatedAt = '2026-01-01T00:00:00.000Z', ";
   const std::string early = "publishedAt = '2026-01-01T00:00:01.000Z'",
                     late = "publishedAt = '2026-01-09T00:00:00.000Z'";
@@ -467,8 +469,8 @@ TEST_CASE("cleanup deletes what was published before the limit, and nothing else
   CHECK(scene.clean_up(limit, 100).deleted == 0);
 }
 
-TEST_CASE("cleanup goes on past rows that were published late, a few at a time") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("cleanup goes on past rows that were published late, a few at a time", "[engines]") {
+  Scene scene{engine_under_test()};
   // After a long outage: created long ago, published just now; and behind them one that may go.
   for (int i = 0; i < 300; ++i) scene.add("late " + std::to_string(i));
   scene.outbox.execute(
@@ -492,8 +494,8 @@ TEST_CASE("cleanup goes on past rows that were published late, a few at a time")
   }
 }
 
-TEST_CASE("cleanup that was rolled back is done by the next pass") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("cleanup that was rolled back is done by the next pass", "[engines]") {
+  Scene scene{engine_under_test()};
   for (int i = 0; i < 10; ++i)
     scene.add_changed(std::to_string(i),
                       "status = 'PUBLISHED', createdAt = '2026-01-01T00:00:00Z', publishedAt = "
@@ -512,8 +514,8 @@ TEST_CASE("cleanup that was rolled back is done by the next pass") {
   CHECK(scene.all() == Ids{"newest"});
 }
 
-TEST_CASE("stats count each status and name the oldest pending event") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("stats count each status and name the oldest pending event", "[engines]") {
+  Scene scene{engine_under_test()};
   CHECK_FALSE(scene.repository.stats().oldest_pending);
   int count = 0;
   for (const auto* status : {"PENDING", "PROCESSING", "PUBLISHED", "FAILED", "DEAD_LETTER"}) {
@@ -539,8 +541,8 @@ TEST_CASE("stats count each status and name the oldest pending event") {
   CHECK(stats.blocked[0].last_error == "no");
 }
 
-TEST_CASE("rows are listed newest first, of all statuses or one, with their error") {
-  Scene scene{GENERATE(Engine::sqlite, Engine::postgres)};
+TEST_CASE("rows are listed newest first, of all statuses or one, with their error", "[engines]") {
+  Scene scene{engine_under_test()};
   for (const auto* id : {"e1", "e2", "e3", "e4"}) scene.add(id);
   scene.write({scene.outcome("e1", RowStatus::dead_letter), scene.outcome("e3", RowStatus::dead_letter)});
   const auto listed = [&](std::optional<RowStatus> status, int limit) {

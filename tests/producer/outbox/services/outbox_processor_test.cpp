@@ -38,9 +38,9 @@ std::string big_data(std::size_t size) { return "\"" + std::string(size, 'x') + 
 
 }  // namespace
 
-TEST_CASE("events go out in commit order and their outcomes are stored with their times") {
+TEST_CASE("events go out in commit order and their outcomes are stored with their times", "[engines]") {
   Broker broker;
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   outbox.add_many(500, 7);
   Processor processor{outbox, broker.server.url(), quick()};
   REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") == 500);
@@ -55,9 +55,9 @@ TEST_CASE("events go out in commit order and their outcomes are stored with thei
   CHECK(broker.jetstream.stream_config("AUTH_EVENTS").at("storage") == "file");
 }
 
-TEST_CASE("a commit wakes the processor, from this process and from another connection") {
+TEST_CASE("a commit wakes the processor, from this process and from another connection", "[engines]") {
   Broker broker;
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   Processor processor{outbox, broker.server.url(), quick()};
   REQUIRE_WITHIN(5s, processor.phase() == Phase::active);
   outbox.add("a");
@@ -67,10 +67,10 @@ TEST_CASE("a commit wakes the processor, from this process and from another conn
   REQUIRE_WITHIN(5s, outbox.count_status("PUBLISHED") == 2);
 }
 
-TEST_CASE("a broker that is away at start is waited for, and uses up no attempt") {
+TEST_CASE("a broker that is away at start is waited for, and uses up no attempt", "[engines]") {
   Broker broker;
   broker.server.stop();
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   const auto id = outbox.add("a");
   std::atomic<bool> started{false};
   std::thread later{[&] {
@@ -84,9 +84,9 @@ TEST_CASE("a broker that is away at start is waited for, and uses up no attempt"
   later.join();
 }
 
-TEST_CASE("a broker that goes down under way costs no attempt and no order") {
+TEST_CASE("a broker that goes down under way costs no attempt and no order", "[engines]") {
   Broker broker;
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   outbox.add_many(3000, 11);
   Processor processor{outbox, broker.server.url(), quick()};
   REQUIRE_WITHIN(
@@ -126,10 +126,10 @@ TEST_CASE("what was sent to nobody is sent again as soon as the stream has a new
   CHECK(ledger(outbox, broker.jetstream.messages("AUTH_EVENTS")).empty());
 }
 
-TEST_CASE("a connection cut at any place of a batch loses nothing and inverts nothing") {
+TEST_CASE("a connection cut at any place of a batch loses nothing and inverts nothing", "[engines]") {
   Broker broker;
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   TcpProxy proxy{broker.server.port()};
   Processor processor{outbox, proxy.url(), quick()};
   REQUIRE_WITHIN(5s, processor.phase() == Phase::active);
@@ -146,10 +146,10 @@ TEST_CASE("a connection cut at any place of a batch loses nothing and inverts no
   CHECK(outbox.count("retryCount > 0") == 0);
 }
 
-TEST_CASE("an acknowledgement that got lost is no failure: the repeat is known to the stream") {
+TEST_CASE("an acknowledgement that got lost is no failure: the repeat is known to the stream", "[engines]") {
   Broker broker;
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   TcpProxy proxy{broker.server.port()};
   Processor processor{outbox, proxy.url(), quick()};
   outbox.add("head");  // the chain hangs on it
@@ -164,10 +164,11 @@ TEST_CASE("an acknowledgement that got lost is no failure: the repeat is known t
   CHECK(broker.jetstream.message_count("AUTH_EVENTS") == 51);
 }
 
-TEST_CASE("a refused event is dead after the fifth attempt, and its aggregate's next waits until then") {
+TEST_CASE("a refused event is dead after the fifth attempt, and its aggregate's next waits until then",
+          "[engines]") {
   Broker broker;
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   const auto first = outbox.add("hot");
   const auto poison = outbox.add("hot", big_data(2000));
   const auto third = outbox.add("hot");
@@ -186,10 +187,10 @@ TEST_CASE("a refused event is dead after the fifth attempt, and its aggregate's 
   CHECK(processor.status().dead_lettered == 1);
 }
 
-TEST_CASE("attempts are spaced by exponential backoff") {
+TEST_CASE("attempts are spaced by exponential backoff", "[engines]") {
   Broker broker;
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   const auto poison = outbox.add("a", big_data(2000));
   std::atomic<std::int64_t> offset{0};  // milliseconds that the injected clock is ahead
   auto options = quick();
@@ -214,10 +215,10 @@ TEST_CASE("attempts are spaced by exponential backoff") {
   CHECK(attempts() == 5);
 }
 
-TEST_CASE("a hundred thousand events behind a blocked aggregate keep nobody waiting") {
+TEST_CASE("a hundred thousand events behind a blocked aggregate keep nobody waiting", "[engines]") {
   Broker broker;
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   outbox.add("blocked", big_data(2000));
   outbox.add_many(100000, 1, "blocked");
   outbox.execute("UPDATE outbox_event SET aggregateId = 'blocked'");
@@ -230,9 +231,9 @@ TEST_CASE("a hundred thousand events behind a blocked aggregate keep nobody wait
   CHECK(processor.status().blocked_aggregates == 1);
 }
 
-TEST_CASE("a stream that is deleted while running is made again, and nothing is lost") {
+TEST_CASE("a stream that is deleted while running is made again, and nothing is lost", "[engines]") {
   Broker broker;
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   Processor processor{outbox, broker.server.url(), quick()};
   outbox.add("a");
   REQUIRE_WITHIN(5s, outbox.count_status("PUBLISHED") == 1);
@@ -243,10 +244,10 @@ TEST_CASE("a stream that is deleted while running is made again, and nothing is 
   CHECK(broker.jetstream.messages("AUTH_EVENTS").at(0).header("ce-id") == id);
 }
 
-TEST_CASE("a stream that differs stops the processor with the field and both values") {
+TEST_CASE("a stream that differs stops the processor with the field and both values", "[engines]") {
   Broker broker;
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"storage", "memory"}});
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   outbox.add("a");
   Processor processor{outbox, broker.server.url(), quick()};
   processor.join();
@@ -280,9 +281,9 @@ TEST_CASE("rows of other writers in SQLite: cuids, plain data, unreadable data, 
   CHECK(stream[0].data == R"({"userId":"u"})");
 }
 
-TEST_CASE("a row left PROCESSING by a processor that died is taken up again at once") {
+TEST_CASE("a row left PROCESSING by a processor that died is taken up again at once", "[engines]") {
   Broker broker;
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   const auto stuck = outbox.add("a");
   const auto next = outbox.add("a");
   outbox.execute("UPDATE outbox_event SET status = 'PROCESSING' WHERE id = '" + stuck + "'");
@@ -295,9 +296,9 @@ TEST_CASE("a row left PROCESSING by a processor that died is taken up again at o
   CHECK(stream[1].header("ce-id") == next);
 }
 
-TEST_CASE("a row set back to PENDING by an operator goes out again by the next poll") {
+TEST_CASE("a row set back to PENDING by an operator goes out again by the next poll", "[engines]") {
   Broker broker;
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   const auto id = outbox.add("a");
   outbox.execute("UPDATE outbox_event SET status = 'DEAD_LETTER'");
   outbox.add("b");
@@ -309,10 +310,11 @@ TEST_CASE("a row set back to PENDING by an operator goes out again by the next p
   REQUIRE_WITHIN(5s, outbox.value(id, "status") == "PUBLISHED");
 }
 
-TEST_CASE("cleanup deletes published rows past retention and never the young, the dead or the unsent") {
+TEST_CASE("cleanup deletes published rows past retention and never the young, the dead or the unsent",
+          "[engines]") {
   Broker broker;
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   outbox.add_many(300, 3, "old-");
   outbox.execute(
       "UPDATE outbox_event SET status = 'PUBLISHED', publishedAt = '2020-01-01T00:00:00.000Z', "
@@ -333,9 +335,9 @@ TEST_CASE("cleanup deletes published rows past retention and never the young, th
   CHECK(outbox.value(failed, "status") == "FAILED");
 }
 
-TEST_CASE("with retention 0 a published row is gone, and later events still go out") {
+TEST_CASE("with retention 0 a published row is gone, and later events still go out", "[engines]") {
   Broker broker;
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   auto options = quick();
   options.retention = std::chrono::days{0};
   options.cleanup_interval = 20ms;
@@ -350,9 +352,9 @@ TEST_CASE("with retention 0 a published row is gone, and later events still go o
   }
 }
 
-TEST_CASE("a second processor stands by, and takes over at once when the first stops") {
+TEST_CASE("a second processor stands by, and takes over at once when the first stops", "[engines]") {
   Broker broker;
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   auto options = quick();
   options.lease = 60s;
   std::optional<Processor> first;
@@ -369,9 +371,9 @@ TEST_CASE("a second processor stands by, and takes over at once when the first s
   CHECK(second.phase() == Phase::active);
 }
 
-TEST_CASE("a processor whose lease was taken stops writing, and stands by") {
+TEST_CASE("a processor whose lease was taken stops writing, and stands by", "[engines]") {
   Broker broker;
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   Processor processor{outbox, broker.server.url(), quick()};
   REQUIRE_WITHIN(5s, processor.phase() == Phase::active);
   outbox.execute("UPDATE outbox_lease SET holder = 'another', epoch = epoch + 1, expiresAt = 9999999999999");
@@ -380,10 +382,10 @@ TEST_CASE("a processor whose lease was taken stops writing, and stands by") {
   CHECK(outbox.value(id, "status") == "PENDING");  // sent perhaps, but not marked by the one that lost
 }
 
-TEST_CASE("draining ends when nothing is left, with refused events dead") {
+TEST_CASE("draining ends when nothing is left, with refused events dead", "[engines]") {
   Broker broker;
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   outbox.add_many(1000, 10);
   outbox.add("user-3", big_data(2000));
   outbox.add_many(100, 10);
@@ -397,10 +399,10 @@ TEST_CASE("draining ends when nothing is left, with refused events dead") {
   CHECK(ledger(outbox, broker.jetstream.messages("AUTH_EVENTS")).empty());
 }
 
-TEST_CASE("another publisher on the same stream costs pace, never order") {
+TEST_CASE("another publisher on the same stream costs pace, never order", "[engines]") {
   Broker broker;
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   outbox.add_many(3000, 30);
   std::atomic<bool> done{false};
   std::thread foreign{[&] {
@@ -420,9 +422,9 @@ TEST_CASE("another publisher on the same stream costs pace, never order") {
   CHECK(outbox.count("retryCount > 0") == 0);
 }
 
-TEST_CASE("writers with pauses inside their transactions: nothing is skipped") {
+TEST_CASE("writers with pauses inside their transactions: nothing is skipped", "[engines]") {
   Broker broker;
-  Outbox outbox{GENERATE(Engine::sqlite, Engine::postgres)};
+  Outbox outbox{engine_under_test()};
   Processor processor{outbox, broker.server.url(), quick()};
   std::vector<std::thread> writers;
   for (int writer = 0; writer < 8; ++writer) {
