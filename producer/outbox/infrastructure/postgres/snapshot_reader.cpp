@@ -31,6 +31,7 @@ const std::string page = R"sql(
            SELECT pg_snapshot_xmin(snapshot) AS oldest_open,
                   pg_snapshot_xmax(snapshot) AS over_below,
                   (age('3'::xid)::bigint + 3) & 4294967295 AS next_id,
+                  extract(epoch FROM pg_postmaster_start_time()) AS started,
                   time - interval '200 milliseconds' AS created_from,
                   time - interval '10 minutes' AS assumed_from
            FROM clock),
@@ -46,7 +47,7 @@ const std::string page = R"sql(
            LIMIT $6)
     SELECT now.*, page.* FROM now LEFT JOIN page ON true)sql";
 
-enum Column : int { oldest_open, over_below, next_id, created_from, assumed_from, first_of_event };
+enum Column : int { oldest_open, over_below, next_id, started, created_from, assumed_from, first_of_event };
 
 TransactionId read_id(const PostgresRows& rows, Column column) {
   const auto digits = rows.text(0, column);
@@ -71,13 +72,11 @@ void SnapshotReader::read(int limit, std::vector<OutboxEvent>& out) {
 ScanPage SnapshotReader::read_page(const ScanQuery& query) {
   const auto rows = database_.query(page, query.created_from, query.after.created_at, query.after.id,
                                     query.unseen_from, query.late_from, query.limit);
-  if (database_.session() != session_)
-    throw SqlError("the connection is a new one, perhaps to another server: reading begins anew",
-                   Error::Retry::yes);
   ScanPage read;
   read.at = SnapshotScans::Clock::now();
   read.oldest_open = read_id(rows, oldest_open);
   read.next_id = with_upper_half(read_id(rows, next_id), read_id(rows, over_below));
+  require_same_server(rows.text(0, started), read.next_id);
   read.created_from = rows.text(0, created_from);
   read.assumed_from = rows.text(0, assumed_from);
   const int size = rows.is_null(0, first_of_event) ? 0 : rows.size();
@@ -85,6 +84,17 @@ ScanPage SnapshotReader::read_page(const ScanQuery& query) {
   for (int row = 0; row < size; ++row)
     read.rows.push_back({read_event(rows, row, first_of_event), read_transaction(rows, row, first_of_event)});
   return read;
+}
+
+/// Ids that were given out may be given out once more by a server that has taken another's place, or that has
+/// lost what it had not written when it crashed. A pooler keeps our session through both.
+void SnapshotReader::require_same_server(std::string_view started, TransactionId next_id) {
+  if (database_.session() != session_ || (!server_started_.empty() && started != server_started_) ||
+      next_id < next_id_)
+    throw SqlError("the connection is a new one, perhaps to another server: reading begins anew",
+                   Error::Retry::yes);
+  server_started_ = started;
+  next_id_ = next_id;
 }
 
 }  // namespace tidings

@@ -9,12 +9,13 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tidings {
 
-/// For one session: once the database is connected to again, reading throws, and all is to be begun anew.
-/// Not thread-safe. Throws SqlError.
+/// For one server: once it is connected to again, has been started again, or another one has taken its place
+/// behind a pooler, reading throws, and all is to be begun anew. Not thread-safe. Throws SqlError.
 class SnapshotReader {
  public:
   explicit SnapshotReader(PostgresDatabase& database) : database_(database), session_(database.session()) {}
@@ -27,9 +28,12 @@ class SnapshotReader {
 
  private:
   [[nodiscard]] ScanPage read_page(const ScanQuery& query);
+  void require_same_server(std::string_view started, TransactionId next_id);
 
   PostgresDatabase& database_;
   const int session_;
+  std::string server_started_;  // empty until the first page
+  TransactionId next_id_ = 0;
   SnapshotScans scans_;
 };
 

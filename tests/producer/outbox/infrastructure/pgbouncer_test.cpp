@@ -15,6 +15,8 @@
 
 #include <tidings/outbox_repository.hpp>
 
+#include <signal.h>
+
 #include <ctime>
 #include <future>
 #include <set>
@@ -126,6 +128,53 @@ TEST_CASE("a PgBouncer or a PostgreSQL behind it that crashes costs no attempt, 
   processor.stop();
   CHECK(processor.error() == "");
   CHECK(audit(outbox, jetstream.messages("AUTH_EVENTS")) == "");
+}
+
+TEST_CASE("events of a server behind PgBouncer that gives transaction ids out once more are read") {
+  // PgBouncer's clients stay connected. What they know of ids would hide the transactions that get them
+  // again.
+  Outbox outbox{Engine::postgres}, standby{Engine::postgres};
+  outbox.execute("ALTER SYSTEM SET wal_writer_delay = '10s'");
+  outbox.execute("SELECT pg_reload_conf()");
+  const PgBouncer pooler{outbox.server(), {.sessions = 1}};
+  const auto database = Database::open(pooler.url());
+  auto events = database->outbox();
+  const auto next = [&events] {
+    std::vector<OutboxEvent> read;
+    events->read_pending(10, read);
+    return read.size();
+  };
+  for (int i = 0; i < 100; ++i) outbox.execute("SELECT pg_current_xact_id(); ROLLBACK");
+  REQUIRE(next() == 0);
+  REQUIRE(next() == 0);
+  SECTION("after another server has taken its place") {
+    const int port = outbox.server().port();
+    outbox.server().stop();
+    standby.add("a");
+    standby.server().stop();
+    standby.server().start_at(port);
+  }
+  SECTION("after the crash of a process, with which it has lost what it had not written") {
+    PostgresConnection victim{outbox.url()};
+    victim.connect();
+    REQUIRE(::kill(static_cast<pid_t>(victim.exec("SELECT pg_backend_pid()").integer(0, 0)), SIGKILL) == 0);
+    REQUIRE_WITHIN(20s, [&] {
+      try {
+        return !outbox.add("a").empty();
+      } catch (const DatabaseError&) {  // it may have been committed all the same
+        return false;
+      }
+    }());
+  }
+  REQUIRE_WITHIN(20s, [&] {
+    try {
+      return next() > 0;
+    } catch (const DatabaseError& error) {  // the relay begins anew then
+      if (!error.retryable()) throw;
+      events = database->outbox();
+      return false;
+    }
+  }());
 }
 
 TEST_CASE("who watches for commits through PgBouncer says once that it polls, and does only that") {
