@@ -47,7 +47,10 @@ std::string reason_of_openssl() {
 
 }  // namespace
 
-void forget_tls_errors() { ERR_clear_error(); }
+void forget_tls_errors() {
+  ERR_clear_error();
+  natsConnection_Flush(nullptr);  // nats.c forgets an error only for another one: a bad argument
+}
 
 TlsFailure last_tls_failure(natsStatus status) {
   switch (status) {

@@ -20,7 +20,7 @@ struct TlsFailure {
   std::string why{};  ///< empty for none
 };
 
-/// Call it before a connect, on the same thread: OpenSSL keeps its errors until someone takes them.
+/// Call it before a connect, on the same thread: nats.c and OpenSSL keep what they said of an earlier one.
 void forget_tls_errors();
 
 /// Why the connect failed that this thread has just tried and that ended with `status`.

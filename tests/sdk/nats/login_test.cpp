@@ -6,6 +6,7 @@
 #include "support/process.hpp"
 #include "support/tcp_proxy.hpp"
 #include "support/temp_dir.hpp"
+#include "support/virtual_network.hpp"
 #include "support/wait.hpp"
 
 #include <tidings/connection.hpp>
@@ -65,7 +66,8 @@ class Certificates {
 
 /// A server with a certificate of `ca`; with `verify`, clients need one of it too.
 struct TlsServer {
-  explicit TlsServer(bool verify = false, const std::string& subject = "IP:127.0.0.1") {
+  explicit TlsServer(bool verify = false, const Host& host = {}) {
+    const auto subject = "IP:" + host.address;
     certificates.make_ca("ca");
     certificates.make_ca("other-ca");
     certificates.make("server", "ca", subject);
@@ -78,8 +80,19 @@ struct TlsServer {
                                                "\", verify: " + (verify ? "true" : "false") + " }",
                                      .arguments = {},
                                      .jetstream = false,
-                                     .monitoring = false});
+                                     .monitoring = false,
+                                     .host = host});
   }
+
+  /// With another's certificate and key.
+  void restart_with(const std::string& certificate) {
+    server->stop();
+    certificates.replace("server.pem", certificate + ".pem");
+    certificates.replace("server.key", certificate + ".key");
+    server->start();
+  }
+  /// A client has looked at its certificate, and ended the handshake.
+  [[nodiscard]] bool refused() const { return server->log().find("error: tls: ") != std::string::npos; }
 
   [[nodiscard]] ConnectionOptions options() const {
     ConnectionOptions options;
@@ -221,10 +234,7 @@ TEST_CASE("a certificate that has expired is refused, the server's and the clien
   CAPTURE(client);
   CHECK_THAT(client, ContainsSubstring("client certificate " + tls.certificates.file("expired.pem")));
 
-  tls.server->stop();
-  tls.certificates.replace("server.pem", "expired.pem");
-  tls.certificates.replace("server.key", "expired.key");
-  tls.server->start();
+  tls.restart_with("expired");
   const auto server = refusal(tls.options_of("client"));
   CAPTURE(server);
   CHECK_THAT(server, ContainsSubstring("certificate has expired"));
@@ -282,26 +292,33 @@ TEST_CASE("a server that comes back and wants certificates of another CA ends th
 TEST_CASE("a server that comes back with a certificate that is not trusted ends the connection for good") {
   TlsServer tls;
   Connection connection{tls.options(), std::stop_token{}};
-  tls.server->stop();
-  tls.certificates.replace("server.pem", "stranger.pem");
-  tls.certificates.replace("server.key", "stranger.key");
-  tls.server->start();
+  tls.restart_with("stranger");
   CHECK_THAT(end_of(connection), ContainsSubstring("NATS_CA " + tls.certificates.file("ca.pem")));
 }
 
 TEST_CASE("a server whose certificate is mended soon has its connections back") {
   TlsServer tls;
   Connection connection{tls.options(), std::stop_token{}};
-  const auto restart_with = [&tls](const std::string& certificate) {
-    tls.server->stop();
-    tls.certificates.replace("server.pem", certificate + ".pem");
-    tls.certificates.replace("server.key", certificate + ".key");
-    tls.server->start();
-  };
-  restart_with("stranger");
-  REQUIRE_WITHIN(10s, tls.server->log().find("TLS handshake error") != std::string::npos);
-  restart_with("client");
+  tls.restart_with("stranger");
+  REQUIRE_WITHIN(10s, tls.refused());
+  tls.restart_with("client");
   REQUIRE_WITHIN(10s, connection.connected());
+  CHECK_NOTHROW(connection.require_open());
+}
+
+TEST_CASE("a server that was refused once, and then is away, is waited for") {
+  if (!VirtualNetwork::possible()) {
+    WARN("not tested: this user may not make network namespaces");
+    return;
+  }
+  VirtualNetwork network{2};  // on 127.0.0.1, nats.c has other words for a connect that fails
+  TlsServer tls{false, network.host(1)};
+  Connection connection{tls.options(), std::stop_token{}};
+  tls.restart_with("stranger");
+  REQUIRE_WITHIN(10s, tls.refused());
+  tls.server->stop();
+  const auto stopped = steady_clock::now();
+  REQUIRE_WITHIN(10s, steady_clock::now() > stopped + 7s);
   CHECK_NOTHROW(connection.require_open());
 }
 
