@@ -26,7 +26,7 @@ namespace tidings::test {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::size_t lane_capacity = 1 << 20;  // then the sender has to wait, as on a real network
+constexpr std::size_t direction_capacity = 1 << 20;  // then the sender has to wait, as on a real network
 
 void reset_connection(FileDescriptor& socket) {
   const linger now{1, 0};
@@ -46,19 +46,19 @@ struct Chunk {
 };
 
 /// One direction of a connection.
-struct Lane {
+struct Direction {
   std::deque<Chunk> chunks;
   std::size_t size = 0;
   bool ended = false;  // the sender has closed; what is queued still goes out
 
-  [[nodiscard]] bool wants_input() const { return !ended && size < lane_capacity; }
+  [[nodiscard]] bool wants_input() const { return !ended && size < direction_capacity; }
   [[nodiscard]] bool due(Clock::time_point now) const { return !chunks.empty() && chunks.front().due <= now; }
   [[nodiscard]] bool drained() const { return ended && chunks.empty(); }
 };
 
 struct Link {
   FileDescriptor client, server;
-  Lane up, down;
+  Direction up, down;
   bool broken = false;
 };
 
@@ -95,9 +95,9 @@ struct TcpProxy::State {
   void run_tasks();
   void accept_clients();
   void serve(Link& link);
-  void receive(Link& link, const FileDescriptor& from, Lane& lane);
-  void send(Link& link, const FileDescriptor& to, Lane& lane);
-  std::size_t allowance(const Link& link, const Lane& lane) const;
+  void receive(Link& link, const FileDescriptor& from, Direction& direction);
+  void send(Link& link, const FileDescriptor& to, Direction& direction);
+  std::size_t allowance(const Link& link, const Direction& direction) const;
   void count_upstream(std::size_t size);
   std::size_t let_through(std::size_t size);
   void cut_all();
@@ -132,7 +132,7 @@ void TcpProxy::State::wait_for_events() {
   const auto now = Clock::now();
   auto next = now + std::chrono::hours{1};
   std::vector<pollfd> polled{{wake.get(), POLLIN, 0}, {listener.get(), POLLIN, 0}};
-  const auto add = [&](const FileDescriptor& socket, const Lane& from, const Lane& to) {
+  const auto add = [&](const FileDescriptor& socket, const Direction& from, const Direction& to) {
     const int events = (from.wants_input() ? POLLIN : 0) | (to.due(now) ? POLLOUT : 0);
     // An ended socket would report its hang-up for ever, also when nothing is asked of it.
     polled.push_back({events != 0 ? socket.get() : -1, static_cast<short>(events), 0});
@@ -184,42 +184,42 @@ void TcpProxy::State::serve(Link& link) {
   reset_connection(link.server);
 }
 
-void TcpProxy::State::receive(Link& link, const FileDescriptor& from, Lane& lane) {
+void TcpProxy::State::receive(Link& link, const FileDescriptor& from, Direction& direction) {
   std::array<char, 65536> buffer{};
-  while (!link.broken && lane.wants_input()) {
+  while (!link.broken && direction.wants_input()) {
     const auto size = ::recv(from.get(), buffer.data(), buffer.size(), 0);
     if (size < 0) {
       link.broken = errno != EAGAIN && errno != EINTR;
       return;
     }
-    lane.ended = size == 0;
+    direction.ended = size == 0;
     const auto received = static_cast<std::size_t>(size);
-    const auto kept = &lane == &link.down ? let_through(received) : received;
+    const auto kept = &direction == &link.down ? let_through(received) : received;
     if (kept == 0) continue;
-    lane.chunks.push_back({Clock::now() + delay, {buffer.data(), kept}});
-    lane.size += kept;
+    direction.chunks.push_back({Clock::now() + delay, {buffer.data(), kept}});
+    direction.size += kept;
   }
 }
 
-void TcpProxy::State::send(Link& link, const FileDescriptor& to, Lane& lane) {
-  while (!link.broken && !cut_due && lane.due(Clock::now())) {
-    auto& bytes = lane.chunks.front().bytes;
+void TcpProxy::State::send(Link& link, const FileDescriptor& to, Direction& direction) {
+  while (!link.broken && !cut_due && direction.due(Clock::now())) {
+    auto& bytes = direction.chunks.front().bytes;
     const auto size =
-        ::send(to.get(), bytes.data(), std::min(bytes.size(), allowance(link, lane)), MSG_NOSIGNAL);
+        ::send(to.get(), bytes.data(), std::min(bytes.size(), allowance(link, direction)), MSG_NOSIGNAL);
     if (size < 0) {
       link.broken = errno != EAGAIN && errno != EINTR;
       return;
     }
     const auto sent = static_cast<std::size_t>(size);
-    if (&lane == &link.up) count_upstream(sent);
-    lane.size -= sent;
+    if (&direction == &link.up) count_upstream(sent);
+    direction.size -= sent;
     bytes.erase(0, sent);
-    if (bytes.empty()) lane.chunks.pop_front();
+    if (bytes.empty()) direction.chunks.pop_front();
   }
 }
 
-std::size_t TcpProxy::State::allowance(const Link& link, const Lane& lane) const {
-  return &lane == &link.up && upstream_budget ? *upstream_budget : lane_capacity;
+std::size_t TcpProxy::State::allowance(const Link& link, const Direction& direction) const {
+  return &direction == &link.up && upstream_budget ? *upstream_budget : direction_capacity;
 }
 
 void TcpProxy::State::count_upstream(std::size_t size) {

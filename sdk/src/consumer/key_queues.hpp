@@ -1,6 +1,6 @@
 #pragma once
 
-// Events that wait for a worker: a lane for each aggregate, of which one at a time
+// Events that wait for a worker: a queue for each key, of which one at a time
 // is out. Does no I/O and starts no thread.
 
 #include <cstddef>
@@ -17,17 +17,17 @@ class KeyQueues {
  public:
   using Ticket = std::uint64_t;
 
-  /// Behind those of its lane with the same or a smaller place.
+  /// Behind those of its queue with the same or a smaller place.
   void add(const std::string& key, Ticket ticket, std::uint64_t place);
 
-  /// The first of the lane that has waited longest; the lane is shut until done().
+  /// The first of the queue that has waited longest; the queue is shut until done().
   [[nodiscard]] std::optional<Ticket> next();
-  /// Opens the lane again.
+  /// Opens the queue again.
   void done(const std::string& key);
 
-  /// Empties the lane; those that waited in it, in order.
+  /// Empties the queue; those that waited in it, in order.
   std::vector<Ticket> clear(const std::string& key);
-  /// Empties all, in no order between lanes; those that are out stay out.
+  /// Empties all, in no order between queues; those that are out stay out.
   std::vector<Ticket> clear();
 
   [[nodiscard]] bool any_ready() const noexcept { return !ready_.empty(); }
@@ -38,12 +38,12 @@ class KeyQueues {
     Ticket ticket;
     std::uint64_t place;
   };
-  struct Lane {
+  struct Queue {
     std::deque<Waiting> tickets;
     bool shut = false;
   };
-  std::unordered_map<std::string, Lane> lanes_;
-  std::deque<std::string> ready_;  // keys of open lanes with tickets
+  std::unordered_map<std::string, Queue> queues_;
+  std::deque<std::string> ready_;  // keys of open queues with tickets
   std::size_t waiting_ = 0;
 };
 

@@ -62,7 +62,7 @@ TEST_CASE(victim, "[.]") {
   auto options = one_by_one(consumer_of(url));
   // Called when the copy is confirmed and the original's end is not sent yet.
   options.on_failure = [&killer](const Failure& failure) {
-    killer.buried = failure.dead_letter;
+    killer.dead_lettered = failure.dead_letter;
     killer.pass("after the copy");
   };
   const std::string inbox = std::getenv("TIDINGS_TEST_INBOX");

@@ -49,14 +49,14 @@ TEST_CASE("events that a stop has nacked come before later ones of their aggrega
   auto options = mode.options(scene);
   options.max_batch = 1;
   options.prefetch = 100;
-  const std::uint64_t at_hand = mode.workers > 0 ? 8 : 100;
+  const std::uint64_t pulled = mode.workers > 0 ? 8 : 100;
   Gate first;
   const auto leaving = mode.instance(scene, options, [&](const Delivery& delivery) {
     first.pass();
     handle(delivery);
   });
   leaving->start();
-  REQUIRE_WITHIN(20s, first.entered() == 1 && leaving->stats().in_flight >= at_hand);
+  REQUIRE_WITHIN(20s, first.entered() == 1 && leaving->stats().in_flight >= pulled);
   leaving->ask_to_stop();
   first.open();
   REQUIRE_WITHIN(20s, leaving->ended());
@@ -70,8 +70,7 @@ TEST_CASE("events that a stop has nacked come before later ones of their aggrega
   });
   staying->start();
   const auto left = events - leaving->stats().handled;
-  REQUIRE_WITHIN(20s,
-                 all.entered() == 1 && staying->stats().in_flight >= (mode.workers > 0 ? at_hand : left));
+  REQUIRE_WITHIN(20s, all.entered() == 1 && staying->stats().in_flight >= (mode.workers > 0 ? pulled : left));
   all.open();
   REQUIRE_WITHIN(20s, scene.all_acked());
   staying->stop();

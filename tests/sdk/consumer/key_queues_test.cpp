@@ -15,17 +15,17 @@ namespace {
 using Tickets = std::vector<KeyQueues::Ticket>;
 
 /// All that are ready, each left out.
-Tickets take_all(KeyQueues& lanes) {
+Tickets take_all(KeyQueues& queues) {
   Tickets taken;
-  while (const auto ticket = lanes.next()) taken.push_back(*ticket);
+  while (const auto ticket = queues.next()) taken.push_back(*ticket);
   return taken;
 }
 
-/// What lanes are meant to be, said as simply as can be: slow, and without a care for memory.
+/// What queues are meant to be, said as simply as can be: slow, and without a care for memory.
 struct Model {
   std::map<std::string, std::deque<KeyQueues::Ticket>> waiting;
   std::set<std::string> out;
-  std::deque<std::string> turn;  // of lanes that may give one
+  std::deque<std::string> turn;  // of queues that may give one
 
   void open(const std::string& key) {
     if (!waiting[key].empty() && !out.contains(key) && std::ranges::count(turn, key) == 0)
@@ -47,107 +47,107 @@ struct Model {
 }  // namespace
 
 TEST_CASE("a queue gives its tickets in order, and one at a time is out") {
-  KeyQueues lanes;
-  CHECK_FALSE(lanes.next());
-  for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) lanes.add("a", ticket, ticket);
+  KeyQueues queues;
+  CHECK_FALSE(queues.next());
+  for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) queues.add("a", ticket, ticket);
   for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) {
-    CHECK(lanes.any_ready());
-    CHECK(lanes.next() == ticket);
-    CHECK_FALSE(lanes.any_ready());
-    CHECK_FALSE(lanes.next());
-    lanes.done("a");
+    CHECK(queues.any_ready());
+    CHECK(queues.next() == ticket);
+    CHECK_FALSE(queues.any_ready());
+    CHECK_FALSE(queues.next());
+    queues.done("a");
   }
-  CHECK_FALSE(lanes.next());
+  CHECK_FALSE(queues.next());
 }
 
 TEST_CASE("what is added while a queue is shut waits until it opens") {
-  KeyQueues lanes;
-  lanes.add("a", 1, 1);
-  CHECK(lanes.next() == 1U);
-  lanes.add("a", 2, 2);
-  CHECK_FALSE(lanes.next());
-  lanes.done("a");
-  lanes.add("a", 3, 3);
-  CHECK(lanes.next() == 2U);
-  CHECK_FALSE(lanes.next());
+  KeyQueues queues;
+  queues.add("a", 1, 1);
+  CHECK(queues.next() == 1U);
+  queues.add("a", 2, 2);
+  CHECK_FALSE(queues.next());
+  queues.done("a");
+  queues.add("a", 3, 3);
+  CHECK(queues.next() == 2U);
+  CHECK_FALSE(queues.next());
 }
 
 TEST_CASE("queues take turns, however long one of them is") {
-  KeyQueues lanes;
-  for (KeyQueues::Ticket ticket = 1; ticket <= 100; ++ticket) lanes.add("hot", ticket, ticket);
-  lanes.add("b", 101, 101);
-  lanes.add("c", 102, 102);
-  CHECK(take_all(lanes) == Tickets{1, 101, 102});
-  lanes.done("hot");
-  lanes.add("d", 103, 103);
-  lanes.done("b");
-  lanes.add("b", 104, 104);
-  CHECK(take_all(lanes) == Tickets{2, 103, 104});  // whoever has waited longest
+  KeyQueues queues;
+  for (KeyQueues::Ticket ticket = 1; ticket <= 100; ++ticket) queues.add("hot", ticket, ticket);
+  queues.add("b", 101, 101);
+  queues.add("c", 102, 102);
+  CHECK(take_all(queues) == Tickets{1, 101, 102});
+  queues.done("hot");
+  queues.add("d", 103, 103);
+  queues.done("b");
+  queues.add("b", 104, 104);
+  CHECK(take_all(queues) == Tickets{2, 103, 104});  // whoever has waited longest
 }
 
 TEST_CASE("a ticket that is out is not counted as waiting") {
-  KeyQueues lanes;
-  CHECK(lanes.waiting() == 0);
-  lanes.add("a", 1, 1);
-  lanes.add("a", 2, 2);
-  lanes.add("b", 3, 3);
-  CHECK(lanes.waiting() == 3);
-  CHECK(take_all(lanes) == Tickets{1, 3});
-  CHECK(lanes.waiting() == 1);
-  lanes.done("a");
-  lanes.done("b");
-  CHECK(lanes.waiting() == 1);
+  KeyQueues queues;
+  CHECK(queues.waiting() == 0);
+  queues.add("a", 1, 1);
+  queues.add("a", 2, 2);
+  queues.add("b", 3, 3);
+  CHECK(queues.waiting() == 3);
+  CHECK(take_all(queues) == Tickets{1, 3});
+  CHECK(queues.waiting() == 1);
+  queues.done("a");
+  queues.done("b");
+  CHECK(queues.waiting() == 1);
 }
 
 TEST_CASE("clearing a queue gives what waits in it, in order, and leaves the others") {
-  KeyQueues lanes;
-  lanes.add("a", 1, 1);
-  lanes.add("b", 2, 2);
-  lanes.add("a", 3, 3);
-  CHECK(lanes.clear("a") == Tickets{1, 3});
-  CHECK(lanes.waiting() == 1);
-  CHECK(lanes.clear("a").empty());
-  CHECK(lanes.clear("unknown").empty());
-  CHECK(take_all(lanes) == Tickets{2});
-  lanes.add("a", 4, 4);  // as if it were new
-  CHECK(take_all(lanes) == Tickets{4});
+  KeyQueues queues;
+  queues.add("a", 1, 1);
+  queues.add("b", 2, 2);
+  queues.add("a", 3, 3);
+  CHECK(queues.clear("a") == Tickets{1, 3});
+  CHECK(queues.waiting() == 1);
+  CHECK(queues.clear("a").empty());
+  CHECK(queues.clear("unknown").empty());
+  CHECK(take_all(queues) == Tickets{2});
+  queues.add("a", 4, 4);  // as if it were new
+  CHECK(take_all(queues) == Tickets{4});
 }
 
 TEST_CASE("a queue that is cleared while one of it is out stays shut until that one is done") {
-  KeyQueues lanes;
-  for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) lanes.add("a", ticket, ticket);
-  CHECK(lanes.next() == 1U);
-  CHECK(lanes.clear("a") == Tickets{2, 3});
-  lanes.add("a", 4, 4);
-  CHECK_FALSE(lanes.any_ready());
-  lanes.done("a");
-  CHECK(take_all(lanes) == Tickets{4});
+  KeyQueues queues;
+  for (KeyQueues::Ticket ticket = 1; ticket <= 3; ++ticket) queues.add("a", ticket, ticket);
+  CHECK(queues.next() == 1U);
+  CHECK(queues.clear("a") == Tickets{2, 3});
+  queues.add("a", 4, 4);
+  CHECK_FALSE(queues.any_ready());
+  queues.done("a");
+  CHECK(take_all(queues) == Tickets{4});
 }
 
 TEST_CASE("clearing all empties every queue, and those with one out stay shut") {
-  KeyQueues lanes;
-  lanes.add("a", 1, 1);
-  CHECK(lanes.next() == 1U);
-  lanes.add("a", 2, 2);
-  lanes.add("b", 3, 3);
-  auto cleared = lanes.clear();
+  KeyQueues queues;
+  queues.add("a", 1, 1);
+  CHECK(queues.next() == 1U);
+  queues.add("a", 2, 2);
+  queues.add("b", 3, 3);
+  auto cleared = queues.clear();
   std::ranges::sort(cleared);
   CHECK(cleared == Tickets{2, 3});
-  CHECK(lanes.waiting() == 0);
-  CHECK_FALSE(lanes.any_ready());
-  lanes.add("a", 4, 4);
-  lanes.add("b", 5, 5);
-  CHECK(take_all(lanes) == Tickets{5});
-  lanes.done("a");
-  CHECK(take_all(lanes) == Tickets{4});
+  CHECK(queues.waiting() == 0);
+  CHECK_FALSE(queues.any_ready());
+  queues.add("a", 4, 4);
+  queues.add("b", 5, 5);
+  CHECK(take_all(queues) == Tickets{5});
+  queues.done("a");
+  CHECK(take_all(queues) == Tickets{4});
 }
 
 TEST_CASE("the end of a queue that nobody knows is nothing") {
-  KeyQueues lanes;
-  lanes.done("unknown");
-  CHECK_FALSE(lanes.any_ready());
-  lanes.add("unknown", 1, 1);
-  CHECK(lanes.next() == 1U);
+  KeyQueues queues;
+  queues.done("unknown");
+  CHECK_FALSE(queues.any_ready());
+  queues.add("unknown", 1, 1);
+  CHECK(queues.next() == 1U);
 }
 
 TEST_CASE("queues do as the model does, whatever is done to them") {
@@ -155,7 +155,7 @@ TEST_CASE("queues do as the model does, whatever is done to them") {
   INFO("seed " << seed);
   std::mt19937 random{seed};
   const auto below = [&random](std::size_t limit) { return static_cast<std::size_t>(random() % limit); };
-  KeyQueues lanes;
+  KeyQueues queues;
   Model model;
   std::map<KeyQueues::Ticket, std::string> key_of;
   std::map<KeyQueues::Ticket, std::uint64_t> place_of;
@@ -166,38 +166,38 @@ TEST_CASE("queues do as the model does, whatever is done to them") {
     if (action < 40) {
       ++ticket;
       const auto place = below(10) > 0 ? ticket : below(ticket);  // some come late
-      lanes.add(key, ticket, place);
+      queues.add(key, ticket, place);
       key_of[ticket] = key;
       place_of[ticket] = place;
       model.waiting[key].push_back(ticket);
       std::ranges::stable_sort(model.waiting[key], {}, [&](auto waiting) { return place_of.at(waiting); });
       model.open(key);
     } else if (action < 70) {
-      const auto taken = lanes.next();
+      const auto taken = queues.next();
       REQUIRE(taken.has_value() == !model.turn.empty());
       if (!taken) continue;
-      const auto lane = key_of.at(*taken);
-      REQUIRE(lane == model.turn.front());
-      REQUIRE(*taken == model.waiting[lane].front());
+      const auto queue = key_of.at(*taken);
+      REQUIRE(queue == model.turn.front());
+      REQUIRE(*taken == model.waiting[queue].front());
       model.turn.pop_front();
-      model.waiting[lane].pop_front();
-      model.out.insert(lane);
+      model.waiting[queue].pop_front();
+      model.out.insert(queue);
     } else if (action < 97) {
       if (model.out.erase(key) == 0) continue;
-      lanes.done(key);
+      queues.done(key);
       model.open(key);
     } else if (action < 99) {
-      REQUIRE(lanes.clear(key) == model.clear(key));
+      REQUIRE(queues.clear(key) == model.clear(key));
     } else {
-      auto cleared = lanes.clear();
+      auto cleared = queues.clear();
       Tickets expected;
-      for (auto& [lane, tickets] : model.waiting)
-        std::ranges::copy(model.clear(lane), std::back_inserter(expected));
+      for (auto& [queue, tickets] : model.waiting)
+        std::ranges::copy(model.clear(queue), std::back_inserter(expected));
       std::ranges::sort(cleared);
       std::ranges::sort(expected);
       REQUIRE(cleared == expected);
     }
-    REQUIRE(lanes.waiting() == model.count());
-    REQUIRE(lanes.any_ready() == !model.turn.empty());
+    REQUIRE(queues.waiting() == model.count());
+    REQUIRE(queues.any_ready() == !model.turn.empty());
   }
 }

@@ -100,7 +100,8 @@ TEST_CASE("where no chain is allowed others pass the events of an aggregate that
 }
 
 TEST_CASE(
-    "where no chain is allowed, commit order is kept again when no lane has rows in the table any more") {
+    "where no chain is allowed, commit order is kept again when no aggregate has rows in the table any "
+    "more") {
   PublishScheduler scheduler{1000};
   scheduler.allow_chain(false);
   std::int64_t position = 0;

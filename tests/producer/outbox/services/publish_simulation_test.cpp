@@ -1,4 +1,4 @@
-// Order and completeness of what a scheduler of lanes sends, whatever fails around it.
+// Order and completeness of what a scheduler sends, whatever fails around it.
 
 #include "services/publish_scheduler.hpp"
 #include "support/catch.hpp"
@@ -28,8 +28,8 @@ class Simulation {
 
   Simulation(unsigned seed, std::size_t window, int events, int aggregates, Failures failures,
              bool may_chain = true)
-      : random_(seed), window_(window), lanes_(window), failures_(failures), may_chain_(may_chain) {
-    lanes_.allow_chain(may_chain);
+      : random_(seed), window_(window), scheduler_(window), failures_(failures), may_chain_(may_chain) {
+    scheduler_.allow_chain(may_chain);
     for (int i = 1; i <= events; ++i)
       table_.emplace(i, Row{event(i, "a" + std::to_string(draw(aggregates))), "PENDING", {}});
   }
@@ -92,11 +92,11 @@ class Simulation {
   bool chance(double probability) { return std::bernoulli_distribution{probability}(random_); }
 
   void read() {
-    while (lanes_.room() > 0) {
-      const auto request = lanes_.next_refill(clock_);
+    while (scheduler_.room() > 0) {
+      const auto request = scheduler_.next_refill(clock_);
       if (!request) break;
       std::vector<OutboxEvent> rows;
-      const std::size_t limit = request->retry ? 1 : std::min<std::size_t>(3, lanes_.room());
+      const std::size_t limit = request->retry ? 1 : std::min<std::size_t>(3, scheduler_.room());
       const auto after = request->after.row;
       const auto last = std::max(cursor_, after);
       for (auto row = request->retry ? table_.lower_bound(after) : table_.upper_bound(after);
@@ -105,16 +105,16 @@ class Simulation {
             (row->second.status == "PENDING" || row->second.status == "FAILED"))
           rows.push_back(row->second.event);
       const bool complete = rows.size() < limit;
-      lanes_.refill(*request, std::move(rows), complete);
+      scheduler_.refill(*request, std::move(rows), complete);
     }
-    for (auto row = table_.upper_bound(cursor_); row != table_.end() && lanes_.room() > 0; ++row) {
+    for (auto row = table_.upper_bound(cursor_); row != table_.end() && scheduler_.room() > 0; ++row) {
       cursor_ = row->first;
-      if (row->second.status == "PENDING") lanes_.offer(row->second.event);
+      if (row->second.status == "PENDING") scheduler_.offer(row->second.event);
     }
   }
 
   void send() {
-    while (const auto next = lanes_.next_send()) {
+    while (const auto next = scheduler_.next_send()) {
       REQUIRE((may_chain_ || next->after.empty()));
       wire_.push_back({next->token, *next->event, next->after});
     }
@@ -142,11 +142,11 @@ class Simulation {
     for (const auto position : unsaved_) table_.at(position).status = "PENDING";
     settled_ -= unsaved_.size();
     unsaved_.clear();
-    lanes_ = PublishScheduler{window_};
-    lanes_.allow_chain(may_chain_);
+    scheduler_ = PublishScheduler{window_};
+    scheduler_.allow_chain(may_chain_);
     cursor_ = 0;
     for (const auto& [position, row] : table_)
-      if (row.status == "FAILED") lanes_.block(row.event, clock_);
+      if (row.status == "FAILED") scheduler_.block(row.event, clock_);
   }
 
   [[nodiscard]] bool chained_well(const Publish& publish) const {
@@ -160,14 +160,14 @@ class Simulation {
   }
 
   void answer(const Publish& publish) {
-    if (chance(failures_.trouble)) return lanes_.returned(publish.token);
+    if (chance(failures_.trouble)) return scheduler_.returned(publish.token);
     const bool known = ids_.contains(publish.event.id);
     const bool poison = failures_.poison && publish.event.position.row % 17 == 0;
     if (!known && (poison || chance(failures_.refused))) return refuse(publish);
-    if (!known && !chained_well(publish)) return lanes_.returned(publish.token);
+    if (!known && !chained_well(publish)) return scheduler_.returned(publish.token);
     if (!known) store(publish.event);
-    if (chance(failures_.lost_ack)) return lanes_.returned(publish.token);
-    const auto stored = lanes_.stored(publish.token, known);
+    if (chance(failures_.lost_ack)) return scheduler_.returned(publish.token);
+    const auto stored = scheduler_.stored(publish.token, known);
     REQUIRE(stored);
     settle(*stored, "PUBLISHED");
     unsaved_.push_back(stored->position.row);
@@ -175,7 +175,7 @@ class Simulation {
 
   void refuse(const Publish& publish) {
     const auto refused =
-        lanes_.refused(publish.token, [this](const OutboxEvent& row) -> std::optional<Timestamp> {
+        scheduler_.refused(publish.token, [this](const OutboxEvent& row) -> std::optional<Timestamp> {
           if (row.retry_count >= 5) return std::nullopt;
           return clock_ + std::chrono::milliseconds{draw(20)};
         });
@@ -195,7 +195,7 @@ class Simulation {
 
   std::mt19937 random_;
   std::size_t window_;
-  PublishScheduler lanes_;
+  PublishScheduler scheduler_;
   Failures failures_;
   bool may_chain_;
   std::map<std::int64_t, Row> table_;
