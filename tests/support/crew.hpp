@@ -6,8 +6,8 @@
 #include "consumer/concurrent_executor.hpp"
 #include "support/catch.hpp"
 #include "support/gate.hpp"
-#include "support/test_inbox.hpp"
 #include "support/temp_dir.hpp"
+#include "support/test_inbox.hpp"
 #include "support/wait.hpp"
 
 #include <algorithm>

@@ -5,7 +5,6 @@
 #include "support/engine.hpp"
 #include "support/sqlite.hpp"
 
-
 #include <SQLiteCpp/SQLiteCpp.h>
 
 namespace tidings::test {

@@ -2,10 +2,9 @@
 
 // The inboxes of a test, in SQLite files or in a PostgreSQL of the test's own: engine_under_test() decides.
 
+#include "inbox/inbox.hpp"
 #include "support/postgres_server.hpp"
 #include "support/temp_dir.hpp"
-
-#include "inbox/inbox.hpp"
 
 #include <cstdint>
 #include <memory>

@@ -7,9 +7,9 @@
 #include "consumer/failure_policy.hpp"
 #include "consumer/handlers.hpp"
 #include "consumer/settlement.hpp"
+#include "inbox/inbox.hpp"
 
 #include <tidings/delivery.hpp>
-#include "inbox/inbox.hpp"
 
 #include <optional>
 #include <string>

@@ -12,9 +12,9 @@
 #include "consumer/key_queues.hpp"
 #include "consumer/settlement.hpp"
 #include "consumer/worker_pool.hpp"
+#include "inbox/inbox.hpp"
 
 #include <tidings/consumer_options.hpp>
-#include "inbox/inbox.hpp"
 
 #include <chrono>
 #include <cstddef>

@@ -5,9 +5,9 @@
 #include "consumer/consumer_meters.hpp"
 #include "consumer/handlers.hpp"
 #include "consumer/shared_status.hpp"
+#include "inbox/inbox.hpp"
 
 #include <tidings/consumer_options.hpp>
-#include "inbox/inbox.hpp"
 
 #include <atomic>
 #include <utility>

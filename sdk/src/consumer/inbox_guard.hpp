@@ -3,9 +3,9 @@
 // Work in the inbox that leaves nothing behind when it throws.
 
 #include "consumer/inbox_unavailable.hpp"
+#include "inbox/inbox.hpp"
 
 #include <tidings/error.hpp>
-#include "inbox/inbox.hpp"
 
 #include <exception>
 #include <string>

@@ -41,8 +41,8 @@ PostgresDatabase::PostgresDatabase(const std::string& url, Open mode) : connecti
   try {
     connect();
   } catch (const PostgresError& error) {
-    throw DatabaseError(
-        error.what(), error.retryable() && !refuses_login(error.what()) ? Error::Retry::yes : Error::Retry::no);
+    throw DatabaseError(error.what(), error.retryable() && !refuses_login(error.what()) ? Error::Retry::yes
+                                                                                        : Error::Retry::no);
   }
 }
 
