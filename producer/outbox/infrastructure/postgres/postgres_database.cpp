@@ -110,6 +110,7 @@ Timestamp PostgresDatabase::time() {
 SqlRows PostgresDatabase::run(const std::string& statement, const std::vector<SqlValue>& values) {
   return guard([&] {
     std::vector<PostgresConnection::Parameter> parameters;
+    parameters.reserve(values.size());
     for (const auto& value : values)
       parameters.push_back(std::holds_alternative<std::int64_t>(value)
                                ? std::to_string(std::get<std::int64_t>(value))
