@@ -12,7 +12,9 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
 namespace tidings::test {
 
@@ -22,7 +24,8 @@ class NatsCluster {
   static constexpr std::size_t size = 3;
   static constexpr std::size_t none = size;
 
-  /// AttemptRecord it, and returns when JetStream has a leader. `config` is for each server.
+  /// AttemptRecord it, and returns when it takes streams of three replicas and all three answer the leader of
+  /// JetStream. `config` is for each server.
   /// With a network, each server is on a host of its own there.
   explicit NatsCluster(const std::string& config = {}, VirtualNetwork* network = nullptr);
 
@@ -56,7 +59,7 @@ class NatsCluster {
   void join(std::size_t index);     ///< again
   void kill(std::size_t index);
   void stop();   ///< SIGTERM to all
-  void start();  ///< those that do not run; returns when JetStream has a leader
+  void start();  ///< those that do not run, when all others can be reached; returns as the constructor does
 
  private:
   struct Member {
@@ -66,14 +69,19 @@ class NatsCluster {
   };
   [[nodiscard]] JetStream& impatient_client(std::size_t index) const;
   [[nodiscard]] bool reachable(std::size_t index) const;
-  void wait_for_jetstream() const;
-  void wait_for_peers() const;
+  void make_complete();
+  [[nodiscard]] bool becomes_complete();
+  [[nodiscard]] bool takes_replicas();
+  [[nodiscard]] std::vector<std::size_t> unheard();
+  [[nodiscard]] std::set<std::string> heard_by_leader() const;
+  [[nodiscard]] std::string logs() const;
   [[nodiscard]] static std::size_t leader_in(const nlohmann::json& info);
 
   VirtualNetwork* const network_;
   std::array<ReservedPort, size> routes_;
   std::array<std::unique_ptr<NatsServer>, size> servers_;
   mutable std::array<Member, size> members_;
+  std::string trouble_;  // that kept it from being complete, as last seen
 };
 
 }  // namespace tidings::test
