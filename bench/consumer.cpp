@@ -4,6 +4,7 @@
 #include "consumer/batch_executor.hpp"
 #include "figures.hpp"
 #include "flow.hpp"
+#include "inbox/sqlite_inbox_tables.hpp"
 #include "mailer.hpp"
 #include "nats/handle.hpp"
 #include "nats/native.hpp"
@@ -172,13 +173,15 @@ double full_inbox(const std::string& url, int events, int rows) {
 /// (k) The same handler, inbox rows and commits, fed from memory.
 double handler_limit(const std::vector<WireMessage>& messages) {
   TempDir folder;
-  Mailer mailer{folder / "inbox.db", options_for("nats://none")};
+  SqliteInboxTables inbox{(folder / "inbox.db").string()};
+  inbox.join(group);
+  WelcomeEmails emails{inbox.database()};
   Handlers handlers;
-  handlers.add("user.created", {[&mailer](const Delivery& delivery) {
-                 mailer.write(delivery.event.json().get<UserCreated>());
+  handlers.add("user.created", {[&emails](const Delivery& delivery) {
+                 emails.write(delivery.event.json().get<UserCreated>());
                }});
   auto options = options_for("nats://none");
-  BatchExecutor executor{mailer.inbox(), handlers, options};
+  BatchExecutor executor{inbox, handlers, options};
   const double took = seconds([&] {
     for (std::size_t done = 0; done < messages.size();) {
       std::vector<Delivery> batch;

@@ -24,24 +24,27 @@ void forget_group(const std::string& url) {
   std::this_thread::sleep_for(std::chrono::milliseconds{500});
 }
 
-Mailer::Mailer(const std::filesystem::path& file, ConsumerOptions options,
-               std::function<void(const Delivery&)> before)
-    : inbox_(file.string()), before_(std::move(before)) {
-  inbox_.database().exec("CREATE TABLE IF NOT EXISTS welcome_email(user_id TEXT, address TEXT)");
-  insert_.emplace(inbox_.database(), "INSERT INTO welcome_email VALUES (?, ?)");
-  consumer_.emplace(inbox_, std::move(options));
-  consumer_->on<UserCreated>("user.created",
-                             [this](const UserCreated& user, SQLite::Database&, const Delivery& delivery) {
-                               if (before_) before_(delivery);
-                               write(user);
-                             });
+WelcomeEmails::WelcomeEmails(SQLite::Database& database) {
+  database.exec("CREATE TABLE IF NOT EXISTS welcome_email(user_id TEXT, address TEXT)");
+  insert_.emplace(database, "INSERT INTO welcome_email VALUES (?, ?)");
 }
 
-void Mailer::write(const UserCreated& user) {
+void WelcomeEmails::write(const UserCreated& user) {
   insert_->reset();
   insert_->bind(1, user.userId);
   insert_->bind(2, user.email);
   insert_->exec();
+}
+
+Mailer::Mailer(const std::filesystem::path& file, ConsumerOptions options,
+               std::function<void(const Delivery&)> before)
+    : inbox_(file.string()), before_(std::move(before)), emails_(inbox_.database()) {
+  consumer_.emplace(inbox_, std::move(options));
+  consumer_->on<UserCreated>("user.created",
+                             [this](const UserCreated& user, SQLite::Database&, const Delivery& delivery) {
+                               if (before_) before_(delivery);
+                               emails_.write(user);
+                             });
 }
 
 }  // namespace tidings::bench

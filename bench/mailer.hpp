@@ -29,6 +29,17 @@ inline constexpr const char* group = "bench";
 /// The next consumer starts at the beginning of the stream.
 void forget_group(const std::string& url);
 
+/// The handler's table.
+class WelcomeEmails {
+ public:
+  explicit WelcomeEmails(SQLite::Database& database);
+
+  void write(const UserCreated& user);
+
+ private:
+  std::optional<SQLite::Statement> insert_;
+};
+
 /// One instance, on an inbox file.
 class Mailer {
  public:
@@ -36,15 +47,13 @@ class Mailer {
   Mailer(const std::filesystem::path& file, ConsumerOptions options,
          std::function<void(const Delivery&)> before = {});
 
-  void write(const UserCreated& user);
-
   Consumer<SqliteInbox>& consumer() { return *consumer_; }
   SqliteInbox& inbox() { return inbox_; }
 
  private:
   SqliteInbox inbox_;
   std::function<void(const Delivery&)> before_;
-  std::optional<SQLite::Statement> insert_;
+  WelcomeEmails emails_;
   std::optional<Consumer<SqliteInbox>> consumer_;
 };
 

@@ -1,6 +1,7 @@
 // The order of an aggregate's events, where messages that come again meet new ones, on a real server.
 
 #include "nats/handle.hpp"
+#include "nats/native.hpp"
 #include "support/consuming.hpp"
 #include "support/gate.hpp"
 
@@ -160,7 +161,7 @@ TEST_CASE("an event that comes again goes before later ones of its aggregate tha
   scene.publish_for("hot", "hot-1");
   Connection other{scene.options().connection};
   natsMsg* first = nullptr;
-  REQUIRE(natsConnection_RequestString(&first, other.native(), "$JS.API.CONSUMER.MSG.NEXT.AUTH_EVENTS.mailer",
+  REQUIRE(natsConnection_RequestString(&first, native(other), "$JS.API.CONSUMER.MSG.NEXT.AUTH_EVENTS.mailer",
                                        "", 20000) == NATS_OK);
   const MessagePtr with_other{first};
 
@@ -177,7 +178,7 @@ TEST_CASE("an event that comes again goes before later ones of its aggregate tha
   REQUIRE_WITHIN(20s, gate.entered() == 1 && staying->stats().in_flight == 3);
   for (const auto* id : {"hot-2", "hot-3"}) scene.publish_for("hot", id);
   REQUIRE_WITHIN(20s, staying->stats().in_flight == 5);
-  REQUIRE(natsConnection_PublishString(other.native(), natsMsg_GetReply(first), "-NAK") == NATS_OK);
+  REQUIRE(natsConnection_PublishString(native(other), natsMsg_GetReply(first), "-NAK") == NATS_OK);
   REQUIRE_WITHIN(20s, staying->stats().in_flight == 6);
   gate.open();
   REQUIRE_WITHIN(20s, scene.all_acked());
