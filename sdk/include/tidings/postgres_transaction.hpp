@@ -48,6 +48,7 @@ class PostgresTransaction {
       connection_.flush();
     } catch (...) {
       connection_.exec("ROLLBACK TO SAVEPOINT handler");
+      connection_.queue("RELEASE SAVEPOINT handler");  // or the one around it would be shadowed
       throw;
     }
     connection_.queue("RELEASE SAVEPOINT handler");

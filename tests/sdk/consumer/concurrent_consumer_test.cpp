@@ -201,7 +201,7 @@ TEST_CASE("a handler that takes a transaction is refused where there are workers
     consumer.on<nlohmann::json>("user.created", [](const nlohmann::json&, Tx&, const Delivery&) {});
   });
   CHECK_THAT(told, ContainsSubstring("user.created takes a transaction"));
-  CHECK_THAT(told, ContainsSubstring("take (event, delivery) only"));
+  CHECK_THAT(told, ContainsSubstring("take (event, delivery), without a transaction"));
   consumer.on<nlohmann::json>("user.created", [](const nlohmann::json&, const Delivery&) {});
 }
 
