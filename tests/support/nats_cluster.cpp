@@ -43,7 +43,8 @@ NatsCluster::NatsCluster(const std::string& config, VirtualNetwork* network) : n
 /// hears everything, answers its clients, and is in no group of replicas for as long as it runs.
 void NatsCluster::make_complete() {
   for (int starts_left = 2; !becomes_complete(); --starts_left) {
-    if (starts_left == 0) throw std::runtime_error("the cluster is not complete: " + trouble_ + logs());
+    if (starts_left == 0)
+      throw std::runtime_error("the cluster is not complete: " + incomplete_because_ + logs());
     for (const auto index : unheard()) {
       server(index).stop();
       server(index).start();
@@ -62,7 +63,7 @@ bool NatsCluster::becomes_complete() {
 /// is not current then.
 bool NatsCluster::takes_replicas() {
   if (!ask("STREAM.NAMES").contains("total")) {
-    trouble_ = "JetStream has no leader";
+    incomplete_because_ = "JetStream has no leader";
     return false;
   }
   try {
@@ -70,7 +71,7 @@ bool NatsCluster::takes_replicas() {
     client().delete_stream("PEERS");
     return true;
   } catch (const std::runtime_error& error) {
-    trouble_ = error.what();
+    incomplete_because_ = error.what();
     return false;
   }
 }
@@ -81,7 +82,8 @@ std::vector<std::size_t> NatsCluster::unheard() {
   const auto heard = heard_by_leader();
   for (std::size_t i = 0; i < size; ++i)
     if (!heard.contains(name_of(i))) missing.push_back(i);
-  for (const auto index : missing) trouble_ = name_of(index) + " is not heard by the leader of JetStream";
+  for (const auto index : missing)
+    incomplete_because_ = name_of(index) + " is not heard by the leader of JetStream";
   return missing;
 }
 

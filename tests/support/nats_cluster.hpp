@@ -81,7 +81,7 @@ class NatsCluster {
   std::array<ReservedPort, size> routes_;
   std::array<std::unique_ptr<NatsServer>, size> servers_;
   mutable std::array<Member, size> members_;
-  std::string trouble_;  // that kept it from being complete, as last seen
+  std::string incomplete_because_;  // that kept it from being complete, as last seen
 };
 
 }  // namespace tidings::test
