@@ -96,4 +96,11 @@ void InboxPlace::let_all_be_handled_long_ago() const {
     sqlite::execute(location("inbox"), "UPDATE inbox SET handled_at = 1000");
 }
 
+bool InboxPlace::no_sessions() const {
+  if (!server_) return true;
+  const auto others = query(*server_, R"sql(
+    SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())sql");
+  return others.integer(0, 0) == 0;
+}
+
 }  // namespace tidings::test

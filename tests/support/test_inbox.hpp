@@ -74,6 +74,9 @@ class InboxPlace {
   [[nodiscard]] std::vector<std::string> rows() const;
   [[nodiscard]] std::int64_t count(const std::string& table, const std::string& inbox = "inbox") const;
   void let_all_be_handled_long_ago() const;
+  /// No session is open, so nothing is committed any more: a PostgreSQL goes on for a moment after its client
+  /// is killed.
+  [[nodiscard]] bool no_sessions() const;
 
  private:
   const TempDir& folder_;

@@ -185,7 +185,7 @@ TEST_CASE("nothing is started after a stop, also when the inbox is unavailable j
 TEST_CASE("workers that are killed at any moment leave each event to be handled, and none that was twice") {
   Scene scene;
   for (int i = 0; i < 60; ++i) scene.publish_for("user-" + std::to_string(i % 8), std::to_string(1000 + i));
-  const TestInbox makes_the_tables{scene.inbox()};
+  { const TestInbox makes_the_tables{scene.inbox()}; }
   std::set<std::string> handled;
   for (const std::size_t kill_at : {10U, 25U}) {
     auto process = start_victim(scene, 0);
@@ -193,6 +193,7 @@ TEST_CASE("workers that are killed at any moment leave each event to be handled,
     process.kill(SIGKILL);
     CHECK(process.wait() == killed_by(SIGKILL));
   }
+  REQUIRE_WITHIN(10s, scene.place.no_sessions());
   std::ranges::copy(scene.place.rows(), std::inserter(handled, handled.end()));
   REQUIRE(handled.size() < 60);
 
