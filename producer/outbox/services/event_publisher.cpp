@@ -1,11 +1,10 @@
 #include "nats/handle.hpp"
 #include "nats/native.hpp"
 #include "services/event_data.hpp"
+#include "services/pub_ack.hpp"
 
 #include <tidings/event.hpp>
 #include <tidings/event_publisher.hpp>
-
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -23,52 +22,11 @@ using Kind = PublishResult::Kind;
 
 namespace {
 
-// JetStream's error codes that say something other than their HTTP-like class.
-constexpr int account_resources_exceeded = 10002;
-constexpr int stream_mismatch = 10060;
-constexpr int wrong_last_message_id = 10070;
-constexpr int stream_sealed = 10109;
-constexpr int duplicate_in_process = 10158;  // what newer servers say in place of sequence 0
-
-constexpr std::string_view sequence = "\"seq\"";
-
 constexpr const char* chain_header = "Nats-Expected-Last-Msg-Id";
 constexpr std::size_t most_answers_unseen = 256;
 constexpr std::size_t many_answers = 64;
 constexpr std::chrono::milliseconds after_error{500};
 constexpr std::chrono::microseconds gathering{500};
-
-/// The answer of the stream: a PubAck, a refusal or a transient error.
-PublishResult read_answer(natsMsg* message) {
-  if (natsMsg_IsNoResponders(message))
-    return {.kind = Kind::transient, .error = "no stream answers (no responders)"};
-  const std::string_view body{natsMsg_GetData(message),
-                              static_cast<std::size_t>(natsMsg_GetDataLength(message))};
-  if (body.find("\"error\"") == std::string_view::npos) {
-    // The server leaves out what is false, and a stream's name holds no quotes.
-    const auto at = body.find(sequence);
-    if (at == std::string_view::npos) return {.kind = Kind::transient, .error = "the answer is no PubAck"};
-    if (body.find("\"duplicate\"") == std::string_view::npos) return {.kind = Kind::stored};
-    // A leader that has proposed an event and does not know yet whether it is stored answers a repeat with
-    // sequence 0. If it was cut off from the others, the event is never stored (2.9.10, 2.10.27).
-    const auto number = body.find_first_not_of(" :", at + sequence.size());
-    if (number == std::string_view::npos || body[number] == '0')
-      return {.kind = Kind::transient,
-              .error = "the stream has been given the event, and does not say that it has it"};
-    return {.kind = Kind::known};
-  }
-  const auto answer = nlohmann::json::parse(body, nullptr, false);
-  const auto error =
-      answer.is_object() ? answer.value("error", nlohmann::json::object()) : nlohmann::json::object();
-  const int code = error.value("code", 500);
-  const int detail = error.value("err_code", 0);
-  const auto text = error.value("description", std::string{"unknown error"});
-  if (detail == wrong_last_message_id) return {.kind = Kind::unchained, .error = text};
-  const bool not_the_events_fault = code >= 500 || detail == account_resources_exceeded ||
-                                    detail == stream_mismatch || detail == stream_sealed ||
-                                    detail == duplicate_in_process;
-  return {.kind = not_the_events_fault ? Kind::transient : Kind::refused, .error = text};
-}
 
 }  // namespace
 
@@ -110,19 +68,21 @@ struct EventPublisher::State {
 
   std::mutex mutex;
   std::vector<Answer> answers;
-  std::size_t wake_at = 1;  // answers that are worth waking the owner for
+  std::int64_t delivered = 0;  // messages that deliver() has been through
+  std::size_t wake_at = 1;     // answers that are worth waking the owner for
   std::function<void()> on_result;
 
   static void deliver(natsConnection*, natsSubscription* subscription, natsMsg* raw, void* closure) {
     auto& state = *static_cast<State*>(closure);
     const auto number = state.number_of(raw);
-    auto result = read_answer(raw);
+    auto result = read_pub_ack(raw);
     state.seen.add(MessagePtr{raw});
-    if (!number) return;
     const bool urgent = result.kind != Kind::stored && result.kind != Kind::known;
     bool many_missing = false;
     {
       const std::lock_guard lock{state.mutex};
+      ++state.delivered;
+      if (!number) return;
       state.answers.push_back({*number, std::move(result)});
       if ((urgent || state.answers.size() == state.wake_at) && state.on_result) state.on_result();
       many_missing = state.answers.size() < state.wake_at && state.wake_at >= many_answers;
@@ -138,6 +98,17 @@ struct EventPublisher::State {
     if (std::from_chars(begin, subject.data() + subject.size(), number).ec != std::errc{})
       return std::nullopt;
     return number;
+  }
+
+  /// Answers that came before a cut may still wait for nats.c's thread when the cut is known.
+  [[nodiscard]] bool all_that_came_is_read() {
+    std::uint64_t queued = 0;
+    std::int64_t begun = 0;
+    if (natsSubscription_QueuedMsgs(subscription, &queued) != NATS_OK ||
+        natsSubscription_GetDelivered(subscription, &begun) != NATS_OK)
+      return true;  // it is closed
+    const std::lock_guard lock{mutex};
+    return queued == 0 && delivered == begun;
   }
 
   /// Lets answers gather while many are missing: nats.c's thread would wake up for each, and sleep again.
@@ -256,6 +227,10 @@ void EventPublisher::collect(std::vector<PublishResult>& out) {
   auto& own = *state_;
   std::move(own.immediate.begin(), own.immediate.end(), std::back_inserter(out));
   own.immediate.clear();
+  // Both are read before the answers are taken: what came on an older connection is then among them.
+  const auto generation = own.connection.generation();
+  const bool cut = !own.flights.empty() && own.flights.front().generation != generation;
+  const bool lost = cut && own.all_that_came_is_read();
   {
     const std::lock_guard lock{own.mutex};
     own.taken.swap(own.answers);
@@ -269,10 +244,9 @@ void EventPublisher::collect(std::vector<PublishResult>& out) {
   own.taken.clear();
 
   const auto time = steady_clock::now();
-  const auto generation = own.connection.generation();
   while (!own.flights.empty()) {
     auto& oldest = own.flights.front();
-    if (!oldest.done && oldest.generation != generation) {
+    if (!oldest.done && lost && oldest.generation != generation) {
       own.settle(oldest, {.kind = Kind::transient, .error = "the connection was lost before the PubAck"},
                  out);
     } else if (!oldest.done && oldest.deadline <= time) {

@@ -1,5 +1,6 @@
 #include "nats/handle.hpp"
 #include "support/catch.hpp"
+#include "support/gate.hpp"
 #include "support/imitated_leader.hpp"
 #include "support/jetstream.hpp"
 #include "support/nats_server.hpp"
@@ -10,7 +11,9 @@
 #include <tidings/stream.hpp>
 
 #include <atomic>
+#include <functional>
 #include <map>
+#include <memory>
 
 using namespace tidings;
 using namespace tidings::test;
@@ -31,9 +34,13 @@ OutboxEvent event(const std::string& id, const std::string& data = R"({"name":"Z
 }
 
 struct Publishing {
-  explicit Publishing(const std::string& url, PublisherOptions options = {})
+  explicit Publishing(const std::string& url, PublisherOptions options = {},
+                      std::function<void()> on_result = {})
       : connection(ConnectionOptions{.urls = {url}}),
-        publisher(connection, std::move(options), [this] { ++wakes; }) {}
+        publisher(connection, std::move(options), [this, on_result = std::move(on_result)] {
+          ++wakes;
+          if (on_result) on_result();
+        }) {}
 
   /// Waits until every publish has its result.
   std::map<std::uint64_t, PublishResult> results() {
@@ -57,6 +64,17 @@ struct Broker {
   NatsServer server;
   JetStream jetstream;
 };
+
+/// Messages that nats.c has read from the connection.
+std::uint64_t received_by(const Connection& connection) {
+  natsStatistics* raw = nullptr;
+  REQUIRE(natsStatistics_Create(&raw) == NATS_OK);
+  const std::unique_ptr<natsStatistics, Deleter<natsStatistics_Destroy>> statistics{raw};
+  std::uint64_t messages = 0;
+  REQUIRE(natsConnection_GetStats(native(connection), raw) == NATS_OK);
+  REQUIRE(natsStatistics_GetCounts(raw, &messages, nullptr, nullptr, nullptr, nullptr) == NATS_OK);
+  return messages;
+}
 
 }  // namespace
 
@@ -195,6 +213,22 @@ TEST_CASE("a cut connection reports what was in flight at once") {
     to.publisher.publish(token, event("e" + std::to_string(token)));
   proxy.cut();
   for (const auto& [token, result] : to.results()) CHECK(result.kind == Kind::transient);
+}
+
+TEST_CASE("what was acknowledged before a cut counts, though it is read after it") {
+  constexpr std::uint64_t events = 3000;
+  Broker broker;
+  broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  TcpProxy proxy{broker.server.port()};
+  Gate gate;
+  Publishing to{proxy.url(), {.ack_timeout = 60s}, [&gate] { gate.pass(); }};
+  for (std::uint64_t token = 0; token < events; ++token)
+    to.publisher.publish(token, event("e" + std::to_string(token)));
+  REQUIRE_WITHIN(20s, received_by(to.connection) >= events);
+  proxy.cut();
+  REQUIRE_WITHIN(10s, to.connection.generation() == 1);
+  gate.open();
+  for (const auto& [token, result] : to.results()) CHECK(result.kind == Kind::stored);
 }
 
 TEST_CASE("a leader that has been given an event and does not say that it has it is a transient error") {

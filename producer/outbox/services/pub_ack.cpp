@@ -1,0 +1,56 @@
+#include "services/pub_ack.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace tidings {
+
+using Kind = PublishResult::Kind;
+
+namespace {
+
+// JetStream's error codes that say something other than their HTTP-like class.
+constexpr int account_resources_exceeded = 10002;
+constexpr int stream_mismatch = 10060;
+constexpr int wrong_last_message_id = 10070;
+constexpr int stream_sealed = 10109;
+constexpr int duplicate_in_process = 10158;  // what newer servers say in place of sequence 0
+
+constexpr std::string_view sequence = "\"seq\"";
+
+}  // namespace
+
+PublishResult read_pub_ack(natsMsg* message) {
+  if (natsMsg_IsNoResponders(message))
+    return {.kind = Kind::transient, .error = "no stream answers (no responders)"};
+  const std::string_view body{natsMsg_GetData(message),
+                              static_cast<std::size_t>(natsMsg_GetDataLength(message))};
+  if (body.find("\"error\"") == std::string_view::npos) {
+    // The server leaves out what is false, and a stream's name holds no quotes.
+    const auto at = body.find(sequence);
+    if (at == std::string_view::npos) return {.kind = Kind::transient, .error = "the answer is no PubAck"};
+    if (body.find("\"duplicate\"") == std::string_view::npos) return {.kind = Kind::stored};
+    // A leader that has proposed an event and does not know yet whether it is stored answers a repeat with
+    // sequence 0. If it was cut off from the others, the event is never stored (2.9.10, 2.10.27).
+    const auto number = body.find_first_not_of(" :", at + sequence.size());
+    if (number == std::string_view::npos || body[number] == '0')
+      return {.kind = Kind::transient,
+              .error = "the stream has been given the event, and does not say that it has it"};
+    return {.kind = Kind::known};
+  }
+  const auto answer = nlohmann::json::parse(body, nullptr, false);
+  const auto error =
+      answer.is_object() ? answer.value("error", nlohmann::json::object()) : nlohmann::json::object();
+  const int code = error.value("code", 500);
+  const int detail = error.value("err_code", 0);
+  const auto text = error.value("description", std::string{"unknown error"});
+  if (detail == wrong_last_message_id) return {.kind = Kind::unchained, .error = text};
+  const bool not_the_events_fault = code >= 500 || detail == account_resources_exceeded ||
+                                    detail == stream_mismatch || detail == stream_sealed ||
+                                    detail == duplicate_in_process;
+  return {.kind = not_the_events_fault ? Kind::transient : Kind::refused, .error = text};
+}
+
+}  // namespace tidings

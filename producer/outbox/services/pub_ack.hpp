@@ -1,0 +1,15 @@
+#pragma once
+
+// What the stream answers to a publish: a PubAck, the refusal of this event, or a transient error of the
+// broker.
+
+#include <tidings/publish_result.hpp>
+
+#include <nats/nats.h>
+
+namespace tidings {
+
+/// Leaves `token` to the caller, who knows which publish is answered.
+[[nodiscard]] PublishResult read_pub_ack(natsMsg* message);
+
+}  // namespace tidings
