@@ -47,7 +47,7 @@ void HeldKeys::hold(const std::string& key, std::uint64_t sequence, Clock::time_
   put(key, sequence, {.due = until, .retry = true});
 }
 
-milliseconds HeldKeys::nak(const std::string& key, std::uint64_t sequence, Clock::time_point now) {
+milliseconds HeldKeys::hold_behind(const std::string& key, std::uint64_t sequence, Clock::time_point now) {
   Out out;
   auto due = now;
   if (const auto found = out_.find(key); found != out_.end()) {

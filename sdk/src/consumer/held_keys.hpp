@@ -38,8 +38,8 @@ class HeldKeys {
 
   /// The event at `sequence` is given back behind an earlier one. Returns for how long: longer each time when
   /// the earlier one is late.
-  [[nodiscard]] std::chrono::milliseconds nak(const std::string& key, std::uint64_t sequence,
-                                              Clock::time_point now);
+  [[nodiscard]] std::chrono::milliseconds hold_behind(const std::string& key, std::uint64_t sequence,
+                                                      Clock::time_point now);
 
   /// The event at `sequence` is settled, or at hand and waiting in order.
   void release(std::string_view key, std::uint64_t sequence);

@@ -28,9 +28,9 @@ TEST_CASE("later events of an aggregate wait until a little after the retry, ear
   Instance held;
   held.hold("a", 10, begin + 1s);
   CHECK(held.holds("a", 11));
-  CHECK(held.nak("a", 11, begin) == 1050ms);
+  CHECK(held.hold_behind("a", 11, begin) == 1050ms);
   CHECK(held.holds("a", 12));
-  CHECK(held.nak("a", 12, begin + 900ms) == 1050ms);
+  CHECK(held.hold_behind("a", 12, begin + 900ms) == 1050ms);
   CHECK_FALSE(held.holds("a", 10));  // the retry itself
   CHECK_FALSE(held.holds("a", 9));
   CHECK_FALSE(held.holds("b", 11));
@@ -39,14 +39,14 @@ TEST_CASE("later events of an aggregate wait until a little after the retry, ear
 TEST_CASE("what was held back holds those behind it, until it has come again and is settled") {
   Instance held;
   held.hold("a", 10, begin + 1s);
-  (void)held.nak("a", 11, begin);
-  (void)held.nak("a", 12, begin);
+  (void)held.hold_behind("a", 11, begin);
+  (void)held.hold_behind("a", 12, begin);
   held.release("a", 10);
   held.release("b", 11);
   CHECK_FALSE(held.holds("a", 11));
   CHECK(held.holds("a", 12));  // came too early
   CHECK(held.holds("a", 13));  // is new
-  CHECK(held.nak("a", 13, begin + 1s) == 1050ms);
+  CHECK(held.hold_behind("a", 13, begin + 1s) == 1050ms);
   held.release("a", 11);
   CHECK_FALSE(held.holds("a", 12));
   CHECK(held.holds("a", 13));
@@ -57,7 +57,7 @@ TEST_CASE("what was held back holds those behind it, until it has come again and
 TEST_CASE("an instance that gets all that the group hands out waits for what it gave back") {
   Instance held;
   held.hold("a", 10, begin + 1s);
-  (void)held.nak("a", 11, begin);
+  (void)held.hold_behind("a", 11, begin);
   held.next(begin + 60s);
   CHECK(held.holds("a", 11));
   CHECK(held.holds("a", 12));
@@ -72,7 +72,7 @@ TEST_CASE("an instance that gets all that the group hands out waits for what it 
 TEST_CASE("time in handlers ends no hold: what it is for may have come meanwhile") {
   Instance held;
   held.hold("a", 10, begin + 1s);
-  CHECK(held.nak("a", 11, begin + 1h) == 50ms);
+  CHECK(held.hold_behind("a", 11, begin + 1h) == 50ms);
   CHECK(held.holds("a", 12));
 }
 
@@ -80,18 +80,18 @@ TEST_CASE("an event that comes again too early is given back for longer each tim
   Instance held;
   held.hold("a", 10, begin);
   for (const auto delay : {50ms, 100ms, 200ms, 400ms, 800ms, 1600ms, 3200ms, 3200ms}) {
-    CHECK(held.nak("a", 11, begin + 1s) == delay);
-    CHECK(held.nak("a", 12, begin + 1s) == delay);  // stays behind it
+    CHECK(held.hold_behind("a", 11, begin + 1s) == delay);
+    CHECK(held.hold_behind("a", 12, begin + 1s) == delay);  // stays behind it
     held.next(begin + 1s);
   }
   held.hold("a", 10, begin + 2s);  // is not late any more
-  CHECK(held.nak("a", 11, begin + 1s) == 1050ms);
+  CHECK(held.hold_behind("a", 11, begin + 1s) == 1050ms);
 }
 
 TEST_CASE("once others had messages, a retry alone holds, and until a little after its time") {
   Instance held;
   held.hold("a", 10, begin + 1s);
-  (void)held.nak("a", 11, begin);
+  (void)held.hold_behind("a", 11, begin);
   held.next_after_gap(begin + 1499ms);
   CHECK(held.holds("a", 11));
   CHECK(held.holds("a", 12));

@@ -156,7 +156,7 @@ struct Group {
       const auto sequence = message.sequence;
       const auto key = key_of(sequence);
       if (instance.held.holds(key, sequence)) {
-        const auto delay = instance.held.nak(key, sequence, end);
+        const auto delay = instance.held.hold_behind(key, sequence, end);
         ++held_back;
         instance.answers.send({sequence, delay, {}}, end + random.upto(late.way));
         continue;
