@@ -2,7 +2,7 @@
 // An input is header lines, an empty line, and a payload. See scripts/fuzz.
 
 #include "event/json_scanner.hpp"
-#include "nats/ack_subject.hpp"
+#include "nats/acknowledgement.hpp"
 #include "nats/message_headers.hpp"
 
 #include <tidings/event.hpp>

@@ -3,7 +3,7 @@
 // The messages that the server has handed to this instance and that are not settled
 // yet. Each is extended (+WPI) until it is, so that the server hands it to nobody else.
 
-#include "nats/ack_subject.hpp"
+#include "nats/acknowledgement.hpp"
 #include "nats/handle.hpp"
 
 #include <atomic>

@@ -1,6 +1,6 @@
 #include "consumer/stream_message.hpp"
 
-#include "nats/ack_subject.hpp"
+#include "nats/acknowledgement.hpp"
 #include "nats/message_headers.hpp"
 
 #include <utility>

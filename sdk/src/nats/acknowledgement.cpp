@@ -1,4 +1,4 @@
-#include "nats/ack_subject.hpp"
+#include "nats/acknowledgement.hpp"
 
 #include <array>
 #include <charconv>
