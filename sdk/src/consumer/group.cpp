@@ -4,9 +4,8 @@
 #include "nats/native.hpp"
 #include "nats/subject.hpp"
 
+#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
-
-#include <limits>
 
 namespace tidings {
 namespace {
@@ -55,45 +54,44 @@ ConsumerInfoPtr make(Connection& connection, const ConsumerOptions& options) {
   return ConsumerInfoPtr{info};
 }
 
-[[noreturn]] void differs(const ConsumerOptions& options, const std::string& field, const std::string& is,
-                          const std::string& wanted) {
-  throw NatsError("group " + options.group + " on the stream " + options.stream + " has " + field + " " + is +
-                  ", needed is " + wanted + ": change the consumer on the server or use another group");
-}
-
-void compare(const jsConsumerConfig& is, const ConsumerOptions& options) {
-  if (is.AckPolicy != js_AckExplicit)
-    differs(options, "ack_policy", is.AckPolicy == js_AckNone ? "none" : "all", "explicit");
-  if (is.MaxDeliver > 0) differs(options, "max_deliver", std::to_string(is.MaxDeliver), "-1");
-  if (is.HeadersOnly)
-    differs(options, "headers_only", "true", "false");  // every message would become a dead letter
-  if (is.FilterSubject != nullptr && *is.FilterSubject != '\0' &&
-      !covers(is.FilterSubject, filter(options)) && !covers(filter(options), is.FilterSubject))
-    differs(options, "filter_subject", is.FilterSubject, filter(options));
-  const bool push = is.DeliverSubject != nullptr && *is.DeliverSubject != '\0';
-  if (push && (is.DeliverGroup == nullptr || *is.DeliverGroup == '\0'))
-    differs(options, "a deliver_subject", std::string(is.DeliverSubject) + " without deliver_group",
-            "a pull consumer or a deliver_group");
-}
-
 std::string text(const char* value) { return value == nullptr ? std::string{} : std::string{value}; }
 
-template <class Number>
-Number limit(int64_t value) {
-  return value > 0 ? Number(value) : std::numeric_limits<Number>::max();
+void compare(const jsConsumerConfig& is, const ConsumerOptions& options) {
+  const auto require = [&options](bool fits, const char* field, const std::string& value,
+                                  const std::string& expected) {
+    if (!fits)
+      throw NatsError("group " + options.group + " on the stream " + options.stream + " has " + field + " " +
+                      value + ", expected " + expected +
+                      ": change the consumer on the server or use another group");
+  };
+  require(is.AckPolicy == js_AckExplicit, "ack_policy", is.AckPolicy == js_AckNone ? "none" : "all",
+          "explicit");
+  require(is.MaxDeliver <= 0, "max_deliver", std::to_string(is.MaxDeliver), "-1");
+  require(!is.HeadersOnly, "headers_only", "true", "false");  // every message would become a dead letter
+  const auto wanted = filter(options), filtered = text(is.FilterSubject);
+  require(filtered.empty() || covers(filtered, wanted) || covers(wanted, filtered), "filter_subject",
+          filtered, wanted);
+  const auto deliver_subject = text(is.DeliverSubject);
+  require(deliver_subject.empty() || !text(is.DeliverGroup).empty(), "a deliver_subject",
+          deliver_subject + " without deliver_group", "a pull consumer or a deliver_group");
+}
+
+/// What is not limited has 0 on the server.
+template <class Limit>
+Limit limit(int64_t value) {
+  return value > 0 ? Limit(value) : std::numeric_limits<Limit>::max();
 }
 
 Group describe(const jsConsumerConfig& config, const ConsumerOptions& options) {
   compare(config, options);
-  return {options.stream,
-          options.group,
-          text(config.DeliverSubject),
-          text(config.DeliverGroup),
-          duration_cast<milliseconds>(nanoseconds{config.AckWait}),
-          limit<int>(config.MaxRequestBatch),
-          config.MaxRequestExpires > 0 ? nanoseconds{config.MaxRequestExpires} : nanoseconds::max(),
-          limit<std::size_t>(config.MaxRequestMaxBytes),
-          limit<std::uint64_t>(config.MaxAckPending)};
+  return {.stream = options.stream,
+          .durable = options.group,
+          .deliver_subject = text(config.DeliverSubject),
+          .deliver_group = text(config.DeliverGroup),
+          .ack_wait = duration_cast<milliseconds>(nanoseconds{config.AckWait}),
+          .max_request_batch = limit<int>(config.MaxRequestBatch),
+          .max_expires = nanoseconds{limit<nanoseconds::rep>(config.MaxRequestExpires)},
+          .max_request_bytes = limit<std::size_t>(config.MaxRequestMaxBytes)};
 }
 
 Group unless_changed(const Group& before, Group now) {
@@ -104,6 +102,19 @@ Group unless_changed(const Group& before, Group now) {
 }
 
 }  // namespace
+
+GroupState GroupState::parse(std::string_view answer) {
+  const auto state = nlohmann::json::parse(answer, nullptr, false);
+  if (!state.is_object()) return {};  // empty from nobody: JetStream is electing
+  if (const auto error = state.find("error"); error != state.end()) {
+    const int code = error->value("err_code", 0);
+    const bool gone = code == JSConsumerNotFoundErr || code == JSStreamNotFoundErr;
+    return {.kind = gone ? Kind::deleted : Kind::unknown};
+  }
+  return {.kind = Kind::present,
+          .created = state.value("created", std::string{}),
+          .num_pending = state.value("num_pending", std::uint64_t{0})};
+}
 
 Group join_group(Connection& connection, const ConsumerOptions& options) {
   auto info = find(connection, options);

@@ -6,11 +6,13 @@
 
 #include <tidings/consumer_options.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <string_view>
 
 namespace tidings {
 
@@ -24,11 +26,24 @@ struct Group {
   int max_request_batch = std::numeric_limits<int>::max();
   std::chrono::nanoseconds max_expires = std::chrono::nanoseconds::max();
   std::size_t max_request_bytes = std::numeric_limits<std::size_t>::max();
-  /// With so many messages handed out and not settled, the durable hands out no more. Those that wait for
-  /// their retry count, too.
-  std::uint64_t max_ack_pending = std::numeric_limits<std::uint64_t>::max();
 
   [[nodiscard]] bool push() const noexcept { return !deliver_subject.empty(); }
+};
+
+/// What an instance sees of its group. Read by any thread.
+struct GroupGauges {
+  std::atomic<std::uint64_t> in_flight{0};  ///< handed to this instance and not settled
+  std::atomic<std::uint64_t> lag{0};        ///< on the stream, and handed to no instance yet
+};
+
+/// What the server answers to a request for the durable's state.
+struct GroupState {
+  enum class Kind { unknown, deleted, present };
+  Kind kind = Kind::unknown;  ///< unknown: nobody can tell at the moment, as while JetStream is electing
+  std::string created{};      ///< when the durable was made, as the server writes it
+  std::uint64_t num_pending = 0;
+
+  [[nodiscard]] static GroupState parse(std::string_view answer);
 };
 
 /// Finds or makes the durable. Throws NatsError: retryable when JetStream does not answer; else

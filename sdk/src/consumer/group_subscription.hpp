@@ -1,7 +1,7 @@
 #pragma once
 
-// The subscriptions of an instance, and how it leaves them: where the group's messages come in, where the
-// server tells the group's state, and news of the durable's leader.
+// What an instance says to its group and hears from it: asks for messages and for the group's state, and has
+// both come in, with news of the durable's leader, until it leaves.
 
 #include "consumer/group.hpp"
 #include "nats/handle.hpp"
@@ -26,21 +26,28 @@ class GroupSubscription {
   GroupSubscription(const GroupSubscription&) = delete;
   GroupSubscription& operator=(const GroupSubscription&) = delete;
 
-  /// Where pulled messages come to; empty for a push consumer.
-  [[nodiscard]] const std::string& inbox() const noexcept { return inbox_; }
-  [[nodiscard]] const std::string& state_inbox() const noexcept { return state_inbox_; }
+  // The answers go to the mailbox, nobody waits for them. False when the request was not sent.
+  bool ask_for_messages(const std::string& body) { return ask("MSG.NEXT", messages_, body); }
+  bool ask_for_state() { return ask("INFO", states_, ""); }
 
   /// Has the server send no more; what is on its way still comes.
-  void drain(const Group& group, std::chrono::steady_clock::time_point deadline);
+  void drain(std::chrono::steady_clock::time_point deadline);
 
  private:
-  [[nodiscard]] std::string listen(natsMsgHandler handler, natsSubscription** subscription, Mailbox& mailbox);
+  struct Inbox {
+    std::string subject;
+    natsSubscription* subscription = nullptr;  // kept by the connection until it is closed
+  };
+
+  [[nodiscard]] Inbox listen(natsMsgHandler handler, Mailbox& mailbox);
+  bool ask(const char* what, const Inbox& answers, const std::string& body);
 
   Connection& connection_;
-  natsSubscription* messages_ = nullptr;  // both kept by the connection until it is closed
-  natsSubscription* states_ = nullptr;
+  const std::string stream_, durable_;
+  const bool push_;
+  Inbox messages_;  // without a subject when the group is a push consumer
+  Inbox states_;
   std::optional<LeaderAdvisories> advisories_;
-  std::string inbox_, state_inbox_;
 };
 
 }  // namespace tidings

@@ -6,7 +6,7 @@
 namespace tidings {
 namespace {
 
-constexpr std::size_t headers_and_subject = 512;  // an estimate: nats.c does not tell the size
+constexpr std::size_t headers_and_subject = 512;  // an estimate: nats.c does not tell their size
 
 std::size_t size(natsMsg* message) {
   return static_cast<std::size_t>(natsMsg_GetDataLength(message)) + headers_and_subject;
@@ -22,19 +22,18 @@ InFlight::InFlight(natsConnection* connection, std::chrono::milliseconds ack_wai
       may_extend_(std::move(may_extend)),
       extender_([this](const std::stop_token& stop) { extend_all(stop); }) {}
 
-InFlight::Slot InFlight::add(natsMsg* message, const std::optional<AckSubject>& delivery) {
+InFlight::Slot InFlight::add(natsMsg* message, const AckSubject& delivery) {
   const std::lock_guard lock{mutex_};
-  if (delivery && delivery->delivered == 1) disown_when_stream_is_new(*delivery);
-  const auto stream_sequence = delivery ? delivery->stream_sequence : 0;
+  if (delivery.delivered == 1) disown_when_stream_is_new(delivery);
   bytes_ += size(message);
   ++count_;
   if (free_.empty()) {
-    entries_.push_back({message, stream_sequence, false});
-    return entries_.size() - 1;
+    free_.push_back(entries_.size());
+    entries_.emplace_back();
   }
   const auto slot = free_.back();
   free_.pop_back();
-  entries_[slot] = {message, stream_sequence, false};
+  entries_[slot] = {.message = message, .stream_sequence = delivery.stream_sequence};
   return slot;
 }
 
@@ -80,7 +79,7 @@ void InFlight::extend_all(const std::stop_token& stop) {
   while (!never.wait_for(lock, stop, ack_wait_ / 3, [&stop] { return stop.stop_requested(); })) {
     for (const auto& entry : entries_)
       if (entry.message != nullptr && !entry.disowned && may_extend_(entry.stream_sequence))
-        natsConnection_PublishString(connection_, natsMsg_GetReply(entry.message), "+WPI");
+        send(connection_, entry.message, {Acknowledgement::Kind::in_progress});
   }
   nats_ReleaseThreadMemory();
 }

@@ -4,7 +4,6 @@
 // yet. Each is extended (+WPI) until it is, so that the server hands it to nobody else.
 
 #include "nats/acknowledgement.hpp"
-#include "nats/handle.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -12,7 +11,6 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
-#include <optional>
 #include <stop_token>
 #include <thread>
 #include <vector>
@@ -30,8 +28,7 @@ class InFlight {
   InFlight(natsConnection* connection, std::chrono::milliseconds ack_wait, std::atomic<std::uint64_t>& count,
            MayExtend may_extend);
 
-  /// `delivery` is what the message's ack subject says, if it is one.
-  [[nodiscard]] Slot add(natsMsg* message, const std::optional<AckSubject>& delivery);
+  [[nodiscard]] Slot add(natsMsg* message, const AckSubject& delivery);
   /// Must come before the message is settled: a +WPI that follows a delayed -NAK would replace its delay by
   /// the AckWait. False for a message that was disowned.
   bool remove(Slot slot);
@@ -47,22 +44,22 @@ class InFlight {
   void stop();
 
  private:
-  void extend_all(const std::stop_token& stop);
-
-  natsConnection* connection_;
-  std::chrono::milliseconds ack_wait_;
-  std::atomic<std::uint64_t>& count_;
-  MayExtend may_extend_;
   struct Entry {
     natsMsg* message = nullptr;  // in a free slot
     std::uint64_t stream_sequence = 0;
     bool disowned = false;
   };
 
+  void extend_all(const std::stop_token& stop);
   void disown_when_stream_is_new(const AckSubject& delivery);
   void disown_all();
 
-  mutable std::mutex mutex_;
+  natsConnection* connection_;
+  std::chrono::milliseconds ack_wait_;
+  std::atomic<std::uint64_t>& count_;
+  MayExtend may_extend_;
+
+  mutable std::mutex mutex_;         // guards what follows
   std::uint64_t last_sequence_ = 0;  // on the stream: the latest of a first delivery
   std::int64_t last_stored_at_ = 0;  // when that was stored
   std::vector<Entry> entries_;

@@ -27,43 +27,41 @@ Mailbox::Mailbox(natsConnection* connection, std::chrono::milliseconds ack_wait,
       connection_(connection),
       subject_prefix_(std::move(subject_prefix)) {}
 
+template <class Change>
+void Mailbox::update(Change&& change) {
+  const std::lock_guard lock{mutex_};
+  change();
+  arrived_.notify_one();
+}
+
 /// Decodes outside of the lock, beside the handlers.
 void Mailbox::deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
   auto& mailbox = *static_cast<Mailbox*>(closure);
   MessagePtr received{raw};
-  if (!is_delivery(raw)) return mailbox.put(mailbox.mail_.statuses, std::move(received));
+  if (!is_delivery(raw))
+    return mailbox.update([&] { mailbox.mail_.statuses.push_back(std::move(received)); });
   if (mailbox.own_spare_.empty())
     mailbox.own_spare_.push_back(std::make_unique<StreamMessage>(mailbox.connection_, mailbox.in_flight));
   auto message = std::move(mailbox.own_spare_.back());
   mailbox.own_spare_.pop_back();
   message->read(std::move(received), mailbox.subject_prefix_);
-  const std::lock_guard lock{mailbox.mutex_};
-  mailbox.mail_.messages.push_back(std::move(message));
-  if (mailbox.own_spare_.empty()) mailbox.own_spare_.swap(mailbox.spare_);
-  mailbox.arrived_.notify_one();
+  mailbox.update([&] {
+    mailbox.mail_.messages.push_back(std::move(message));
+    if (mailbox.own_spare_.empty()) mailbox.own_spare_.swap(mailbox.spare_);
+  });
 }
 
 void Mailbox::deliver_state(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
   auto& mailbox = *static_cast<Mailbox*>(closure);
-  mailbox.put(mailbox.mail_.states, MessagePtr{raw});
-}
-
-void Mailbox::put(std::vector<MessagePtr>& place, MessagePtr message) {
-  const std::lock_guard lock{mutex_};
-  place.push_back(std::move(message));
-  arrived_.notify_one();
+  mailbox.update([&] { mailbox.mail_.states.emplace_back(raw); });
 }
 
 void Mailbox::tell_of_new_leader() {
-  const std::lock_guard lock{mutex_};
-  mail_.new_leader = true;
-  arrived_.notify_one();
+  update([this] { mail_.new_leader = true; });
 }
 
 void Mailbox::wake() {
-  const std::lock_guard lock{mutex_};
-  mail_.woken = true;
-  arrived_.notify_one();
+  update([this] { mail_.woken = true; });
 }
 
 void Mailbox::collect(Mail& mail, Until until, std::chrono::steady_clock::time_point deadline,
@@ -73,11 +71,6 @@ void Mailbox::collect(Mail& mail, Until until, std::chrono::steady_clock::time_p
     return mail_.woken || mail_.new_leader || !mail_.statuses.empty() || !mail_.states.empty() ||
            (until == Until::anything && !mail_.messages.empty());
   });
-  std::swap(mail, mail_);
-}
-
-void Mailbox::collect(Mail& mail) {
-  const std::lock_guard lock{mutex_};
   std::swap(mail, mail_);
 }
 

@@ -20,7 +20,7 @@ namespace tidings {
 struct Mail {
   std::vector<StreamMessagePtr> messages;
   std::vector<MessagePtr> statuses;  ///< of pulls
-  std::vector<MessagePtr> states;    ///< answers to looks at the group's state
+  std::vector<MessagePtr> states;    ///< of the group, as it was asked for
   bool new_leader = false;
   bool woken = false;
 
@@ -30,9 +30,9 @@ struct Mail {
 
 class Mailbox {
  public:
-  /// `in_flight` counts the messages that are here and not settled.
+  /// `count` is kept at the number of messages that are here and not settled.
   Mailbox(natsConnection* connection, std::chrono::milliseconds ack_wait, std::string subject_prefix,
-          std::atomic<std::uint64_t>& in_flight, InFlight::MayExtend may_extend);
+          std::atomic<std::uint64_t>& count, InFlight::MayExtend may_extend);
 
   // Handlers of subscriptions, whose closure is the mailbox.
   static void deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* closure);
@@ -47,8 +47,6 @@ class Mailbox {
   /// count as something only when `until` says so, but are handed out all the same.
   void collect(Mail& mail, Until until, std::chrono::steady_clock::time_point deadline,
                const std::stop_token& stop);
-  /// The same at once.
-  void collect(Mail& mail);
   [[nodiscard]] bool has_messages_or_statuses();
 
   /// Settled messages, whose memory is used again.
@@ -57,7 +55,8 @@ class Mailbox {
   InFlight in_flight;
 
  private:
-  void put(std::vector<MessagePtr>& place, MessagePtr message);
+  template <class Change>
+  void update(Change&& change);
 
   natsConnection* const connection_;
   const std::string subject_prefix_;

@@ -49,11 +49,10 @@ PullLoop::PullLoop(const Group& group, Prefetch prefetch, Time now) : prefetch_(
   on_rejoined(group);
 }
 
-const std::string* PullLoop::refusal() const noexcept {
-  if (const auto* refused = std::get_if<Refused>(&state_)) return &refused->reason;
-  if (const auto* rejoin = std::get_if<MustRejoin>(&state_); rejoin != nullptr && rejoin->refusal)
-    return &*rejoin->refusal;
-  return nullptr;
+std::string PullLoop::refusal() const {
+  if (const auto* refused = std::get_if<Refused>(&state_)) return refused->reason;
+  if (const auto* rejoin = std::get_if<MustRejoin>(&state_)) return rejoin->refusal;
+  return {};
 }
 
 void PullLoop::on_messages(std::size_t count, Time now) {
@@ -132,7 +131,7 @@ void PullLoop::on_reconnect() {
 
 void PullLoop::on_deleted() {
   expected_ = 0;
-  enter(MustRejoin{deletion_takes, {}});
+  enter(MustRejoin{deletion_takes});
 }
 
 void PullLoop::on_subscription_lost() { enter(MustRejoin{}); }
@@ -142,11 +141,10 @@ void PullLoop::on_rejoined(const Group& group) {
   max_expires_ = group.max_expires;
   // Two pulls may be open beside the messages that are here.
   max_bytes_ = std::min(prefetch_.bytes / 4, group.max_request_bytes);
-  if (const auto* reason = refusal()) {
-    enter(Refused{*reason});
-  } else {
+  if (auto reason = refusal(); !reason.empty())
+    enter(Refused{std::move(reason)});
+  else
     enter(Probing{});
-  }
 }
 
 void PullLoop::enter(State state) {

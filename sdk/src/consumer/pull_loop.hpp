@@ -40,7 +40,7 @@ class PullLoop {
   };
   struct MustRejoin {  ///< the server does not know the durable, or refuses what its limits allowed
     std::chrono::milliseconds after{};
-    std::optional<std::string> refusal;
+    std::string refusal{};
   };
   struct Stopped {};  ///< for good
   using State = std::variant<Probing, Steady, Unanswered, Refused, MustRejoin, Stopped>;
@@ -52,8 +52,8 @@ class PullLoop {
   [[nodiscard]] bool is() const noexcept {
     return std::holds_alternative<S>(state_);
   }
-  /// Why the server refuses pulls, in its words; null when it does not.
-  [[nodiscard]] const std::string* refusal() const noexcept;
+  /// Why the server refuses pulls, in its words; empty when it does not.
+  [[nodiscard]] std::string refusal() const;
 
   // Events.
   void on_messages(std::size_t count, Time now);

@@ -13,6 +13,13 @@ namespace tidings {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+namespace {
+
+// Between looks at the group's state: its lag, and whether it is there at all.
+constexpr std::chrono::seconds state_interval{10};
+
+}  // namespace
+
 Puller::Puller(Connection& connection, Group group, std::string subject_prefix, Prefetch prefetch,
                GroupGauges& gauges, InFlight::MayExtend may_extend)
     : connection_(connection),
@@ -21,7 +28,6 @@ Puller::Puller(Connection& connection, Group group, std::string subject_prefix, 
       mailbox_(std::make_shared<Mailbox>(native(connection), group_.ack_wait, std::move(subject_prefix),
                                          gauges.in_flight, std::move(may_extend))),
       subscription_(connection, group_, mailbox_),
-      watch_(connection, subscription_.state_inbox(), gauges),
       loop_(group_, prefetch, steady_clock::now()),
       generation_(connection.generation()) {
   // Pull again as soon as the connection is back.
@@ -41,7 +47,7 @@ std::vector<StreamMessagePtr> Puller::take(std::size_t max, milliseconds wait, c
     notice_reconnect();
     if (rejoin_after()) return taken;
     pull_if_due();
-    if (!stopped()) watch_.ask_if_due(group_, steady_clock::now());
+    ask_for_state_if_due();
     woken = read_mail(max > 0, deadline, stop);
     const auto count = static_cast<std::ptrdiff_t>(std::min(max, ready_.size()));
     std::move(ready_.begin(), ready_.begin() + count, std::back_inserter(taken));
@@ -57,7 +63,7 @@ void Puller::notice_reconnect() {
   generation_ = connection_.generation();
   if (group_.push()) return loop_.on_subscription_lost();
   loop_.on_reconnect();
-  watch_.ask_soon();
+  ask_for_state_again_ = {};
 }
 
 void Puller::pull_if_due() {
@@ -67,22 +73,14 @@ void Puller::pull_if_due() {
   if (loop_.silent(now) && ready_.empty() && !mailbox_->has_messages_or_statuses()) {
     warn_of_silence("silence for " + std::to_string(loop_.longest_silence().count()) + " ms");
     loop_.on_silence();
-    watch_.ask_soon();
+    ask_for_state_again_ = {};
   }
-  if (const auto request = loop_.due(ready_.size(), mailbox_->in_flight.bytes(), now)) send(*request);
-}
-
-void Puller::send(const PullRequest& request) {
-  const auto body = request.json();
-  const auto subject = "$JS.API.CONSUMER.MSG.NEXT." + group_.stream + "." + group_.durable;
-  const auto status =
-      natsConnection_PublishRequest(native(connection_), subject.c_str(), subscription_.inbox().c_str(),
-                                    body.data(), static_cast<int>(body.size()));
-  if (status == NATS_OK) {
-    loop_.on_sent(request, steady_clock::now());
-  } else {
+  const auto request = loop_.due(ready_.size(), mailbox_->in_flight.bytes(), now);
+  if (!request) return;
+  if (subscription_.ask_for_messages(request->json()))
+    loop_.on_sent(*request, steady_clock::now());
+  else
     loop_.on_not_sent(steady_clock::now());
-  }
 }
 
 /// Said once, however long it lasts, and not where the reason was told already.
@@ -91,30 +89,36 @@ void Puller::warn_of_silence(const std::string& what) {
   spdlog::warn("pull unanswered group={}: {}, pulling again", group_.durable, what);
 }
 
+void Puller::ask_for_state_if_due() {
+  const auto now = steady_clock::now();
+  if (stopped() || now < ask_for_state_again_ || !connection_.connected()) return;
+  ask_for_state_again_ = now + state_interval;
+  subscription_.ask_for_state();
+}
+
 bool Puller::read_mail(bool want_messages, Time deadline, const std::stop_token& stop) {
   mailbox_->reuse(spare_);
   mail_.clear();
-  if (want_messages && !ready_.empty()) {
-    mailbox_->collect(mail_);
-  } else {
+  Time until{};  // at once
+  if (!want_messages || ready_.empty()) {
     const auto now = steady_clock::now();
-    auto until = loop_.next_alarm(now, deadline);
-    if (const auto asks = watch_.asks_again(); asks > now) until = std::min(until, asks);
-    using enum Mailbox::Until;
-    mailbox_->collect(mail_, want_messages ? anything : anything_but_messages, until, stop);
+    until = loop_.next_alarm(now, deadline);
+    if (ask_for_state_again_ > now) until = std::min(until, ask_for_state_again_);
   }
+  using enum Mailbox::Until;
+  mailbox_->collect(mail_, want_messages ? anything : anything_but_messages, until, stop);
   const bool waited_in_vain = unanswered();
   if (!mail_.messages.empty()) on_messages();
   if (mail_.new_leader) {
     spdlog::debug("new leader group={}", group_.durable);
     loop_.on_new_leader(steady_clock::now());
-    watch_.ask_soon();
+    ask_for_state_again_ = {};
   }
   for (const auto& status : mail_.statuses) on_status(PullStatus::of(status.get()));
   if (waited_in_vain && answered()) spdlog::info("pulls are answered again group={}", group_.durable);
   for (const auto& state : mail_.states)
-    on_group_state(
-        {natsMsg_GetData(state.get()), static_cast<std::size_t>(natsMsg_GetDataLength(state.get()))});
+    on_group_state(GroupState::parse(
+        {natsMsg_GetData(state.get()), static_cast<std::size_t>(natsMsg_GetDataLength(state.get()))}));
   return mail_.woken;
 }
 
@@ -133,26 +137,23 @@ void Puller::on_status(const PullStatus& status) {
     spdlog::warn("pull refused group={}: {}; looking up its limits", group_.durable, status.text);
   if (status.kind == Kind::no_responders) {
     warn_of_silence("nobody serves it");
-    watch_.ask_soon();
+    ask_for_state_again_ = {};
   }
   loop_.on_status(status, steady_clock::now());
 }
 
-/// A push consumer's end is told in no other way.
-void Puller::on_group_state(std::string_view answer) {
-  switch (watch_.read(answer, group_)) {
-    case GroupWatch::News::none:
-      return;
-    case GroupWatch::News::deleted:
-      return on_deleted();
-    case GroupWatch::News::made_again:
-      return mailbox_->in_flight.disown();
-  }
+/// The server tells of a push consumer's end in no other way.
+void Puller::on_group_state(GroupState state) {
+  if (state.kind == GroupState::Kind::deleted) return on_deleted();
+  if (state.kind == GroupState::Kind::unknown) return;
+  gauges_.lag = state.num_pending;
+  const auto before = std::exchange(created_, std::move(state.created));
+  if (before && before != created_) mailbox_->in_flight.disown();  // it was made again
 }
 
 void Puller::on_deleted() {
   mailbox_->in_flight.disown();
-  watch_.forget();
+  created_.reset();
   loop_.on_deleted();
 }
 
@@ -166,40 +167,19 @@ void Puller::use(Group group) {
   loop_.on_rejoined(group_);
 }
 
-std::string Puller::refused_pulls() const {
-  const auto* reason = loop_.refusal();
-  return reason != nullptr ? *reason : std::string{};
-}
-
-void Puller::ack(StreamMessagePtr message) {
-  auto raw = std::move(*message).ack();
-  settled(std::move(message), std::move(raw));
-}
-
-void Puller::nak(StreamMessagePtr message, milliseconds delay) {
-  auto raw = std::move(*message).nak(delay);
-  settled(std::move(message), std::move(raw));
-  if (delay.count() > 0) watch_.on_delayed(delay, group_);
-}
-
-void Puller::terminate(StreamMessagePtr message) {
-  auto raw = std::move(*message).terminate();
-  settled(std::move(message), std::move(raw));
-}
-
-void Puller::settled(StreamMessagePtr message, MessagePtr raw) {
-  discarded_.add(std::move(raw));
+void Puller::settle(StreamMessagePtr message, Acknowledgement acknowledgement) {
+  discarded_.add(std::move(*message).settle(acknowledgement));
   spare_.push_back(std::move(message));
 }
 
 void Puller::stop(Time deadline, std::vector<StreamMessagePtr> not_started) {
   loop_.stop();
-  if (connection_.connected()) subscription_.drain(group_, deadline);
+  if (connection_.connected()) subscription_.drain(deadline);
   for (auto& message : not_started) nak(std::move(message));
   for (auto& message : ready_) nak(std::move(message));
   ready_.clear();
   mail_.clear();
-  mailbox_->collect(mail_);
+  mailbox_->collect(mail_, Mailbox::Until::anything, {}, {});
   for (auto& message : mail_.messages) nak(std::move(message));
   mail_.clear();
 }

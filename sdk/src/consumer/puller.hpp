@@ -6,7 +6,6 @@
 
 #include "consumer/group.hpp"
 #include "consumer/group_subscription.hpp"
-#include "consumer/group_watch.hpp"
 #include "consumer/mailbox.hpp"
 #include "consumer/pull_loop.hpp"
 #include "consumer/stream_message.hpp"
@@ -21,6 +20,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tidings {
@@ -41,9 +41,11 @@ class Puller {
   void wake() { mailbox_->wake(); }
 
   // A message is settled once, by giving it to one of these.
-  void ack(StreamMessagePtr message);
-  void nak(StreamMessagePtr message, std::chrono::milliseconds delay = {});
-  void terminate(StreamMessagePtr message);
+  void ack(StreamMessagePtr message) { settle(std::move(message), {Acknowledgement::Kind::ack}); }
+  void nak(StreamMessagePtr message, std::chrono::milliseconds delay = {}) {
+    settle(std::move(message), {Acknowledgement::Kind::nak, delay});
+  }
+  void terminate(StreamMessagePtr message) { settle(std::move(message), {Acknowledgement::Kind::terminate}); }
 
   /// Set when the server no longer knows the group's durable, or may not: join again after this long, and
   /// call use(). Nothing is pulled before that.
@@ -55,13 +57,13 @@ class Puller {
   void pause(bool paused) noexcept { paused_ = paused; }
   [[nodiscard]] bool paused() const noexcept { return paused_; }
 
-  /// The group has answered since it was joined or fell silent: only then is there nothing when nothing
-  /// comes. A push consumer never answers.
+  /// The group has answered since it was joined or fell silent. Before that, the fact that no message comes
+  /// does not mean that there is none. A push consumer answers nothing, and always counts as answering.
   [[nodiscard]] bool answered() const noexcept { return loop_.is<PullLoop::Steady>() || group_.push(); }
   /// Pulls have met silence, and still do.
   [[nodiscard]] bool unanswered() const noexcept { return loop_.is<PullLoop::Unanswered>(); }
   /// Why the server refuses pulls, in its words; empty when it does not.
-  [[nodiscard]] std::string refused_pulls() const;
+  [[nodiscard]] std::string refused_pulls() const { return loop_.refusal(); }
 
   /// No new messages; gives back to the group `not_started` and what was not taken. What was taken is kept
   /// alive until it is settled.
@@ -73,25 +75,26 @@ class Puller {
 
   void notice_reconnect();
   void pull_if_due();
-  void send(const PullRequest& request);
   void warn_of_silence(const std::string& what);
+  void ask_for_state_if_due();
   /// True when woken.
   bool read_mail(bool want_messages, Time deadline, const std::stop_token& stop);
   void on_messages();
   void on_status(const PullStatus& status);
-  void on_group_state(std::string_view answer);
+  void on_group_state(GroupState state);
   void on_deleted();
-  void settled(StreamMessagePtr message, MessagePtr raw);
+  void settle(StreamMessagePtr message, Acknowledgement acknowledgement);
 
   Connection& connection_;
   Group group_;
   GroupGauges& gauges_;
   std::shared_ptr<Mailbox> mailbox_;
   GroupSubscription subscription_;
-  GroupWatch watch_;
   PullLoop loop_;
   bool paused_ = false;       // by the owner, whatever the loop's state
   std::uint64_t generation_;  // of the connection that pulls were sent on
+  Time ask_for_state_again_{};
+  std::optional<std::string> created_;  // when the durable was made, as the server writes it
 
   Mail mail_;                            // being read
   std::deque<StreamMessagePtr> ready_;   // out of the mailbox, not taken yet

@@ -4,24 +4,23 @@
 // exactly once.
 
 #include "consumer/in_flight.hpp"
+#include "nats/acknowledgement.hpp"
 #include "nats/handle.hpp"
 
 #include <tidings/delivery.hpp>
 
 #include <chrono>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 
 namespace tidings {
 
-/// Settled by one of the rvalue verbs, after which the object may read another message. A message that is
-/// destroyed unsettled comes back after the group's AckWait.
+/// A message that is destroyed unsettled comes back after the group's AckWait.
 class StreamMessage {
  public:
   StreamMessage(natsConnection* connection, InFlight& in_flight)
-      : connection_(connection), in_flight_(&in_flight) {}
+      : connection_(connection), in_flight_(in_flight) {}
   ~StreamMessage();
   StreamMessage(const StreamMessage&) = delete;
   StreamMessage& operator=(const StreamMessage&) = delete;
@@ -31,7 +30,7 @@ class StreamMessage {
   void read(MessagePtr message, std::string_view subject_prefix);
 
   Delivery delivery;
-  /// Why the message is no event; empty when it is one.
+  /// Why the message cannot be read as an event; empty when it can.
   std::string undecodable;
   /// How many messages of the group were behind this one on the stream when it was handed out.
   std::uint64_t pending = 0;
@@ -41,19 +40,14 @@ class StreamMessage {
 
   [[nodiscard]] std::string_view payload() const noexcept;
 
-  // Each returns the raw message, for its memory to be freed.
-  MessagePtr ack() && { return settle("+ACK"); }
-  /// Back to the group at once, or after `delay`.
-  MessagePtr nak(std::chrono::milliseconds delay = {}) &&;
-  /// Never again; only after its dead-letter copy is confirmed.
-  MessagePtr terminate() && { return settle("+TERM"); }
+  /// Tells the server what becomes of the message; then the object may read another one. A message is
+  /// terminated only after its dead-letter copy is confirmed. Returns the raw message, for its memory to be
+  /// freed.
+  MessagePtr settle(Acknowledgement acknowledgement) &&;
 
  private:
-  void describe(const std::optional<AckSubject>& ack);
-  MessagePtr settle(const std::string& verb);
-
   natsConnection* connection_;
-  InFlight* in_flight_;
+  InFlight& in_flight_;
   MessagePtr message_;
   InFlight::Slot slot_ = 0;
 };

@@ -1,7 +1,9 @@
 #include "nats/acknowledgement.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <string>
 
 namespace tidings {
 namespace {
@@ -12,6 +14,22 @@ template <class Number>
 bool read(std::string_view token, Number& number) {
   const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), number);
   return error == std::errc{} && end == token.data() + token.size();
+}
+
+std::string words(Acknowledgement acknowledgement) {
+  using enum Acknowledgement::Kind;
+  switch (acknowledgement.kind) {
+    case ack:
+      return "+ACK";
+    case nak:
+      if (acknowledgement.delay.count() <= 0) return "-NAK";
+      return "-NAK {\"delay\": " + std::to_string(acknowledgement.delay.count()) + "}";
+    case terminate:
+      return "+TERM";
+    case in_progress:
+      break;
+  }
+  return "+WPI";
 }
 
 }  // namespace
@@ -35,6 +53,11 @@ std::optional<AckSubject> AckSubject::parse(std::string_view subject) {
                        read(tokens[first + 5], ack.stored_at_ns) && read(tokens[first + 6], ack.pending);
   if (!numbers || ack.stream.empty() || ack.consumer.empty()) return std::nullopt;
   return ack;
+}
+
+void send(natsConnection* connection, natsMsg* message, Acknowledgement acknowledgement) {
+  const auto text = words(acknowledgement);
+  natsConnection_Publish(connection, natsMsg_GetReply(message), text.data(), static_cast<int>(text.size()));
 }
 
 }  // namespace tidings

@@ -1,10 +1,14 @@
 #pragma once
 
-// The reply subject of a JetStream message says all about its delivery:
+// What a consumer answers to a message of JetStream, and what the subject of the answers tells about the
+// delivery:
 //   $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
 //   $JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.<…the same…>[.<token>…]
 // The second form is the default from nats-server 2.15 on (ADR-15).
 
+#include <nats/nats.h>
+
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -19,8 +23,23 @@ struct AckSubject {
   std::int64_t stored_at_ns = 0;  ///< since the Unix epoch
   std::uint64_t pending = 0;      ///< messages still to be delivered to this consumer
 
-  /// Empty when `subject` is no ack subject.
+  /// Empty when `subject` is not an ack subject.
   [[nodiscard]] static std::optional<AckSubject> parse(std::string_view subject);
 };
+
+struct Acknowledgement {
+  enum class Kind {
+    ack,         ///< it is done with
+    nak,         ///< hand it out again, at once or after `delay`
+    terminate,   ///< never hand it out again
+    in_progress  ///< hand it to nobody else for another AckWait
+  };
+  Kind kind;
+  std::chrono::nanoseconds delay{};
+};
+
+/// Does not wait for the server. When the answer is lost with the connection, the message is handed out again
+/// after its AckWait.
+void send(natsConnection* connection, natsMsg* message, Acknowledgement acknowledgement);
 
 }  // namespace tidings

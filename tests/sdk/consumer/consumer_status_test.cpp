@@ -307,22 +307,3 @@ TEST_CASE("a consumer that may not look up the stream waits with the permission 
   REQUIRE_WITHIN(20s, reason().find("look up the stream AUTH_EVENTS") != std::string::npos);
   CHECK_THAT(reason(), ContainsSubstring("\"$JS.API.STREAM.INFO.AUTH_EVENTS\""));
 }
-
-TEST_CASE("that waiting events take half of what the group may have open is warned of, once") {
-  Scene scene;
-  scene.js.add_consumer("AUTH_EVENTS", "mailer", {{"ack_wait", 30'000'000'000}, {"max_ack_pending", 20}});
-  Log log;
-  const bool many = GENERATE(true, false);
-  const std::uint64_t behind = many ? 14 : 8;
-  Instance instance{scene.inbox(), scene.options(),
-                    [](const Delivery&, Tx&) { throw RetryAfter(60s, "rate limit"); }};
-  for (std::uint64_t i = 0; i <= behind; ++i) scene.publish_for("user-1", std::to_string(i));
-  instance.start();
-  REQUIRE_WITHIN(10s, instance.stats().held_back == behind);
-  instance.stop();
-  CHECK(instance.calls().size() == 1);
-  const auto text = log.text();
-  const std::string told = "of 20 that the group may have open (max_ack_pending)";
-  CHECK((text.find(told) != text.npos) == many);
-  CHECK(text.find(told) == text.rfind(told));
-}

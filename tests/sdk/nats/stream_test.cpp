@@ -248,7 +248,7 @@ TEST_CASE(
     return told;
   };
   CHECK_THAT(fault_with("auth.other.>"),
-             ContainsSubstring("filter_subject auth.other.>, needed is auth.events.>"));
+             ContainsSubstring("filter_subject auth.other.>, expected auth.events.>"));
   CHECK(fault_with("auth.events.user.created") == "none");
   CHECK(fault_with("auth.>") == "none");
 }
