@@ -6,8 +6,8 @@
 #include "consumer/attempt_log.hpp"
 #include "consumer/failure_policy.hpp"
 #include "consumer/handlers.hpp"
-#include "consumer/hold_back.hpp"
 #include "consumer/inbox_unavailable.hpp"
+#include "consumer/key_order.hpp"
 #include "consumer/settlement.hpp"
 #include "inbox/inbox.hpp"
 
@@ -78,7 +78,7 @@ class BatchExecutor {
   const ConsumerOptions& options_;
   FailurePolicy policy_;
   AttemptLog attempts_;
-  HoldBack hold_back_;
+  KeyOrder hold_back_;
   // Its start is committed, and its handler has not ended: the inbox has become unavailable meanwhile.
   std::optional<std::string> interrupted_;
   std::atomic<std::uint64_t> running_{0};  // stream sequence of the message whose handler runs, or 0

@@ -7,8 +7,8 @@
 #include "consumer/attempt_log.hpp"
 #include "consumer/failure_policy.hpp"
 #include "consumer/handlers.hpp"
-#include "consumer/hold_back.hpp"
 #include "consumer/inbox_unavailable.hpp"
+#include "consumer/key_order.hpp"
 #include "consumer/key_queues.hpp"
 #include "consumer/settlement.hpp"
 #include "consumer/worker_pool.hpp"
@@ -118,7 +118,7 @@ class ConcurrentExecutor {
   const ConsumerOptions& options_;
   FailurePolicy policy_;
   AttemptLog attempts_;
-  HoldBack hold_back_;
+  KeyOrder hold_back_;
   KeyQueues queues_;
   std::map<Ticket, Message> messages_;  // in the order in which they came
   std::size_t late_ = 0;                // runs that the workers have, and nobody waits for any more

@@ -1,8 +1,9 @@
 // Holds of aggregates in instances that run on a server of numbers: what comes late, in which order, and
 // what goes to others is drawn at random, and hours take seconds.
 
-#include "consumer/held_keys.hpp"
+#include "consumer/key_order.hpp"
 #include "support/catch.hpp"
+#include "support/key_order.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -18,7 +19,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-using Clock = HeldKeys::Clock;
+using Clock = KeyOrder::Clock;
 using Time = Clock::time_point;
 using std::chrono::milliseconds;
 
@@ -72,7 +73,7 @@ class Line {
 };
 
 struct Instance {
-  HeldKeys held{60s};
+  test::KeyHolds held;
   Line<Message> inbox;
   Line<Settled> answers;
   Time busy_until;

@@ -1,7 +1,12 @@
 #pragma once
 
-// An event that this instance has given back to the group, for its retry or behind another one's,
-// takes effect before later events of its aggregate: they wait until it has come again.
+// Keeps the order of a key's events: one that this instance has given back to the group, for its retry or
+// behind another one, takes effect before later ones, which are given back as well until it has come again.
+
+#include "consumer/settlement.hpp"
+
+#include <tidings/consumer_options.hpp>
+#include <tidings/delivery.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -18,33 +23,38 @@ namespace tidings {
 /// While this instance gets all that the group hands out, what it gave back comes to it again, and a hold
 /// lasts until then. What goes to another instance shows as a gap in the consumer's sequence: that instance
 /// may have settled the event, and does not tell. Then only a retry holds, until a little after its time.
-class HeldKeys {
+class KeyOrder {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// `longest` bounds how long a hold outlasts the time of its event, which may have been deleted meanwhile.
-  explicit HeldKeys(std::chrono::milliseconds longest) : longest_(longest) {}
+  /// A hold outlasts the time of its event, which may have been deleted meanwhile, by two AckWaits at most.
+  explicit KeyOrder(const ConsumerOptions& options)
+      : wanted_(options.hold_back), longest_(2 * options.ack_wait) {}
 
   /// A message has come, and is handled after those that came before it. The consumer's sequence counts what
   /// the group hands out to anyone. Holds end by the time at which a message came: when it is handled late,
   /// what it would overtake may have come meanwhile.
   void arrived(std::uint64_t consumer_sequence, Clock::time_point at);
 
-  /// Whether an earlier event of the aggregate is to come first.
-  [[nodiscard]] bool holds(std::string_view key, std::uint64_t sequence);
+  /// Whether an earlier event of its key is to come first.
+  [[nodiscard]] bool holds(const Delivery& delivery);
 
-  /// The event at `sequence` is given back and comes again at `until`.
-  void hold(const std::string& key, std::uint64_t sequence, Clock::time_point until);
+  /// It is here, and its turn comes in order.
+  void release(const Delivery& delivery);
 
-  /// The event at `sequence` is given back behind an earlier one. Returns for how long: longer each time when
-  /// the earlier one is late.
-  [[nodiscard]] std::chrono::milliseconds hold_behind(const std::string& key, std::uint64_t sequence,
-                                                      Clock::time_point now);
+  /// To be told of each message. Sets the delay of one that is held back: longer each time when the one that
+  /// it waits for is late.
+  void settled(const Delivery& delivery, Settlement& settlement, Clock::time_point now);
 
-  /// The event at `sequence` is settled, or at hand and waiting in order.
-  void release(std::string_view key, std::uint64_t sequence);
+  /// Later events of its key go back with one that is so settled.
+  [[nodiscard]] bool goes_back(const Settlement& settlement) const noexcept {
+    using enum Settlement::Kind;
+    return wanted_ &&
+           (settlement.kind == retry || settlement.kind == fenced || settlement.kind == not_started);
+  }
 
  private:
+  /// An event that was given back.
   struct Out {
     Clock::time_point due;
     std::chrono::milliseconds delay{};  // that was asked for
@@ -52,17 +62,19 @@ class HeldKeys {
     int times_late = 0;                 // that it came again before the other one
     std::uint64_t gaps = 0, round = 0;  // at the time
   };
-  using Events = std::map<std::uint64_t, Out>;
+  using Events = std::map<std::uint64_t, Out>;  // by sequence
   struct Hash : std::hash<std::string_view> {
     using is_transparent = void;
   };
 
   [[nodiscard]] bool is_over(const Out& out) const;
-  void put(const std::string& key, std::uint64_t sequence, const Out& out);
+  [[nodiscard]] std::chrono::milliseconds hold_behind(const Delivery& delivery, Clock::time_point now);
+  void put(const Delivery& delivery, const Out& out);
   void forget_old();
 
+  const bool wanted_;
   const std::chrono::milliseconds longest_;
-  std::unordered_map<std::string, Events, Hash, std::equal_to<>> out_;  // by key; of each at least one
+  std::unordered_map<std::string, Events, Hash, std::equal_to<>> out_;  // by key; each has at least one event
   std::size_t keys_to_look_through_ = 1000;
   std::uint64_t last_sequence_ = 0;  // the consumer's
   std::uint64_t gaps_ = 0;

@@ -1,4 +1,4 @@
-#include "consumer/held_keys.hpp"
+#include "consumer/key_order.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -12,24 +12,24 @@ using std::chrono::milliseconds;
 constexpr milliseconds behind{50};
 // Doubled for each time that the one ahead was late: 3.2 s at most.
 constexpr int most_doublings = 6;
-// Of a retry that may have gone to another instance.
+// How long a retry that may have gone to another instance holds past its time.
 constexpr milliseconds grace{500};
 
 }  // namespace
 
-void HeldKeys::arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
+void KeyOrder::arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
   if (consumer_sequence != last_sequence_ + 1) ++gaps_;
   last_sequence_ = consumer_sequence;
   last_arrival_ = std::max(last_arrival_, at);
   ++round_;
 }
 
-bool HeldKeys::holds(std::string_view key, std::uint64_t sequence) {
+bool KeyOrder::holds(const Delivery& delivery) {
   if (out_.empty()) return false;
-  const auto found = out_.find(key);
+  const auto found = out_.find(delivery.event.partition_key);
   if (found == out_.end()) return false;
   auto& events = found->second;
-  while (!events.empty() && events.begin()->first < sequence) {
+  while (!events.empty() && events.begin()->first < delivery.stream_sequence) {
     if (!is_over(events.begin()->second)) return true;
     events.erase(events.begin());
   }
@@ -37,23 +37,30 @@ bool HeldKeys::holds(std::string_view key, std::uint64_t sequence) {
   return false;
 }
 
-bool HeldKeys::is_over(const Out& out) const {
+bool KeyOrder::is_over(const Out& out) const {
   const bool others_had_some = out.gaps != gaps_;
   if (others_had_some && !out.retry) return true;
   return last_arrival_ >= out.due + (others_had_some ? grace : longest_);
 }
 
-void HeldKeys::hold(const std::string& key, std::uint64_t sequence, Clock::time_point until) {
-  put(key, sequence, {.due = until, .retry = true});
+void KeyOrder::settled(const Delivery& delivery, Settlement& settlement, Clock::time_point now) {
+  if (!wanted_) return;
+  if (settlement.kind == Settlement::Kind::held_back)
+    settlement.delay = hold_behind(delivery, now);
+  else if (goes_back(settlement))
+    put(delivery, {.due = now + settlement.delay, .retry = true});
+  else
+    release(delivery);
 }
 
-milliseconds HeldKeys::hold_behind(const std::string& key, std::uint64_t sequence, Clock::time_point now) {
+milliseconds KeyOrder::hold_behind(const Delivery& delivery, Clock::time_point now) {
   Out out;
   auto due = now;
-  if (const auto found = out_.find(key); found != out_.end()) {
+  if (const auto found = out_.find(delivery.event.partition_key); found != out_.end()) {
     const auto& events = found->second;
-    const auto own = events.lower_bound(sequence);
-    if (own != events.end() && own->first == sequence) out.times_late = own->second.times_late;
+    const auto own = events.lower_bound(delivery.stream_sequence);
+    if (own != events.end() && own->first == delivery.stream_sequence)
+      out.times_late = own->second.times_late;
     if (own != events.begin()) {
       for (const auto* ahead : {&events.begin()->second, &std::prev(own)->second}) {
         due = std::max(due, ahead->due + (ahead->retry ? behind : milliseconds{0}));
@@ -68,29 +75,30 @@ milliseconds HeldKeys::hold_behind(const std::string& key, std::uint64_t sequenc
     out.times_late = 0;
   out.delay = std::max(out.delay, std::chrono::ceil<milliseconds>(due - now));
   out.due = now + out.delay;
-  put(key, sequence, out);
+  put(delivery, out);
   return out.delay;
 }
 
-void HeldKeys::put(const std::string& key, std::uint64_t sequence, const Out& out) {
+void KeyOrder::put(const Delivery& delivery, const Out& out) {
+  const auto& key = delivery.event.partition_key;
   if (key.empty()) return;
-  auto& kept = out_[key][sequence];
+  auto& kept = out_[key][delivery.stream_sequence];
   kept = out;
   kept.gaps = gaps_;
   kept.round = round_;
   if (out_.size() > keys_to_look_through_) forget_old();
 }
 
-void HeldKeys::release(std::string_view key, std::uint64_t sequence) {
+void KeyOrder::release(const Delivery& delivery) {
   if (out_.empty()) return;
-  const auto found = out_.find(key);
+  const auto found = out_.find(delivery.event.partition_key);
   if (found == out_.end()) return;
-  found->second.erase(sequence);
+  found->second.erase(delivery.stream_sequence);
   if (found->second.empty()) out_.erase(found);
 }
 
-/// Of keys that nothing comes for any more.
-void HeldKeys::forget_old() {
+/// Drops the holds of keys that nothing comes for any more.
+void KeyOrder::forget_old() {
   for (auto entry = out_.begin(); entry != out_.end();) {
     std::erase_if(entry->second, [this](const auto& event) { return is_over(event.second); });
     entry = entry->second.empty() ? out_.erase(entry) : std::next(entry);

@@ -1,17 +1,18 @@
-#include "consumer/held_keys.hpp"
+#include "consumer/key_order.hpp"
 
 #include "support/catch.hpp"
+#include "support/key_order.hpp"
 
 using namespace tidings;
 using namespace std::chrono_literals;
 
 namespace {
 
-constexpr HeldKeys::Clock::time_point begin{1h};
+constexpr KeyOrder::Clock::time_point begin{1h};
 
 /// An instance that has got the first ten messages that the group has handed out.
-struct Instance : HeldKeys {
-  Instance() : HeldKeys(60s) {
+struct Instance : test::KeyHolds {
+  Instance() {
     for (int i = 0; i < 10; ++i) next(begin);
   }
   /// Another message comes to it.
