@@ -1,18 +1,61 @@
 #pragma once
 
-// What a consumer has from its start to its end, over all of its sessions.
+// What a consumer has from its start to its end, over all of its sessions: its options and handlers, what it
+// counts, and what it says of itself.
 
-#include "consumer/consumer_meters.hpp"
+#include "consumer/group.hpp"
 #include "consumer/handlers.hpp"
-#include "consumer/shared_status.hpp"
+#include "consumer/percentiles.hpp"
 #include "inbox/inbox.hpp"
 
 #include <tidings/consumer_options.hpp>
+#include <tidings/consumer_status.hpp>
 
 #include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
 #include <utility>
 
 namespace tidings {
+
+/// For ConsumerStats. Written by the consumer's threads, read by any.
+struct ConsumerMeters {
+  using Count = std::atomic<std::uint64_t>;
+  Count received{0}, handled{0}, duplicates{0}, retried{0}, held_back{0}, dead_lettered{0}, ignored{0},
+      fenced{0}, commits{0}, last_commit_size{0};
+  GroupGauges group;
+  Percentiles handling;  ///< of each handler
+  Percentiles age;       ///< of each event when its effects are committed
+};
+
+/// Set by the consumer's session, read by any thread.
+class SharedStatus {
+ public:
+  /// `changed` is called at each change, by the thread that sets it.
+  explicit SharedStatus(std::function<void(const ConsumerStatus&)> changed) : changed_(std::move(changed)) {}
+
+  void set(ConsumerStatus::State state, const std::string& reason = {}) {
+    ConsumerStatus changed;
+    {
+      const std::lock_guard lock{mutex_};
+      if (status_.state == state && status_.reason == reason) return;
+      changed = status_ = {state, reason, std::chrono::system_clock::now()};
+    }
+    if (changed_) changed_(changed);
+  }
+  [[nodiscard]] ConsumerStatus get() const {
+    const std::lock_guard lock{mutex_};
+    return status_;
+  }
+
+ private:
+  const std::function<void(const ConsumerStatus&)> changed_;
+  mutable std::mutex mutex_;
+  ConsumerStatus status_{.since = std::chrono::system_clock::now()};
+};
 
 struct ConsumerContext {
   ConsumerContext(Inbox& its_inbox, ConsumerOptions its_options)

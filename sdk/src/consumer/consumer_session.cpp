@@ -14,7 +14,7 @@ using std::chrono::seconds;
 
 namespace {
 
-constexpr milliseconds longest_wait{1000};  // for a message, before the status and the time are looked at
+constexpr milliseconds longest_wait{1000};  // for a message, before the status is looked at again
 constexpr int prune_step = 1000;
 constexpr seconds prune_interval{60};
 // However late it is: what is not acked comes back only after AckWait.
@@ -27,10 +27,10 @@ ConnectionOptions named_connection(const ConsumerOptions& options) {
 }
 
 Prefetch prefetch(const ConsumerOptions& options) {
-  const auto messages = options.workers > 0
-                            ? std::min(options.prefetch, options.workers * ConcurrentMode::ahead_of_a_worker)
-                            : options.prefetch;
-  return {messages, options.prefetch_bytes};
+  Prefetch prefetch{options.prefetch, options.prefetch_bytes};
+  if (options.workers > 0)
+    prefetch.messages = std::min(prefetch.messages, options.workers * ConcurrentMode::ahead_of_a_worker);
+  return prefetch;
 }
 
 }  // namespace
@@ -40,8 +40,7 @@ ConsumerSession::ConsumerSession(ConsumerContext& context, const std::stop_token
       options_(context.options),
       stop_(stop),
       connection_(named_connection(options_), stop),
-      idle_(options_.exit_when_idle),
-      outage_(connection_, context.status, idle_, stop),
+      outage_(connection_, context.status, stop),
       dead_letters_(connection_, options_),
       executor_(context.inbox, context.handlers, options_) {}
 
@@ -49,9 +48,9 @@ void ConsumerSession::work() {
   context_.status.set(ConsumerStatus::State::joining);
   if (stop_.stop_requested() || !join()) return;
   start();
-  idle_.restart();
+  idle_since_ = Clock::now();
   while (!stop_.stop_requested() && !idle_for_too_long()) {
-    if (turn()) idle_.restart();
+    if (turn()) idle_since_ = Clock::now();
     prune_if_due();
   }
   context_.status.set(ConsumerStatus::State::draining);
@@ -90,7 +89,8 @@ void ConsumerSession::start() {
 bool ConsumerSession::turn() {
   connection_.require_open();
   show_status();
-  auto messages = puller_->take(room(), next_wait(), stop_);
+  const auto room = concurrent_ ? concurrent_->room() : static_cast<std::size_t>(options_.max_batch);
+  auto messages = puller_->take(room, next_wait(), stop_);
   bool busy = !messages.empty() || !connection_.connected() || !puller_->answered();
   if (!messages.empty()) handle(std::move(messages));
   if (concurrent_) {
@@ -107,13 +107,13 @@ bool ConsumerSession::turn() {
   return busy;
 }
 
-bool ConsumerSession::idle_for_too_long() const {
-  return idle_.expired() && (!concurrent_ || concurrent_->empty());
+std::optional<ConsumerSession::Clock::time_point> ConsumerSession::idle_deadline() const {
+  return options_.exit_when_idle ? std::optional{idle_since_ + *options_.exit_when_idle} : std::nullopt;
 }
 
-/// How many messages may be taken.
-std::size_t ConsumerSession::room() const {
-  return concurrent_ ? concurrent_->room() : static_cast<std::size_t>(options_.max_batch);
+bool ConsumerSession::idle_for_too_long() const {
+  const auto deadline = idle_deadline();
+  return deadline && Clock::now() >= *deadline && (!concurrent_ || concurrent_->empty());
 }
 
 milliseconds ConsumerSession::next_wait() {
@@ -121,7 +121,7 @@ milliseconds ConsumerSession::next_wait() {
   const auto until = [&wait](std::optional<Clock::time_point> time, milliseconds least) {
     if (time) wait = std::clamp(std::chrono::ceil<milliseconds>(*time - Clock::now()), least, wait);
   };
-  until(idle_.deadline(), milliseconds{1});
+  until(idle_deadline(), milliseconds{1});
   if (concurrent_) until(concurrent_->next_step(), milliseconds{0});
   return wait;
 }
@@ -177,10 +177,12 @@ void ConsumerSession::bring_in_order(std::vector<StreamMessagePtr>& messages) {
 void ConsumerSession::prune_if_due() {
   // At a stop it would be one more thing that may wait for a lock.
   if (stop_.stop_requested() || Clock::now() < prune_again_) return;
+  const auto begun = Clock::now();
   (void)outage_.until_done("inbox", [this] {
     const bool round_done = executor_.prune(options_.inbox_retention, prune_step);
     prune_again_ = Clock::now() + (round_done ? prune_interval : seconds{0});
   });
+  idle_since_ += Clock::now() - begun;
 }
 
 void ConsumerSession::drain() {

@@ -9,7 +9,6 @@
 #include "consumer/consumer_context.hpp"
 #include "consumer/dead_letter.hpp"
 #include "consumer/group.hpp"
-#include "consumer/idle_clock.hpp"
 #include "consumer/outage_wait.hpp"
 #include "consumer/puller.hpp"
 #include "consumer/settler.hpp"
@@ -36,8 +35,8 @@ class ConsumerSession {
   [[nodiscard]] bool join();
   void start();
   [[nodiscard]] bool turn();
+  [[nodiscard]] std::optional<Clock::time_point> idle_deadline() const;
   [[nodiscard]] bool idle_for_too_long() const;
-  [[nodiscard]] std::size_t room() const;
   [[nodiscard]] std::chrono::milliseconds next_wait();
   void show_status();
   void handle(std::vector<StreamMessagePtr> messages);
@@ -49,11 +48,11 @@ class ConsumerSession {
   const ConsumerOptions& options_;
   std::stop_token stop_;
   Connection connection_;
-  IdleClock idle_;
   OutageWait outage_;
   DeadLetters dead_letters_;
   BatchExecutor executor_;
   Clock::time_point prune_again_{};
+  Clock::time_point idle_since_{};  // time in which messages are handled, or none could come, is not idle
   // Once the group is joined.
   std::optional<Group> group_;
   std::optional<Puller> puller_;

@@ -11,13 +11,10 @@ bool OutageWait::until_done(const char* what, const std::function<void()>& work)
   const bool done = retry(stop_, work, [&](const Error& error) {
     const auto why = reason(error);
     status_.set(ConsumerStatus::State::waiting, why);
-    if (logged != why) spdlog::warn("{}: {}; trying again", what, why);
+    if (logged != why) spdlog::warn("{}; trying again", why);  // an error says itself where it comes from
     logged = why;
   });
-  if (done && !logged.empty()) {
-    spdlog::info("{}: resumed", what);
-    idle_.restart();
-  }
+  if (done && !logged.empty()) spdlog::info("{}: resumed", what);
   return done;
 }
 

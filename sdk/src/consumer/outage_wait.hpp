@@ -3,8 +3,7 @@
 // Waits until NATS or the inbox is back: says in the status what the consumer waits
 // for, and in the log once when it begins and once when it is over.
 
-#include "consumer/idle_clock.hpp"
-#include "consumer/shared_status.hpp"
+#include "consumer/consumer_context.hpp"
 
 #include <tidings/connection.hpp>
 #include <tidings/error.hpp>
@@ -17,8 +16,8 @@ namespace tidings {
 
 class OutageWait {
  public:
-  OutageWait(const Connection& connection, SharedStatus& status, IdleClock& idle, std::stop_token stop)
-      : connection_(connection), status_(status), idle_(idle), stop_(std::move(stop)) {}
+  OutageWait(const Connection& connection, SharedStatus& status, std::stop_token stop)
+      : connection_(connection), status_(status), stop_(std::move(stop)) {}
 
   /// Calls `work` until it ends without a retryable error, once at least. False when stopped before.
   [[nodiscard]] bool until_done(const char* what, const std::function<void()>& work);
@@ -29,7 +28,6 @@ class OutageWait {
  private:
   const Connection& connection_;
   SharedStatus& status_;
-  IdleClock& idle_;
   std::stop_token stop_;
 };
 
