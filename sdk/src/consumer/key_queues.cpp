@@ -9,7 +9,6 @@ void KeyQueues::add(const std::string& key, Ticket ticket, std::uint64_t place) 
   auto& queue = queues_[key];
   const auto next = std::ranges::upper_bound(queue.tickets, place, {}, &Waiting::place);
   queue.tickets.insert(next, {ticket, place});
-  ++waiting_;
   if (!queue.shut && queue.tickets.size() == 1) ready_.push_back(key);
 }
 
@@ -20,7 +19,6 @@ std::optional<KeyQueues::Ticket> KeyQueues::next() {
   const auto ticket = queue.tickets.front().ticket;
   queue.tickets.pop_front();
   queue.shut = true;
-  --waiting_;
   return ticket;
 }
 
@@ -41,7 +39,6 @@ std::vector<KeyQueues::Ticket> KeyQueues::clear(const std::string& key) {
   auto& queue = found->second;
   std::vector<Ticket> cleared;
   std::ranges::transform(queue.tickets, std::back_inserter(cleared), &Waiting::ticket);
-  waiting_ -= cleared.size();
   queue.tickets.clear();
   if (!queue.shut) {
     std::erase(ready_, key);
@@ -50,17 +47,10 @@ std::vector<KeyQueues::Ticket> KeyQueues::clear(const std::string& key) {
   return cleared;
 }
 
-std::vector<KeyQueues::Ticket> KeyQueues::clear() {
-  std::vector<Ticket> cleared;
-  for (auto queue = queues_.begin(); queue != queues_.end();) {
-    auto& [tickets, shut] = queue->second;
-    std::ranges::transform(tickets, std::back_inserter(cleared), &Waiting::ticket);
-    tickets.clear();
-    queue = shut ? std::next(queue) : queues_.erase(queue);
-  }
+void KeyQueues::clear() {
+  std::erase_if(queues_, [](const auto& entry) { return !entry.second.shut; });
+  for (auto& [key, queue] : queues_) queue.tickets.clear();
   ready_.clear();
-  waiting_ = 0;
-  return cleared;
 }
 
 }  // namespace tidings
