@@ -73,24 +73,18 @@ class Consumer {
   /// once. Throws Error when the type has a handler or the consumer runs.
   template <class T, class Handler>
   Consumer& on(const std::string& type, Handler handler, RetryPolicy retry = {}) {
-    if constexpr (std::is_invocable_v<Handler&, const T&, Transaction&, const Delivery&>) {
-      engine_.on(
-          type,
-          [this, handler = std::move(handler)](const Delivery& delivery) mutable {
-            handler(read<T>(delivery.event), inbox_.transaction(), delivery);
-          },
-          ConsumerEngine::Takes::transaction, std::move(retry));
-    } else {
-      static_assert(
-          std::is_invocable_v<Handler&, const T&, const Delivery&>,
-          "a handler takes (const T&, Transaction&, const Delivery&) or (const T&, const Delivery&)");
-      engine_.on(
-          type,
-          [handler = std::move(handler)](const Delivery& delivery) mutable {
-            handler(read<T>(delivery.event), delivery);
-          },
-          ConsumerEngine::Takes::no_transaction, std::move(retry));
-    }
+    constexpr bool with_transaction = std::is_invocable_v<Handler&, const T&, Transaction&, const Delivery&>;
+    static_assert(with_transaction || std::is_invocable_v<Handler&, const T&, const Delivery&>,
+                  "a handler takes (const T&, Transaction&, const Delivery&) or (const T&, const Delivery&)");
+    auto handle = [this, handler = std::move(handler)](const Delivery& delivery) mutable {
+      if constexpr (with_transaction)
+        handler(read<T>(delivery.event), inbox_.transaction(), delivery);
+      else
+        handler(read<T>(delivery.event), delivery);
+    };
+    using Takes = ConsumerEngine::Takes;
+    engine_.on(type, std::move(handle), with_transaction ? Takes::transaction : Takes::no_transaction,
+               std::move(retry));
     return *this;
   }
 

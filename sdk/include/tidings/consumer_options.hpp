@@ -77,8 +77,8 @@ struct ConsumerOptions {
   enum class Unhandled { ack, dead_letter };
   Unhandled unhandled = Unhandled::ack;  ///< what happens to an event whose type has no handler
 
-  std::chrono::hours inbox_retention{24 *
-                                     30};  ///< how long ids of handled events are remembered, at least 1 h
+  /// How long ids of handled events are remembered, at least 1 h.
+  std::chrono::hours inbox_retention{24 * 30};
   /// run() returns after this long without a message; outages do not count.
   std::optional<std::chrono::milliseconds> exit_when_idle{};
   std::chrono::milliseconds drain_timeout{5000};  ///< for finishing and flushing after a stop request

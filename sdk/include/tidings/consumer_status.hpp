@@ -30,7 +30,7 @@ struct ConsumerStats {
   std::uint64_t fenced = 0;   ///< handler ended too late: without effect, the message was tried again
   std::uint64_t commits = 0;
 
-  std::uint64_t in_flight = 0;  ///< at hand: waiting for a handler, in one, or for its commit
+  std::uint64_t in_flight = 0;  ///< waiting here for a handler, in one, or for their commit
   std::uint64_t lag = 0;        ///< on the stream and handed to no instance yet, as last seen (10 s at most)
   std::uint64_t last_commit_size = 0;  ///< messages settled by the last commit
   // Over the last one to two minutes, 0 when nothing was handled.

@@ -68,7 +68,7 @@ bool ConsumerSession::join() {
                                   .duplicate_window = seconds{0}});
       dead_letters_.ensure();
     }
-    group_ = group_ ? join_group_again(connection_, options_, *group_) : join_group(connection_, options_);
+    group_ = join_group(connection_, options_, group_);
     warn_of_replay_beyond(connection_, options_);
   });
 }
@@ -127,21 +127,21 @@ milliseconds ConsumerSession::next_wait() {
 }
 
 void ConsumerSession::show_status() {
-  using enum ConsumerStatus::State;
-  auto& status = context_.status;
-  if (!connection_.connected()) {
-    status.set(waiting, "NATS: not connected");
-  } else if (const auto refusal = connection_.refusal(); !refusal.empty()) {
-    status.set(waiting, "NATS: " + refusal);
-  } else if (!puller_->refused_pulls().empty()) {
-    status.set(waiting, "NATS: the group refuses pulls: " + puller_->refused_pulls());
-  } else if (puller_->unanswered()) {
-    status.set(waiting, "NATS: the group does not answer");
-  } else if (concurrent_ && concurrent_->all_stuck()) {
-    status.set(waiting, "workers: all are held by handlers that ran longer than handler_time_limit");
-  } else {
-    status.set(running);
-  }
+  const auto reason = waiting_for();
+  context_.status.set(reason.empty() ? ConsumerStatus::State::running : ConsumerStatus::State::waiting,
+                      reason);
+}
+
+/// What keeps events from being handled; empty when nothing does.
+std::string ConsumerSession::waiting_for() const {
+  if (!connection_.connected()) return "NATS: not connected";
+  if (const auto refusal = connection_.refusal(); !refusal.empty()) return "NATS: " + refusal;
+  if (const auto refusal = puller_->refused_pulls(); !refusal.empty())
+    return "NATS: the group refuses pulls: " + refusal;
+  if (puller_->unanswered()) return "NATS: the group does not answer";
+  if (concurrent_ && concurrent_->all_stuck())
+    return "workers: all are held by handlers that ran longer than handler_time_limit";
+  return {};
 }
 
 void ConsumerSession::handle(std::vector<StreamMessagePtr> messages) {

@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 namespace tidings {
@@ -39,6 +40,7 @@ class ConsumerSession {
   [[nodiscard]] bool idle_for_too_long() const;
   [[nodiscard]] std::chrono::milliseconds next_wait();
   void show_status();
+  [[nodiscard]] std::string waiting_for() const;
   void handle(std::vector<StreamMessagePtr> messages);
   void bring_in_order(std::vector<StreamMessagePtr>& messages);
   void prune_if_due();

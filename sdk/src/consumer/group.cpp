@@ -94,13 +94,6 @@ Group describe(const jsConsumerConfig& config, const ConsumerOptions& options) {
           .max_request_bytes = limit<std::size_t>(config.MaxRequestMaxBytes)};
 }
 
-Group unless_changed(const Group& before, Group now) {
-  if (now.deliver_subject != before.deliver_subject || now.deliver_group != before.deliver_group)
-    throw NatsError("the group " + now.durable +
-                    " was changed between pull and push while this consumer ran: start it again");
-  return now;
-}
-
 }  // namespace
 
 GroupState GroupState::parse(std::string_view answer) {
@@ -116,24 +109,23 @@ GroupState GroupState::parse(std::string_view answer) {
           .num_pending = state.value("num_pending", std::uint64_t{0})};
 }
 
-Group join_group(Connection& connection, const ConsumerOptions& options) {
+Group join_group(Connection& connection, const ConsumerOptions& options, const std::optional<Group>& before) {
   auto info = find(connection, options);
-  if (!info && !options.manage_streams)
-    throw NatsError("the group " + options.group + " does not exist on the stream " + options.stream +
-                    ": make it, or let the consumer do so (manage_streams)");
-  if (!info) info = make(connection, options);
-  return describe(*info->Config, options);
-}
-
-Group join_group_again(Connection& connection, const ConsumerOptions& options, const Group& before) {
-  if (!before.push()) return unless_changed(before, join_group(connection, options));
-  const auto info = find(connection, options);
-  if (!info)
+  if (!info && before && before->push())
     throw NatsError(
         "the push consumer " + options.group + " on the stream " + options.stream +
         " was deleted while this consumer ran: make it again, or start this consumer again to have "
         "a pull consumer made");
-  return unless_changed(before, describe(*info->Config, options));
+  if (!info && !options.manage_streams)
+    throw NatsError("the group " + options.group + " does not exist on the stream " + options.stream +
+                    ": make it, or let the consumer do so (manage_streams)");
+  if (!info) info = make(connection, options);
+  auto group = describe(*info->Config, options);
+  if (before &&
+      (group.deliver_subject != before->deliver_subject || group.deliver_group != before->deliver_group))
+    throw NatsError("the group " + group.durable +
+                    " was changed between pull and push while this consumer ran: start it again");
+  return group;
 }
 
 void warn_of_replay_beyond(Connection& connection, const ConsumerOptions& options) {

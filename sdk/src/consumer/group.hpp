@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -46,14 +47,12 @@ struct GroupState {
   [[nodiscard]] static GroupState parse(std::string_view answer);
 };
 
-/// Finds or makes the durable. Throws NatsError: retryable when JetStream does not answer; else
-/// naming what does not fit (ack policy, deliver limit, headers only, filter, a push consumer without group).
-[[nodiscard]] Group join_group(Connection& connection, const ConsumerOptions& options);
-
-/// The same when `before` may be gone from the server: a pull consumer is made again, another's push consumer
-/// is not. Throws NatsError when it is of the other kind now.
-[[nodiscard]] Group join_group_again(Connection& connection, const ConsumerOptions& options,
-                                     const Group& before);
+/// Finds or makes the durable. Throws NatsError: retryable when JetStream does not answer; else naming what
+/// does not fit (ack policy, deliver limit, headers only, filter, a push consumer without group). When it was
+/// joined `before`, a pull consumer that is gone is made again, and someone else's push consumer is not; then
+/// it is also an error when it is of the other kind now.
+[[nodiscard]] Group join_group(Connection& connection, const ConsumerOptions& options,
+                               const std::optional<Group>& before = {});
 
 /// Logs a warning when the stream can hand out events again that are older than what the inbox remembers:
 /// they would take effect a second time.

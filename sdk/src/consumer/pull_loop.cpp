@@ -13,8 +13,8 @@ using std::chrono::nanoseconds;
 namespace {
 
 /// How long a pull lasts, how often the server shows life while it has no messages, and after what silence
-/// the pull is taken for lost. One that is wrongly taken for lost stays open on the server until it expires:
-/// the shorter it is, the less can come that is too much.
+/// the pull is taken for lost. One that is wrongly taken for lost stays open on the server until it expires,
+/// so a short one brings fewer messages too many.
 struct Pace {
   milliseconds expires, heartbeat, missed;
 };
@@ -26,8 +26,8 @@ constexpr Pace probing{milliseconds{1000}, milliseconds{250}, milliseconds{500}}
 
 const Pace& pace_of(const PullLoop& loop) { return loop.is<PullLoop::Steady>() ? steady : probing; }
 
-// The server tells of a group's deletion before it has finished it (2.9.10): a group that is made again
-// at once would be deleted with it.
+// The server tells of a group's deletion before it has finished it (2.9.10): a group that is made again at
+// once would be deleted with it.
 constexpr milliseconds deletion_takes{200};
 // Between a refused pull and a look at the group's limits, which may still be edited.
 constexpr milliseconds refusal_pause{1000};
@@ -122,8 +122,8 @@ void PullLoop::on_new_leader(Time now) {
 }
 
 /// Requests die with the connection. The group may have been deleted meanwhile, and a pull from one that is
-/// not there gets no answer at all (2.9.10). Nobody waits to be told so, as looking it up would: while the
-/// group has no leader, that takes seconds.
+/// not there gets no answer at all (2.9.10). It is not looked up first: while the group has no leader, that
+/// would take seconds.
 void PullLoop::on_reconnect() {
   pull_again_ = {};
   pull_anew();
@@ -133,8 +133,6 @@ void PullLoop::on_deleted() {
   expected_ = 0;
   enter(MustRejoin{deletion_takes});
 }
-
-void PullLoop::on_subscription_lost() { enter(MustRejoin{}); }
 
 void PullLoop::on_rejoined(const Group& group) {
   max_request_batch_ = group.max_request_batch;
@@ -159,20 +157,14 @@ bool PullLoop::silent(Time now) const {
 
 std::optional<PullRequest> PullLoop::due(std::size_t ready, std::size_t bytes, Time now) const {
   if (!active() || now < pull_again_ || bytes > prefetch_.bytes / 2) return std::nullopt;
-  if (next_ == NextPull::of_any_size) {
-    auto single = request(1);
-    single.max_bytes.reset();
-    return single;
-  }
+  const auto expires = std::min<nanoseconds>(pace_of(*this).expires, max_expires_);
+  const auto heartbeat = std::min<nanoseconds>(pace_of(*this).heartbeat, expires / 2);
+  if (next_ == NextPull::of_any_size) return PullRequest{1, expires, heartbeat, std::nullopt};
   const int here = expected_ + static_cast<int>(ready);
   if (here > prefetch_.messages / 2) return std::nullopt;
   // Pulls that met silence may all be open in the end, as at a server that stood still: each asks for little.
-  return request(is<Unanswered>() ? 1 : std::min(prefetch_.messages - here, max_request_batch_));
-}
-
-PullRequest PullLoop::request(int count) const {
-  const auto expires = std::min<nanoseconds>(pace_of(*this).expires, max_expires_);
-  return {count, expires, std::min<nanoseconds>(pace_of(*this).heartbeat, expires / 2), max_bytes_};
+  const int count = is<Unanswered>() ? 1 : std::min(prefetch_.messages - here, max_request_batch_);
+  return PullRequest{count, expires, heartbeat, max_bytes_};
 }
 
 void PullLoop::on_sent(const PullRequest& request, Time now) {

@@ -1,7 +1,7 @@
 #pragma once
 
-// Decides when to pull, and for how much. Everything that the loop hears is an event here, and moves it from
-// one state to another; its owner sends the requests. It does no I/O and reads no clock.
+// Decides when to pull, and for how much: each event moves the loop from one state to another, and its owner
+// sends the requests. Does no I/O and reads no clock.
 
 #include "consumer/group.hpp"
 #include "consumer/pull_status.hpp"
@@ -62,7 +62,7 @@ class PullLoop {
   void on_new_leader(Time now);
   void on_reconnect();
   void on_deleted();
-  void on_subscription_lost();  ///< a push consumer's, with the connection
+  void on_subscription_lost() { enter(MustRejoin{}); }  ///< a push consumer's, with the connection
   void on_rejoined(const Group& group);
   void on_sent(const PullRequest& request, Time now);
   void on_not_sent(Time now);
@@ -80,7 +80,6 @@ class PullLoop {
   enum class NextPull { bounded, of_any_size };
 
   [[nodiscard]] bool active() const noexcept { return !is<MustRejoin>() && !is<Stopped>(); }
-  [[nodiscard]] PullRequest request(int count) const;
   void enter(State state);
   void on_sign_of_life(Time now);
   void on_ended(const PullStatus& status);
