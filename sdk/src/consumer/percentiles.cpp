@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numeric>
 
 namespace tidings {
 namespace {
@@ -12,10 +13,9 @@ constexpr std::chrono::minutes turn{1};
 }  // namespace
 
 void Percentiles::add(std::chrono::nanoseconds value, Clock::time_point now) {
-  const auto next_turn = next_turn_.load(std::memory_order_relaxed);
-  if (now >= next_turn) {
-    const bool both_are_old = now >= next_turn + turn;
+  if (const auto next_turn = next_turn_.load(std::memory_order_relaxed); now >= next_turn) {
     const auto next = 1 - current_.load();
+    const bool both_are_old = now >= next_turn + turn;
     for (auto& count : counts_[next]) count = 0;
     if (both_are_old)
       for (auto& count : counts_[1 - next]) count = 0;
@@ -28,25 +28,20 @@ void Percentiles::add(std::chrono::nanoseconds value, Clock::time_point now) {
 }
 
 std::chrono::microseconds Percentiles::at(double share, Clock::time_point now) const {
+  std::array<std::uint64_t, buckets> counts{};
+  const auto add = [&counts](const Counts& minute) {
+    for (std::size_t i = 0; i < buckets; ++i) counts[i] += minute[i];
+  };
   // Minutes also pass when nothing is added.
   const auto next_turn = next_turn_.load();
-  if (now >= next_turn + turn) return std::chrono::microseconds{0};
   const auto current = current_.load();
-  const bool last_one_counts = now < next_turn;
-  const auto count_of = [&](std::size_t i) -> std::uint64_t {
-    const std::uint64_t last_one = last_one_counts ? counts_[1 - current][i].load() : 0;
-    return counts_[current][i].load() + last_one;
-  };
-  std::uint64_t total = 0;
-  for (std::size_t i = 0; i < buckets; ++i) total += count_of(i);
-  const auto wanted =
-      std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::ceil(share * static_cast<double>(total))));
-  std::uint64_t seen = 0;
-  for (std::size_t i = 0; i < buckets && total > 0; ++i) {
-    seen += count_of(i);
-    if (seen >= wanted) return std::chrono::microseconds{upper_bound(i)};
-  }
-  return std::chrono::microseconds{0};
+  if (now < next_turn + turn) add(counts_[current]);
+  if (now < next_turn) add(counts_[1 - current]);
+  std::partial_sum(counts.begin(), counts.end(), counts.begin());
+  const auto rank = std::max(1.0, std::ceil(share * static_cast<double>(counts.back())));
+  const auto found = std::ranges::lower_bound(counts, static_cast<std::uint64_t>(rank));
+  if (found == counts.end()) return std::chrono::microseconds{0};
+  return std::chrono::microseconds{upper_bound(static_cast<std::size_t>(found - counts.begin()))};
 }
 
 /// Whole microseconds up to 7, then eight steps for each doubling.

@@ -4,12 +4,13 @@
 // sends the requests. Does no I/O and reads no clock.
 
 #include "consumer/group.hpp"
-#include "consumer/pull_status.hpp"
+#include "nats/handle.hpp"
 
 #include <chrono>
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 
 namespace tidings {
@@ -26,6 +27,32 @@ struct PullRequest {
   std::optional<std::size_t> max_bytes;  ///< none: a single message of any size
 
   [[nodiscard]] std::string json() const;
+};
+
+/// What the server says about a pull request, beside the messages: heartbeats, the request's end, refusals
+/// (ADR-37).
+struct PullStatus {
+  enum class Kind {
+    heartbeat,
+    ended,              ///< nothing came within the time, or not all of it
+    completed,          ///< all that was asked for has come, in fewer bytes than allowed (from 2.10 on)
+    too_large,          ///< the next message does not fit into the bytes of the request
+    leadership_change,  ///< the request died with the durable's leader
+    deleted,            ///< the durable is gone
+    became_push,        ///< the durable is a push consumer now
+    refused,            ///< the durable does not allow such a request
+    no_responders,      ///< nobody serves the durable: JetStream is electing, or it is gone
+    other,
+  };
+
+  Kind kind = Kind::other;
+  std::optional<int> missing;  ///< messages of the request that did not come; older servers do not say
+  std::string text;            ///< the description, for people
+
+  /// `code` and `description` are the server's headers of those names, `pending` its Nats-Pending-Messages.
+  [[nodiscard]] static PullStatus parse(std::string_view code, std::string_view description,
+                                        std::string_view pending);
+  [[nodiscard]] static PullStatus of(natsMsg* message);
 };
 
 class PullLoop {

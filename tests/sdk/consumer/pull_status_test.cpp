@@ -1,8 +1,7 @@
 // What the server says about pulls, in the words of nats-server 2.9 to 2.12.
 
-#include "consumer/pull_status.hpp"
-
 #include "consumer/group.hpp"
+#include "consumer/pull_loop.hpp"
 #include "support/catch.hpp"
 
 using namespace tidings;
