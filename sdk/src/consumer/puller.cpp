@@ -27,16 +27,44 @@ Puller::Puller(Connection& connection, Group group, std::string subject_prefix, 
       gauges_(gauges),
       mailbox_(std::make_shared<Mailbox>(native(connection), group_.ack_wait, std::move(subject_prefix),
                                          gauges.in_flight, std::move(may_extend))),
-      subscription_(connection, group_, mailbox_),
+      inbox_(connection.new_inbox()),
+      state_inbox_(connection.new_inbox()),
+      messages_(group_.push() ? subscribe(group_.deliver_subject, group_.deliver_group, Mailbox::deliver)
+                              : subscribe(inbox_, {}, Mailbox::deliver)),
+      states_(subscribe(state_inbox_, {}, Mailbox::deliver_state)),
       loop_(group_, prefetch, steady_clock::now()),
       generation_(connection.generation()) {
+  // The prefetch is the bound; nats.c's own would drop messages.
+  natsSubscription_SetPendingLimits(messages_, -1, -1);
+  if (!group_.push())
+    advisories_.emplace(connection, group_.stream, group_.durable,
+                        [mailbox = mailbox_] { mailbox->tell_of_new_leader(); });
   // Pull again as soon as the connection is back.
-  connection_.observe([mailbox = mailbox_](bool) { mailbox->wake(); });
+  connection.observe([mailbox = mailbox_](bool) { mailbox->wake(); });
 }
 
 Puller::~Puller() {
   connection_.observe({});
+  natsSubscription_Unsubscribe(messages_);
+  natsSubscription_Unsubscribe(states_);
   mailbox_->in_flight.stop();
+}
+
+/// The connection keeps the subscription and the mailbox until it is closed: a message that races the
+/// subscription's end must still find both.
+natsSubscription* Puller::subscribe(const std::string& subject, const std::string& deliver_group,
+                                    natsMsgHandler handler) {
+  natsSubscription* subscription = nullptr;
+  auto* const connection = native(connection_);
+  check(deliver_group.empty()
+            ? natsConnection_Subscribe(&subscription, connection, subject.c_str(), handler, mailbox_.get())
+            : natsConnection_QueueSubscribe(&subscription, connection, subject.c_str(), deliver_group.c_str(),
+                                            handler, mailbox_.get()),
+        "subscribe to " + subject);
+  connection_.keep(std::shared_ptr<void>(subscription, [mailbox = mailbox_](void* held) {
+    natsSubscription_Destroy(static_cast<natsSubscription*>(held));
+  }));
+  return subscription;
 }
 
 std::vector<StreamMessagePtr> Puller::take(std::size_t max, milliseconds wait, const std::stop_token& stop) {
@@ -75,10 +103,10 @@ void Puller::pull_if_due() {
     loop_.on_silence();
     ask_for_state_again_ = {};
   }
-  const auto request = loop_.due(ready_.size(), mailbox_->in_flight.bytes(), now);
-  if (!request) return;
-  if (subscription_.ask_for_messages(request->json()))
-    loop_.on_sent(*request, steady_clock::now());
+  const auto due = loop_.due(ready_.size(), mailbox_->in_flight.bytes(), now);
+  if (!due) return;
+  if (request("MSG.NEXT", due->json(), inbox_))
+    loop_.on_sent(*due, steady_clock::now());
   else
     loop_.on_not_sent(steady_clock::now());
 }
@@ -93,7 +121,14 @@ void Puller::ask_for_state_if_due() {
   const auto now = steady_clock::now();
   if (stopped() || now < ask_for_state_again_ || !connection_.connected()) return;
   ask_for_state_again_ = now + state_interval;
-  subscription_.ask_for_state();
+  request("INFO", {}, state_inbox_);
+}
+
+/// Nobody waits for the answers: they come to `inbox`, and so into the mailbox.
+bool Puller::request(const char* what, const std::string& body, const std::string& inbox) {
+  const auto subject = std::string("$JS.API.CONSUMER.") + what + "." + group_.stream + "." + group_.durable;
+  return natsConnection_PublishRequest(native(connection_), subject.c_str(), inbox.c_str(), body.data(),
+                                       static_cast<int>(body.size())) == NATS_OK;
 }
 
 bool Puller::read_mail(bool want_messages, Time deadline, const std::stop_token& stop) {
@@ -174,7 +209,7 @@ void Puller::settle(StreamMessagePtr message, Acknowledgement acknowledgement) {
 
 void Puller::stop(Time deadline, std::vector<StreamMessagePtr> not_started) {
   loop_.stop();
-  if (connection_.connected()) subscription_.drain(deadline);
+  if (connection_.connected()) drain(deadline);
   for (auto& message : not_started) nak(std::move(message));
   for (auto& message : ready_) nak(std::move(message));
   ready_.clear();
@@ -182,6 +217,28 @@ void Puller::stop(Time deadline, std::vector<StreamMessagePtr> not_started) {
   mailbox_->collect(mail_, Mailbox::Until::anything, {}, {});
   for (auto& message : mail_.messages) nak(std::move(message));
   mail_.clear();
+}
+
+/// Has the server send no more; what is on its way still comes.
+void Puller::drain(Time deadline) {
+  const auto left = [deadline] {
+    return std::max<int64_t>(1, std::chrono::ceil<milliseconds>(deadline - steady_clock::now()).count());
+  };
+  // Draining tells the server to send no more, and still delivers what is on its way; a bare
+  // unsubscribe would drop that, and it would be missing for a whole AckWait.
+  if (natsSubscription_DrainTimeout(messages_, left()) == NATS_OK)
+    natsSubscription_WaitForDrainCompletion(messages_, left());
+  if (group_.push()) return;
+  // Our pull requests are still queued on the server. Until 2.10.27 (seen in 2.9.10 to 2.10.0) a message that
+  // is given back to such a queue is taken for the dead request and forgotten for a whole AckWait; asking for
+  // the consumer's state makes the server drop requests that nobody listens for.
+  jsOptions options;
+  jsOptions_Init(&options);
+  options.Wait = left();
+  jsConsumerInfo* info = nullptr;
+  js_GetConsumerInfo(&info, jetstream(connection_), group_.stream.c_str(), group_.durable.c_str(), &options,
+                     nullptr);
+  jsConsumerInfo_Destroy(info);
 }
 
 }  // namespace tidings

@@ -5,10 +5,10 @@
 // on nats.c's own thread.
 
 #include "consumer/group.hpp"
-#include "consumer/group_subscription.hpp"
 #include "consumer/mailbox.hpp"
 #include "consumer/pull_loop.hpp"
 #include "consumer/stream_message.hpp"
+#include "nats/leader_advisories.hpp"
 
 #include <tidings/connection.hpp>
 
@@ -47,10 +47,10 @@ class Puller {
   }
   void terminate(StreamMessagePtr message) { settle(std::move(message), {Acknowledgement::Kind::terminate}); }
 
-  /// Set when the server no longer knows the group's durable, or may not: join again after this long, and
-  /// call use(). Nothing is pulled before that.
+  /// Set when the server may no longer know the group's durable: join again after this long, and call use().
+  /// Nothing is pulled before that.
   [[nodiscard]] std::optional<std::chrono::milliseconds> rejoin_after() const noexcept;
-  /// The group as it was joined again: what may be asked for from now on.
+  /// The group as joined again, with what may be asked for from now on.
   void use(Group group);
 
   /// While paused, no messages are asked for; some may still come.
@@ -73,10 +73,13 @@ class Puller {
  private:
   using Time = PullLoop::Time;
 
+  [[nodiscard]] natsSubscription* subscribe(const std::string& subject, const std::string& deliver_group,
+                                            natsMsgHandler handler);
   void notice_reconnect();
   void pull_if_due();
   void warn_of_silence(const std::string& what);
   void ask_for_state_if_due();
+  bool request(const char* what, const std::string& body, const std::string& inbox);
   /// True when woken.
   bool read_mail(bool want_messages, Time deadline, const std::stop_token& stop);
   void on_messages();
@@ -84,12 +87,16 @@ class Puller {
   void on_group_state(GroupState state);
   void on_deleted();
   void settle(StreamMessagePtr message, Acknowledgement acknowledgement);
+  void drain(Time deadline);
 
   Connection& connection_;
   Group group_;
   GroupGauges& gauges_;
   std::shared_ptr<Mailbox> mailbox_;
-  GroupSubscription subscription_;
+  const std::string inbox_, state_inbox_;  // subjects of our own, for pulled messages and the group's state
+  natsSubscription* const messages_;
+  natsSubscription* const states_;
+  std::optional<LeaderAdvisories> advisories_;
   PullLoop loop_;
   bool paused_ = false;       // by the owner, whatever the loop's state
   std::uint64_t generation_;  // of the connection that pulls were sent on
