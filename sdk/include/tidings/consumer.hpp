@@ -117,7 +117,4 @@ class Consumer {
   ConsumerEngine engine_;
 };
 
-template <class InboxType>
-Consumer(InboxType&, ConsumerOptions) -> Consumer<InboxType>;
-
 }  // namespace tidings

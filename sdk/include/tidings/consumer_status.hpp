@@ -24,7 +24,7 @@ struct ConsumerStats {
   std::uint64_t handled = 0;     ///< handler succeeded and its transaction is committed
   std::uint64_t duplicates = 0;  ///< id was in the inbox: acked without a second effect
   std::uint64_t retried = 0;     ///< handler failed, will be redelivered
-  std::uint64_t held_back = 0;   ///< given back unstarted, behind one of its aggregate that is retried
+  std::uint64_t held_back = 0;   ///< given back unstarted: an earlier event of its aggregate is retried
   std::uint64_t dead_lettered = 0;
   std::uint64_t ignored = 0;  ///< no handler for the type
   std::uint64_t fenced = 0;   ///< handler ended too late: without effect, the message was tried again

@@ -57,7 +57,7 @@ void ConsumerSession::work() {
   drain();
 }
 
-/// Streams and durable, waiting for a JetStream that does not answer. False when stopped.
+/// Makes or checks streams and durable, waiting for a JetStream that does not answer. False when stopped.
 bool ConsumerSession::join() {
   return outage_.until_done("joining the group", [this] {
     if (options_.manage_streams) {
@@ -161,7 +161,7 @@ void ConsumerSession::handle(std::vector<StreamMessagePtr> messages) {
   if (batches_) batches_->handle(std::move(events));
 }
 
-/// What comes again may come behind later events of its key.
+/// What is handed out again may come behind later events of its key.
 void ConsumerSession::bring_in_order(std::vector<StreamMessagePtr>& messages) {
   for (const auto& message : messages) {
     if (concurrent_)
@@ -175,14 +175,14 @@ void ConsumerSession::bring_in_order(std::vector<StreamMessagePtr>& messages) {
 }
 
 void ConsumerSession::prune_if_due() {
-  // At a stop it would be one more thing that may wait for a lock.
+  // A stop should not have to wait for one more lock.
   if (stop_.stop_requested() || Clock::now() < prune_again_) return;
   const auto begun = Clock::now();
   (void)outage_.until_done("inbox", [this] {
     const bool round_done = executor_.prune(options_.inbox_retention, prune_step);
     prune_again_ = Clock::now() + (round_done ? prune_interval : seconds{0});
   });
-  idle_since_ += Clock::now() - begun;
+  idle_since_ += Clock::now() - begun;  // waiting for the inbox is not idling
 }
 
 void ConsumerSession::drain() {

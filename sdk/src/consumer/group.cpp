@@ -138,8 +138,8 @@ void warn_of_replay_beyond(Connection& connection, const ConsumerOptions& option
   const nanoseconds max_age{info->Config->MaxAge};
   if (older_already || max_age > options.inbox_retention)
     spdlog::warn(
-        "inbox_retention is {} h, and the stream {} keeps events for {}: should the group {} be made "
-        "anew, they would take effect again",
+        "inbox_retention is {} h, and the stream {} keeps events for {}: if the group {} is made again, "
+        "older ones take effect a second time",
         options.inbox_retention.count(), options.stream,
         max_age.count() > 0 ? std::to_string(duration_cast<std::chrono::hours>(max_age).count()) + " h"
                             : "ever",

@@ -10,7 +10,7 @@ using std::chrono::milliseconds;
 
 // The retry goes first: those behind it come back this much later.
 constexpr milliseconds behind{50};
-// Doubled for each time that the one ahead was late: 3.2 s at most.
+// That delay is doubled each time the one ahead was late: 3.2 s at most.
 constexpr int most_doublings = 6;
 // How long a retry that may have gone to another instance holds past its time.
 constexpr milliseconds grace{500};

@@ -18,7 +18,7 @@
 
 namespace tidings {
 
-/// Of one instance; does no I/O and reads no clock. Sequences are those of the stream.
+/// One for each instance; does no I/O and reads no clock. Sequences are those of the stream.
 ///
 /// While this instance gets all that the group hands out, what it gave back comes to it again, and a hold
 /// lasts until then. What goes to another instance shows as a gap in the consumer's sequence: that instance
@@ -32,21 +32,21 @@ class KeyOrder {
       : wanted_(options.hold_back), longest_(2 * options.ack_wait) {}
 
   /// A message has come, and is handled after those that came before it. The consumer's sequence counts what
-  /// the group hands out to anyone. Holds end by the time at which a message came: when it is handled late,
-  /// what it would overtake may have come meanwhile.
+  /// the group hands out to any instance. Whether a hold is over is judged by the time at which a message
+  /// came: while it waits to be handled, what it would overtake may come.
   void arrived(std::uint64_t consumer_sequence, Clock::time_point at);
 
   /// Whether an earlier event of its key is to come first.
   [[nodiscard]] bool holds(const Delivery& delivery);
 
-  /// It is here, and its turn comes in order.
+  /// The event is here again, and is handled in its turn.
   void release(const Delivery& delivery);
 
-  /// To be told of each message. Sets the delay of one that is held back: longer each time when the one that
-  /// it waits for is late.
+  /// Must be told of each message. Sets the delay of one that is held back: longer each time when the one
+  /// that it waits for is late.
   void settled(const Delivery& delivery, Settlement& settlement, Clock::time_point now);
 
-  /// Later events of its key go back with one that is so settled.
+  /// True when later events of its key go back with an event that is settled in this way.
   [[nodiscard]] bool goes_back(const Settlement& settlement) const noexcept {
     using enum Settlement::Kind;
     return wanted_ &&
@@ -57,10 +57,10 @@ class KeyOrder {
   /// An event that was given back.
   struct Out {
     Clock::time_point due;
-    std::chrono::milliseconds delay{};  // that was asked for
-    bool retry = false;                 // else it went behind another
-    int times_late = 0;                 // that it came again before the other one
-    std::uint64_t gaps = 0, round = 0;  // at the time
+    std::chrono::milliseconds delay{};  // as asked of the server
+    bool retry = false;                 // otherwise it went behind another event
+    int times_late = 0;                 // how often it came again before that one
+    std::uint64_t gaps = 0, round = 0;  // when it was given back
   };
   using Events = std::map<std::uint64_t, Out>;  // by sequence
   struct Hash : std::hash<std::string_view> {

@@ -65,7 +65,7 @@ class PullLoop {
   struct Refused {       ///< not answered since the server refused a pull and the limits were looked up
     std::string reason;
   };
-  struct MustRejoin {  ///< the server does not know the durable, or refuses what its limits allowed
+  struct MustRejoin {  ///< the server does not know the durable, or refuses what its known limits allow
     std::chrono::milliseconds after{};
     std::string refusal{};
   };
@@ -89,7 +89,7 @@ class PullLoop {
   void on_new_leader(Time now);
   void on_reconnect();
   void on_deleted();
-  void on_subscription_lost() { enter(MustRejoin{}); }  ///< a push consumer's, with the connection
+  void on_subscription_lost() { enter(MustRejoin{}); }  ///< a push consumer's, cut with the connection
   void on_rejoined(const Group& group);
   void on_sent(const PullRequest& request, Time now);
   void on_not_sent(Time now);
@@ -119,7 +119,7 @@ class PullLoop {
   std::chrono::nanoseconds max_expires_{};
   std::size_t max_bytes_ = 0;
 
-  int expected_ = 0;  // asked for, and neither come nor written off
+  int expected_ = 0;  // messages asked for that have neither come nor been written off
   NextPull next_ = NextPull::bounded;
   Time last_sign_;     // the last message, heartbeat or status, or our own request
   Time pull_again_{};  // not before
