@@ -77,14 +77,14 @@ class Consumer {
     static_assert(with_transaction || std::is_invocable_v<Handler&, const T&, const Delivery&>,
                   "a handler takes (const T&, Transaction&, const Delivery&) or (const T&, const Delivery&)");
     auto handle = [this, handler = std::move(handler)](const Delivery& delivery) mutable {
+      [[maybe_unused]] auto& inbox = inbox_;  // used with a transaction only
       if constexpr (with_transaction)
-        handler(read<T>(delivery.event), inbox_.transaction(), delivery);
+        handler(read<T>(delivery.event), inbox.transaction(), delivery);
       else
         handler(read<T>(delivery.event), delivery);
     };
     using Takes = ConsumerEngine::Takes;
-    engine_.on(type, std::move(handle), with_transaction ? Takes::transaction : Takes::no_transaction,
-               std::move(retry));
+    engine_.on(type, std::move(handle), with_transaction ? Takes::transaction : Takes::no_transaction, retry);
     return *this;
   }
 
@@ -116,5 +116,8 @@ class Consumer {
   InboxType& inbox_;
   ConsumerEngine engine_;
 };
+
+template <class InboxType>
+Consumer(InboxType&, ConsumerOptions) -> Consumer<InboxType>;
 
 }  // namespace tidings

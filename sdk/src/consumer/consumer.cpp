@@ -20,7 +20,7 @@ void ConsumerEngine::on(const std::string& type, Handler handler, Takes takes, R
     throw Error("the handler for " + type +
                 " takes a transaction; workers > 0: handlers take (event, delivery), without a transaction");
   validate(type, retry);
-  if (!state_->handlers.add(type, {std::move(handler), std::move(retry)}))
+  if (!state_->handlers.add(type, {std::move(handler), retry}))
     throw Error("the type " + type + " already has a handler: each type takes one");
 }
 
