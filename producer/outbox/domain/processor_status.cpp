@@ -1,32 +1,25 @@
 #include <tidings/processor_status.hpp>
 
+#include <algorithm>
+#include <array>
+
 namespace tidings {
+namespace {
 
-using Phase = ProcessorStatus::Phase;
+// In the order of Phase.
+constexpr auto names = std::to_array<const char*>(
+    {"starting", "standby", "active", "waiting for broker", "waiting for database", "stopped"});
 
-const char* to_string(Phase phase) noexcept {
-  switch (phase) {
-    case Phase::starting:
-      return "starting";
-    case Phase::standby:
-      return "standby";
-    case Phase::active:
-      return "active";
-    case Phase::waiting_for_broker:
-      return "waiting for broker";
-    case Phase::waiting_for_database:
-      return "waiting for database";
-    case Phase::stopped:
-      return "stopped";
-  }
-  return "unknown";
+}  // namespace
+
+const char* to_string(ProcessorStatus::Phase phase) noexcept {
+  return names[static_cast<std::size_t>(phase)];
 }
 
-std::optional<Phase> parse_phase(std::string_view text) noexcept {
-  for (const auto phase : {Phase::starting, Phase::standby, Phase::active, Phase::waiting_for_broker,
-                           Phase::waiting_for_database, Phase::stopped})
-    if (text == to_string(phase)) return phase;
-  return std::nullopt;
+std::optional<ProcessorStatus::Phase> parse_phase(std::string_view text) noexcept {
+  const auto found = std::find(names.begin(), names.end(), text);
+  if (found == names.end()) return std::nullopt;
+  return static_cast<ProcessorStatus::Phase>(found - names.begin());
 }
 
 }  // namespace tidings

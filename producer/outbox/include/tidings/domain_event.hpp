@@ -3,6 +3,7 @@
 // Something that happened to an aggregate. A kind of event derives from this and
 // fills it in its constructor; see UserCreatedEvent.
 
+#include <tidings/error.hpp>
 #include <tidings/timestamp.hpp>
 #include <tidings/uuid.hpp>
 
@@ -23,7 +24,13 @@ struct DomainEvent {
   nlohmann::ordered_json metadata = nlohmann::ordered_json::object();  ///< who and why: source, action, trace
 
   /// The column `eventData`: `{"data": …, "metadata": …}`. Throws Error when a text in it is not UTF-8.
-  [[nodiscard]] std::string event_data() const;
+  [[nodiscard]] std::string event_data() const {
+    try {
+      return nlohmann::ordered_json{{"data", data}, {"metadata", metadata}}.dump();
+    } catch (const nlohmann::json::exception& error) {
+      throw Error("cannot write the event " + id + ": " + error.what());
+    }
+  }
 };
 
 }  // namespace tidings
