@@ -1,25 +1,11 @@
 #include "services/aggregate_queues.hpp"
 
-#include <functional>
 #include <utility>
 
 namespace tidings {
-namespace {
-
-// A token is the event's number above its slot, so that one that comes late finds its slot taken over.
-constexpr unsigned slot_bits = 20;
-constexpr std::uint64_t slot_mask = (std::uint64_t{1} << slot_bits) - 1;
-
-}  // namespace
-
-std::size_t AggregateQueues::Hash::operator()(const View& view) const noexcept {
-  const std::hash<std::string_view> hash;
-  return hash(view.id) * 31 + hash(view.type);
-}
 
 AggregateQueues::Queue& AggregateQueues::of(const OutboxEvent& event) {
-  const View view{event.aggregate_id, event.aggregate_type};
-  auto found = queues_.find(view);
+  auto found = queues_.find(event);
   if (found == queues_.end()) {
     found = queues_.emplace(Aggregate{event.aggregate_id, event.aggregate_type}, Queue{}).first;
     found->second.aggregate = &found->first;
@@ -27,50 +13,34 @@ AggregateQueues::Queue& AggregateQueues::of(const OutboxEvent& event) {
   return found->second;
 }
 
-AggregateQueues::Queue& AggregateQueues::find(std::string_view aggregate_id,
-                                              std::string_view aggregate_type) {
-  return queues_.find(View{aggregate_id, aggregate_type})->second;
-}
+void AggregateQueues::erase(const Queue& queue) { queues_.erase(queues_.find(*queue.aggregate)); }
 
-void AggregateQueues::erase(const Queue& queue) { queues_.erase(queues_.find(View{*queue.aggregate})); }
-
-AggregateQueues::Slot AggregateQueues::push(Queue& queue, OutboxEvent event) {
-  if (free_.empty()) {
-    free_.push_back(static_cast<Slot>(entries_.size()));
-    entries_.emplace_back();
-  }
-  const auto slot = free_.back();
-  free_.pop_back();
+AggregateQueues::Entry& AggregateQueues::push(Queue& queue, OutboxEvent event) {
+  const auto number = next_number_++;
   queue.last_position = event.position;
-  entries_[slot] = {std::move(event), &queue, next_number_++, none, false};
-  (queue.size == 0 ? queue.first : entries_[queue.last].next) = slot;
-  queue.last = slot;
+  auto& entry =
+      entries_.emplace_hint(entries_.end(), number, Entry{std::move(event), &queue, number})->second;
+  (queue.size == 0 ? queue.first : queue.last->next) = &entry;
+  queue.last = &entry;
   ++queue.size;
-  return slot;
+  return entry;
 }
 
-OutboxEvent AggregateQueues::remove(Slot slot) {
-  auto& queue = *entries_[slot].queue;
-  Slot before = none;
-  for (auto at = queue.first; at != slot; at = entries_[at].next) before = at;
-  const auto next = entries_[slot].next;
-  (before == none ? queue.first : entries_[before].next) = next;
-  if (queue.last == slot) queue.last = before;
+OutboxEvent AggregateQueues::remove(Entry& entry) {
+  auto& queue = *entry.queue;
+  Entry* before = nullptr;
+  for (auto* at = queue.first; at != &entry; at = at->next) before = at;
+  (before == nullptr ? queue.first : before->next) = entry.next;
+  if (queue.last == &entry) queue.last = before;
   --queue.size;
-  entries_[slot].number = 0;
-  entries_[slot].sent = false;
-  free_.push_back(slot);
-  return std::move(entries_[slot].event);
+  auto event = std::move(entry.event);
+  entries_.erase(entries_.find(entry.number));
+  return event;
 }
 
-std::uint64_t AggregateQueues::token_of(Slot slot) const noexcept {
-  return (entries_[slot].number << slot_bits) | slot;
-}
-
-AggregateQueues::Slot AggregateQueues::in_flight(std::uint64_t token) const noexcept {
-  const auto slot = static_cast<Slot>(token & slot_mask);
-  if (slot >= entries_.size() || token_of(slot) != token || !entries_[slot].sent) return none;
-  return slot;
+AggregateQueues::Entry* AggregateQueues::in_flight(std::uint64_t number) {
+  const auto found = entries_.find(number);
+  return found != entries_.end() && found->second.sent ? &found->second : nullptr;
 }
 
 void AggregateQueues::leave_behind(Queue& queue, std::int64_t rows) {

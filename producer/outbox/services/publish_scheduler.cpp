@@ -17,8 +17,6 @@ constexpr std::uint64_t longest_passing = 65536;
 
 PublishScheduler::PublishScheduler(std::size_t window) : window_(window), passing_for_(shortest_passing) {}
 
-std::size_t PublishScheduler::room() const noexcept { return window_ - std::min(window_, queues_.held()); }
-
 void PublishScheduler::offer(OutboxEvent event) {
   auto& queue = queues_.of(event);
   const bool full = !in_order_ && queue.size >= most_waiting_in_a_queue;
@@ -40,7 +38,8 @@ void PublishScheduler::block(Queue& queue, const OutboxEvent& head, Timestamp re
 std::optional<PublishScheduler::Refill> PublishScheduler::next_refill(Timestamp now) {
   const auto refill_of = [](Queue& queue, bool retry, int retry_count = 0) {
     queue.refilling = true;
-    return Refill{queue.aggregate->id, queue.aggregate->type, queue.last_position, retry, retry_count};
+    const auto& [id, type] = *queue.aggregate;
+    return Refill{id, type, queue.last_position, retry, retry_count, &queue};
   };
   for (auto due = retries_.begin(); due != retries_.end() && due->first <= now; ++due) {
     auto& queue = *due->second;
@@ -57,7 +56,7 @@ std::optional<PublishScheduler::Refill> PublishScheduler::next_refill(Timestamp 
 }
 
 void PublishScheduler::refill(const Refill& request, std::vector<OutboxEvent> rows, bool complete) {
-  auto& queue = queues_.find(request.aggregate_id, request.aggregate_type);
+  auto& queue = *request.queue;
   queue.refilling = false;
   if (!request.retry) {  // a retry's head was not counted as left behind, and nothing past it was read
     const auto taken = static_cast<std::int64_t>(rows.size());
@@ -75,24 +74,23 @@ void PublishScheduler::refill(const Refill& request, std::vector<OutboxEvent> ro
 
 std::optional<PublishScheduler::Send> PublishScheduler::next_send() {
   if (settling_ || head_in_flight_ || ready_.empty() || (probing_ && in_flight_ > 0)) return std::nullopt;
-  const auto slot = ready_.front();
-  auto& entry = queues_[slot];
-  if (!chained() && entry.queue->first != slot) return std::nullopt;
+  auto& entry = *ready_.front();
+  if (!chained() && entry.queue->first != &entry) return std::nullopt;
   ready_.pop_front();
   entry.sent = true;
   ++in_flight_;
-  Send send{queues_.token_of(slot), &entry.event, chained() ? last_sent_ : std::string{}};
+  Send send{entry.number, &entry.event, chained() ? last_sent_ : std::string{}};
   head_in_flight_ = chained() && last_sent_.empty();
   last_sent_ = entry.event.id;
   return send;
 }
 
 std::optional<OutboxEvent> PublishScheduler::stored(std::uint64_t token, bool duplicate) {
-  const auto slot = queues_.in_flight(token);
-  if (slot == none) return std::nullopt;
+  auto* const entry = queues_.in_flight(token);
+  if (entry == nullptr) return std::nullopt;
   const bool head = std::exchange(head_in_flight_, false);
-  auto& queue = *queues_[slot].queue;
-  auto event = queues_.remove(slot);
+  auto& queue = *entry->queue;
+  auto event = queues_.remove(*entry);
   --in_flight_;
   ++stored_in_this_state_;
   probing_ = false;
@@ -105,48 +103,43 @@ std::optional<OutboxEvent> PublishScheduler::stored(std::uint64_t token, bool du
   return event;
 }
 
-std::optional<OutboxEvent> PublishScheduler::take_refused(std::uint64_t token) {
-  const auto slot = queues_.in_flight(token);
-  if (slot == none) return std::nullopt;
-  const auto& queue = *queues_[slot].queue;
+std::optional<OutboxEvent> PublishScheduler::refused(std::uint64_t token, const RetryAt& retry_at) {
+  auto* const entry = queues_.in_flight(token);
+  if (entry == nullptr) return std::nullopt;
+  auto& queue = *entry->queue;
   // An earlier event of its aggregate is not stored: this one was sent too early.
-  if (queue.blocked || queue.first != slot) {
+  if (queue.blocked || queue.first != entry) {
     returned(token);
     return std::nullopt;
   }
-  auto event = queues_.remove(slot);
+  auto event = queues_.remove(*entry);
   --in_flight_;
   ++event.retry_count;
   probing_ = false;
   if (in_order_) break_order();
-  return event;
-}
-
-void PublishScheduler::settle_refused(const OutboxEvent& event, std::optional<Timestamp> retry_at) {
-  auto& queue = queues_.of(event);
-  if (retry_at) {
+  if (const auto time = retry_at(event)) {
     // What waits behind it stays in the table, so that blocked aggregates cost little memory.
     // Events in flight are left there, too, when their results are in.
     drop_unsent(queue);
-    block(queue, event, *retry_at);
+    block(queue, event, *time);
   } else {
     advance(queue);
   }
   landed();
+  return event;
 }
 
 void PublishScheduler::returned(std::uint64_t token) {
-  const auto slot = queues_.in_flight(token);
-  if (slot == none) return;
-  auto& entry = queues_[slot];
-  auto& queue = *entry.queue;
-  entry.sent = false;
+  auto* const entry = queues_.in_flight(token);
+  if (entry == nullptr) return;
+  auto& queue = *entry->queue;
+  entry->sent = false;
   --in_flight_;
   if (queue.blocked) {
-    queues_.remove(slot);
+    queues_.remove(*entry);
     leave_in_table(queue);
   } else if (!in_order_ && !settling_) {
-    ready_.push_front(slot);
+    ready_.push_front(entry);
   }
   if (in_order_) break_order();
   landed();
@@ -164,27 +157,27 @@ std::optional<Timestamp> PublishScheduler::next_retry() const {
 }
 
 void PublishScheduler::take(Queue& queue, OutboxEvent event) {
-  const auto slot = queues_.push(queue, std::move(event));
+  auto& entry = queues_.push(queue, std::move(event));
   if (settling_) return;  // made ready when that is over
-  if (in_order_ || queue.size == 1) ready_.push_back(slot);
+  if (in_order_ || queue.size == 1) ready_.push_back(&entry);
 }
 
 void PublishScheduler::drop_unsent(Queue& queue) {
-  std::erase_if(ready_, [this, &queue](Slot slot) { return queues_[slot].queue == &queue; });
-  for (auto slot = queue.first; slot != none;) {
-    const auto next = queues_[slot].next;
-    if (!queues_[slot].sent) {
-      queues_.remove(slot);
+  std::erase_if(ready_, [&queue](const Entry* entry) { return entry->queue == &queue; });
+  for (auto* entry = queue.first; entry != nullptr;) {
+    auto* const next = entry->next;
+    if (!entry->sent) {
+      queues_.remove(*entry);
       leave_in_table(queue);
     }
-    slot = next;
+    entry = next;
   }
 }
 
 /// The aggregate's next step after one of its events is settled.
 void PublishScheduler::advance(Queue& queue) {
   if (queue.size > 0) {
-    if (!in_order_ && !settling_ && !queues_[queue.first].sent) ready_.push_back(queue.first);
+    if (!in_order_ && !settling_ && !queue.first->sent) ready_.push_back(queue.first);
   } else if (queue.blocked || queue.refilling) {
     // It goes on when its retry is due, or when its rows are read.
   } else if (queue.left_behind > 0) {
@@ -219,17 +212,9 @@ void PublishScheduler::landed() {
   if (!settling_ || in_flight_ > 0) return;
   settling_ = false;
   last_sent_.clear();
-  make_ready();
-}
-
-void PublishScheduler::make_ready() {
   ready_.clear();
-  for (Slot slot = 0; slot < queues_.slots(); ++slot) {
-    const auto& entry = queues_[slot];
-    if (entry.number != 0 && (in_order_ || entry.queue->first == slot)) ready_.push_back(slot);
-  }
-  std::sort(ready_.begin(), ready_.end(),
-            [this](Slot left, Slot right) { return queues_[left].number < queues_[right].number; });
+  for (auto& [number, entry] : queues_.entries())
+    if (in_order_ || entry.queue->first == &entry) ready_.push_back(&entry);
 }
 
 }  // namespace tidings

@@ -3,19 +3,16 @@
 // Decides which event may go out next, so that per aggregate the stream's order
 // is commit order whatever fails. Does no I/O and reads no clock.
 //
-// In commit order (the normal state), many events are in flight. Where the stream may
-// be chained to, each event names the one sent before it as the stream's expected last
-// message, so the first that is not stored makes the stream refuse all behind it. A
-// chain begins with an event that is sent alone and that the stream did not have: it
-// then stands behind everything that an earlier processor left there. Behind a
-// duplicate the chain could hold although events before it are not stored. Where the
-// stream may not be chained to, an event whose aggregate has one in flight waits for
-// it, and so do all others behind it.
+// In commit order (the normal state), many events are in flight. Where the stream may be chained to, each
+// event names the one sent before it as the stream's expected last message, so the first that is not stored
+// makes the stream refuse all behind it. A chain begins with an event that is sent alone and that the stream
+// did not have: it then stands behind everything that an earlier processor left there. Behind a duplicate the
+// chain could hold although events before it are not stored. Where the stream may not be chained to, an event
+// whose aggregate has one in flight waits for it, and so do all others behind it.
 //
-// In passing (after a failure), each aggregate has one event in flight; its next
-// follows when that is stored, and other aggregates pass meanwhile. After a while
-// commit order is tried again; without a chain only when no aggregate has rows left in
-// the table.
+// In passing (after a failure), each aggregate has one event in flight; its next follows when that is stored,
+// and other aggregates pass meanwhile. After a while commit order is tried again; without a chain only when
+// no aggregate has rows left in the table.
 //
 // An aggregate has a queue while it has something in flight, waiting or FAILED. Rows
 // that a queue cannot hold stay in the table and are read again when it is their turn,
@@ -25,9 +22,11 @@
 
 #include <tidings/outbox_event.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -43,7 +42,9 @@ class PublishScheduler {
   // Rows come in.
 
   /// How many rows may be offered now.
-  [[nodiscard]] std::size_t room() const noexcept;
+  [[nodiscard]] std::size_t room() const noexcept {
+    return window_ - std::min(window_, queues_.entries().size());
+  }
   /// The next row in commit order. It is taken, or left in the table behind others of its aggregate.
   void offer(OutboxEvent event);
   /// A FAILED or PROCESSING row found at start: its aggregate is blocked until `retry_at`.
@@ -55,6 +56,7 @@ class PublishScheduler {
     OutboxPosition after;
     bool retry = false;   ///< the FAILED head, at `after`, is due
     int retry_count = 0;  ///< of that head; the table may not show the latest yet
+    AggregateQueues::Queue* queue = nullptr;
   };
   /// The next aggregate that wants rows: its retry is due at `now`, or what it left behind can go on.
   [[nodiscard]] std::optional<Refill> next_refill(Timestamp now);
@@ -75,15 +77,12 @@ class PublishScheduler {
 
   /// `duplicate`: the stream had it already.
   [[nodiscard]] std::optional<OutboxEvent> stored(std::uint64_t token, bool duplicate = false);
+  /// When a refused event is tried again; empty when it is not.
+  using RetryAt = std::function<std::optional<Timestamp>(const OutboxEvent&)>;
   /// Refused because of the event itself: it comes back with retry_count raised, which happens here alone.
-  /// With `retry_at`, its aggregate is blocked until then; without, the event is dead and the next goes on.
+  /// Its aggregate is blocked until `retry_at`; without such a time, the event is dead and the next goes on.
   /// Empty when the refusal does not count, because the event was sent behind one that was not stored.
-  template <class RetryAt>
-  [[nodiscard]] std::optional<OutboxEvent> refused(std::uint64_t token, RetryAt&& retry_at) {
-    auto event = take_refused(token);
-    if (event) settle_refused(*event, retry_at(*event));
-    return event;
-  }
+  [[nodiscard]] std::optional<OutboxEvent> refused(std::uint64_t token, const RetryAt& retry_at);
   /// Not stored, because of something else: it will be sent again, in its place.
   void returned(std::uint64_t token);
 
@@ -97,7 +96,7 @@ class PublishScheduler {
   // Its state.
 
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
-  [[nodiscard]] bool idle() const noexcept { return queues_.held() == 0 && refills_.empty(); }
+  [[nodiscard]] bool idle() const noexcept { return queues_.entries().empty() && refills_.empty(); }
   [[nodiscard]] std::size_t blocked() const noexcept { return retries_.size(); }
   [[nodiscard]] std::optional<Timestamp> next_retry() const;
   /// How many rows were offered and stay in the table until their aggregate goes on.
@@ -108,24 +107,20 @@ class PublishScheduler {
 
  private:
   using Queue = AggregateQueues::Queue;
-  using Slot = AggregateQueues::Slot;
-  static constexpr Slot none = AggregateQueues::none;
+  using Entry = AggregateQueues::Entry;
 
   void take(Queue& queue, OutboxEvent event);
   void leave_in_table(Queue& queue) { queues_.leave_behind(queue, queue.left_behind + 1); }
   void drop_unsent(Queue& queue);
   void block(Queue& queue, const OutboxEvent& head, Timestamp retry_at);
   void advance(Queue& queue);
-  std::optional<OutboxEvent> take_refused(std::uint64_t token);
-  void settle_refused(const OutboxEvent& event, std::optional<Timestamp> retry_at);
   void landed();
   void break_order();
   void try_order_again();
-  void make_ready();
 
   std::size_t window_;
   AggregateQueues queues_;
-  std::deque<Slot> ready_;                    // may be sent, in this order
+  std::deque<Entry*> ready_;                  // may be sent, in this order
   std::multimap<Timestamp, Queue*> retries_;  // blocked aggregates, by the time of their retry
   std::deque<Queue*> refills_;                // aggregates that have rows in the table and none in memory
   std::size_t in_flight_ = 0;

@@ -22,7 +22,7 @@ namespace {
 class Simulation {
  public:
   struct Failures {
-    double refused = 0, trouble = 0, lost_ack = 0, foreign = 0, takeover = 0;
+    double refused = 0, transient = 0, lost_ack = 0, foreign = 0, takeover = 0;
     bool poison = false;  ///< every 17th event is refused for ever
   };
 
@@ -160,7 +160,7 @@ class Simulation {
   }
 
   void answer(const Publish& publish) {
-    if (chance(failures_.trouble)) return scheduler_.returned(publish.token);
+    if (chance(failures_.transient)) return scheduler_.returned(publish.token);
     const bool known = ids_.contains(publish.event.id);
     const bool poison = failures_.poison && publish.event.position.row % 17 == 0;
     if (!known && (poison || chance(failures_.refused))) return refuse(publish);
@@ -223,7 +223,7 @@ TEST_CASE("whatever fails, each aggregate keeps its order and every event is sto
   const auto seed = GENERATE(range(0U, 60U));
   const auto aggregates = GENERATE(1, 5, 400);
   const Simulation::Failures failures{.refused = 0.03 * (seed % 3),
-                                      .trouble = 0.05 * (seed % 4),
+                                      .transient = 0.05 * (seed % 4),
                                       .lost_ack = 0.05 * (seed % 2),
                                       .foreign = seed % 5 == 0 ? 0.2 : 0,
                                       .takeover = seed % 3 == 1 ? 0.05 : 0,
