@@ -19,7 +19,7 @@ std::string text_of(const nlohmann::json& metadata, const char* name) {
   return member != metadata.end() && member->is_string() ? member->get<std::string>() : std::string{};
 }
 
-/// The members of the object that the scanner stands in; false when it is none.
+/// Reads the members of an object whose brace was taken; false when it is not one.
 bool take_members(JsonScanner& scanner, EventData& parts) {
   if (scanner.take('}')) return true;
   do {
@@ -39,7 +39,7 @@ EventData EventData::split(std::string_view text) {
   JsonScanner scanner{text};
   EventData parts;
   if (!scanner.take('{') || !take_members(scanner, parts) || !scanner.at_end())
-    throw Undecodable("eventData: is no JSON object");
+    throw Undecodable("eventData: is not a JSON object");
   if (parts.data.empty()) return {.data = text, .metadata = {}};
   return parts;
 }
@@ -68,7 +68,7 @@ void EventBuilder::read_metadata(std::string_view text) {
   event_.metadata = "{}";
   if (!text.empty() && text != "null") {
     const auto metadata = nlohmann::json::parse(text, nullptr, false);
-    if (!metadata.is_object()) throw Undecodable("eventData.metadata: is no JSON object");
+    if (!metadata.is_object()) throw Undecodable("eventData.metadata: is not a JSON object");
     if (auto source = text_of(metadata, "source"); !source.empty()) event_.source = std::move(source);
     event_.traceparent = text_of(metadata, "traceparent");
     event_.tracestate = text_of(metadata, "tracestate");
@@ -79,13 +79,13 @@ void EventBuilder::read_metadata(std::string_view text) {
 
 std::string subject_of(const OutboxEvent& row, std::string_view prefix) {
   const auto& type = row.event_type;
-  if (!is_literal_subject(type)) throw Undecodable("eventType: \"" + type + "\" makes no legal subject");
+  if (!is_literal_subject(type)) throw Undecodable("eventType: \"" + type + "\" cannot be part of a subject");
   std::string subject;
   subject.reserve(prefix.size() + 1 + type.size());
   subject.append(prefix).append(1, '.').append(type);
   if (subject.size() > longest_subject ||
       std::count(subject.begin(), subject.end(), '.') >= most_subject_tokens)
-    throw Undecodable("eventType: makes a subject of more than 255 characters or 16 parts");
+    throw Undecodable("eventType: its subject would have more than 255 characters or 16 parts");
   return subject;
 }
 

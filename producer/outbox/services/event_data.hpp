@@ -15,16 +15,16 @@ struct EventData {
   std::string_view data;
   std::string_view metadata;  ///< empty when there is none
 
-  /// An object with a member `data` is split; one without is all data (foreign writers).
-  /// Throws Undecodable when the text is no JSON object.
+  /// An object without a member `data` is all data (other programs write such). Throws Undecodable when the
+  /// text is not a JSON object.
   [[nodiscard]] static EventData split(std::string_view text);
 };
 
-/// Makes events of rows. A service's events mostly share their metadata, so what the last one said is
-/// kept, as is the memory of the event.
+/// Makes events of rows. Most events of a service have the same metadata, so what was read from it is kept,
+/// as is the memory of the event.
 class EventBuilder {
  public:
-  /// The same object each time. Throws Undecodable with what is wrong with the row.
+  /// Returns the same object each time. Throws Undecodable, saying what is wrong with the row.
   const Event& build(const OutboxEvent& row);
 
  private:
@@ -35,7 +35,7 @@ class EventBuilder {
   bool metadata_known_ = false;
 };
 
-/// `prefix.eventType`. Throws Undecodable when that is no subject one can publish to.
+/// `prefix.eventType`. Throws Undecodable when nothing can be published to such a subject.
 [[nodiscard]] std::string subject_of(const OutboxEvent& row, std::string_view prefix);
 
 }  // namespace tidings

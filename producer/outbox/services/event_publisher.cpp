@@ -68,8 +68,8 @@ struct EventPublisher::State {
 
   std::mutex mutex;
   std::vector<Answer> answers;
-  std::int64_t delivered = 0;  // messages that deliver() has been through
-  std::size_t wake_at = 1;     // answers that are worth waking the owner for
+  std::int64_t delivered = 0;  // messages that deliver() has put into `answers` or ignored
+  std::size_t wake_at = 1;     // as many answers wake the owner
   std::function<void()> on_result;
 
   static void deliver(natsConnection*, natsSubscription* subscription, natsMsg* raw, void* closure) {
@@ -87,35 +87,31 @@ struct EventPublisher::State {
       if ((urgent || state.answers.size() == state.wake_at) && state.on_result) state.on_result();
       many_missing = state.answers.size() < state.wake_at && state.wake_at >= many_answers;
     }
-    if (many_missing && !urgent) let_answers_gather(subscription);
+    if (!many_missing || urgent) return;
+    // Let answers gather, or nats.c's thread would wake up for each, and sleep again.
+    std::uint64_t queued = 0;
+    if (natsSubscription_QueuedMsgs(subscription, &queued) == NATS_OK && queued == 0)
+      std::this_thread::sleep_for(gathering);
   }
 
   /// The number of the publish that is answered.
   [[nodiscard]] std::optional<std::uint64_t> number_of(natsMsg* answer) const {
     const std::string_view subject{natsMsg_GetSubject(answer)};
-    const auto begin = subject.data() + std::min(inbox.size() + 1, subject.size());
+    const auto digits = subject.substr(std::min(inbox.size() + 1, subject.size()));
     std::uint64_t number = 0;
-    if (std::from_chars(begin, subject.data() + subject.size(), number).ec != std::errc{})
-      return std::nullopt;
-    return number;
+    const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    return read.ec == std::errc{} ? std::optional{number} : std::nullopt;
   }
 
-  /// Answers that came before a cut may still wait for nats.c's thread when the cut is known.
-  [[nodiscard]] bool all_that_came_is_read() {
+  /// False while answers that came before a cut still wait for nats.c's thread.
+  [[nodiscard]] bool all_received_is_delivered() {
     std::uint64_t queued = 0;
     std::int64_t begun = 0;
     if (natsSubscription_QueuedMsgs(subscription, &queued) != NATS_OK ||
         natsSubscription_GetDelivered(subscription, &begun) != NATS_OK)
-      return true;  // it is closed
+      return true;  // the subscription is closed
     const std::lock_guard lock{mutex};
     return queued == 0 && delivered == begun;
-  }
-
-  /// Lets answers gather while many are missing: nats.c's thread would wake up for each, and sleep again.
-  static void let_answers_gather(natsSubscription* subscription) {
-    std::uint64_t queued = 0;
-    if (natsSubscription_QueuedMsgs(subscription, &queued) == NATS_OK && queued == 0)
-      std::this_thread::sleep_for(gathering);
   }
 
   /// The headers, some fifty allocations, are freed here. On nats.c's own thread for that, which contends
@@ -127,26 +123,26 @@ struct EventPublisher::State {
   }
 
   /// The server answers in order. Once it says that it cannot store an event, the earlier ones that it has
-  /// not answered are lost (with a stream that was deleted, for one): there is no use in waiting long.
-  void hasten() {
+  /// not answered are lost, as when the stream was deleted: waiting long for them is of no use. What is sent
+  /// next is waited for as long as `next_wait`.
+  void hasten(std::chrono::milliseconds next_wait) {
+    failing = true;
+    ack_wait = std::min(next_wait, options.ack_timeout);
     const auto soon = steady_clock::now() + after_error;
     for (auto& flight : flights) flight.deadline = std::min(flight.deadline, soon);
   }
 
   /// After an error the wait starts short and doubles: a broker that is merely slow must get to answer.
   void learn_from(const std::vector<PublishResult>& settled) {
-    const auto any = [&settled](auto... kinds) {
+    const auto any = [&settled](Kind kind) {
       return std::any_of(settled.begin(), settled.end(),
-                         [=](const auto& result) { return ((result.kind == kinds) || ...); });
+                         [kind](auto& result) { return result.kind == kind; });
     };
-    if (any(Kind::stored, Kind::known)) {
+    if (any(Kind::stored) || any(Kind::known)) {
       failing = false;
       ack_wait = options.ack_timeout;
     }
-    if (!any(Kind::transient)) return;
-    ack_wait = std::min(failing ? ack_wait * 2 : after_error, options.ack_timeout);
-    failing = true;
-    hasten();
+    if (any(Kind::transient)) hasten(failing ? ack_wait * 2 : after_error);
   }
 
   /// A publish that the user may not make gets no answer either.
@@ -230,7 +226,7 @@ void EventPublisher::collect(std::vector<PublishResult>& out) {
   // Both are read before the answers are taken: what came on an older connection is then among them.
   const auto generation = own.connection.generation();
   const bool cut = !own.flights.empty() && own.flights.front().generation != generation;
-  const bool lost = cut && own.all_that_came_is_read();
+  const bool lost = cut && own.all_received_is_delivered();
   {
     const std::lock_guard lock{own.mutex};
     own.taken.swap(own.answers);
@@ -246,12 +242,11 @@ void EventPublisher::collect(std::vector<PublishResult>& out) {
   const auto time = steady_clock::now();
   while (!own.flights.empty()) {
     auto& oldest = own.flights.front();
-    if (!oldest.done && lost && oldest.generation != generation) {
+    if (lost && oldest.generation != generation)
       own.settle(oldest, {.kind = Kind::transient, .error = "the connection was lost before the PubAck"},
                  out);
-    } else if (!oldest.done && oldest.deadline <= time) {
+    else if (oldest.deadline <= time)
       own.settle(oldest, {.kind = Kind::transient, .error = own.no_answer()}, out);
-    }
     if (!oldest.done) break;
     own.flights.pop_front();
     ++own.first;
@@ -259,12 +254,7 @@ void EventPublisher::collect(std::vector<PublishResult>& out) {
   own.learn_from(out);
 }
 
-void EventPublisher::expect_answers_soon() {
-  auto& own = *state_;
-  own.failing = true;
-  own.ack_wait = std::min(after_error, own.options.ack_timeout);
-  own.hasten();
-}
+void EventPublisher::expect_answers_soon() { state_->hasten(after_error); }
 
 std::size_t EventPublisher::in_flight() const { return state_->in_flight + state_->immediate.size(); }
 

@@ -30,22 +30,21 @@ PublishResult read_pub_ack(natsMsg* message) {
   if (body.find("\"error\"") == std::string_view::npos) {
     // The server leaves out what is false, and a stream's name holds no quotes.
     const auto at = body.find(sequence);
-    if (at == std::string_view::npos) return {.kind = Kind::transient, .error = "the answer is no PubAck"};
+    if (at == std::string_view::npos) return {.kind = Kind::transient, .error = "the answer is not a PubAck"};
     if (body.find("\"duplicate\"") == std::string_view::npos) return {.kind = Kind::stored};
-    // A leader that has proposed an event and does not know yet whether it is stored answers a repeat with
-    // sequence 0. If it was cut off from the others, the event is never stored (2.9.10, 2.10.27).
+    // A leader that has proposed an event, and does not know yet whether it is stored, answers a repeat with
+    // sequence 0. If that leader was cut off from the others, the event is never stored (2.9.10, 2.10.27).
     const auto number = body.find_first_not_of(" :", at + sequence.size());
     if (number == std::string_view::npos || body[number] == '0')
       return {.kind = Kind::transient,
-              .error = "the stream has been given the event, and does not say that it has it"};
+              .error = "the stream was given the event before, but does not say that it stored it"};
     return {.kind = Kind::known};
   }
-  const auto answer = nlohmann::json::parse(body, nullptr, false);
-  const auto error =
-      answer.is_object() ? answer.value("error", nlohmann::json::object()) : nlohmann::json::object();
-  const int code = error.value("code", 500);
-  const int detail = error.value("err_code", 0);
-  const auto text = error.value("description", std::string{"unknown error"});
+  using Path = nlohmann::json::json_pointer;
+  auto answer = nlohmann::json::parse(body, nullptr, false);
+  if (!answer.is_object()) answer = nlohmann::json::object();
+  const int code = answer.value(Path{"/error/code"}, 500), detail = answer.value(Path{"/error/err_code"}, 0);
+  const auto text = answer.value(Path{"/error/description"}, std::string{"unknown error"});
   if (detail == wrong_last_message_id) return {.kind = Kind::unchained, .error = text};
   const bool not_the_events_fault = code >= 500 || detail == account_resources_exceeded ||
                                     detail == stream_mismatch || detail == stream_sealed ||

@@ -1,8 +1,7 @@
 #pragma once
 
-// Puts outbox events on the stream: the wire form, many PubAcks in flight, a
-// deadline of its own for each, and the difference between an event that the
-// stream refuses and a transient error of the broker.
+// Puts outbox events on the stream: the wire form, many PubAcks in flight, a deadline of its own for each,
+// and the difference between an event that the stream refuses and a transient error of the broker.
 
 #include <tidings/connection.hpp>
 #include <tidings/outbox_event.hpp>
