@@ -3,37 +3,29 @@
 #include <tidings/settings.hpp>
 
 #include <cstdint>
-#include <type_traits>
 
 namespace tidings {
 namespace {
 
-using std::chrono::milliseconds;
+constexpr std::int64_t ms_a_day = 24 * 60 * 60 * 1000;
 
-/// Not deduced, so that a limit may be written in another unit than its option.
-template <class Value>
-using Limit = std::type_identity_t<Value>;
-
-/// Calls `visit(setting, value, min, max)` for every option that has limits: the one place that states them.
+/// Calls `visit(setting, value, min, max)` for every option that has limits: the one place that states them,
+/// in the unit of the option.
 template <class Options, class Visit>
 void visit_limits(Options& options, Visit&& visit) {
-  using std::chrono::hours;
-  visit("OUTBOX_PROCESSING_INTERVAL_MS", options.processing_interval, milliseconds{10}, hours{24});
-  visit("OUTBOX_CLEANUP_INTERVAL_MS", options.cleanup_interval, milliseconds{10}, hours{24 * 30});
-  visit("OUTBOX_RETENTION_DAYS", options.retention, std::chrono::days{0}, std::chrono::days{36500});
+  visit("OUTBOX_PROCESSING_INTERVAL_MS", options.processing_interval, 10, ms_a_day);
+  visit("OUTBOX_CLEANUP_INTERVAL_MS", options.cleanup_interval, 10, 30 * ms_a_day);
+  visit("OUTBOX_RETENTION_DAYS", options.retention, 0, 36500);
   visit("OUTBOX_MAX_RETRIES", options.max_retries, 1, 1000);
   visit("OUTBOX_BATCH_SIZE", options.batch_size, 1, 100000);
-  visit("OUTBOX_LEASE_MS", options.lease, milliseconds{500}, hours{1});
+  visit("OUTBOX_LEASE_MS", options.lease, 500, ms_a_day / 24);
   visit("OUTBOX_STREAM_REPLICAS", options.stream_replicas, 1, 5);
 }
 
-/// A limit or value as it is written in its setting.
+/// The value of an option, an int or a duration, in its own unit.
 template <class Value>
-constexpr std::int64_t number(Value value) {
-  if constexpr (std::is_integral_v<Value>)
-    return value;
-  else
-    return value.count();
+std::int64_t number(Value value) {
+  return value / Value{1};
 }
 
 void require(const std::string& name, std::int64_t value, std::int64_t min, std::int64_t max) {
@@ -46,8 +38,8 @@ void require(const std::string& name, std::int64_t value, std::int64_t min, std:
 
 OutboxProcessorOptions OutboxProcessorOptions::from_environment() {
   OutboxProcessorOptions options;
-  visit_limits(options, []<class Value>(const char* name, Value& value, Limit<Value> min, Limit<Value> max) {
-    value = static_cast<Value>(settings::integer_or(name, number(value), number(min), number(max)));
+  visit_limits(options, []<class Value>(const char* name, Value& value, std::int64_t min, std::int64_t max) {
+    value = static_cast<Value>(settings::integer_or(name, number(value), min, max));
   });
   options.backoff = Backoff::from_environment("OUTBOX_BACKOFF_BASE_MS", "OUTBOX_BACKOFF_MAX_MS");
   options.publisher.subject_prefix =
@@ -57,14 +49,12 @@ OutboxProcessorOptions OutboxProcessorOptions::from_environment() {
 }
 
 void OutboxProcessorOptions::validate() const {
-  visit_limits(*this,
-               []<class Value>(const char* name, const Value& value, Limit<Value> min, Limit<Value> max) {
-                 require(name, number(value), number(min), number(max));
-               });
-  constexpr auto longest_delay = number(milliseconds{std::chrono::hours{24}});
-  require("OUTBOX_BACKOFF_BASE_MS", backoff.base.count(), 1, longest_delay);
-  require("OUTBOX_BACKOFF_MAX_MS", backoff.max.count(), backoff.base.count(), longest_delay);
-  require("ack_timeout", publisher.ack_timeout.count(), 1, number(milliseconds{std::chrono::hours{1}}));
+  visit_limits(*this, [](const char* name, const auto& value, std::int64_t min, std::int64_t max) {
+    require(name, number(value), min, max);
+  });
+  require("OUTBOX_BACKOFF_BASE_MS", backoff.base.count(), 1, ms_a_day);
+  require("OUTBOX_BACKOFF_MAX_MS", backoff.max.count(), backoff.base.count(), ms_a_day);
+  require("ack_timeout", publisher.ack_timeout.count(), 1, ms_a_day / 24);
 }
 
 }  // namespace tidings

@@ -33,7 +33,7 @@ void OutboxReader::load() {
   rewind();
 }
 
-/// Starts over at the oldest PENDING row. Only when all outcomes are written.
+/// Starts over at the oldest PENDING row; only when all outcomes are written.
 void OutboxReader::rewind() {
   scheduler_.forget_left_behind();
   may_have_more_ = outbox_->rewind();
@@ -102,8 +102,8 @@ void OutboxReader::refill(const PublishScheduler::Refill& request) {
   if (failed) scheduler_.block(*failed, retries_.due(*failed));
 }
 
-/// PENDING rows that the cursor has passed: set back by an operator, or written by someone who
-/// does not append. Cheap, and only when nothing is under way.
+/// PENDING rows that the cursor has passed: set back by an operator, or written by a program that does not
+/// append. Cheap, and only when nothing is in flight or waiting.
 bool OutboxReader::find_strays() {
   if (may_have_more_ || !scheduler_.idle() || writer_.waiting() > 0) return false;
   if (Clock::now() - looked_for_strays_ < options_.processing_interval) return false;

@@ -1,7 +1,7 @@
 #include "services/outcome_writer.hpp"
 
 #include "infrastructure/processor_record_row.hpp"
-#include "services/retry_pause.hpp"
+#include "retry_loop.hpp"
 
 #include <spdlog/spdlog.h>
 
@@ -29,17 +29,17 @@ constexpr int largest_cleanup = 1000;
 
 }  // namespace
 
-OutcomeWriter::OutcomeWriter(Database& database, Lease& lease, SharedProcessorStatus& status, Options options,
-                             std::function<void()> on_change)
+OutcomeWriter::OutcomeWriter(Database& database, Lease& lease, SharedProcessorStatus& status,
+                             const OutboxProcessorOptions& options, std::function<void()> on_change)
     : database_(database),
       lease_(lease),
       status_(status),
-      options_(std::move(options)),
+      options_(options),
       on_change_(std::move(on_change)),
       outbox_(database.outbox()),
       store_(database.outcomes()),
       fresh_until_(lease.fresh_until().time_since_epoch().count()),
-      renew_at_(steady_clock::now() + options_.renew_interval),
+      renew_at_(steady_clock::now() + options_.lease / 3),
       clean_up_at_(steady_clock::now()),
       thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
@@ -75,25 +75,27 @@ bool OutcomeWriter::fresh() const noexcept {
   return BootClock::now().time_since_epoch().count() < fresh_until_.load();
 }
 
+/// Unlike retry(), it goes on after any error of the database, with the same outcomes and those that came
+/// meanwhile, until it is stopped or the lease is lost.
 void OutcomeWriter::run(const std::stop_token& stop) {
   Batch batch;
-  RetryPause retry{first_pause, longest_pause};
+  auto delay = first_pause;
   while (!lost()) {
     if (batch.outcomes.empty() && !take(batch, stop)) return;
     try {
       write(batch);
-      if (lost()) break;
-      if (!stop.stop_requested()) clean_up();
+      if (!lost() && !stop.stop_requested()) clean_up();
       if (lost()) break;
       if (state_.exchange(State::writing) == State::failing)
         spdlog::info("outbox database can be written again");
-      retry.reset();
+      delay = first_pause;
     } catch (const DatabaseError& error) {
       if (lost()) break;
       if (state_.exchange(State::failing) != State::failing)
         spdlog::warn("outbox: {}; trying again", error.what());
       if (stop.stop_requested()) return;  // the next holder publishes again, and the stream knows the ids
-      pause(stop, retry.next());
+      pause(stop, delay);
+      delay = std::min(delay * 2, longest_pause);
     }
     on_change_();
   }
@@ -101,28 +103,22 @@ void OutcomeWriter::run(const std::stop_token& stop) {
   on_change_();
 }
 
-/// False when stopped, and everything is written.
+/// Waits for something to write. False when stopped, and everything is written.
 bool OutcomeWriter::take(Batch& batch, const std::stop_token& stop) {
-  const bool work = wait_for_work(stop);
-  const std::lock_guard lock{mutex_};
+  std::unique_lock lock{mutex_};
+  work_.wait_until(lock, stop, std::min(renew_at_, clean_up_at_),
+                   [this] { return !outcomes_.empty() || report_; });
+  // Committed one by one, outcomes would keep the lock from the service's writers, and make the disk sync,
+  // once for each event.
+  work_.wait_for(lock, stop, outcomes_gather,
+                 [this] { return outcomes_.size() >= enough_outcomes || report_; });
   const auto count = static_cast<std::ptrdiff_t>(std::min(outcomes_.size(), most_outcomes_at_once));
   const auto end = outcomes_.begin() + count;
   batch.outcomes.assign(std::move_iterator{outcomes_.begin()}, std::move_iterator{end});
   outcomes_.erase(outcomes_.begin(), end);
   writing_ = batch.outcomes.size();
   batch.report = std::exchange(report_, false) || batch.report;
-  return work || !batch.outcomes.empty();
-}
-
-/// False when stopped.
-bool OutcomeWriter::wait_for_work(const std::stop_token& stop) {
-  std::unique_lock lock{mutex_};
-  work_.wait_until(lock, stop, std::min(renew_at_, clean_up_at_),
-                   [this] { return !outcomes_.empty() || report_; });
-  // A commit each would cost the service's writers the lock, and the disk a sync, as often as their own.
-  work_.wait_for(lock, stop, outcomes_gather,
-                 [this] { return outcomes_.size() >= enough_outcomes || report_; });
-  return !stop.stop_requested();
+  return !stop.stop_requested() || !batch.outcomes.empty();
 }
 
 void OutcomeWriter::write(Batch& batch) {
@@ -175,14 +171,9 @@ steady_clock::time_point OutcomeWriter::write_fenced(Work&& work) {
   const auto committed = steady_clock::now();
   if (lost()) return committed;
   fresh_until_ = lease_.fresh_until().time_since_epoch().count();
-  renew_at_ = steady_clock::now() + options_.renew_interval;
+  renew_at_ = committed + options_.lease / 3;
   database_.maintain();
   return committed;
-}
-
-void OutcomeWriter::pause(const std::stop_token& stop, milliseconds duration) {
-  std::unique_lock lock{mutex_};
-  work_.wait_for(lock, stop, duration, [] { return false; });
 }
 
 }  // namespace tidings

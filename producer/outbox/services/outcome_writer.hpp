@@ -8,6 +8,7 @@
 #include "infrastructure/outcome_store.hpp"
 #include "services/shared_processor_status.hpp"
 
+#include <tidings/outbox_processor.hpp>
 #include <tidings/outbox_repository.hpp>
 
 #include <atomic>
@@ -24,17 +25,10 @@ namespace tidings {
 
 class OutcomeWriter {
  public:
-  struct Options {
-    std::chrono::milliseconds renew_interval;
-    std::chrono::milliseconds cleanup_interval;
-    std::chrono::days retention;  ///< 0 deletes published rows at once
-    std::function<Timestamp()> clock;
-  };
-
   /// Takes over `database` and the held `lease` until it is destroyed. `on_change` is called from
   /// the writer's thread when outcomes are written or something goes wrong; it must only wake.
-  OutcomeWriter(Database& database, Lease& lease, SharedProcessorStatus& status, Options options,
-                std::function<void()> on_change);
+  OutcomeWriter(Database& database, Lease& lease, SharedProcessorStatus& status,
+                const OutboxProcessorOptions& options, std::function<void()> on_change);
 
   /// Writes what is waiting, unless the lease or the database is lost, then ends.
   ~OutcomeWriter();
@@ -51,7 +45,7 @@ class OutcomeWriter {
   [[nodiscard]] std::size_t waiting() const;
   /// Another processor holds the lease: stop at once.
   [[nodiscard]] bool lost() const noexcept { return state_ == State::lost; }
-  /// The lease is ours beyond doubt right now.
+  /// The lease is certainly ours right now.
   [[nodiscard]] bool fresh() const noexcept;
   /// The database cannot be written at the moment.
   [[nodiscard]] bool failing() const noexcept { return state_ == State::failing; }
@@ -70,13 +64,11 @@ class OutcomeWriter {
   void clean_up();
   template <class Work>
   std::chrono::steady_clock::time_point write_fenced(Work&& work);
-  bool wait_for_work(const std::stop_token& stop);
-  void pause(const std::stop_token& stop, std::chrono::milliseconds duration);
 
   Database& database_;
   Lease& lease_;
   SharedProcessorStatus& status_;
-  Options options_;
+  const OutboxProcessorOptions& options_;
   std::function<void()> on_change_;
   std::unique_ptr<OutboxRepository> outbox_;
   std::unique_ptr<OutcomeStore> store_;

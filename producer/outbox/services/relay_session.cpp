@@ -2,9 +2,12 @@
 
 #include "nats/leader_advisories.hpp"
 
+#include <tidings/stream.hpp>
+
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace tidings {
@@ -14,30 +17,23 @@ using Phase = ProcessorStatus::Phase;
 
 namespace {
 
-constexpr milliseconds first_pause{50};
-constexpr milliseconds longest_pause{5000};
+constexpr Backoff broker_backoff{.base = milliseconds{50}, .max = milliseconds{5000}};
+constexpr std::chrono::minutes until_replicas_are_asked_again{1};
 constexpr milliseconds between_deadline_checks{250};
 constexpr milliseconds stop_takes_at_most{5000};
 
 }  // namespace
 
-RelaySession::RelaySession(RelaySessionContext context, Database& reading, Database& writing, Lease& lease)
+RelaySession::RelaySession(RelayContext& context, Database& reading, Database& writing, Lease& lease)
     : context_(context),
       options_(context.options),
-      writer_(writing, lease, context.status,
-              {.renew_interval = options_.lease / 3,
-               .cleanup_interval = options_.cleanup_interval,
-               .retention = options_.retention,
-               .clock = options_.clock},
-              [&watch = context.watch] { watch.wake(); }),
-      publisher_(context.connection, options_.publisher, [&watch = context.watch] { watch.wake(); }),
+      writer_(writing, lease, context.status, options_, [&watch = *context.watch] { watch.wake(); }),
+      publisher_(context.connection, options_.publisher, [&watch = *context.watch] { watch.wake(); }),
       scheduler_(static_cast<std::size_t>(options_.batch_size)),
       retries_(options_),
-      reader_(reading, options_, scheduler_, retries_, writer_, context.watch),
-      stream_(context.connection, options_),
-      pause_(first_pause, longest_pause) {}
+      reader_(reading, options_, scheduler_, retries_, writer_, *context.watch) {}
 
-void RelaySession::run(const std::stop_token& stop) {
+bool RelaySession::run(const std::stop_token& stop) {
   reader_.load();
   while (!stop.stop_requested() && !writer_.lost()) {
     take_results();
@@ -46,10 +42,11 @@ void RelaySession::run(const std::stop_token& stop) {
       progress = reader_.read();
       progress = send() || progress;
     }
-    if (drained()) return;
+    if (drained()) return true;
     if (!progress) wait();
   }
   if (!writer_.lost()) finish();
+  return false;
 }
 
 bool RelaySession::drained() {
@@ -62,8 +59,8 @@ void RelaySession::take_results() {
   if (context_.new_leader.exchange(false)) {
     publisher_.expect_answers_soon();
     paused_until_ = Clock::now() + leader_begins;
-    pause_.reset();
-    stream_.repeat();  // it may have other replicas than before
+    broker_failures_ = 0;
+    stream_check_at_ = {};  // it may have other replicas than before
   }
   publisher_.collect(results_);
   for (auto& result : results_) take(result);
@@ -82,7 +79,7 @@ void RelaySession::take(PublishResult& result) {
   switch (result.kind) {
     case PublishResult::Kind::stored:
     case PublishResult::Kind::known:
-      pause_.reset();
+      broker_failures_ = 0;
       enter(Phase::active);
       if (auto event = scheduler_.stored(result.token, result.kind == PublishResult::Kind::known))
         record(std::move(*event), RowStatus::published, {});
@@ -130,18 +127,19 @@ void RelaySession::enter(Phase phase, const std::string& why) {
   if (context_.status.enter(phase, why)) writer_.report();
 }
 
-/// A transient error uses up no attempt: wait until the pause is over or the broker is back.
+/// A transient error uses up no attempt: wait until the pause is over or the broker is back. The key differs
+/// in each relay, so that those which lost the same server do not come back to it at the same moment.
 void RelaySession::wait_for_broker(const std::string& why) {
   if (Clock::now() < paused_until_) return;
   enter(Phase::waiting_for_broker, why);
-  paused_until_ = Clock::now() + pause_.next();
-  stream_.repeat();
+  paused_until_ = Clock::now() + broker_backoff.delay(++broker_failures_, pause_key_);
+  stream_check_at_ = {};
 }
 
 bool RelaySession::may_publish() {
   if (context_.reconnected.exchange(false)) {
     paused_until_ = {};
-    pause_.reset();
+    broker_failures_ = 0;
   }
   if (!context_.connection.connected()) {
     context_.connection.require_open();
@@ -153,22 +151,34 @@ bool RelaySession::may_publish() {
     enter(Phase::waiting_for_database);
     return false;
   }
-  return check_stream();
-}
-
-bool RelaySession::check_stream() {
-  if (stream_.due()) {
-    try {
-      scheduler_.allow_chain(stream_.run());
-    } catch (const NatsError& error) {
-      if (!error.retryable()) throw;
-      wait_for_broker(error.what());
-      return false;
-    }
+  try {
+    if (Clock::now() >= stream_check_at_) check_stream();
+  } catch (const NatsError& error) {
+    if (!error.retryable()) throw;
+    wait_for_broker(error.what());
+    return false;
   }
   // After a failed publish, only the next stored event tells that the broker is back.
   if (!scheduler_.probing()) enter(Phase::active);
   return true;
+}
+
+/// At first, after each transient error and with each new leader: the stream may have been deleted meanwhile.
+void RelaySession::check_stream() {
+  const auto& stream = options_.publisher.stream;
+  std::optional<int> replicas;
+  if (options_.manage_stream)
+    replicas = ensure_stream(context_.connection, {.name = stream,
+                                                   .subjects = {options_.publisher.subject_prefix + ".>"},
+                                                   .replicas = options_.stream_replicas});
+  else
+    replicas = replicas_of(context_.connection, stream);
+  if (!replicas && replicas_known_)
+    spdlog::warn("cannot learn how many replicas the stream {} has: nothing is chained to it", stream);
+  replicas_known_ = replicas.has_value();
+  stream_check_at_ = replicas ? Clock::time_point::max() : Clock::now() + until_replicas_are_asked_again;
+  // From nats-server 2.14 on, a chain that breaks stops a stream with several replicas for good.
+  scheduler_.allow_chain(replicas == 1);
 }
 
 bool RelaySession::send() {
@@ -191,7 +201,7 @@ void RelaySession::wait() {
   if (publisher_.in_flight() > 0) at_most(between_deadline_checks);
   if (const auto retry = scheduler_.next_retry()) at_most(*retry - retries_.now());
   if (paused_until_ > Clock::now()) longest = std::chrono::ceil<milliseconds>(paused_until_ - Clock::now());
-  const bool written = context_.watch.wait(std::max(longest, milliseconds{1}));
+  const bool written = context_.watch->wait(std::max(longest, milliseconds{1}));
   const bool notified = context_.notified.exchange(false);
   const bool poll_due = Clock::now() - polled_ >= options_.processing_interval;
   if (poll_due) polled_ = Clock::now();
@@ -203,7 +213,7 @@ void RelaySession::finish() {
   const auto deadline = Clock::now() + stop_takes_at_most;
   publisher_.flush();
   while (publisher_.in_flight() > 0 && Clock::now() < deadline && context_.connection.connected()) {
-    context_.watch.wait(milliseconds{20});
+    context_.watch->wait(milliseconds{20});
     take_results();
   }
   take_results();

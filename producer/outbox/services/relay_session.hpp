@@ -7,48 +7,48 @@
 #include "services/outbox_reader.hpp"
 #include "services/outcome_writer.hpp"
 #include "services/publish_scheduler.hpp"
-#include "services/retry_pause.hpp"
 #include "services/retry_schedule.hpp"
 #include "services/shared_processor_status.hpp"
-#include "services/stream_check.hpp"
 
 #include <tidings/event_publisher.hpp>
 #include <tidings/outbox_processor.hpp>
+#include <tidings/uuid.hpp>
 
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 namespace tidings {
 
-/// What a session shares with its processor, which outlives it.
-struct RelaySessionContext {
+/// What a processor shares with its sessions, one after the other. The flags are set from any thread, which
+/// then wakes the watch.
+struct RelayContext {
   Connection& connection;
-  const OutboxProcessorOptions& options;
-  CommitWatch& watch;
-  SharedProcessorStatus& status;
-  std::atomic<bool>& reconnected;  ///< NATS is back: do not wait any longer
-  std::atomic<bool>& new_leader;   ///< the stream has one: what the old one did not answer stays unanswered
-  std::atomic<bool>& notified;     ///< a commit in this process: read now
+  const OutboxProcessorOptions options;
+  const std::unique_ptr<CommitWatch> watch;
+  SharedProcessorStatus status{};
+  std::atomic<bool> reconnected{false};  ///< NATS is back: do not wait any longer
+  std::atomic<bool> new_leader{false};   ///< of the stream: what the old one has not answered, nobody will
+  std::atomic<bool> notified{false};     ///< a commit in this process: read now
 };
 
 class RelaySession {
  public:
   /// `reading` and `writing` are two connections to the same database that nobody else uses; the lease is
   /// held.
-  RelaySession(RelaySessionContext context, Database& reading, Database& writing, Lease& lease);
+  RelaySession(RelayContext& context, Database& reading, Database& writing, Lease& lease);
 
-  /// Returns when stopped, drained, or when the lease is lost. Throws DatabaseError from reading, and
-  /// NatsError for what waiting cannot mend.
-  void run(const std::stop_token& stop);
-
-  [[nodiscard]] bool drained();
+  /// Returns when stopped, when the lease is lost, or, with `drain`, when nothing is left to publish: only
+  /// then true. Throws DatabaseError from reading, and NatsError for what waiting cannot mend.
+  bool run(const std::stop_token& stop);
 
  private:
   using Clock = std::chrono::steady_clock;
 
+  [[nodiscard]] bool drained();
   void take_results();
   void take(PublishResult& result);
   void refuse(PublishResult& result);
@@ -56,25 +56,28 @@ class RelaySession {
   void wait_for_broker(const std::string& why);
   void enter(ProcessorStatus::Phase phase, const std::string& why = {});
   [[nodiscard]] bool may_publish();
-  [[nodiscard]] bool check_stream();
+  void check_stream();
   bool send();
   void wait();
   void finish();
 
-  RelaySessionContext context_;
+  RelayContext& context_;
   const OutboxProcessorOptions& options_;
   OutcomeWriter writer_;
   EventPublisher publisher_;
   PublishScheduler scheduler_;
   RetrySchedule retries_;
   OutboxReader reader_;
-  StreamCheck stream_;
 
   std::vector<PublishResult> results_;  // these two keep their memory
   std::vector<Outcome> outcomes_;
   Clock::time_point polled_ = Clock::now();
-  RetryPause pause_;
+
+  int broker_failures_ = 0;  // since the stream last stored an event
   Clock::time_point paused_until_{};
+  const std::string pause_key_ = new_uuid();
+  Clock::time_point stream_check_at_{};
+  bool replicas_known_ = true;
 };
 
 }  // namespace tidings

@@ -1,9 +1,11 @@
 #pragma once
 
-#include "services/forward_clock.hpp"
-
 #include <tidings/outbox_event.hpp>
 #include <tidings/outbox_processor.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
 
 namespace tidings {
 
@@ -12,28 +14,43 @@ namespace tidings {
 class RetrySchedule {
  public:
   explicit RetrySchedule(const OutboxProcessorOptions& options)
-      : backoff_(options.backoff), max_retries_(options.max_retries), clock_(options.clock) {}
+      : backoff_(options.backoff),
+        max_retries_(options.max_retries),
+        wall_(options.clock),
+        latest_(wall_()) {}
 
-  [[nodiscard]] Timestamp now() { return clock_.now(); }
+  /// Wall-clock time that never goes back: when the clock is set back, this goes on from where it was, so
+  /// that what was due in a second is not due in an hour.
+  [[nodiscard]] Timestamp now() {
+    const auto time = wall_() + ahead_;
+    if (time < latest_) ahead_ += latest_ - time;
+    latest_ = std::max(latest_, time);
+    return latest_;
+  }
 
   [[nodiscard]] bool is_dead_letter(const OutboxEvent& event) const noexcept {
     return event.retry_count >= max_retries_;
   }
 
-  /// When the event is due whose last attempt failed at `failed_at`.
+  /// When the event is due whose last attempt failed at `failed_at` by the wall clock. A time that lies ahead
+  /// of that clock counts as now.
   [[nodiscard]] Timestamp due(const OutboxEvent& event, Timestamp failed_at) {
-    return clock_.after(failed_at, backoff_.delay(event.retry_count, event.id));
+    const auto delay = backoff_.delay(event.retry_count, event.id);
+    const std::chrono::milliseconds passed = wall_() - failed_at;
+    return now() + (delay - std::clamp(passed, std::chrono::milliseconds{0}, delay));
   }
 
   /// When a FAILED or PROCESSING row is due. PROCESSING is a retry whose end its processor did not see.
   [[nodiscard]] Timestamp due(const OutboxEvent& row) {
-    return row.status == RowStatus::processing ? clock_.now() : due(row, row.updated_at);
+    return row.status == RowStatus::processing ? now() : due(row, row.updated_at);
   }
 
  private:
   Backoff backoff_;
   int max_retries_;
-  ForwardClock clock_;
+  std::function<Timestamp()> wall_;
+  std::chrono::milliseconds ahead_{0};  // of the wall clock, by as much as it was set back
+  Timestamp latest_;
 };
 
 }  // namespace tidings

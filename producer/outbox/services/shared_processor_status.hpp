@@ -2,6 +2,8 @@
 
 #include <tidings/processor_status.hpp>
 
+#include <spdlog/spdlog.h>
+
 #include <mutex>
 #include <string>
 
@@ -12,8 +14,20 @@ class SharedProcessorStatus {
  public:
   using Phase = ProcessorStatus::Phase;
 
-  /// True when that is a change, which is logged.
-  bool enter(Phase next, const std::string& why = {});
+  /// Logs the change; false when there is none.
+  bool enter(Phase next, const std::string& why = {}) {
+    {
+      const std::lock_guard lock{mutex_};
+      if (status_.phase == next) return false;
+      status_.phase = next;
+      status_.since = now();
+      status_.waiting_because = why;
+    }
+    const bool waiting = next == Phase::waiting_for_broker || next == Phase::waiting_for_database;
+    spdlog::log(waiting ? spdlog::level::warn : spdlog::level::info, "outbox processor {}{}{}",
+                to_string(next), why.empty() ? "" : ": ", why);
+    return true;
+  }
 
   /// `change` gets the status to write to; it must not throw or enter().
   template <class Change>

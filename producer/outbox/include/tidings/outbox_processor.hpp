@@ -1,8 +1,7 @@
 #pragma once
 
-// The background outbox processor: takes the lease, publishes in commit order
-// with many events in flight, writes back what the stream has confirmed, retries
-// what it refused, and cleans up.
+// The background outbox processor: takes the lease, publishes in commit order with many events in flight,
+// writes back what the stream has confirmed, retries what it refused, and cleans up.
 
 #include <tidings/backoff.hpp>
 #include <tidings/connection.hpp>
@@ -18,15 +17,12 @@
 
 namespace tidings {
 
-/// The limits stand in services/outbox_processor_options.cpp, once for values from the environment and from
-/// code.
+/// The limits are in services/outbox_processor_options.cpp, for values from the environment and from code.
 struct OutboxProcessorOptions {
   std::chrono::milliseconds processing_interval{5000};  ///< reads at least this often, woken or not
   std::chrono::milliseconds cleanup_interval{std::chrono::hours{1}};
-  /// Published rows are kept this long; 0 deletes a row as soon as it is published, instead of setting it to
-  /// PUBLISHED.
-  std::chrono::days retention{7};
-  int max_retries = 5;  ///< failed attempts until an event is a dead letter
+  std::chrono::days retention{7};  ///< of PUBLISHED rows; 0 deletes a row instead of setting it to PUBLISHED
+  int max_retries = 5;             ///< failed attempts until an event is a dead letter
   Backoff backoff;
   int batch_size = 2048;                   ///< events in flight at most
   std::chrono::milliseconds lease{10000};  ///< another processor may take over this long after a renewal
