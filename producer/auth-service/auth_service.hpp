@@ -1,8 +1,9 @@
 #pragma once
 
-// Registers users: the user and its UserCreatedEvent are one commit.
+// Registers users: the user and its UserCreatedEvent are one commit. Here the auth service ends: it adds the
+// event to the outbox (producer/outbox), which knows nothing of users and carries it from there.
 
-#include "user.hpp"
+#include "registration.hpp"
 #include "user_repository.hpp"
 
 #include <tidings/outbox_repository.hpp>
@@ -14,17 +15,6 @@
 
 namespace tidings {
 
-struct Registration {
-  std::string email;
-  std::string name;
-};
-
-/// The registration cannot be accepted; says which field and why. Nothing was written.
-class InvalidRegistration : public Error {
- public:
-  using Error::Error;
-};
-
 /// Not thread-safe; one for each thread, on its own Database.
 class AuthService {
  public:
@@ -34,10 +24,8 @@ class AuthService {
   /// several processes do it at once. Throws DatabaseError.
   static void migrate(Database& database);
 
-  /// Writes user and event in one transaction and returns the user as stored: as given, but for the
-  /// address's domain in lower case. Throws InvalidRegistration, without the value in its text
-  /// (address not of the form local@domain.tld or longer than 254 bytes, taken, name blank or above
-  /// 255 characters, control characters, text not UTF-8), and DatabaseError.
+  /// Writes user and event in one transaction and returns the user as stored. Throws InvalidRegistration (see
+  /// new_user()), AlreadyRegistered and DatabaseError.
   User register_user(const Registration& registration);
 
   /// One outcome for each registration: the user, or why it was refused.

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <utility>
 
 namespace tidings {
@@ -31,8 +32,8 @@ void BackgroundProcessor::work(const std::stop_token& stop) {
       process(stop);
     } catch (const std::exception& error) {
       if (stop.stop_requested()) return;
-      // Registrations go on, their events wait in the table; /health tells. Somebody may mend
-      // the cause (a login, a stream's setting) without restarting the service.
+      // Registrations go on, their events wait in the table, and /health says so. The cause (a login, a
+      // stream's setting) may be mended without restarting the service.
       spdlog::error("outbox processor failed, next try in {} s error={}", retry_interval.count(),
                     error.what());
       std::condition_variable_any wake;
@@ -46,19 +47,17 @@ void BackgroundProcessor::work(const std::stop_token& stop) {
 void BackgroundProcessor::process(const std::stop_token& stop) {
   Connection connection{connecting_, stop};
   OutboxProcessor processor{database_url_, connection, options_};
-  const auto publish = [this](OutboxProcessor* current) {
+  const auto forget = [this](OutboxProcessor*) {
     const std::lock_guard lock{mutex_};
-    processor_ = current;
-    if (current != nullptr) error_.clear();
+    processor_ = nullptr;
   };
-  publish(&processor);
-  try {
-    processor.run(stop);
-  } catch (...) {
-    publish(nullptr);
-    throw;
+  const std::unique_ptr<OutboxProcessor, decltype(forget)> known{&processor, forget};
+  {
+    const std::lock_guard lock{mutex_};
+    processor_ = &processor;
+    error_.clear();
   }
-  publish(nullptr);
+  processor.run(stop);
 }
 
 void BackgroundProcessor::notify() noexcept {

@@ -1,13 +1,12 @@
 #pragma once
 
-// The outbox processor beside a service that must answer at once: it connects in
+// The outbox processor inside of a service that must answer at once: it connects in
 // the background, so that a broker that is away holds up no registration.
 
 #include <tidings/connection.hpp>
 #include <tidings/outbox_processor.hpp>
 
 #include <mutex>
-#include <optional>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -42,7 +41,7 @@ class BackgroundProcessor {
   mutable std::mutex mutex_;
   OutboxProcessor* processor_ = nullptr;  // while it runs; guarded by mutex_
   std::string error_;                     // guarded by mutex_
-  std::jthread thread_;                   // last: what it uses is there before it starts and after it ends
+  std::jthread thread_;                   // last: it uses all of the above
 };
 
 }  // namespace tidings

@@ -2,13 +2,15 @@
 
 #include <tidings/error.hpp>
 
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <condition_variable>
-#include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 
@@ -17,22 +19,64 @@ namespace {
 
 constexpr int request_threads = 16;
 constexpr int waiting_connections = 512;
+constexpr std::chrono::seconds longest_wait{5};
+constexpr std::size_t longest_body = 16 * 1024;
+constexpr std::size_t most_discarded = 1024 * 1024;
+
+void answer(httplib::Response& response, int status, const nlohmann::ordered_json& body) {
+  response.status = status;
+  // Error texts may quote what was sent, in any encoding.
+  response.set_content(body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n',
+                       "application/json");
+}
+
+void answer_error(httplib::Response& response, int status, const std::string& error) {
+  answer(response, status, {{"error", error}});
+}
+
+/// The body, or nothing when it is refused: then the answer is already made. The library
+/// checks a Content-Length against the limit, but not the size of a chunked or compressed body.
+std::optional<std::string> read_body(const httplib::Request& request, httplib::Response& response,
+                                     const httplib::ContentReader& content) {
+  if (!request.has_header("Content-Length") && !request.has_header("Transfer-Encoding")) {
+    answer_error(response, 411, "send the body with its Content-Length");
+    return std::nullopt;
+  }
+  if (request.is_multipart_form_data()) {
+    answer_error(response, 415, "send application/json");
+    return std::nullopt;
+  }
+  std::string body;
+  std::size_t size = 0;
+  const bool complete = content([&](const char* data, std::size_t length) {
+    size += length;
+    if (size <= longest_body) body.append(data, length);
+    return size <= most_discarded;
+  });
+  if (size > longest_body || response.status == 413) {
+    answer_error(response, 413, "body is longer than " + std::to_string(longest_body) + " bytes");
+    return std::nullopt;
+  }
+  if (!complete) {
+    answer_error(response, response.status > 0 ? response.status : 400, "body is incomplete or unreadable");
+    return std::nullopt;
+  }
+  return body;
+}
 
 }  // namespace
 
 Address Address::parse(const std::string& text) {
   const auto colon = text.rfind(':');
-  Address address;
-  if (colon != std::string::npos) {
-    address.host = text.substr(0, colon);
-    if (address.host.size() > 2 && address.host.front() == '[' && address.host.back() == ']')
-      address.host = address.host.substr(1, address.host.size() - 2);
-    const auto [end, error] =
-        std::from_chars(text.data() + colon + 1, text.data() + text.size(), address.port);
-    const bool number = error == std::errc{} && end == text.data() + text.size();
-    if (!address.host.empty() && number && address.port >= 0 && address.port <= 65535) return address;
-  }
-  throw SettingError("--http=" + text + ": takes HOST:PORT with a port from 0 (any free one) to 65535");
+  Address address{.host = text.substr(0, colon)};
+  if (address.host.starts_with('[') && address.host.ends_with(']'))
+    address.host = address.host.substr(1, address.host.size() - 2);
+  const auto digits = colon == std::string::npos ? "" : text.substr(colon + 1);
+  const auto* const all = digits.data() + digits.size();
+  const auto [end, error] = std::from_chars(digits.data(), all, address.port);
+  if (address.host.empty() || error != std::errc{} || end != all || address.port < 0 || address.port > 65535)
+    throw SettingError("--http=" + text + ": takes HOST:PORT with a port from 0 (any free one) to 65535");
+  return address;
 }
 
 std::string to_string(const Address& address) {
@@ -40,20 +84,36 @@ std::string to_string(const Address& address) {
   return (v6 ? '[' + address.host + ']' : address.host) + ':' + std::to_string(address.port);
 }
 
-HttpServer::HttpServer(UserApi& api) {
+HttpServer::HttpServer(const std::string& database_url, BackgroundProcessor& processor)
+    : processor_(processor), database_(Database::open(database_url)), service_(*database_) {
+  database_->require_schema();
   server_.new_task_queue = [] { return new httplib::ThreadPool(request_threads); };
   // One request a connection: an idle one would keep a thread from others, and what is left
   // of a refused body could be read as a next request.
   server_.set_keep_alive_max_count(1);
   server_.set_tcp_nodelay(true);
-  // The library's default is SO_REUSEPORT, with which a second server on a busy port starts
-  // and takes half of the requests.
+  // The library's default is SO_REUSEPORT, with which a second server can start on a busy port and takes half
+  // of the requests.
   server_.set_socket_options([this](auto socket) {
     const int yes = 1;
     setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     socket_ = static_cast<int>(socket);
   });
-  api.serve_on(server_);
+  server_.set_payload_max_length(longest_body);
+  server_.Post("/users",
+               [this](const httplib::Request& request, httplib::Response& response,
+                      const httplib::ContentReader& content) { post_user(request, response, content); });
+  server_.Get("/health",
+              [this](const httplib::Request&, httplib::Response& response) { get_health(response); });
+  // The answer to what the library refuses by itself (no such route, bad request line) has no body yet.
+  server_.set_error_handler([](const httplib::Request&, httplib::Response& response) {
+    if (!response.body.empty()) return;
+    answer_error(response, response.status,
+                 response.status == 404 ? "there are POST /users and GET /health" : "request refused");
+  });
+  server_.set_logger([](const httplib::Request& request, const httplib::Response& response) {
+    spdlog::debug("http method={} status={}", request.method, response.status);
+  });
 }
 
 int HttpServer::bind(const Address& address) {
@@ -90,6 +150,38 @@ void HttpServer::run(const std::stop_token& stop) {
   server_.stop();
   listener.join();
   if (!orderly && !stop.stop_requested()) throw Error("the HTTP server ended: out of file descriptors?");
+}
+
+void HttpServer::post_user(const httplib::Request& request, httplib::Response& response,
+                           const httplib::ContentReader& content) {
+  const auto body = read_body(request, response, content);
+  if (!body) return;
+  try {
+    const auto registration = parse_registration(*body);
+    // A deadline by the system's clock, since the ThreadSanitizer of g++ 12 sees no lock with another.
+    const std::unique_lock turn{turn_, std::chrono::system_clock::now() + longest_wait};
+    if (!turn) throw DatabaseError("too many registrations are waiting", Error::Retry::yes);
+    const auto user = service_.register_user(registration);
+    processor_.notify();
+    answer(response, 201, to_json(user));
+  } catch (const AlreadyRegistered& refusal) {
+    answer_error(response, 409, refusal.what());
+  } catch (const InvalidRegistration& refusal) {
+    answer_error(response, 400, refusal.what());
+  } catch (const std::exception& error) {
+    const auto* ours = dynamic_cast<const Error*>(&error);
+    const bool later = ours != nullptr && ours->retryable();
+    spdlog::error("registration failed error={}", error.what());
+    if (later) response.set_header("Retry-After", "1");
+    answer_error(response, later ? 503 : 500, later ? "the database is busy: try again" : "internal error");
+  }
+}
+
+void HttpServer::get_health(httplib::Response& response) const {
+  const auto health = processor_.health();
+  nlohmann::ordered_json body{{"phase", health.phase}};
+  if (!health.error.empty()) body["error"] = health.error;
+  answer(response, health.ok ? 200 : 503, body);
 }
 
 }  // namespace tidings

@@ -1,11 +1,16 @@
 #pragma once
 
-// The library's server with what a service on a machine's open network needs.
+// The service's HTTP interface: POST /users and GET /health.
 
-#include "user_api.hpp"
+#include "auth_service.hpp"
+#include "background_processor.hpp"
+
+#include <tidings/database.hpp>
 
 #include <httplib.h>
 
+#include <memory>
+#include <mutex>
 #include <stop_token>
 #include <string>
 
@@ -23,17 +28,29 @@ struct Address {
 
 class HttpServer {
  public:
-  explicit HttpServer(UserApi& api);
+  /// Throws DatabaseError when the database or its tables are not there.
+  HttpServer(const std::string& database_url, BackgroundProcessor& processor);
 
-  /// Returns the port. Throws Error when the address cannot be had.
+  /// Returns the port. Throws Error when it cannot listen there.
   int bind(const Address& address);
 
   /// Serves until `stop`, then finishes the requests that are there. Throws Error when it ends by itself.
   void run(const std::stop_token& stop);
 
  private:
+  void post_user(const httplib::Request& request, httplib::Response& response,
+                 const httplib::ContentReader& content);
+  void get_health(httplib::Response& response) const;
+
   httplib::Server server_;
   int socket_ = -1;
+  BackgroundProcessor& processor_;
+
+  // SQLite has one writer at a time anyway: taking turns is fairer and cheaper than threads that
+  // poll for the file's lock.
+  std::timed_mutex turn_;
+  std::unique_ptr<Database> database_;  // this and the next belong to the thread that has the turn
+  AuthService service_;
 };
 
 }  // namespace tidings

@@ -15,10 +15,11 @@ namespace tidings {
 namespace {
 
 constexpr int idle_ms = 100;
+constexpr std::size_t chunk = 64 * 1024;
 
-Error failure(const std::string& path, const char* action, int error) {
+Error failure(const std::string& path, const char* action) {
   return Error(std::string("cannot ") + action + ' ' + (path == "-" ? "stdin" : path) + ": " +
-               std::generic_category().message(error));
+               std::generic_category().message(errno));
 }
 
 }  // namespace
@@ -27,7 +28,7 @@ LineReader::LineReader(const std::string& path, std::size_t max_length)
     : path_(path),
       max_length_(max_length),
       fd_(path == "-" ? STDIN_FILENO : open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-  if (fd_ < 0) throw failure(path_, "open", errno);
+  if (fd_ < 0) throw failure(path_, "open");
 }
 
 LineReader::~LineReader() {
@@ -35,56 +36,44 @@ LineReader::~LineReader() {
 }
 
 LineReader::Result LineReader::next(std::string& line, const std::stop_token& stop) {
-  while (true) {
-    if (stop.stop_requested()) return Result::stopped;
-    if (begin_ == end_) {
-      switch (fill()) {
-        case Filled::idle:
-          return Result::idle;
-        case Filled::end:
-          return partial_.empty() && !too_long_ ? Result::end : give(line);
-        case Filled::bytes:
-          break;
-      }
-    }
-    const auto first = buffer_.begin() + static_cast<std::ptrdiff_t>(begin_);
-    const auto last = buffer_.begin() + static_cast<std::ptrdiff_t>(end_);
-    const auto newline = std::find(first, last, '\n');
-    const auto length = static_cast<std::size_t>(newline - first);
-    if (partial_.size() + length > max_length_) {
+  while (!stop.stop_requested()) {
+    if (const auto end = buffer_.find('\n', begin_); end != std::string::npos) return give(line, end);
+    if (ended_) return begin_ < buffer_.size() || too_long_ ? give(line, buffer_.size()) : Result::end;
+    buffer_.erase(0, std::exchange(begin_, 0));
+    if (buffer_.size() > max_length_) {
       too_long_ = true;
-      partial_.clear();
+      buffer_.clear();
     }
-    if (!too_long_) partial_.append(first, newline);
-    begin_ += length;
-    if (newline == last) continue;
-    ++begin_;
-    return give(line);
+    if (!fill()) return Result::idle;
   }
+  return Result::stopped;
 }
 
-LineReader::Filled LineReader::fill() {
-  if (ended_) return Filled::end;
+/// False when nothing came.
+bool LineReader::fill() {
   // A regular file is always ready; a pipe or a terminal may keep us waiting.
   pollfd ready{fd_, POLLIN, 0};
   const int count = poll(&ready, 1, idle_ms);
-  if (count == 0 || (count < 0 && errno == EINTR)) return Filled::idle;
-  if (count < 0) throw failure(path_, "read", errno);
-  const auto size = read(fd_, buffer_.data(), buffer_.size());
-  if (size < 0 && (errno == EINTR || errno == EAGAIN)) return Filled::idle;
-  if (size < 0) throw failure(path_, "read", errno);
-  begin_ = 0;
-  end_ = static_cast<std::size_t>(size);
+  if (count == 0 || (count < 0 && errno == EINTR)) return false;
+  if (count < 0) throw failure(path_, "read");
+  const auto old_size = buffer_.size();
+  buffer_.resize(old_size + chunk);
+  const auto size = read(fd_, buffer_.data() + old_size, chunk);
+  buffer_.resize(old_size + static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  if (size < 0 && (errno == EINTR || errno == EAGAIN)) return false;
+  if (size < 0) throw failure(path_, "read");
   ended_ = size == 0;
-  return ended_ ? Filled::end : Filled::bytes;
+  return true;
 }
 
-LineReader::Result LineReader::give(std::string& line) {
+/// The line from begin_ to `end`.
+LineReader::Result LineReader::give(std::string& line, std::size_t end) {
   ++line_number_;
-  line.swap(partial_);
-  partial_.clear();
-  if (!line.empty() && line.back() == '\r') line.pop_back();
-  return std::exchange(too_long_, false) ? Result::too_long : Result::line;
+  const bool too_long = std::exchange(too_long_, false) || end - begin_ > max_length_;
+  line.assign(buffer_, begin_, end - begin_);
+  begin_ = std::min(end + 1, buffer_.size());
+  if (line.ends_with('\r')) line.pop_back();
+  return too_long ? Result::too_long : Result::line;
 }
 
 }  // namespace tidings

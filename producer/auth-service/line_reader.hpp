@@ -1,7 +1,7 @@
 #pragma once
 
-// Lines of a file, pipe or terminal with bounded memory: a reader that can be
-// stopped, and that says when the other side pauses.
+// Lines of a file, pipe or terminal with bounded memory. Unlike std::getline, it can be stopped while it
+// waits, and says when the other side pauses.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +14,7 @@ class LineReader {
  public:
   enum class Result {
     line,
-    too_long,  ///< the line was passed over
+    too_long,  ///< the line was skipped
     idle,      ///< nothing came for 100 ms
     stopped,
     end,
@@ -29,22 +29,20 @@ class LineReader {
   /// The next line without its end (`\n` or `\r\n`); the last one may lack it.
   Result next(std::string& line, const std::stop_token& stop);
 
-  /// The number of the line that next() gave or passed over; the first is 1.
+  /// The number of the line that next() gave or skipped; the first is 1.
   [[nodiscard]] std::uint64_t line_number() const noexcept { return line_number_; }
 
  private:
-  enum class Filled { bytes, idle, end };
-  Filled fill();
-  Result give(std::string& line);
+  bool fill();
+  Result give(std::string& line, std::size_t end);
 
   std::string path_;
   std::size_t max_length_;
   int fd_;
-  std::string buffer_ = std::string(64 * 1024, '\0');
-  std::size_t begin_ = 0, end_ = 0;  // what is read and not yet given
-  std::string partial_;              // the start of a line that is not complete
-  bool too_long_ = false;
-  bool ended_ = false;
+  std::string buffer_;     // what was read and not given yet, from begin_ on
+  std::size_t begin_ = 0;  // of the next line
+  bool too_long_ = false;  // the next line's beginning was dropped
+  bool ended_ = false;     // there is nothing more to read
   std::uint64_t line_number_ = 0;
 };
 

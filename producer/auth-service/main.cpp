@@ -1,7 +1,5 @@
 #include "command_line.hpp"
-#include "migrate_command.hpp"
-#include "register_command.hpp"
-#include "serve_command.hpp"
+#include "commands.hpp"
 
 int main(int argc, char** argv) {
   tidings::CommandLine line{"auth-service", "Registers users; each one and its event are a single commit."};

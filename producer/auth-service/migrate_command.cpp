@@ -1,7 +1,6 @@
-#include "migrate_command.hpp"
-
 #include "auth_service.hpp"
 #include "command_line.hpp"
+#include "commands.hpp"
 
 #include <tidings/database.hpp>
 

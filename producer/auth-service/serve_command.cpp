@@ -1,9 +1,7 @@
-#include "serve_command.hpp"
-
 #include "background_processor.hpp"
 #include "command_line.hpp"
+#include "commands.hpp"
 #include "http_server.hpp"
-#include "user_api.hpp"
 
 #include <tidings/connection.hpp>
 #include <tidings/outbox_processor.hpp>
@@ -29,8 +27,7 @@ int serve(const std::string& http) {
   StopSignals signals;
   // At the end the order is the reverse: no more requests first, then the processor drains.
   BackgroundProcessor processor{url, std::move(connecting), options};
-  UserApi api{url, processor};
-  HttpServer server{api};
+  HttpServer server{url, processor};
   const int port = server.bind(address);
   processor.start();
   std::cout << "listening on " << to_string({address.host, port}) << std::endl;

@@ -4,14 +4,11 @@
 
 #include <tidings/database.hpp>
 
-#include <optional>
-#include <string>
 #include <string_view>
 
 namespace tidings {
 
-/// Not thread-safe: one for each connection and thread. Addresses that differ only in the case of
-/// ASCII letters are the same address. Every function throws DatabaseError.
+/// Not thread-safe: one for each connection and thread.
 class UserRepository {
  public:
   explicit UserRepository(Database& database) : database_(database) {}
@@ -19,9 +16,9 @@ class UserRepository {
   /// The table of users, made if it is missing: a script for Database::migrate().
   [[nodiscard]] static std::string_view schema(Database::Kind kind) noexcept;
 
-  /// False when the e-mail address is taken.
+  /// False when the e-mail address is taken: addresses that differ only in the case of ASCII letters are the
+  /// same. Throws DatabaseError.
   [[nodiscard]] bool insert(Transaction& transaction, const User& user);
-  [[nodiscard]] std::optional<User> find_by_email(const std::string& email);
 
  private:
   Database& database_;

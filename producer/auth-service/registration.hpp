@@ -1,0 +1,40 @@
+#pragma once
+
+// What someone gives to be registered, and the rules for it.
+
+#include "user.hpp"
+
+#include <tidings/error.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace tidings {
+
+struct Registration {
+  std::string email;
+  std::string name;
+};
+
+/// The registration cannot be accepted, and nothing was written. Says which field and why, without the text
+/// that was given, which may be anyone's.
+class InvalidRegistration : public Error {
+ public:
+  using Error::Error;
+};
+
+class AlreadyRegistered : public InvalidRegistration {
+ public:
+  AlreadyRegistered() : InvalidRegistration("email: is already registered") {}
+};
+
+/// Reads `{"email": …, "name": …}`; other members are ignored. Throws InvalidRegistration.
+[[nodiscard]] Registration parse_registration(std::string_view json);
+
+/// The user as given, but for the address's domain in lower case: refuses rather than mends, since a trimmed
+/// or cut value is not what its owner typed. Throws InvalidRegistration for an address that is not of the
+/// form local@domain.tld or longer than 254 bytes, a name that is blank or longer than 255 characters,
+/// control characters, and text that is not UTF-8.
+[[nodiscard]] User new_user(const Registration& registration);
+
+}  // namespace tidings
