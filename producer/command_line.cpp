@@ -16,8 +16,6 @@
 namespace tidings {
 namespace {
 
-constexpr const char* version_text = "tidings " TIDINGS_VERSION;
-
 struct SettingFlag {
   SettingGroup group;
   const char* setting;
@@ -67,40 +65,21 @@ constexpr auto setting_flags = std::to_array<SettingFlag>({
      "time between cleanups (3600000)"},
 });
 
-const char* title(SettingGroup group) {
-  switch (group) {
-    case SettingGroup::database:
-      return "Database";
-    case SettingGroup::nats:
-      return "NATS";
-    case SettingGroup::outbox:
-      return "Outbox";
-  }
-  return "";
-}
+// In the order of SettingGroup.
+constexpr auto group_titles = std::to_array<const char*>({"Database", "NATS", "Outbox"});
 
-void put(const char* setting, const std::string& value) {
-  if (setenv(setting, value.c_str(), 1) != 0)
-    throw Error("cannot set " + std::string(setting) + ": out of memory");
-}
-
+/// A flag that writes its setting into the environment.
 void add_setting(CLI::App& command, const char* setting, const char* flag, const std::string& help,
                  const char* group) {
-  command
-      .add_option_function<std::string>(
-          flag, [setting](const std::string& value) { put(setting, value); }, help + " [" + setting + "]")
+  const auto put = [setting](const std::string& value) { setenv(setting, value.c_str(), 1); };
+  command.add_option_function<std::string>(flag, put, help + " [" + setting + "]")
       ->type_name("")
       ->group(group);
 }
 
-void add_settings(CLI::App& command, SettingGroup group) {
-  for (const auto& entry : setting_flags)
-    if (entry.group == group) add_setting(command, entry.setting, entry.flag, entry.help, title(group));
-}
-
 void add_standard_flags(CLI::App& command) {
   command.set_help_flag("-h,--help", "print this and exit");
-  command.set_version_flag("--version", version_text, "print the version and exit");
+  command.set_version_flag("--version", "tidings " TIDINGS_VERSION, "print the version and exit");
 }
 
 /// A host or port given as a flag must win over a NATS_URL that only the environment has.
@@ -113,14 +92,14 @@ void settle_server_flags(const CLI::App& command) {
 }
 
 void start_log() {
-  const auto level = settings::text_or("TIDINGS_LOG", "info");
-  constexpr auto names = std::to_array<const char*>({"trace", "debug", "info", "warn", "error", "off"});
-  if (std::find(names.begin(), names.end(), level) == names.end())
-    throw SettingError("TIDINGS_LOG=" + level + ": takes trace, debug, info, warn, error or off");
+  const auto name = settings::text_or("TIDINGS_LOG", "info");
+  const auto level = spdlog::level::from_str(name);
+  if (level == spdlog::level::off && name != "off")  // what the library makes of an unknown name
+    throw SettingError("TIDINGS_LOG=" + name + ": takes trace, debug, info, warn, error or off");
   // Stdout belongs to what the command prints.
   spdlog::set_default_logger(spdlog::stderr_color_mt("tidings"));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v", spdlog::pattern_time_type::utc);
-  spdlog::set_level(spdlog::level::from_str(level));
+  spdlog::set_level(level);
 }
 
 /// The command that was being parsed, as typed: `tidings outbox list`.
@@ -152,7 +131,11 @@ CLI::App& CommandLine::command(const std::string& name, const std::string& descr
                                std::initializer_list<SettingGroup> settings, Work work, CLI::App* parent) {
   auto& command = *(parent == nullptr ? app_ : *parent).add_subcommand(name, description);
   add_standard_flags(command);
-  for (const auto group : settings) add_settings(command, group);
+  for (const auto group : settings)
+    for (const auto& entry : setting_flags)
+      if (entry.group == group)
+        add_setting(command, entry.setting, entry.flag, entry.help,
+                    group_titles[static_cast<std::size_t>(group)]);
   add_setting(command, "TIDINGS_LOG", "--log-level", "trace, debug, info, warn, error or off (info)", "Log");
   command.final_callback([this, &command, work = std::move(work)] {
     settle_server_flags(command);

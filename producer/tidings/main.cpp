@@ -1,6 +1,5 @@
 #include "command_line.hpp"
-#include "outbox_command.hpp"
-#include "relay_command.hpp"
+#include "commands.hpp"
 
 int main(int argc, char** argv) {
   tidings::CommandLine line{"tidings",

@@ -1,6 +1,5 @@
-#include "outbox_command.hpp"
-
 #include "command_line.hpp"
+#include "commands.hpp"
 #include "text_table.hpp"
 
 #include <tidings/database.hpp>
@@ -14,6 +13,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdint>
 #include <iomanip>
 #include <iostream>
 #include <memory>
@@ -49,44 +49,40 @@ std::string time_text(const std::string& stored) {
   return time ? to_iso8601(*time) : stored;
 }
 
-Json time_json(const std::string& stored) { return stored.empty() ? Json{} : Json(time_text(stored)); }
-
 std::string age_text(std::chrono::milliseconds age) {
-  std::ostringstream out;
-  const auto seconds = static_cast<double>(age.count()) / 1000;
-  out << std::fixed << std::setprecision(1);
-  if (seconds < 120)
-    out << seconds << " s";
-  else if (seconds < 2 * 3600)
-    out << seconds / 60 << " min";
-  else if (seconds < 48 * 3600)
-    out << seconds / 3600 << " h";
-  else
-    out << seconds / 86400 << " d";
-  return out.str();
+  const auto text = [seconds = static_cast<double>(age.count()) / 1000](double unit, const char* name) {
+    std::ostringstream out;
+    out << std::fixed << std::setprecision(1) << seconds / unit << name;
+    return out.str();
+  };
+  if (age < std::chrono::minutes{2}) return text(1, " s");
+  if (age < std::chrono::hours{2}) return text(60, " min");
+  if (age < std::chrono::hours{48}) return text(3600, " h");
+  return text(86400, " d");
 }
 
-/// What is known of the processor that holds the lease, or held it last.
-struct ProcessorView {
-  std::string state = "none";  ///< a phase, stopped (handed the lease back), lost (did not renew it) or none
-  std::chrono::milliseconds in_state{0};
-  std::chrono::milliseconds seen_ago{0};
-};
+/// For JSON: null when there is none.
+Json or_null(const std::string& text) { return text.empty() ? Json{} : Json(text); }
 
-ProcessorView view(const std::optional<ProcessorRecord>& row) {
-  ProcessorView view;
-  if (!row) return view;
-  const auto ago = [](Timestamp time) { return std::max(now() - time, std::chrono::milliseconds{0}); };
-  view.state = row->phase ? to_string(*row->phase) : "unknown";
-  std::replace(view.state.begin(), view.state.end(), ' ', '_');
-  view.in_state = ago(row->since);
-  view.seen_ago = ago(row->written_at);
+/// What is known of the processor that holds the lease, or held it last. Its state is a phase, stopped (it
+/// handed the lease back), lost (it did not renew the lease) or none.
+Json processor_json(const std::optional<ProcessorRecord>& row) {
+  if (!row) return {{"state", "none"}};
+  const auto ms_since = [](Timestamp time) {
+    return std::max(now() - time, std::chrono::milliseconds{0}).count();
+  };
+  std::string state = row->phase ? to_string(*row->phase) : "unknown";
+  std::replace(state.begin(), state.end(), ' ', '_');
   const bool handed_back = row->expires_at == Timestamp{};
-  if (handed_back || row->expires_at < now()) {
-    view.state = handed_back ? "stopped" : "lost";
-    view.in_state = view.seen_ago;
-  }
-  return view;
+  const bool gone = handed_back || row->expires_at < now();
+  if (gone) state = handed_back ? "stopped" : "lost";
+  return {{"state", state},
+          {"stateMs", ms_since(gone ? row->written_at : row->since)},
+          {"trouble", or_null(row->waiting_because)},
+          {"inFlight", row->in_flight},
+          {"seenMs", ms_since(row->written_at)},
+          {"holder", row->holder},
+          {"epoch", row->epoch}};
 }
 
 Json stats_json(const OutboxStats& stats, std::optional<std::chrono::milliseconds> oldest) {
@@ -96,18 +92,7 @@ Json stats_json(const OutboxStats& stats, std::optional<std::chrono::millisecond
                        {"aggregateId", aggregate.aggregate_id},
                        {"eventId", aggregate.event_id},
                        {"retryCount", aggregate.retry_count},
-                       {"lastError", aggregate.last_error.empty() ? Json{} : Json(aggregate.last_error)}});
-  const auto processor = view(stats.processor);
-  Json processor_json{{"state", processor.state}};
-  if (stats.processor) {
-    const auto& row = *stats.processor;
-    processor_json.update({{"stateMs", processor.in_state.count()},
-                           {"trouble", row.waiting_because.empty() ? Json{} : Json(row.waiting_because)},
-                           {"inFlight", row.in_flight},
-                           {"seenMs", processor.seen_ago.count()},
-                           {"holder", row.holder},
-                           {"epoch", row.epoch}});
-  }
+                       {"lastError", or_null(aggregate.last_error)}});
   return {{"pending", stats.pending},
           {"processing", stats.processing},
           {"published", stats.published},
@@ -116,17 +101,16 @@ Json stats_json(const OutboxStats& stats, std::optional<std::chrono::millisecond
           {"oldestPendingMs", oldest ? Json(oldest->count()) : Json{}},
           {"blockedAggregates", stats.blocked_aggregates},
           {"blocked", std::move(blocked)},
-          {"processor", std::move(processor_json)}};
+          {"processor", processor_json(stats.processor)}};
 }
 
-std::string processor_text(const std::optional<ProcessorRecord>& row) {
-  const auto processor = view(row);
-  if (!row) return processor.state;
-  auto text = processor.state;
+std::string processor_text(const Json& processor) {
+  auto text = processor.at("state").get<std::string>();
+  if (text == "none") return text;
   std::replace(text.begin(), text.end(), '_', ' ');
-  text += " for " + age_text(processor.in_state);
-  if (!row->waiting_because.empty()) text += ": " + printable(row->waiting_because);
-  return text;
+  text += " for " + age_text(std::chrono::milliseconds{processor.at("stateMs").get<std::int64_t>()});
+  const auto& waiting_for = processor.at("trouble");
+  return waiting_for.is_null() ? text : text + ": " + printable(waiting_for.get<std::string>());
 }
 
 int stats(const OutboxFlags& flags) {
@@ -138,21 +122,21 @@ int stats(const OutboxFlags& flags) {
     print(stats_json(stats, oldest));
     return exit_code::done;
   }
-  TextTable table{{TextTable::Align::left, TextTable::Align::left}};
-  table.row({"pending", std::to_string(stats.pending)});
-  table.row({"processing", std::to_string(stats.processing)});
-  table.row({"published", std::to_string(stats.published)});
-  table.row({"failed", std::to_string(stats.failed)});
-  table.row({"dead letter", std::to_string(stats.dead_letter)});
-  table.row({"oldest pending", oldest ? age_text(*oldest) : "-"});
-  table.row({"processor", processor_text(stats.processor)});
-  table.row({"blocked aggregates", std::to_string(stats.blocked_aggregates)});
+  TextTable table{{"pending", std::to_string(stats.pending)},
+                  {"processing", std::to_string(stats.processing)},
+                  {"published", std::to_string(stats.published)},
+                  {"failed", std::to_string(stats.failed)},
+                  {"dead letter", std::to_string(stats.dead_letter)},
+                  {"oldest pending", oldest ? age_text(*oldest) : "-"},
+                  {"processor", processor_text(processor_json(stats.processor))},
+                  {"blocked aggregates", std::to_string(stats.blocked_aggregates)}};
   for (const auto& aggregate : stats.blocked)
-    table.row({"  " + printable(aggregate.aggregate_type + '/' + aggregate.aggregate_id),
-               "by " + printable(aggregate.event_id) + ", failed " + std::to_string(aggregate.retry_count) +
-                   (aggregate.retry_count == 1 ? " time: " : " times: ") +
-                   shorten(printable(aggregate.last_error), 60)});
-  table.print(std::cout);
+    table.push_back({"  " + printable(aggregate.aggregate_type + '/' + aggregate.aggregate_id),
+                     "by " + printable(aggregate.event_id) + ", failed " +
+                         std::to_string(aggregate.retry_count) +
+                         (aggregate.retry_count == 1 ? " time: " : " times: ") +
+                         shorten(printable(aggregate.last_error), 60)});
+  print_table(std::cout, table);
   return exit_code::done;
 }
 
@@ -164,12 +148,12 @@ Json row_json(const OutboxRow& row) {
           {"aggregateType", row.event.aggregate_type},
           {"aggregateId", row.event.aggregate_id},
           {"retryCount", row.event.retry_count},
-          {"lastError", row.last_error.empty() ? Json{} : Json(row.last_error)},
+          {"lastError", or_null(row.last_error)},
           {"occurredAt", to_iso8601(row.event.occurred_at)},
-          {"createdAt", time_json(row.created_at)},
+          {"createdAt", or_null(time_text(row.created_at))},
           {"updatedAt", to_iso8601(row.event.updated_at)},
-          {"processedAt", time_json(row.processed_at)},
-          {"publishedAt", time_json(row.published_at)}};
+          {"processedAt", or_null(time_text(row.processed_at))},
+          {"publishedAt", or_null(time_text(row.published_at))}};
 }
 
 /// PENDING, pending, dead-letter: as people type it.
@@ -187,15 +171,13 @@ int list(const OutboxFlags& flags) {
     for (const auto& row : rows) print(row_json(row));
     return exit_code::done;
   }
-  using enum TextTable::Align;
-  TextTable table{{left, left, left, left, left, right, left}};
-  table.row({"CREATED", "STATUS", "ID", "TYPE", "AGGREGATE", "FAILED", "LAST ERROR"});
+  TextTable table{{"CREATED", "STATUS", "ID", "TYPE", "AGGREGATE", "FAILED", "LAST ERROR"}};
   for (const auto& row : rows)
-    table.row({printable(time_text(row.created_at)), to_string(row.event.status), printable(row.event.id),
-               printable(row.event.event_type),
-               printable(row.event.aggregate_type + '/' + row.event.aggregate_id),
-               std::to_string(row.event.retry_count), shorten(printable(row.last_error), 60)});
-  table.print(std::cout);
+    table.push_back({printable(time_text(row.created_at)), to_string(row.event.status),
+                     printable(row.event.id), printable(row.event.event_type),
+                     printable(row.event.aggregate_type + '/' + row.event.aggregate_id),
+                     std::to_string(row.event.retry_count), shorten(printable(row.last_error), 60)});
+  print_table(std::cout, table);
   return exit_code::done;
 }
 
@@ -206,25 +188,16 @@ Json event_data_json(const OutboxEvent& event) {
 }
 
 void print_row(const OutboxRow& row) {
-  const auto or_dash = [](const std::string& text) {
-    return text.empty() ? std::string("-") : printable(text);
-  };
-  TextTable table{{TextTable::Align::left, TextTable::Align::left}};
-  table.row({"id", printable(row.event.id)});
-  table.row({"status", to_string(row.event.status)});
-  table.row(
-      {"type", printable(row.event.event_type) + " version " + std::to_string(row.event.event_version)});
-  table.row({"aggregate", printable(row.event.aggregate_type + '/' + row.event.aggregate_id)});
-  table.row({"occurred", to_iso8601(row.event.occurred_at)});
-  table.row({"created", or_dash(time_text(row.created_at))});
-  table.row({"processed", or_dash(time_text(row.processed_at))});
-  table.row({"published", or_dash(time_text(row.published_at))});
-  table.row({"failed", std::to_string(row.event.retry_count) + " times"});
-  table.row({"last error", or_dash(row.last_error)});
-  table.print(std::cout);
+  const auto json = row_json(row);
+  TextTable table;
+  for (const auto& [name, value] : json.items())
+    table.push_back({name, value.is_null()     ? "-"
+                           : value.is_string() ? printable(value.get<std::string>())
+                                               : value.dump()});
+  print_table(std::cout, table);
   const auto data = event_data_json(row.event);
   // JSON escapes controls below 0x20 by itself; the line breaks are its own.
-  std::cout << "data\n"
+  std::cout << "eventData\n"
             << (data.is_string() ? printable(row.event.event_data)
                                  : data.dump(2, ' ', false, nlohmann::json::error_handler_t::replace))
             << '\n';

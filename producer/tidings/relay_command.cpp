@@ -1,6 +1,5 @@
-#include "relay_command.hpp"
-
 #include "command_line.hpp"
+#include "commands.hpp"
 
 #include <tidings/connection.hpp>
 #include <tidings/database.hpp>
@@ -20,8 +19,8 @@ struct RelayFlags {
   bool manage_stream = true;
 };
 
-/// Says at once that there is no outbox, instead of after the wait for NATS. The processor waits for
-/// a database that only has a transient error.
+/// Says at once that there is no outbox, instead of after the wait for NATS. A database that has only a
+/// transient error is waited for by the processor.
 void require_outbox(const std::string& url) {
   try {
     Database::open(url)->require_schema();

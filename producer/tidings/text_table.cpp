@@ -34,19 +34,17 @@ std::string shorten(const std::string& text, std::size_t limit) {
   return text.substr(0, end) + "…";
 }
 
-void TextTable::print(std::ostream& out) const {
-  std::vector<std::size_t> widths(columns_.size(), 0);
-  for (const auto& row : rows_)
+void print_table(std::ostream& out, const TextTable& table) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : table) {
+    widths.resize(row.size(), 0);
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
-  for (const auto& row : rows_) {
+  }
+  for (const auto& row : table) {
     std::string line;
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      const std::string padding(widths[i] - width(row[i]), ' ');
-      if (i > 0) line += "  ";
-      line += columns_[i] == Align::right ? padding + row[i] : row[i] + padding;
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    out << line << '\n';
+    for (std::size_t i = 0; i < row.size(); ++i)
+      line += row[i] + std::string(widths[i] - width(row[i]) + 2, ' ');
+    out << line.erase(line.find_last_not_of(' ') + 1) << '\n';
   }
 }
 

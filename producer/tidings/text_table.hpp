@@ -16,20 +16,9 @@ namespace tidings {
 /// At most `width` characters (code points), the last one `…` when cut.
 [[nodiscard]] std::string shorten(const std::string& text, std::size_t width);
 
-class TextTable {
- public:
-  enum class Align { left, right };
+/// Rows of cells, as many in each, in columns as wide as they need to be.
+using TextTable = std::vector<std::vector<std::string>>;
 
-  explicit TextTable(std::vector<Align> columns) : columns_(std::move(columns)) {}
-
-  /// As many cells as columns.
-  void row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
-
-  void print(std::ostream& out) const;
-
- private:
-  std::vector<Align> columns_;
-  std::vector<std::vector<std::string>> rows_;
-};
+void print_table(std::ostream& out, const TextTable& table);
 
 }  // namespace tidings

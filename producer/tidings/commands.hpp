@@ -1,8 +1,12 @@
 #pragma once
 
+// The commands of the program tidings, each in the .cpp of its name.
+
 namespace tidings {
 
 class CommandLine;
+
+void add_relay_command(CommandLine& line);
 
 /// `tidings outbox stats|list|show`: what an operator asks of the table.
 void add_outbox_commands(CommandLine& line);
