@@ -15,11 +15,12 @@ AggregateQueues::Queue& AggregateQueues::of(const OutboxEvent& event) {
 
 void AggregateQueues::erase(const Queue& queue) { queues_.erase(queues_.find(*queue.aggregate)); }
 
-AggregateQueues::Entry& AggregateQueues::push(Queue& queue, OutboxEvent event) {
-  const auto number = next_number_++;
+AggregateQueues::Entry& AggregateQueues::push(Queue& queue, OutboxEvent&& event) {
   queue.last_position = event.position;
-  auto& entry =
-      entries_.emplace_hint(entries_.end(), number, Entry{std::move(event), &queue, number})->second;
+  auto& entry = entries_.try_emplace(entries_.end(), next_number_)->second;
+  entry.event = std::move(event);
+  entry.queue = &queue;
+  entry.number = next_number_++;
   (queue.size == 0 ? queue.first : queue.last->next) = &entry;
   queue.last = &entry;
   ++queue.size;

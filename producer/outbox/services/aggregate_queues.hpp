@@ -54,7 +54,7 @@ class AggregateQueues {
   void erase(const Queue& queue);
 
   /// An entry stays where it is until it is removed.
-  Entry& push(Queue& queue, OutboxEvent event);
+  Entry& push(Queue& queue, OutboxEvent&& event);
   OutboxEvent remove(Entry& entry);
 
   /// By their numbers.

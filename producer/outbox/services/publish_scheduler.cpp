@@ -156,7 +156,7 @@ std::optional<Timestamp> PublishScheduler::next_retry() const {
   return retries_.begin()->first;
 }
 
-void PublishScheduler::take(Queue& queue, OutboxEvent event) {
+void PublishScheduler::take(Queue& queue, OutboxEvent&& event) {
   auto& entry = queues_.push(queue, std::move(event));
   if (settling_) return;  // made ready when that is over
   if (in_order_ || queue.size == 1) ready_.push_back(&entry);

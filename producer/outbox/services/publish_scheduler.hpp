@@ -109,7 +109,7 @@ class PublishScheduler {
   using Queue = AggregateQueues::Queue;
   using Entry = AggregateQueues::Entry;
 
-  void take(Queue& queue, OutboxEvent event);
+  void take(Queue& queue, OutboxEvent&& event);
   void leave_in_table(Queue& queue) { queues_.leave_behind(queue, queue.left_behind + 1); }
   void drop_unsent(Queue& queue);
   void block(Queue& queue, const OutboxEvent& head, Timestamp retry_at);
