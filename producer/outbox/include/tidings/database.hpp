@@ -96,7 +96,7 @@ class Database {
   /// needs no trigger.
   virtual void add_notify_trigger() = 0;
 
-  /// Throws DatabaseError "run `auth-service migrate`" when the outbox or its lease is not there, or
+  /// Throws DatabaseError "run the service's migration" when the outbox or its lease is not there, or
   /// lacks a column.
   virtual void require_schema() = 0;
 

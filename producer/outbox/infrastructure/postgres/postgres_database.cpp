@@ -24,7 +24,7 @@ bool refuses_login(std::string_view why) {
 }
 
 std::string_view remedy(const std::string& sqlstate) {
-  if (sqlstate == "42P01" || sqlstate == "42703") return "; run `auth-service migrate`";
+  if (sqlstate == "42P01" || sqlstate == "42703") return "; run the service's migration";
   if (sqlstate == "42501") return "; grant it to this login";
   if (sqlstate == "55P03") return "; another connection holds the lock, try again";
   return "";

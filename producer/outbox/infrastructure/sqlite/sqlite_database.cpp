@@ -39,7 +39,7 @@ void check_file(const std::string& path, Database::Open mode) {
   if (fs::is_directory(file)) refuse("it is a folder; name a file in it");
   if (fs::exists(file) && !fs::is_regular_file(file)) refuse("it is no regular file; name another");
   if (!fs::exists(file) && mode == Database::Open::existing)
-    refuse("there is no such file; make it with `auth-service migrate` or correct DATABASE_URL");
+    refuse("there is no such file; make it with the service's migration, or correct DATABASE_URL");
   if (!fs::is_directory(folder, error)) refuse("there is no folder " + folder.string() + "; make it first");
   if (fs::exists(file) && !allowed(path, R_OK | W_OK))
     refuse("permission denied; let this user read and write it");
@@ -102,7 +102,7 @@ std::string_view remedy(int code, std::string_view message) {
   }
   const bool lacking =
       message.starts_with("no such ") || message.find("has no column") != std::string_view::npos;
-  return code == SQLITE_ERROR && lacking ? "; run `auth-service migrate`" : "";
+  return code == SQLITE_ERROR && lacking ? "; run the service's migration" : "";
 }
 
 bool may_pass(int code) {

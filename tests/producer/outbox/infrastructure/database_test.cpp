@@ -68,7 +68,7 @@ TEST_CASE("a database that cannot be opened is an error that names it and says w
     const auto file = (folder / "missing.db").string();
     const auto error = refusal(file);
     CHECK_THAT(error, ContainsSubstring(file));
-    CHECK_THAT(error, ContainsSubstring("`auth-service migrate`"));
+    CHECK_THAT(error, ContainsSubstring("service's migration"));
     CHECK_FALSE(fs::exists(file));
   }
   SECTION("no folder") {
@@ -181,7 +181,7 @@ TEST_CASE("a database without the outbox is refused with the command that makes 
   SqliteDatabase database{folder / "a.db", Database::Open::create};
   const auto complaint = [&] { return error_of<DatabaseError>([&] { database.require_schema(); }); };
   CHECK_THAT(complaint(), ContainsSubstring((folder / "a.db").string()));
-  CHECK_THAT(complaint(), ContainsSubstring("run `auth-service migrate`"));
+  CHECK_THAT(complaint(), ContainsSubstring("run the service's migration"));
   database.migrate();
   database.handle().exec("ALTER TABLE outbox_event DROP COLUMN \"publishedAt\"");
   CHECK_THAT(complaint(), ContainsSubstring("publishedAt"));

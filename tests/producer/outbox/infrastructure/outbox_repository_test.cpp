@@ -169,9 +169,9 @@ TEST_CASE("a database without tables says which command makes them", "[engines]"
   outbox.execute("DROP TABLE outbox_event");
   const auto fresh = Database::open(outbox.url());
   CHECK_THAT(error_of<DatabaseError>([&] { (void)fresh->outbox(); }),
-             ContainsSubstring("run `auth-service migrate`"));
+             ContainsSubstring("run the service's migration"));
   CHECK_THAT(error_of<DatabaseError>([&] { fresh->require_schema(); }),
-             ContainsSubstring("run `auth-service migrate`"));
+             ContainsSubstring("run the service's migration"));
   fresh->migrate();
   fresh->migrate();
   fresh->require_schema();

@@ -160,7 +160,7 @@ TEST_CASE("a repository on a database without tables says which command makes th
   const TempDir folder;
   SqliteDatabase database{folder / "a.db", Database::Open::create};
   CHECK_THAT(error_of<DatabaseError>([&] { const SqliteOutboxRepository repository{database}; }),
-             ContainsSubstring("run `auth-service migrate`"));
+             ContainsSubstring("run the service's migration"));
 }
 
 TEST_CASE("pending events are read in the order of their rows in SQLite") {
