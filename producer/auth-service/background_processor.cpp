@@ -1,7 +1,5 @@
 #include "background_processor.hpp"
 
-#include <tidings/error.hpp>
-
 #include <spdlog/spdlog.h>
 
 #include <chrono>

@@ -71,10 +71,6 @@ std::size_t OutcomeWriter::waiting() const {
   return outcomes_.size() + writing_;
 }
 
-bool OutcomeWriter::fresh() const noexcept {
-  return BootClock::now().time_since_epoch().count() < fresh_until_.load();
-}
-
 /// Unlike retry(), it goes on after any error of the database, with the same outcomes and those that came
 /// meanwhile, until it is stopped or the lease is lost.
 void OutcomeWriter::run(const std::stop_token& stop) {

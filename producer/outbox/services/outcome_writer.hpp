@@ -46,7 +46,9 @@ class OutcomeWriter {
   /// Another processor holds the lease: stop at once.
   [[nodiscard]] bool lost() const noexcept { return state_ == State::lost; }
   /// The lease is certainly ours right now.
-  [[nodiscard]] bool fresh() const noexcept;
+  [[nodiscard]] bool fresh() const noexcept {
+    return BootClock::now().time_since_epoch().count() < fresh_until_;
+  }
   /// The database cannot be written at the moment.
   [[nodiscard]] bool failing() const noexcept { return state_ == State::failing; }
 
