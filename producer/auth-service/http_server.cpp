@@ -20,8 +20,8 @@ namespace {
 constexpr int request_threads = 16;
 constexpr int waiting_connections = 512;
 constexpr std::chrono::seconds longest_wait{5};
-constexpr std::size_t longest_body = 16 * 1024;
-constexpr std::size_t most_discarded = 1024 * 1024;
+constexpr std::size_t longest_body = 16384;
+constexpr std::size_t most_discarded = 1048576;
 
 void answer(httplib::Response& response, int status, const nlohmann::ordered_json& body) {
   response.status = status;

@@ -15,7 +15,7 @@ namespace tidings {
 namespace {
 
 constexpr int idle_ms = 100;
-constexpr std::size_t chunk = 64 * 1024;
+constexpr std::size_t chunk = 65536;
 
 Error failure(const std::string& path, const char* action) {
   return Error(std::string("cannot ") + action + ' ' + (path == "-" ? "stdin" : path) + ": " +

@@ -23,7 +23,7 @@ namespace tidings {
 namespace {
 
 // A line longer than this is refused; far more than a legal e-mail address and name need.
-constexpr std::size_t longest_line = 64 * 1024;
+constexpr std::size_t longest_line = 65536;
 constexpr int commit_tries = 5;  // each waits for the lock as long as the database's busy timeout
 
 struct RegisterFlags {

@@ -7,7 +7,7 @@
 namespace tidings {
 namespace {
 
-constexpr std::int64_t ms_a_day = 24 * 60 * 60 * 1000;
+constexpr std::int64_t ms_a_day = 86'400'000;
 
 /// Calls `visit(setting, value, min, max)` for every option that has limits: the one place that states them,
 /// in the unit of the option.
