@@ -52,7 +52,7 @@ void check_event(const Headers& headers, std::string_view payload) {
   try {
     wire = encode(event);
   } catch (const Undecodable&) {
-    return;  // an id or a time that cannot be a header value
+    return;  // an id that cannot be a header value
   }
   for (const auto& [name, value] : wire.headers)
     require(!value.empty() && value.find_first_of("\r\n") == std::string::npos, "a header is one line");

@@ -1,14 +1,34 @@
 #pragma once
 
-// The rules for attributes of CloudEvents that hold for headers and for structured mode alike. Each throws
-// Undecodable, naming the attribute.
+// The rules for attributes of CloudEvents that hold for headers and for structured mode alike. What throws,
+// throws Undecodable naming the attribute.
 
 #include <tidings/event.hpp>
 
+#include <array>
 #include <string>
 #include <string_view>
 
 namespace tidings {
+
+struct TextAttribute {
+  std::string_view header;  ///< in binary mode
+  std::string Event::*value;
+
+  /// In structured mode: without the "ce-".
+  [[nodiscard]] std::string name() const { return std::string{header.substr(3)}; }
+};
+
+/// In wire order. Any text will do for them.
+inline constexpr std::array text_attributes{
+    TextAttribute{"ce-id", &Event::id},
+    TextAttribute{"ce-type", &Event::type},
+    TextAttribute{"ce-source", &Event::source},
+    TextAttribute{"ce-subject", &Event::aggregate_id},
+    TextAttribute{"ce-time", &Event::time},
+    TextAttribute{"ce-aggregatetype", &Event::aggregate_type},
+    TextAttribute{"ce-partitionkey", &Event::partition_key},
+};
 
 [[nodiscard]] bool equal_ignoring_case(std::string_view left, std::string_view right);
 

@@ -12,10 +12,10 @@ using Json = nlohmann::ordered_json;
 constexpr std::string_view structured_type = "application/cloudevents+json";
 constexpr int deepest_nesting = 1000;
 
-std::string text_member(const Json& document, const char* name) {
+std::string text_member(const Json& document, const std::string& name) {
   const auto member = document.find(name);
   if (member == document.end() || member->is_null()) return {};
-  if (!member->is_string()) throw Undecodable(std::string(name) + ": is no text");
+  if (!member->is_string()) throw Undecodable(name + ": is not a string");
   return member->get<std::string>();
 }
 
@@ -26,7 +26,7 @@ int version_member(const Json& document) {
                                                          : text_member(document, "eventversion"));
 }
 
-/// An extension attribute is a text in CloudEvents; an object is what senders write anyway.
+/// In CloudEvents, an extension attribute is a string; many senders write an object all the same.
 std::string metadata_member(const Json& document) {
   const auto member = document.find("metadata");
   if (member == document.end() || member->is_null()) return "{}";
@@ -35,7 +35,7 @@ std::string metadata_member(const Json& document) {
   return metadata;
 }
 
-/// Reading goes any depth, but writing `data` as text again takes stack for each level of it.
+/// Parsing takes any depth, but writing `data` as text again takes stack for each level of it.
 bool refuse_deep_nesting(int depth, Json::parse_event_t, Json&) {
   if (depth > deepest_nesting)
     throw Undecodable("payload: is nested deeper than " + std::to_string(deepest_nesting) + " levels");
@@ -52,18 +52,13 @@ bool is_structured(const Headers& headers) {
 Event decode_structured(const Headers& headers, std::string_view payload, std::string_view subject_type) {
   const auto document = Json::parse(payload, refuse_deep_nesting, false);
   if (!document.is_object())
-    throw Undecodable("payload: is no JSON object, as structured CloudEvents must be");
+    throw Undecodable("payload: is not a JSON object, as structured CloudEvents must be");
   require_specversion(text_member(document, "specversion"));
   if (document.contains("data_base64")) throw Undecodable("data_base64: is not supported, send JSON in data");
   Event event;
-  event.id = text_member(document, "id");
-  event.type = text_member(document, "type");
-  event.source = text_member(document, "source");
-  event.aggregate_id = text_member(document, "subject");
-  event.time = text_member(document, "time");
-  event.aggregate_type = text_member(document, "aggregatetype");
+  for (const auto& attribute : text_attributes)
+    event.*attribute.value = text_member(document, attribute.name());
   event.version = version_member(document);
-  event.partition_key = text_member(document, "partitionkey");
   event.metadata = metadata_member(document);
   event.traceparent = text_member(document, "traceparent");
   event.tracestate = text_member(document, "tracestate");

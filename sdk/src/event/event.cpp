@@ -1,18 +1,168 @@
+// CloudEvents in binary mode (attributes in headers, the data as payload), and the choice between the modes.
+
 #include "event/cloudevents_attributes.hpp"
-#include "event/cloudevents_headers.hpp"
 #include "event/cloudevents_structured.hpp"
 
 #include <tidings/event.hpp>
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <charconv>
+
 namespace tidings {
+namespace {
+
+/// In headers, CloudEvents percent-encodes space, double quote, percent sign and all but printable ASCII.
+bool is_plain(char letter) { return letter > ' ' && letter <= '~' && letter != '"' && letter != '%'; }
+
+void append_percent_encoded(std::string& out, std::string_view text) {
+  constexpr std::string_view hex = "0123456789ABCDEF";
+  if (std::ranges::all_of(text, is_plain)) {
+    out.append(text);
+    return;
+  }
+  for (const char letter : text) {
+    const auto byte = static_cast<unsigned char>(letter);
+    if (is_plain(letter)) {
+      out += letter;
+    } else {
+      out += {'%', hex[byte >> 4U], hex[byte & 0xfU]};
+    }
+  }
+}
+
+/// A percent sign that starts no code is taken as it is, since not every sender encodes.
+void percent_decode(std::string_view text, std::string& out) {
+  if (text.find('%') == std::string_view::npos) {
+    out = text;
+    return;
+  }
+  out.clear();
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned code = 0;
+    const char* const digits = text.data() + i + 1;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(digits, digits + 2, code, 16).ptr == digits + 2) {
+      out += static_cast<char>(code);
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+}
+
+/// For a value that goes out as it is: nats.c would take a line break in it for the next header, and trims
+/// spaces when reading.
+void require_header_safe(const char* attribute, const std::string& value) {
+  const auto is_control = [](char letter) {
+    return static_cast<unsigned char>(letter) < ' ' || letter == '\x7f';
+  };
+  if (std::ranges::any_of(value, is_control))
+    throw Undecodable(std::string(attribute) + ": has a control character");
+  if (value.starts_with(' ') || value.ends_with(' '))
+    throw Undecodable(std::string(attribute) + ": begins or ends with a space");
+}
+
+/// On one line and in ASCII, as a header must be. What is so already goes out byte for byte.
+void append_metadata(std::string& out, const std::string& metadata) {
+  if (std::ranges::all_of(metadata, [](char letter) { return letter >= ' ' && letter <= '~'; })) {
+    out.append(metadata);
+    return;
+  }
+  const auto json = nlohmann::ordered_json::parse(metadata, nullptr, false);
+  if (!json.is_object()) throw Undecodable("metadata: is not a JSON object");
+  out.append(json.dump(-1, ' ', true));
+}
+
+/// Writes headers over those of an earlier message, so that their memory is used again. Empty attributes are
+/// left out: nats.c misreads headers without a value.
+class HeaderWriter {
+ public:
+  explicit HeaderWriter(Headers& headers) : headers_(headers) {}
+  ~HeaderWriter() { headers_.resize(used_); }
+  HeaderWriter(const HeaderWriter&) = delete;
+  HeaderWriter& operator=(const HeaderWriter&) = delete;
+
+  void add(std::string_view name, std::string_view value) { next(name).append(value); }
+  void add_encoded(std::string_view name, std::string_view value) {
+    if (!value.empty()) append_percent_encoded(next(name), value);
+  }
+  void add_safe(std::string_view name, const char* attribute, const std::string& value) {
+    require_header_safe(attribute, value);
+    if (!value.empty()) add(name, value);
+  }
+  void add_metadata(std::string_view name, const std::string& metadata) {
+    if (!metadata.empty()) append_metadata(next(name), metadata);
+  }
+
+ private:
+  std::string& next(std::string_view name) {
+    if (used_ == headers_.size()) headers_.emplace_back();
+    auto& [its_name, value] = headers_[used_++];
+    its_name = name;
+    value.clear();
+    return value;
+  }
+
+  Headers& headers_;
+  std::size_t used_ = 0;
+};
+
+void encode_headers(const Event& event, Headers& out) {
+  if (event.id.empty()) throw Undecodable("id: is empty");
+  HeaderWriter headers{out};
+  headers.add_safe("Nats-Msg-Id", "id", event.id);
+  headers.add("ce-specversion", "1.0");
+  for (const auto& attribute : text_attributes) headers.add_encoded(attribute.header, event.*attribute.value);
+  headers.add("content-type", "application/json");
+  headers.add("ce-eventversion", std::to_string(event.version));
+  headers.add_metadata("ce-metadata", event.metadata);
+  headers.add_safe("traceparent", "traceparent", event.traceparent);
+  headers.add_safe("tracestate", "tracestate", event.tracestate);
+}
+
+/// As a new one, but for the memory of its texts.
+void clear(Event& event) {
+  for (const auto& attribute : text_attributes) (event.*attribute.value).clear();
+  for (auto* text : {&event.traceparent, &event.tracestate, &event.data}) text->clear();
+  event.metadata = "{}";
+  event.version = 1;
+}
+
+void decode_headers(const Headers& headers, std::string_view subject_type, Event& event) {
+  clear(event);
+  std::string_view message_id;
+  for (const auto& [name, value] : headers) {
+    const auto is = [&name = name](std::string_view wanted) { return equal_ignoring_case(name, wanted); };
+    const auto attribute = std::ranges::find_if(text_attributes, is, &TextAttribute::header);
+    if (attribute != text_attributes.end()) {
+      percent_decode(value, event.*attribute->value);
+    } else if (is("Nats-Msg-Id")) {
+      message_id = value;
+    } else if (is("ce-eventversion")) {
+      event.version = parse_event_version(value);
+    } else if (is("ce-metadata")) {
+      event.metadata = value;
+      require_object(event.metadata, "ce-metadata");
+    } else if (is("ce-specversion")) {
+      require_specversion(value);
+    } else if (is("traceparent")) {
+      event.traceparent = value;
+    } else if (is("tracestate")) {
+      event.tracestate = value;
+    }
+  }
+  complete(event, message_id, subject_type);
+}
+
+}  // namespace
 
 nlohmann::json Event::json() const {
   try {
     return nlohmann::json::parse(data);
   } catch (const nlohmann::json::exception& error) {
-    throw Undecodable(std::string("data: is no JSON: ") + error.what());
+    throw Undecodable(std::string("data: is not JSON: ") + error.what());
   }
 }
 

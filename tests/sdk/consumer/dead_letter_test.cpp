@@ -243,11 +243,11 @@ TEST_CASE("what cannot be decoded is a dead letter at once, with what is wrong")
                                [&](const std::string& text) { return text.find(part) != std::string::npos; });
   };
   CAPTURE(reasons);
-  CHECK(told("data: is no JSON"));
+  CHECK(told("data: is not JSON"));
   CHECK(told("data of user.created does not fit"));
   CHECK(told("neither ce-id nor Nats-Msg-Id"));
   CHECK(told("\"0.3\" is not supported"));
-  CHECK(told("is no JSON object, as structured CloudEvents must be"));
+  CHECK(told("is not a JSON object, as structured CloudEvents must be"));
   for (const auto& letter : letters) CHECK(letter.subject == "auth.dlq.mailer.user.created");
 }
 
