@@ -1,15 +1,13 @@
 #include "event/json_scanner.hpp"
 
+#include <charconv>
+
 namespace tidings {
 namespace {
 
 constexpr int deepest = 512;
 
 bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
-
-bool is_hex(char letter) {
-  return is_digit(letter) || (letter >= 'a' && letter <= 'f') || (letter >= 'A' && letter <= 'F');
-}
 
 unsigned char byte(char letter) { return static_cast<unsigned char>(letter); }
 
@@ -18,7 +16,7 @@ bool is_plain(char letter) {
   return byte(letter) >= 0x20 && byte(letter) < 0x80 && letter != '"' && letter != '\\';
 }
 
-/// Bytes of the UTF-8 character that `text` begins with; 0 when it is none (overlong, surrogate, cut off).
+/// Bytes of the UTF-8 character that `text` begins with; 0 when it is invalid (overlong, surrogate, cut off).
 std::size_t utf8_length(std::string_view text) {
   const auto continues = [&text](std::size_t index, unsigned low, unsigned high) {
     return index < text.size() && byte(text[index]) >= low && byte(text[index]) <= high;
@@ -126,26 +124,20 @@ bool JsonScanner::skip_string() {
 
 bool JsonScanner::skip_escape() noexcept {
   ++at_;
-  if (std::string_view{"\"\\/bfnrt"}.find(peek()) != std::string_view::npos && peek() != '\0') {
+  if (std::string_view{"\"\\/bfnrt"}.find(peek()) != std::string_view::npos) {
     ++at_;
     return true;
   }
-  if (peek() != 'u') return false;
-  ++at_;
   unsigned unit = 0;
-  const auto take_unit = [this, &unit] {
-    unit = 0;
-    for (int i = 0; i < 4; ++i, ++at_) {
-      const char letter = peek();
-      if (!is_hex(letter)) return false;
-      const unsigned digit = is_digit(letter) ? byte(letter) - '0' : (byte(letter) | 0x20U) - 'a' + 10U;
-      unit = unit * 16 + digit;
-    }
-    return true;
+  const auto take_unit = [this, &unit] {  // four hexadecimal digits
+    const auto digits = text_.substr(at_, 4);
+    at_ += digits.size();
+    const char* const end = digits.data() + digits.size();
+    return digits.size() == 4 && std::from_chars(digits.data(), end, unit, 16).ptr == end;
   };
-  if (!take_unit() || (unit >= 0xdc00 && unit <= 0xdfff)) return false;
+  if (!skip_word("u") || !take_unit() || (unit >= 0xdc00 && unit <= 0xdfff)) return false;
   if (unit < 0xd800 || unit > 0xdbff) return true;
-  // The first half of a pair wants its second.
+  // The first half of a surrogate pair needs its second.
   return skip_word("\\u") && take_unit() && unit >= 0xdc00 && unit <= 0xdfff;
 }
 

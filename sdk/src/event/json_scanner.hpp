@@ -1,8 +1,7 @@
 #pragma once
 
-// Finds where JSON values begin and end, so that a part of a document can be sent
-// on byte for byte; nlohmann/json would parse it into a tree and write it anew.
-// As strict as RFC 8259.
+// Finds where JSON values begin and end, so that a part of a document can be sent on byte for byte:
+// nlohmann/json would parse it into a tree and write it anew. As strict as RFC 8259.
 
 #include <cstddef>
 #include <optional>
@@ -14,8 +13,7 @@ class JsonScanner {
  public:
   explicit JsonScanner(std::string_view text) noexcept : text_(text) {}
 
-  /// Each returns empty when the text goes on otherwise, or nests deeper than 512.
-
+  // Both are empty when something else comes next, or when it nests deeper than 512.
   std::optional<std::string_view> take_value();
   std::optional<std::string_view> take_string();  ///< with its quotes, escapes as written
 

@@ -1,6 +1,7 @@
 #include <tidings/timestamp.hpp>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 namespace tidings {
@@ -56,7 +57,7 @@ std::optional<Timestamp> epoch_milliseconds(std::string_view text) {
   return Timestamp{std::chrono::milliseconds{millis}};
 }
 
-// What four digits of a year can say.
+// What four digits of a year can express.
 constexpr Timestamp earliest = std::chrono::sys_days{std::chrono::year{0} / 1 / 1};
 constexpr Timestamp latest =
     std::chrono::sys_days{std::chrono::year{10000} / 1 / 1} - std::chrono::milliseconds{1};
@@ -84,26 +85,24 @@ std::string to_iso8601(Timestamp time) {
 
 std::optional<Timestamp> parse_timestamp(std::string_view text) {
   if (auto whole = epoch_milliseconds(text)) return whole;
-  const auto year = take_number(text, 4);
-  if (!year || !take(text, "-")) return std::nullopt;
-  const auto month = take_number(text, 2);
-  if (!month || !take(text, "-")) return std::nullopt;
-  const auto day = take_number(text, 2);
-  if (!day || !take(text, "Tt ")) return std::nullopt;
-  const auto hour = take_number(text, 2);
-  if (!hour || !take(text, ":")) return std::nullopt;
-  const auto minute = take_number(text, 2);
-  if (!minute || !take(text, ":")) return std::nullopt;
-  const auto second = take_number(text, 2);
-  if (!second || *hour > 23 || *minute > 59 || *second > 60) return std::nullopt;
+  constexpr std::array<std::string_view, 6> in_front{"", "-", "-", "Tt ", ":", ":"};
+  std::array<int, 6> fields{};
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    if (i > 0 && !take(text, in_front[i])) return std::nullopt;
+    const auto number = take_number(text, i == 0 ? 4 : 2);
+    if (!number) return std::nullopt;
+    fields[i] = *number;
+  }
+  const auto [year, month, day, hour, minute, second] = fields;
   const auto fraction = take_fraction(text);
   const auto offset = take_offset(text);
-  const std::chrono::year_month_day date{std::chrono::year{*year},
-                                         std::chrono::month{static_cast<unsigned>(*month)},
-                                         std::chrono::day{static_cast<unsigned>(*day)}};
-  if (!fraction || !offset || !text.empty() || !date.ok()) return std::nullopt;
-  return std::chrono::sys_days{date} + std::chrono::hours{*hour} + std::chrono::minutes{*minute} +
-         std::chrono::seconds{*second} + *fraction - *offset;
+  const std::chrono::year_month_day date{std::chrono::year{year},
+                                         std::chrono::month{static_cast<unsigned>(month)},
+                                         std::chrono::day{static_cast<unsigned>(day)}};
+  if (!date.ok() || hour > 23 || minute > 59 || second > 60 || !fraction || !offset || !text.empty())
+    return std::nullopt;
+  return std::chrono::sys_days{date} + std::chrono::hours{hour} + std::chrono::minutes{minute} +
+         std::chrono::seconds{second} + *fraction - *offset;
 }
 
 Timestamp now() { return std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now()); }
