@@ -1,4 +1,4 @@
-#include "nats/redacted_url.hpp"
+#include "redacted_url.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/settings.hpp>

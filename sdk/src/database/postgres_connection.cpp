@@ -1,7 +1,7 @@
 #include "database/postgres_result.hpp"
 #include "database/postgres_url.hpp"
 #include "database/transaction_end.hpp"
-#include "nats/redacted_url.hpp"
+#include "redacted_url.hpp"
 
 #include <tidings/postgres_connection.hpp>
 

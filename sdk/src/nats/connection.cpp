@@ -2,8 +2,8 @@
 #include "nats/connection_state.hpp"
 #include "nats/login.hpp"
 #include "nats/native.hpp"
-#include "nats/redacted_url.hpp"
 #include "nats/tls_failure.hpp"
+#include "redacted_url.hpp"
 
 #include <tidings/connection.hpp>
 

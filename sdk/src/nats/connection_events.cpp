@@ -1,8 +1,8 @@
 #include "nats/connection_events.hpp"
 
 #include "nats/login.hpp"
-#include "nats/redacted_url.hpp"
 #include "nats/tls_failure.hpp"
+#include "redacted_url.hpp"
 
 #include <spdlog/spdlog.h>
 

@@ -2,7 +2,7 @@
 
 #include "nats/handle.hpp"
 #include "nats/nkey.hpp"
-#include "nats/redacted_url.hpp"
+#include "redacted_url.hpp"
 
 #include <algorithm>
 

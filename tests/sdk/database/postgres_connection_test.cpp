@@ -3,7 +3,7 @@
 #include "database/postgres_url.hpp"
 #include "database/transaction_end.hpp"
 #include "inbox/postgres_inbox_tables.hpp"
-#include "nats/redacted_url.hpp"
+#include "redacted_url.hpp"
 #include "support/catch.hpp"
 #include "support/pgbouncer.hpp"
 #include "support/postgres_server.hpp"
