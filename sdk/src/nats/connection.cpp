@@ -1,15 +1,14 @@
-#include "nats/connection_events.hpp"
+#include "nats/connection_options.hpp"
 #include "nats/connection_state.hpp"
-#include "nats/login.hpp"
 #include "nats/native.hpp"
 #include "nats/tls_failure.hpp"
 #include "redacted_url.hpp"
+#include "retry_loop.hpp"
 
 #include <tidings/connection.hpp>
 
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -18,33 +17,6 @@ namespace tidings {
 using std::chrono::milliseconds;
 
 namespace {
-
-OptionsPtr make_options(Connection::State& state) {
-  natsOptions* raw = nullptr;
-  check(natsOptions_Create(&raw), "make connection options");
-  OptionsPtr made{raw};
-  const auto& options = state.options;
-  std::vector<const char*> urls;
-  for (const auto& url : options.urls) urls.push_back(url.c_str());
-  check(natsOptions_SetServers(raw, urls.data(), static_cast<int>(urls.size())),
-        "use the servers " + redacted_urls(options.urls));
-  check(natsOptions_SetName(raw, options.name.c_str()), "name the connection");
-  check(natsOptions_SetCustomInboxPrefix(raw, options.inbox_prefix.c_str()),
-        "use NATS_INBOX_PREFIX " + options.inbox_prefix);
-  check(natsOptions_SetTimeout(raw, options.connect_timeout.count()), "set the connect timeout");
-  check(natsOptions_SetMaxReconnect(raw, -1), "reconnect for ever");
-  // nats.c would replay what was published while cut off; the relay must decide that itself, or
-  // events would arrive twice and out of order.
-  check(natsOptions_SetReconnectBufSize(raw, 0), "turn the replay buffer off");
-  check(natsOptions_SetWriteDeadline(raw, 5000), "bound a write");
-  // A server whose host is gone closes no connection: after 6 s without a PONG it counts as lost.
-  check(natsOptions_SetPingInterval(raw, 2000), "set the ping interval");
-  check(natsOptions_SetMaxPingsOut(raw, 2), "set the pings");
-  watch(raw, state);
-  apply_login(raw, options);
-  apply_tls(raw, options);
-  return made;
-}
 
 /// A refusal explains a missing answer for this long, which is longer than anybody waits for one.
 constexpr milliseconds refusal_counts_for{10000};
@@ -81,39 +53,20 @@ void connect_once(Connection::State& state) {
   state.connected = true;
 }
 
-void wait_before_retry(Connection::State& state, const std::stop_token& stop, milliseconds delay) {
-  std::condition_variable_any wake;
-  std::unique_lock lock{state.mutex};
-  wake.wait_for(lock, stop, delay, [] { return false; });
-}
-
-void connect_when_possible(Connection::State& state, const std::stop_token& stop) {
-  for (milliseconds delay{20};; delay = std::min<milliseconds>(delay * 2, std::chrono::seconds{1})) {
-    try {
-      connect_once(state);
-      return;
-    } catch (const NatsError& error) {
-      if (!error.retryable()) throw;
-      if (delay == milliseconds{20}) spdlog::warn("{}; waiting for it", error.what());
-    }
-    wait_before_retry(state, stop, delay);
-    if (stop.stop_requested()) throw NatsError("stopped while waiting for NATS", Error::Retry::yes);
-  }
-}
-
 }  // namespace
 
-Connection::Connection(ConnectionOptions options, const std::stop_token& stop)
-    : state_(std::make_unique<State>()) {
-  state_->options = std::move(options);
-  state_->nats_options = make_options(*state_);
-  connect_when_possible(*state_, stop);
+Connection::Connection(ConnectionOptions options) : state_(std::make_unique<State>(std::move(options))) {
+  connect_once(*state_);
 }
 
-Connection::Connection(ConnectionOptions options) : state_(std::make_unique<State>()) {
-  state_->options = std::move(options);
-  state_->nats_options = make_options(*state_);
-  connect_once(*state_);
+Connection::Connection(ConnectionOptions options, const std::stop_token& stop)
+    : state_(std::make_unique<State>(std::move(options))) {
+  bool logged = false;
+  const auto log_once = [&logged](const Error& error) {
+    if (!std::exchange(logged, true)) spdlog::warn("{}; waiting for it", error.what());
+  };
+  const auto connect = [this] { connect_once(*state_); };
+  if (!retry(stop, connect, log_once)) throw NatsError("stopped while waiting for NATS", Error::Retry::yes);
 }
 
 Connection::~Connection() {

@@ -1,6 +1,7 @@
 #pragma once
 
-// How a connection proves who it is, and whom it trusts: the NATS_* settings as nats.c takes them.
+// Which servers a connection goes to, how it logs in, and whom it trusts: the NATS_* settings as nats.c takes
+// them, and as error texts tell of them.
 
 #include <tidings/connection.hpp>
 
@@ -10,14 +11,13 @@
 
 namespace tidings {
 
-// Both throw NatsError or SettingError that names the file which cannot be used.
-void apply_login(natsOptions* target, const ConnectionOptions& options);
-void apply_tls(natsOptions* target, const ConnectionOptions& options);
+/// Throws NatsError or SettingError that names what cannot be used: a URL, a file.
+void apply(const ConnectionOptions& options, natsOptions* target);
 
 /// True when the login signs what the server sends.
 [[nodiscard]] bool signs(const ConnectionOptions& options);
 
-/// For error texts: which login was tried, never the secret.
+/// Which login was tried, never the secret.
 [[nodiscard]] std::string login_method(const ConnectionOptions& options);
 
 /// The text of an error of TLS: a failure says little without the files that were used.

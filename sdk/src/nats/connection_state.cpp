@@ -1,6 +1,6 @@
-#include "nats/connection_events.hpp"
+#include "nats/connection_state.hpp"
 
-#include "nats/login.hpp"
+#include "nats/connection_options.hpp"
 #include "nats/tls_failure.hpp"
 #include "redacted_url.hpp"
 
@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <utility>
 
 namespace tidings {
 namespace {
@@ -16,8 +17,8 @@ namespace {
 /// About 5 s: by then another server of a cluster has accepted us.
 constexpr int tls_refusals_for_good = 12;
 
-/// nats.c reconnects on a thread of its own and tells nobody why that fails. Before each round through the
-/// servers it asks for a delay, and on that occasion its last error can be read.
+/// nats.c does not say why reconnecting fails. Before each round through the servers it asks for a delay;
+/// then its last error can be read.
 void watch_reconnect(Connection::State& state) {
   natsStatus status = NATS_OK;
   nats_GetLastError(&status);
@@ -40,7 +41,7 @@ int64_t reconnect_delay(natsConnection*, int attempts, void* closure) {
 
 void on_disconnected(natsConnection*, void* closure) {
   auto& state = *static_cast<Connection::State*>(closure);
-  state.connected = false;  // before the generation: whoever sees the new one must not take it for connected
+  state.connected = false;  // before the generation: who sees the new one must not take it for connected
   ++state.generation;
   if (!state.closing) spdlog::warn("nats disconnected servers=\"{}\"", redacted_urls(state.options.urls));
   state.tell(false);
@@ -92,12 +93,30 @@ void on_error(natsConnection*, natsSubscription*, natsStatus status, void* closu
 
 }  // namespace
 
-void watch(natsOptions* options, Connection::State& state) {
-  check(natsOptions_SetCustomReconnectDelay(options, reconnect_delay, &state), "set the reconnect delay");
-  check(natsOptions_SetDisconnectedCB(options, on_disconnected, &state), "watch the connection");
-  check(natsOptions_SetReconnectedCB(options, on_reconnected, &state), "watch the connection");
-  check(natsOptions_SetClosedCB(options, on_closed, &state), "watch the connection");
-  check(natsOptions_SetErrorHandler(options, on_error, &state), "watch the connection");
+Connection::State::State(ConnectionOptions given) : options(std::move(given)) {
+  natsOptions* raw = nullptr;
+  check(natsOptions_Create(&raw), "make connection options");
+  nats_options.reset(raw);
+  apply(options, raw);
+  check(natsOptions_SetMaxReconnect(raw, -1), "reconnect for ever");
+  // nats.c would replay what was published while cut off; the relay must decide that itself, or
+  // events would arrive twice and out of order.
+  check(natsOptions_SetReconnectBufSize(raw, 0), "turn the replay buffer off");
+  check(natsOptions_SetWriteDeadline(raw, 5000), "bound a write");
+  // A server whose host is gone closes no connection: after 6 s without a PONG it counts as lost.
+  check(natsOptions_SetPingInterval(raw, 2000), "set the ping interval");
+  check(natsOptions_SetMaxPingsOut(raw, 2), "set the pings");
+  check(natsOptions_SetCustomReconnectDelay(raw, reconnect_delay, this), "set the reconnect delay");
+  check(natsOptions_SetDisconnectedCB(raw, on_disconnected, this), "watch the connection");
+  check(natsOptions_SetReconnectedCB(raw, on_reconnected, this), "watch the connection");
+  check(natsOptions_SetClosedCB(raw, on_closed, this), "watch the connection");
+  check(natsOptions_SetErrorHandler(raw, on_error, this), "watch the connection");
+}
+
+void Connection::State::tell(bool now_connected) {
+  const std::lock_guard lock{mutex};
+  connected = now_connected;
+  if (observer) observer(now_connected);
 }
 
 }  // namespace tidings
