@@ -20,7 +20,6 @@ std::uint64_t hash(std::string_view key, int attempt) {
 
 Backoff Backoff::from_environment(const char* base_setting, const char* max_setting) {
   using std::chrono::milliseconds;
-  constexpr milliseconds longest = std::chrono::hours{24};
   const Backoff defaults;
   const auto base = settings::milliseconds_or(base_setting, defaults.base, milliseconds{1}, longest);
   return {base, settings::milliseconds_or(max_setting, std::max(base, defaults.max), base, longest)};

@@ -1,11 +1,10 @@
 #pragma once
 
-// One connection to NATS that never gives up: it waits for a server that is
-// not there yet, and comes back by itself after every cut.
+// One connection to NATS that never gives up: it waits for a server that is not there yet, and comes back by
+// itself after every cut.
 
 #include <tidings/settings.hpp>
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -20,14 +19,14 @@ struct ConnectionOptions {
   std::vector<std::string> urls{"nats://localhost:4222"};  ///< tried in turn
   std::string name = "tidings";                            ///< shown in the server's connection list
 
-  // At most one way to log in; which one is used is decided in this order.
+  // The first of these that is set is the login.
   std::string credentials_file{};  ///< .creds (JWT and seed)
   std::string nkey_seed_file{};
   std::string user{}, password{};
   std::string token{};
 
-  /// Answers come to subjects below it. A user that may subscribe only to its own needs one of its own, or
-  /// others in the account could read its answers.
+  /// Answers come to subjects below it. A user that may subscribe only to its own needs one of its own;
+  /// otherwise others in the account could read its answers.
   std::string inbox_prefix = "_INBOX";
 
   std::string ca_file{};                ///< trusts this CA; turns TLS on
@@ -46,9 +45,9 @@ class Connection {
   /// Called from a NATS thread at each change of state; must return quickly and not throw.
   using Observer = std::function<void(bool connected)>;
 
-  /// Connects, waiting with backoff up to 1 s between tries until a server answers.
-  /// Throws NatsError when the server refuses the login, since waiting would not help, and a
-  /// retryable one when `stop` is requested first.
+  /// Connects, waiting with backoff up to 1 s between tries until a server answers. Throws NatsError when the
+  /// server refuses the login, since waiting would not help, and a retryable one when `stop` is requested
+  /// first.
   Connection(ConnectionOptions options, const std::stop_token& stop);
 
   /// One try; throws NatsError when no server answers.
@@ -63,8 +62,8 @@ class Connection {
   /// before, or, for some 5 s, the two refuse each other's certificate.
   void require_open() const;
 
-  /// Grows by one with each cut. What was sent under an older generation and is not confirmed
-  /// may or may not have arrived.
+  /// Grows by one with each cut. What was sent under an older generation and is not confirmed may or may not
+  /// have arrived.
   [[nodiscard]] std::uint64_t generation() const noexcept;
 
   /// The largest message (headers and payload) that the server takes, in bytes.
@@ -76,19 +75,19 @@ class Connection {
   /// A subject for answers that nobody else has.
   [[nodiscard]] std::string new_inbox() const;
 
-  /// What the server has refused within the last 10 s, in its words; it is logged, too. Empty when nothing:
-  /// the likely reason for an answer that does not come.
+  /// What the server has refused within the last 10 s, in its words, empty for nothing: the likely reason for
+  /// an answer that does not come. It is logged, too.
   [[nodiscard]] std::string refusal() const;
 
-  /// Replaces the observer; an empty function removes it. After the call returns, the
-  /// previous observer is not running and will not be called.
+  /// Replaces the observer; an empty function removes it. After the call returns, the previous observer is
+  /// not running and will not be called.
   void observe(Observer observer);
 
   /// Writes what is buffered and waits for the server's PONG. False on timeout or cut.
   bool flush(std::chrono::milliseconds timeout);
 
-  /// Destroys `handle` only after the connection is closed: a subscription that ends while a
-  /// message for it is on its way crashes older nats.c (nats.c #637).
+  /// Destroys `handle` only after the connection is closed: a subscription that ends while a message for it
+  /// is on its way crashes older nats.c (nats.c #637).
   void keep(std::shared_ptr<void> handle);
 
   struct State;  ///< opaque

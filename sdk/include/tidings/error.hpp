@@ -1,7 +1,6 @@
 #pragma once
 
-// One base for everything that Tidings throws, so that a caller can tell what
-// is worth trying again from what is not.
+// One base for everything that Tidings throws: it tells what is worth trying again from what is not.
 
 #include <stdexcept>
 #include <string>
@@ -15,8 +14,8 @@ class Error : public std::runtime_error {
   explicit Error(const std::string& what, Retry retry = Retry::no)
       : std::runtime_error(what), retryable_(retry == Retry::yes) {}
 
-  /// True when the cause lies outside of the request (broker or database away,
-  /// lock held by another): the same call may succeed later.
+  /// True when the cause lies outside of the request (broker or database away, lock held by another): the
+  /// same call may succeed later.
   [[nodiscard]] bool retryable() const noexcept { return retryable_; }
 
  private:

@@ -1,8 +1,7 @@
 #pragma once
 
-// An event as it travels: CloudEvents 1.0 over NATS, in binary mode (attributes
-// in headers, data as payload) or structured mode (one JSON document). Encoding
-// and decoding are pure functions of headers and payload.
+// An event as it travels: CloudEvents 1.0 over NATS, in binary mode (attributes in headers, data as payload)
+// or structured mode (one JSON document). Encoding and decoding are pure functions of headers and payload.
 
 #include <tidings/error.hpp>
 
@@ -35,7 +34,7 @@ struct Event {
   [[nodiscard]] nlohmann::json json() const;
 };
 
-/// A message that is no event, with the reason.
+/// A message that is not an event, with the reason.
 class Undecodable : public Error {
  public:
   using Error::Error;
@@ -46,16 +45,15 @@ struct WireMessage {
   std::string payload;
 };
 
-/// Binary mode. Empty attributes are left out (nats.c misreads empty header values).
-/// Throws Undecodable when the id cannot be a header value.
+/// Binary mode. Empty attributes are left out (nats.c misreads empty header values). Throws Undecodable when
+/// the id cannot be a header value.
 [[nodiscard]] WireMessage encode(const Event& event);
 /// The same over an earlier message, whose memory is used again.
 void encode(const Event& event, WireMessage& out);
 
-/// Reads binary mode, structured mode (`application/cloudevents+json`) and any case of
-/// header names. `subject_type` (what follows the stream's subject prefix) stands in for
-/// a missing type, and Nats-Msg-Id for a missing id. The payload of binary mode is not
-/// parsed here. Throws Undecodable naming the attribute that is wrong.
+/// Reads binary mode and structured mode (`application/cloudevents+json`), header names in any case.
+/// `subject_type` (what follows the stream's subject prefix) stands in for a missing type, and Nats-Msg-Id
+/// for a missing id. The payload of binary mode is not parsed here. Throws Undecodable naming what is wrong.
 [[nodiscard]] Event decode(const Headers& headers, std::string_view payload,
                            std::string_view subject_type = {});
 /// The same over an earlier event, whose memory is used again. After a throw it is half written.

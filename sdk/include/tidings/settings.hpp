@@ -1,8 +1,7 @@
 #pragma once
 
-// Settings come from the environment, under the names of the original system;
-// flags of a command override them. An unusable value is a SettingError that
-// names the setting, the value and what it takes.
+// Settings come from the environment, under the names of the original system; flags of a command override
+// them. An unusable value is a SettingError that names the setting, the value and what it takes.
 
 #include <chrono>
 #include <cstdint>
@@ -11,8 +10,8 @@
 
 namespace tidings {
 
-/// Reads the environment at each call. Commands put their flags into the environment
-/// before anything reads it, so that a flag wins and there is one path for both.
+/// Reads the environment at each call. Commands put their flags into the environment before anything reads
+/// it, so that a flag wins and there is one path for both.
 namespace settings {
 
 /// The value as given; empty text counts as not set, as in shells.
@@ -28,8 +27,7 @@ namespace settings {
 
 }  // namespace settings
 
-/// Where a service keeps its tables, from `sqlite:auth.db`, Prisma's `file:./auth.db`
-/// or `postgresql://…`.
+/// Where a service keeps its tables: `sqlite:auth.db`, Prisma's `file:./auth.db` or `postgresql://…`.
 struct DatabaseUrl {
   enum class Kind { sqlite, postgresql };
   Kind kind = Kind::sqlite;

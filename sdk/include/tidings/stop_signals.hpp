@@ -5,9 +5,9 @@
 
 namespace tidings {
 
-/// Turns SIGINT and SIGTERM into a stop request while it lives; the previous handlers
-/// come back when it goes. A second signal ends the process at once with exit code 130,
-/// for someone who does not want to wait for the drain. One at a time in a process.
+/// Turns SIGINT and SIGTERM into a stop request while it lives; the previous handlers come back when it goes.
+/// A second signal ends the process at once with exit code 130, without the drain. One at a time in a
+/// process.
 class StopSignals {
  public:
   StopSignals();

@@ -1,7 +1,6 @@
 #pragma once
 
-// Times cross databases and wires as ISO-8601 / RFC 3339 text in UTC. This is
-// the one place that writes and reads that text.
+// Times cross databases and wires as ISO-8601 / RFC 3339 text in UTC, written and read here alone.
 
 #include <chrono>
 #include <optional>
@@ -16,9 +15,9 @@ using Timestamp = std::chrono::sys_time<std::chrono::milliseconds>;
 /// `2026-01-31T08:15:30.123Z`
 [[nodiscard]] std::string to_iso8601(Timestamp time);
 
-/// Reads RFC 3339 (any offset, any number of decimals), SQLite's
-/// `YYYY-MM-DD HH:MM:SS` (taken as UTC) and whole milliseconds since the epoch
-/// (older Prisma clients store these). Empty when the text is none of them.
+/// Reads RFC 3339 (any offset, any number of decimals), SQLite's `YYYY-MM-DD HH:MM:SS` (taken as UTC) and
+/// whole milliseconds since the epoch (older Prisma clients store these). Empty when the text is none of
+/// them.
 [[nodiscard]] std::optional<Timestamp> parse_timestamp(std::string_view text);
 
 [[nodiscard]] Timestamp now();
