@@ -6,6 +6,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 namespace tidings {
 namespace {
 
@@ -16,7 +18,7 @@ using std::chrono::seconds;
 StreamInfoPtr find(Connection& connection, const std::string& name) {
   jsOptions options;
   jsOptions_Init(&options);
-  options.Wait = 1000;  // without a leader nobody answers: asking again is better than waiting
+  options.Wait = 1000;  // without a leader there is no answer: asking again is better than waiting
   jsStreamInfo* info = nullptr;
   jsErrCode code{};
   const auto status = js_GetStreamInfo(&info, jetstream(connection), name.c_str(), &options, &code);
@@ -44,14 +46,14 @@ void make(Connection& connection, const StreamSpec& spec) {
   if (code == JSStreamReplicasNotSupportedErr)
     throw NatsError(
         "cannot make the stream " + spec.name + " with " + std::to_string(spec.replicas) +
-        " replicas: the NATS server is in no cluster; change the server or OUTBOX_STREAM_REPLICAS");
+        " replicas: the NATS server is not in a cluster; change the server or OUTBOX_STREAM_REPLICAS");
   check(status, "make the stream " + spec.name, code);
   spdlog::info("made stream={} subject={} replicas={}", spec.name, spec.subjects.front(), spec.replicas);
 }
 
 [[noreturn]] void differs(const StreamSpec& spec, const std::string& field, const std::string& is,
                           const std::string& wanted) {
-  throw NatsError("stream " + spec.name + " has " + field + " " + is + ", needed is " + wanted +
+  throw NatsError("stream " + spec.name + " has " + field + " " + is + ", expected " + wanted +
                   ": change the stream or the settings");
 }
 
@@ -67,13 +69,12 @@ void compare(const jsStreamConfig& is, const StreamSpec& spec) {
   if (is.Duplicates < duration_cast<nanoseconds>(spec.duplicate_window).count())
     differs(spec, "duplicate_window", seconds_text(is.Duplicates),
             "at least " + std::to_string(spec.duplicate_window.count()) + " s");
+  const std::vector<std::string> subjects(is.Subjects, is.Subjects + is.SubjectsLen);
   std::string present;
-  for (int i = 0; i < is.SubjectsLen; ++i) present += (i > 0 ? ", " : "") + std::string(is.Subjects[i]);
-  for (const auto& wanted : spec.subjects) {
-    bool covered = false;
-    for (int i = 0; i < is.SubjectsLen && !covered; ++i) covered = covers(is.Subjects[i], wanted);
-    if (!covered) differs(spec, "subjects", present, wanted);
-  }
+  for (const auto& subject : subjects) present += (present.empty() ? "" : ", ") + subject;
+  for (const auto& wanted : spec.subjects)
+    if (std::ranges::none_of(subjects, [&](const auto& subject) { return covers(subject, wanted); }))
+      differs(spec, "subjects", present, wanted);
 }
 
 }  // namespace
@@ -84,7 +85,7 @@ int ensure_stream(Connection& connection, const StreamSpec& spec) {
     make(connection, spec);
     info = find(connection, spec.name);
     if (!info)
-      throw NatsError("the stream " + spec.name + " is gone right after it was made", Error::Retry::yes);
+      throw NatsError("the stream " + spec.name + " was gone right after it was made", Error::Retry::yes);
   }
   compare(*info->Config, spec);
   return static_cast<int>(info->Config->Replicas);

@@ -23,26 +23,17 @@ TlsFailure in_handshake(const std::string& text) {
 /// In TLS 1.3 a server that does not like our certificate, or the lack of one, says so after the handshake.
 /// nats.c takes its alert for the end of the connection; but OpenSSL has kept it, unless nats.c has it in its
 /// own text.
-TlsFailure after_handshake(const std::string& text, const std::string& reason) {
-  if (contains(reason, " alert ")) return {Kind::refused, "the server refuses TLS with us: " + reason};
-  if (contains(text, " alert ")) return {Kind::refused, "the server refuses TLS with us: " + text};
+TlsFailure after_handshake(const std::string& text) {
+  const char* reason = ERR_reason_error_string(ERR_peek_error());
+  const std::string kept = reason != nullptr ? reason : "";
+  for (const auto& told : {kept, text})
+    if (contains(told, " alert ")) return {Kind::refused, "the server refuses TLS with us: " + told};
   // A server that closes before it has read all resets the connection, and the alert may be lost.
-  if (contains(reason, end_of_connection) || contains(text, "SSL_"))
+  if (contains(kept, end_of_connection) || contains(text, "SSL_"))
     return {Kind::hung_up,
             "the server ends the connection after the TLS handshake: does it ask for a client certificate of "
             "another CA?"};
   return {};
-}
-
-std::string text_of_nats() {
-  natsStatus status = NATS_OK;
-  const char* text = nats_GetLastError(&status);
-  return text != nullptr ? text : "";
-}
-
-std::string reason_of_openssl() {
-  const char* reason = ERR_reason_error_string(ERR_peek_error());
-  return reason != nullptr ? reason : "";
 }
 
 }  // namespace
@@ -53,15 +44,18 @@ void forget_tls_errors() {
 }
 
 TlsFailure last_tls_failure(natsStatus status) {
+  natsStatus ignored = NATS_OK;
+  const char* error = nats_GetLastError(&ignored);
+  const std::string text = error != nullptr ? error : "";
   switch (status) {
     case NATS_SECURE_CONNECTION_WANTED:
       return {Kind::refused, "the server offers no TLS"};
     case NATS_SSL_ERROR:
-      return in_handshake(text_of_nats());
+      return in_handshake(text);
     case NATS_CONNECTION_CLOSED:  // nats.c from 3.8 on
     case NATS_PROTOCOL_ERROR:     // before: it takes the end for an empty line
     case NATS_IO_ERROR:
-      return after_handshake(text_of_nats(), reason_of_openssl());
+      return after_handshake(text);
     default:
       return {};
   }

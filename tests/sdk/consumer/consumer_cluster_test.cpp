@@ -142,5 +142,5 @@ TEST_CASE("a consumer waits for a cluster that has too few servers for the repli
   CHECK_FALSE(instance.ended());
   cluster.client().add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"num_replicas", 3}});
   REQUIRE_WITHIN(20s, instance.ended());  // it is there now, and waiting does not help against what it is
-  CHECK_THAT(instance.error(), ContainsSubstring("num_replicas 3, needed is at least 5"));
+  CHECK_THAT(instance.error(), ContainsSubstring("num_replicas 3, expected at least 5"));
 }

@@ -172,7 +172,7 @@ TEST_CASE("a stream that differs ends the run with an error") {
   Instance instance{scene.inbox(), scene.options()};
   instance.start();
   REQUIRE_WITHIN(10s, instance.ended());
-  CHECK_THAT(instance.error(), ContainsSubstring("storage memory, needed is file"));
+  CHECK_THAT(instance.error(), ContainsSubstring("storage memory, expected file"));
 }
 
 TEST_CASE("a consumer leaves the dedup window of a stream to its publisher") {

@@ -112,7 +112,7 @@ TEST_CASE("what differs is an error with the field and both values, and is not c
        {{"duplicate_window", 30 * second}},
        {"duplicate_window", "30 s", "at least 120 s"}},
       {{"auth.events.>"}, {{"no_ack", true}}, {"no_ack", "true", "false"}},
-      {{"auth.events.>"}, json::object(), {"num_replicas 1, needed is at least 3"}, 3},
+      {{"auth.events.>"}, json::object(), {"num_replicas 1, expected at least 3"}, 3},
   }));
   broker.js.add_stream("AUTH_EVENTS", wrong.subjects, wrong.config);
   const auto before = broker.js.stream_config("AUTH_EVENTS");
@@ -133,7 +133,7 @@ TEST_CASE("a stream is made with the replicas that are asked for, and more than 
   CHECK_NOTHROW(ensure_stream(connection, {.replicas = 2}));
   CHECK(js.stream_config("AUTH_EVENTS").at("num_replicas") == 3);
   CHECK_THAT(error_of<NatsError>([&] { ensure_stream(connection, {.replicas = 5}); }),
-             ContainsSubstring("num_replicas 3, needed is at least 5"));
+             ContainsSubstring("num_replicas 3, expected at least 5"));
 }
 
 TEST_CASE("replicas on a server that is in no cluster are an error that waiting does not help against") {

@@ -251,7 +251,7 @@ TEST_CASE("a stream that differs stops the processor with the field and both val
   outbox.add("a");
   Processor processor{outbox, broker.server.url(), quick()};
   processor.join();
-  CHECK_THAT(processor.error(), tidings::test::ContainsSubstring("storage memory, needed is file"));
+  CHECK_THAT(processor.error(), tidings::test::ContainsSubstring("storage memory, expected file"));
   CHECK(outbox.count_status("PENDING") == 1);
 }
 
