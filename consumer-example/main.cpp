@@ -1,6 +1,5 @@
-// The reference consumer: writes a welcome e-mail into a table for each user that was
-// registered. The row and the note that the event was handled are one commit, so
-// that a redelivered event does not write a second e-mail.
+// The reference consumer: writes a welcome e-mail into a table for each user that was registered. The row and
+// the note that the event was handled are one commit: a redelivered event does not write a second e-mail.
 
 #include "welcome_email.hpp"
 
@@ -63,8 +62,8 @@ void report(const tidings::ConsumerStats& stats, const Flags& flags) {
               << stats.retried << ", dead letters " << stats.dead_lettered << std::endl;
 }
 
-// The handler's transaction has the type of its inbox: what `write` does with it is committed
-// together with the note that the event was handled.
+// The handler's transaction has the type of its inbox: what `write` does with it is committed together with
+// the note that the event was handled.
 template <class Inbox>
 void consume(Inbox inbox, const Flags& flags) {
   auto options = tidings::ConsumerOptions::from_environment();

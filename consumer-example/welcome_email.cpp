@@ -2,6 +2,8 @@
 
 #include <tidings/timestamp.hpp>
 
+#include <SQLiteCpp/VariadicBind.h>
+
 WelcomeEmail compose(const UserCreated& user, const std::string& event_id, const std::string& instance) {
   return {.user_id = user.userId,
           .event_id = event_id,
@@ -22,13 +24,7 @@ void create_tables(SQLite::Database& database) {
 
 void write(SQLite::Database& tx, const WelcomeEmail& email) {
   SQLite::Statement insert{tx, "INSERT INTO welcome_email VALUES (?, ?, ?, ?, ?, ?, ?, ?)"};
-  insert.bind(1, email.user_id);
-  insert.bind(2, email.event_id);
-  insert.bind(3, email.address);
-  insert.bind(4, email.name);
-  insert.bind(5, email.subject);
-  insert.bind(6, email.body);
-  insert.bind(7, email.instance);
-  insert.bind(8, email.handled_at);
+  SQLite::bind(insert, email.user_id, email.event_id, email.address, email.name, email.subject, email.body,
+               email.instance, email.handled_at);
   insert.exec();
 }

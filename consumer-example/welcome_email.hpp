@@ -1,7 +1,7 @@
 #pragma once
 
-// The effect of this consumer: a row for each user that was registered. One such pair of
-// functions for each database that it can write to; a service of yours needs only one.
+// The effect of this consumer: a row for each user that was registered. There is a pair of functions for each
+// database that it can write to; a service of yours needs only one.
 
 #include <tidings/consumer.hpp>
 #include <tidings/sqlite_inbox.hpp>
@@ -25,8 +25,8 @@ struct WelcomeEmail {
 
 WelcomeEmail compose(const UserCreated& user, const std::string& event_id, const std::string& instance);
 
-// Throwing undoes what was written here and has the event redelivered later. A plain INSERT on
-// purpose: a second effect would break the primary key instead of going unnoticed.
+// Throwing undoes what was written here and has the event redelivered later. A plain INSERT on purpose: a
+// second effect would break the primary key instead of going unnoticed.
 void write(SQLite::Database& tx, const WelcomeEmail& email);
 void create_tables(SQLite::Database& database);
 
