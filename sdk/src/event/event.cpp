@@ -1,7 +1,6 @@
 // CloudEvents in binary mode (attributes in headers, the data as payload), and the choice between the modes.
 
-#include "event/cloudevents_attributes.hpp"
-#include "event/cloudevents_structured.hpp"
+#include "event/cloudevents.hpp"
 
 #include <tidings/event.hpp>
 
@@ -75,51 +74,33 @@ void append_metadata(std::string& out, const std::string& metadata) {
   out.append(json.dump(-1, ' ', true));
 }
 
-/// Writes headers over those of an earlier message, so that their memory is used again. Empty attributes are
+/// Overwrites the headers of an earlier message, so that their memory is used again. Empty attributes are
 /// left out: nats.c misreads headers without a value.
-class HeaderWriter {
- public:
-  explicit HeaderWriter(Headers& headers) : headers_(headers) {}
-  ~HeaderWriter() { headers_.resize(used_); }
-  HeaderWriter(const HeaderWriter&) = delete;
-  HeaderWriter& operator=(const HeaderWriter&) = delete;
-
-  void add(std::string_view name, std::string_view value) { next(name).append(value); }
-  void add_encoded(std::string_view name, std::string_view value) {
-    if (!value.empty()) append_percent_encoded(next(name), value);
-  }
-  void add_safe(std::string_view name, const char* attribute, const std::string& value) {
-    require_header_safe(attribute, value);
-    if (!value.empty()) add(name, value);
-  }
-  void add_metadata(std::string_view name, const std::string& metadata) {
-    if (!metadata.empty()) append_metadata(next(name), metadata);
-  }
-
- private:
-  std::string& next(std::string_view name) {
-    if (used_ == headers_.size()) headers_.emplace_back();
-    auto& [its_name, value] = headers_[used_++];
+void encode_headers(const Event& event, Headers& headers) {
+  if (event.id.empty()) throw Undecodable("id: is empty");
+  std::size_t used = 0;
+  const auto add = [&headers, &used](std::string_view name) -> std::string& {
+    if (used == headers.size()) headers.emplace_back();
+    auto& [its_name, value] = headers[used++];
     its_name = name;
     value.clear();
     return value;
-  }
-
-  Headers& headers_;
-  std::size_t used_ = 0;
-};
-
-void encode_headers(const Event& event, Headers& out) {
-  if (event.id.empty()) throw Undecodable("id: is empty");
-  HeaderWriter headers{out};
-  headers.add_safe("Nats-Msg-Id", "id", event.id);
-  headers.add("ce-specversion", "1.0");
-  for (const auto& attribute : text_attributes) headers.add_encoded(attribute.header, event.*attribute.value);
-  headers.add("content-type", "application/json");
-  headers.add("ce-eventversion", std::to_string(event.version));
-  headers.add_metadata("ce-metadata", event.metadata);
-  headers.add_safe("traceparent", "traceparent", event.traceparent);
-  headers.add_safe("tracestate", "tracestate", event.tracestate);
+  };
+  const auto add_unchanged = [&add](std::string_view name, const char* attribute, const std::string& value) {
+    require_header_safe(attribute, value);
+    if (!value.empty()) add(name) = value;
+  };
+  add_unchanged("Nats-Msg-Id", "id", event.id);
+  add("ce-specversion") = "1.0";
+  for (const auto& attribute : text_attributes)
+    if (const auto& text = event.*attribute.value; !text.empty())
+      append_percent_encoded(add(attribute.header), text);
+  add("content-type") = "application/json";
+  add("ce-eventversion") = std::to_string(event.version);
+  if (!event.metadata.empty()) append_metadata(add("ce-metadata"), event.metadata);
+  add_unchanged("traceparent", "traceparent", event.traceparent);
+  add_unchanged("tracestate", "tracestate", event.tracestate);
+  headers.resize(used);
 }
 
 /// As a new one, but for the memory of its texts.

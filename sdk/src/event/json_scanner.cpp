@@ -69,9 +69,8 @@ bool JsonScanner::skip_value(int depth) {
   if (depth > deepest) return false;
   switch (peek()) {
     case '{':
-      return skip_members(depth);
     case '[':
-      return skip_elements(depth);
+      return skip_container(depth);
     case '"':
       return skip_string();
     case 't':
@@ -85,26 +84,18 @@ bool JsonScanner::skip_value(int depth) {
   }
 }
 
-bool JsonScanner::skip_members(int depth) {
+bool JsonScanner::skip_container(int depth) {
+  const bool object = peek() == '{';
+  const char end = object ? '}' : ']';
   ++at_;
-  if (take('}')) return true;
+  if (take(end)) return true;
   do {
     skip_space();
-    if (!skip_string() || !take(':')) return false;
+    if (object && (!skip_string() || !take(':'))) return false;
     skip_space();
     if (!skip_value(depth + 1)) return false;
   } while (take(','));
-  return take('}');
-}
-
-bool JsonScanner::skip_elements(int depth) {
-  ++at_;
-  if (take(']')) return true;
-  do {
-    skip_space();
-    if (!skip_value(depth + 1)) return false;
-  } while (take(','));
-  return take(']');
+  return take(end);
 }
 
 bool JsonScanner::skip_string() {

@@ -24,8 +24,7 @@ class JsonScanner {
 
  private:
   bool skip_value(int depth);
-  bool skip_members(int depth);
-  bool skip_elements(int depth);
+  bool skip_container(int depth);
   bool skip_string();
   bool skip_escape() noexcept;
   bool skip_character() noexcept;

@@ -1,7 +1,8 @@
 #pragma once
 
-// The rules for attributes of CloudEvents that hold for headers and for structured mode alike. What throws,
-// throws Undecodable naming the attribute.
+// CloudEvents: the rules for attributes that hold in both modes, and structured mode, which has attributes
+// and data in one JSON document. Binary mode is in event.cpp. What throws, throws Undecodable naming the
+// attribute.
 
 #include <tidings/event.hpp>
 
@@ -38,5 +39,9 @@ void require_specversion(std::string_view version);
 
 /// Fills in what a sender may leave out, and refuses what nothing can stand in for.
 void complete(Event& event, std::string_view message_id, std::string_view subject_type);
+
+[[nodiscard]] bool is_structured(const Headers& headers);
+[[nodiscard]] Event decode_structured(const Headers& headers, std::string_view payload,
+                                      std::string_view subject_type);
 
 }  // namespace tidings
