@@ -8,7 +8,7 @@ std::string redacted_url(const std::string& url) {
   const auto scheme = url.find("://");
   const auto begin = scheme == std::string::npos ? 0 : scheme + 3;
   const auto end = std::min(url.find('?', begin), url.size());
-  // An @ behind the ? may end a password with a ? in it, of which a piece would stand before it.
+  // An @ behind the ? may end a password that contains a ?: then a part of it stands before the ?.
   if (url.find('@', end) != std::string::npos) return url.substr(0, begin) + "…";
   const auto at = url.rfind('@', end);
   const auto host = at == std::string::npos || at < begin ? begin : at + 1;

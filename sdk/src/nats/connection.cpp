@@ -9,7 +9,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include <array>
 #include <utility>
 
 namespace tidings {
@@ -36,10 +35,10 @@ void check_tls(Connection::State& state, natsStatus status) {
 /// Throws: not retryable when the server refuses us, retryable when none answers.
 void connect_once(Connection::State& state) {
   forget_tls_errors();
-  auto status = natsConnection_Connect(&state.connection, state.nats_options.get());
   // nats.c before 3.8 leaves out a signature whose first byte is zero: one of 256 logins that sign is
   // refused.
-  for (int again = signs(state.options) ? 3 : 0; again > 0 && status == NATS_CONNECTION_AUTH_FAILED; --again)
+  auto status = NATS_CONNECTION_AUTH_FAILED;
+  for (int tries = signs(state.options) ? 4 : 1; tries > 0 && status == NATS_CONNECTION_AUTH_FAILED; --tries)
     status = natsConnection_Connect(&state.connection, state.nats_options.get());
   if (status == NATS_CONNECTION_AUTH_FAILED)
     throw NatsError("NATS refuses the login at " + redacted_urls(state.options.urls) + " with " +
@@ -98,11 +97,7 @@ std::uint64_t Connection::generation() const noexcept { return state_->generatio
 
 std::int64_t Connection::max_payload() const { return natsConnection_GetMaxPayload(state_->connection); }
 
-std::string Connection::server() const {
-  std::array<char, 256> url{};
-  if (natsConnection_GetConnectedUrl(state_->connection, url.data(), url.size()) != NATS_OK) return {};
-  return redacted_url(url.data());
-}
+std::string Connection::server() const { return server_of(state_->connection); }
 
 std::string Connection::new_inbox() const {
   natsInbox* inbox = nullptr;

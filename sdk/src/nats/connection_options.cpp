@@ -9,7 +9,7 @@
 #include <tidings/settings.hpp>
 
 #include <algorithm>
-#include <utility>
+#include <sstream>
 #include <vector>
 
 namespace tidings {
@@ -17,13 +17,11 @@ namespace {
 
 std::vector<std::string> split_urls(const std::string& list) {
   std::vector<std::string> urls;
-  for (std::size_t begin = 0; begin <= list.size();) {
-    const auto end = std::min(list.find(',', begin), list.size());
-    auto url = list.substr(begin, end - begin);
-    url.erase(0, std::min(url.find_first_not_of(' '), url.size()));
+  std::istringstream parts{list};
+  for (std::string url; std::getline(parts, url, ',');) {
+    url.erase(0, url.find_first_not_of(' '));
     url.erase(url.find_last_not_of(' ') + 1);
-    if (!url.empty()) urls.push_back(std::move(url));
-    begin = end + 1;
+    if (!url.empty()) urls.push_back(url);
   }
   return urls;
 }

@@ -48,9 +48,7 @@ void on_disconnected(natsConnection*, void* closure) {
 }
 
 void on_reconnected(natsConnection* connection, void* closure) {
-  std::array<char, 256> url{};
-  natsConnection_GetConnectedUrl(connection, url.data(), url.size());
-  spdlog::info("nats reconnected server={}", redacted_url(url.data()));
+  spdlog::info("nats reconnected server={}", server_of(connection));
   auto& state = *static_cast<Connection::State*>(closure);
   {
     const std::lock_guard lock{state.mutex};
@@ -117,6 +115,12 @@ void Connection::State::tell(bool now_connected) {
   const std::lock_guard lock{mutex};
   connected = now_connected;
   if (observer) observer(now_connected);
+}
+
+std::string server_of(natsConnection* connection) {
+  std::array<char, 256> url{};
+  if (natsConnection_GetConnectedUrl(connection, url.data(), url.size()) != NATS_OK) return {};
+  return redacted_url(url.data());
 }
 
 }  // namespace tidings

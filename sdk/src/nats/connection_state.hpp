@@ -48,4 +48,7 @@ struct Connection::State {
   std::optional<std::string> refused;  // what the latest of too many TLS refusals said
 };
 
+/// The server in use, without user info; empty when there is none.
+[[nodiscard]] std::string server_of(natsConnection* connection);
+
 }  // namespace tidings

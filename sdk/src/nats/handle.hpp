@@ -25,8 +25,8 @@ using StreamInfoPtr = std::unique_ptr<jsStreamInfo, Deleter<jsStreamInfo_Destroy
 using ConsumerInfoPtr = std::unique_ptr<jsConsumerInfo, Deleter<jsConsumerInfo_Destroy>>;
 using PubAckPtr = std::unique_ptr<jsPubAck, Deleter<jsPubAck_Destroy>>;
 
-/// nats.c frees every message on one thread of its own, and waking that thread costs more than the
-/// message did, so messages are handed over many at a time. Not thread-safe: each thread has its own.
+/// nats.c frees every message on one thread of its own, and waking that thread costs more than the message
+/// did, so messages are handed over many at a time. Not thread-safe: each thread has its own.
 class DiscardedMessages {
  public:
   void add(MessagePtr message) {
@@ -39,8 +39,8 @@ class DiscardedMessages {
   std::vector<MessagePtr> messages_;
 };
 
-/// Throws NatsError "cannot <action>: <what nats.c says>". Everything but a bad argument, a
-/// refused login and a denied permission may pass by itself, so it is retryable.
+/// Throws NatsError "cannot <action>: <what nats.c says>". Everything but a bad argument, a refused login and
+/// a denied permission may pass by itself, so it is retryable.
 void check(natsStatus status, const std::string& action, jsErrCode code = jsErrCode{});
 
 }  // namespace tidings

@@ -1,7 +1,7 @@
 #pragma once
 
-// Tells when a stream or a durable of a cluster has a new leader. While there is none, requests are dropped
-// without an answer: whoever waits for one asks again when a leader has been elected.
+// Tells when a stream or a durable of a cluster has a new leader. Without a leader,
+// requests are dropped without an answer, and are worth repeating when one has been elected.
 
 #include <tidings/connection.hpp>
 

@@ -1,8 +1,7 @@
 #pragma once
 
-// The headers of a received message, read from its bytes as they came: nats.c would
-// put each into a hash table of its own, which costs more than all the rest of
-// receiving (docs/decisions/0005-headers-from-bytes.md).
+// The headers of a received message, read from its bytes: nats.c would put each into a hash table of its own,
+// which costs more than all the rest of receiving (docs/decisions/0005-headers-from-bytes.md).
 
 #include <tidings/event.hpp>
 
@@ -16,8 +15,8 @@ namespace tidings {
 /// come before nats.c's own functions for headers, which change the block.
 void read_headers(natsMsg* message, Headers& headers);
 
-/// `NATS/1.0`, lines of `Name: value`, an empty line; all ended by CR LF. False when it is not that, or has
-/// lines that go on in the next one; `headers` are of no use then.
+/// `NATS/1.0`, lines of `Name: value`, an empty line; all ended by CR LF. False for anything else, also for
+/// lines that go on in the next one; what is in `headers` is meaningless then.
 [[nodiscard]] bool parse_headers(std::string_view block, Headers& headers);
 
 }  // namespace tidings

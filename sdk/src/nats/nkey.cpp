@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -93,10 +94,8 @@ std::string nkey_public(const std::string& seed_file) {
 
 void check_credentials(const std::string& file) {
   std::ifstream in{file};
-  bool token = false;
-  for (std::string line; std::getline(in, line);)
-    token = token || line.find("BEGIN NATS USER JWT") != std::string::npos;
-  if (!token || find_seed(file).empty())
+  const std::string text{std::istreambuf_iterator<char>{in}, {}};
+  if (text.find("BEGIN NATS USER JWT") == std::string::npos || find_seed(file).empty())
     throw SettingError("NATS_CREDS: the credentials file " + file +
                        " cannot be used: takes a readable file with a user's JWT and seed (SU…)");
 }

@@ -4,12 +4,12 @@
 
 namespace tidings {
 
-/// The public user key (`U…`) of the seed in a file, which nats.c wants beside the file itself.
-/// Throws SettingError naming the file when it holds no user seed (`SU…`).
+/// The public user key (`U…`) of the seed in a file: nats.c needs both. Throws SettingError naming the file
+/// when it holds no user seed (`SU…`).
 [[nodiscard]] std::string nkey_public(const std::string& seed_file);
 
-/// nats.c reads the file of NATS_CREDS at each connection, and takes one that it cannot use for a server
-/// that does not answer. Throws SettingError naming the file when it holds no token or no user seed.
+/// Throws SettingError naming the file when it holds no token or no user seed. nats.c reads the file of
+/// NATS_CREDS at each connection, and would report an unusable one as a server that does not answer.
 void check_credentials(const std::string& file);
 
 }  // namespace tidings

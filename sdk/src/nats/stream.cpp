@@ -42,7 +42,7 @@ void make(Connection& connection, const StreamSpec& spec) {
   config.MaxAge = duration_cast<nanoseconds>(spec.max_age).count();
   jsErrCode code{};
   const auto status = js_AddStream(nullptr, jetstream(connection), &config, nullptr, &code);
-  if (code == JSStreamNameExistErr) return;  // another process was first; what it made is compared below
+  if (code == JSStreamNameExistErr) return;  // another process was first; what it made is compared later
   if (code == JSStreamReplicasNotSupportedErr)
     throw NatsError(
         "cannot make the stream " + spec.name + " with " + std::to_string(spec.replicas) +

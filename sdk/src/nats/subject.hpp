@@ -1,7 +1,6 @@
 #pragma once
 
-// The rules of NATS subjects: tokens with dots between them, of which `*` stands for one and `>` for the
-// rest.
+// The rules of NATS subjects: tokens with dots between them; `*` matches one token, and `>` all that remain.
 
 #include <string_view>
 
