@@ -4,7 +4,7 @@
 #include "consumer/batch_executor.hpp"
 #include "figures.hpp"
 #include "flow.hpp"
-#include "inbox/sqlite_inbox_tables.hpp"
+#include "inbox/inbox.hpp"
 #include "mailer.hpp"
 #include "nats/handle.hpp"
 #include "nats/native.hpp"
@@ -173,15 +173,15 @@ double full_inbox(const std::string& url, int events, int rows) {
 /// (k) The same handler, inbox rows and commits, fed from memory.
 double handler_limit(const std::vector<WireMessage>& messages) {
   TempDir folder;
-  SqliteInboxTables inbox{(folder / "inbox.db").string()};
-  inbox.join(group);
+  SqliteInbox inbox{(folder / "inbox.db").string()};
+  inbox.tables().join(group);
   WelcomeEmails emails{inbox.database()};
   Handlers handlers;
   handlers.add("user.created", {[&emails](const Delivery& delivery) {
                  emails.write(delivery.event.json().get<UserCreated>());
                }});
   auto options = options_for("nats://none");
-  BatchExecutor executor{inbox, handlers, options};
+  BatchExecutor executor{inbox.tables(), handlers, options};
   const double took = seconds([&] {
     for (std::size_t done = 0; done < messages.size();) {
       std::vector<Delivery> batch;

@@ -1,12 +1,11 @@
 #include "support/inbox_faults.hpp"
 
-#include "inbox/postgres_inbox_tables.hpp"
-#include "inbox/sqlite_inbox_tables.hpp"
 #include "support/engine.hpp"
 #include "support/sqlite.hpp"
 #include "support/wait.hpp"
 
-#include <tidings/postgres_connection.hpp>
+#include <tidings/postgres_inbox.hpp>
+#include <tidings/sqlite_inbox.hpp>
 
 #include <SQLiteCpp/SQLiteCpp.h>
 

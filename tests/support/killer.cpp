@@ -1,10 +1,9 @@
 #include "support/killer.hpp"
 
-#include "inbox/postgres_inbox_tables.hpp"
-#include "inbox/sqlite_inbox_tables.hpp"
 #include "support/wait.hpp"
 
-#include <tidings/postgres_connection.hpp>
+#include <tidings/postgres_inbox.hpp>
+#include <tidings/sqlite_inbox.hpp>
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <sqlite3.h>

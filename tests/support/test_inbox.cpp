@@ -1,9 +1,10 @@
 #include "support/test_inbox.hpp"
 
-#include "inbox/postgres_inbox_tables.hpp"
-#include "inbox/sqlite_inbox_tables.hpp"
 #include "support/engine.hpp"
 #include "support/sqlite.hpp"
+
+#include <tidings/postgres_inbox.hpp>
+#include <tidings/sqlite_inbox.hpp>
 
 #include <SQLiteCpp/SQLiteCpp.h>
 
@@ -37,17 +38,14 @@ void Tx::write_effect(const std::string& id) {
 
 TestInbox::TestInbox(const std::string& location) {
   if (engine_under_test() == Engine::postgres)
-    postgres_ = std::make_unique<PostgresInboxTables>(location);
+    postgres_ = std::make_unique<PostgresInbox>(location);
   else
-    sqlite_ = std::make_unique<SqliteInboxTables>(location);
+    sqlite_ = std::make_unique<SqliteInbox>(location);
 }
 
 TestInbox::~TestInbox() = default;
 
-Inbox& TestInbox::tables() noexcept {
-  if (postgres_) return *postgres_;
-  return *sqlite_;
-}
+Inbox& TestInbox::tables() noexcept { return postgres_ ? postgres_->tables() : sqlite_->tables(); }
 
 void TestInbox::make_effects() {
   if (postgres_)

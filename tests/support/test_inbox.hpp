@@ -13,8 +13,8 @@
 #include <vector>
 
 namespace tidings {
-class PostgresInboxTables;
-class SqliteInboxTables;
+class PostgresInbox;
+class SqliteInbox;
 }  // namespace tidings
 
 namespace tidings::test {
@@ -31,7 +31,7 @@ class Tx {
   TestInbox& inbox_;
 };
 
-/// The tables of an SqliteInbox or of a PostgresInbox, with the engine's side open to tests.
+/// An SqliteInbox or a PostgresInbox.
 class TestInbox {
  public:
   using Transaction = Tx;
@@ -52,12 +52,12 @@ class TestInbox {
   void exec(const std::string& statements);
 
   // One of them.
-  [[nodiscard]] SqliteInboxTables* sqlite() noexcept { return sqlite_.get(); }
-  [[nodiscard]] PostgresInboxTables* postgres() noexcept { return postgres_.get(); }
+  [[nodiscard]] SqliteInbox* sqlite() noexcept { return sqlite_.get(); }
+  [[nodiscard]] PostgresInbox* postgres() noexcept { return postgres_.get(); }
 
  private:
-  std::unique_ptr<SqliteInboxTables> sqlite_;
-  std::unique_ptr<PostgresInboxTables> postgres_;
+  std::unique_ptr<SqliteInbox> sqlite_;
+  std::unique_ptr<PostgresInbox> postgres_;
   Tx transaction_{*this};
 };
 

@@ -46,8 +46,8 @@ class PostgresConnection {
     return run(Command{statement, std::move(parameters), true});
   }
 
-  /// As exec(), but planned for the sizes that the tables have now. exec() keeps a statement's plan, those of
-  /// the first 200 in a session: one made when a table was empty reads all of it when it has grown.
+  /// As exec(), but planned for the sizes that the tables have now. exec() keeps the plans of a session's
+  /// first 200 statements: a plan made when a table was empty reads all of it when it has grown.
   template <class... Values>
   PostgresRows plan_and_exec(const std::string& statement, const Values&... values) {
     return run(Command{statement, {parameter(values)...}, false});
@@ -81,15 +81,9 @@ class PostgresConnection {
   /// How many notifications came since the last call. Does not wait. Throws PostgresError when the connection
   /// is lost.
   int take_notifications();
-  /// Forgets what is queued, and the connection when it is broken or in the middle of a transaction which
-  /// cannot be rolled back.
+  /// Forgets what is queued, and the connection when it is broken or its transaction cannot be rolled back.
   void rollback() noexcept;
   [[nodiscard]] bool in_transaction() const noexcept;
-  /// In a transaction that an error has ended: nothing but a rollback is possible.
-  [[nodiscard]] bool in_failed_transaction() const noexcept;
-
-  /// Since the last rollback() a queued statement was refused: earlier than the statement that threw.
-  [[nodiscard]] bool queued_failed() const noexcept { return queued_failed_; }
 
   /// The URL without user, password and parameters.
   [[nodiscard]] std::string name() const;
@@ -125,22 +119,23 @@ class PostgresConnection {
     }
   }
 
-  friend class PostgresInboxTables;  // keeps handlers from ending its transaction
-  static constexpr const char* kept_transaction =
-      "a handler must not end the inbox's transaction (COMMIT, ROLLBACK): what it writes is committed "
-      "together "
-      "with the note that the event was handled";
-
-  void enqueue(Command command);
-  void refuse_end(const std::string& statement);
+  friend class PostgresInbox;  // keeps handlers from ending its transaction
   /// Whether statements that end the transaction are refused. Forgets what was tried.
   void keep_transaction(bool keep) noexcept;
+  /// Throws when a handler has ended the transaction, or tried to.
+  void require_kept_transaction() const;
+  /// Throws as well when a statement has failed, which the handler has hidden.
+  void require_sound() const;
+  /// Throws when a queued statement was refused since the last rollback().
+  void require_nothing_queued_failed() const;
+  void refuse_end(const std::string& statement);
 
-  PostgresRows run(Command last);
-  void send(const Command& command, std::vector<Answer>& answers);
   [[nodiscard]] bool has_ended();
   [[nodiscard]] bool begin_session();
   void require_transactions();
+  void enqueue(Command command);
+  PostgresRows run(Command last);
+  void send(const Command& command, std::vector<Answer>& answers);
   PostgresRows receive(const std::vector<Answer>& answers, std::size_t queued);
   [[noreturn]] void lost();
 
@@ -151,7 +146,7 @@ class PostgresConnection {
   std::vector<Command> queued_;
   bool queued_failed_ = false;
   bool keeps_transaction_ = false;
-  bool end_tried_ = false;                              // of a kept transaction, also when it was refused
+  bool end_tried_ = false;                              // to end a kept transaction, also when it was refused
   bool committed_in_part_ = false;                      // by a script, which is seen when it is done
   std::unordered_map<std::string, Prepared> prepared_;  // by statement
   int next_name_ = 0;

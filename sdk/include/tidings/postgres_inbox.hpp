@@ -1,8 +1,8 @@
 #pragma once
 
-// The inbox in PostgreSQL, beside the tables that handlers write: the id of an event
-// and its handler's writes are committed together, so each event takes effect once.
-// Instances on any number of hosts may share it. Link tidings::postgres.
+// The inbox in PostgreSQL, beside the tables that handlers write: the id of an event and its handler's writes
+// are committed together, so each event takes effect once. Instances on any number of hosts may share it.
+// Link tidings::postgres.
 
 #include <tidings/postgres_connection.hpp>
 #include <tidings/postgres_transaction.hpp>
@@ -13,7 +13,6 @@
 namespace tidings {
 
 class Inbox;
-class PostgresInboxTables;
 
 /// Serves one consumer. Not thread-safe. A lost connection is made again.
 ///
@@ -33,13 +32,13 @@ class PostgresInbox {
   /// For making the handlers' own tables before the consumer runs.
   [[nodiscard]] PostgresConnection& database() noexcept;
 
- private:
-  template <class>
-  friend class Consumer;
+  // What Consumer runs on.
   [[nodiscard]] Inbox& tables() noexcept;
   [[nodiscard]] Transaction& transaction() noexcept;
 
-  std::unique_ptr<PostgresInboxTables> tables_;
+ private:
+  class Tables;
+  std::unique_ptr<Tables> tables_;
 };
 
 }  // namespace tidings

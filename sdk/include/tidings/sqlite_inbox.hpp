@@ -1,8 +1,8 @@
 #pragma once
 
-// The inbox in a SQLite file, beside the tables that handlers write: the id of an
-// event and its handler's writes are committed together, so each event takes effect
-// once. Several processes of one host may share the file.
+// The inbox in a SQLite file, beside the tables that handlers write: the id of an event and its handler's
+// writes are committed together, so each event takes effect once. Several processes of one host may share
+// the file.
 
 #include <SQLiteCpp/Database.h>
 
@@ -12,7 +12,6 @@
 namespace tidings {
 
 class Inbox;
-class SqliteInboxTables;
 
 /// Serves one consumer. Not thread-safe.
 ///
@@ -32,13 +31,13 @@ class SqliteInbox {
   /// For making the handlers' own tables before the consumer runs.
   [[nodiscard]] SQLite::Database& database() noexcept;
 
- private:
-  template <class>
-  friend class Consumer;
+  // What Consumer runs on.
   [[nodiscard]] Inbox& tables() noexcept;
   [[nodiscard]] Transaction& transaction() noexcept { return database(); }
 
-  std::unique_ptr<SqliteInboxTables> tables_;
+ private:
+  class Tables;
+  std::unique_ptr<Tables> tables_;
 };
 
 }  // namespace tidings

@@ -12,8 +12,10 @@
 namespace tidings {
 namespace {
 
-// SQLSTATE "feature not supported": waiting does not mend it.
+// SQLSTATEs for which waiting does not help.
 constexpr const char* not_supported = "0A000";
+constexpr const char* in_failed_transaction = "25P02";
+constexpr const char* invalid_transaction_end = "2D000";
 constexpr const char* set_for_login =
     "; a pooler shares sessions: set it for the login (ALTER ROLE … SET search_path = …) and not in the URL";
 
@@ -35,11 +37,9 @@ PostgresConnection::~PostgresConnection() { PQfinish(connection_); }
 
 bool PostgresConnection::connect() {
   if (connected() && !has_ended()) return false;
-  PQfinish(connection_);
-  prepared_.clear();
-  queued_.clear();
+  disconnect();
   end_tried_ = keeps_transaction_;
-  // A host that is gone is noticed within seconds; the URL may say otherwise, it comes last.
+  // A host that is gone is noticed within seconds. The URL comes last and may say otherwise.
   const std::array<const char*, 9> names{"connect_timeout",  "keepalives_idle",  "keepalives_interval",
                                          "tcp_user_timeout", "application_name", "target_session_attrs",
                                          "client_encoding",  "dbname",           nullptr};
@@ -95,13 +95,8 @@ bool PostgresConnection::begin_session() {
 
 /// A pooler may give a session for a statement only, or drop in silence what the URL sets for the session.
 void PostgresConnection::require_transactions() {
-  const auto run = [this](const char* statement) {
-    PostgresRows rows{PQexec(connection_, statement)};
-    rows.require();
-    return rows;
-  };
   try {
-    (void)run("BEGIN");
+    PostgresRows{PQexec(connection_, "BEGIN")}.require();
   } catch (const PostgresError& error) {
     // PgBouncer in statement mode just ends the connection, like an error that passes.
     throw PostgresError("cannot begin a transaction on " + name() + ": " + error.what() +
@@ -109,18 +104,15 @@ void PostgresConnection::require_transactions() {
                         error.sqlstate());
   }
   if (!schema_.empty()) {
-    const char* const schema = schema_.c_str();
-    const PostgresRows same{PQexecParams(connection_,
-                                         "SELECT current_setting('search_path') IN (quote_ident($1), "
-                                         "'\"' || replace($1, '\"', '\"\"') || '\"')",
-                                         1, nullptr, &schema, nullptr, nullptr, 0)};
-    same.require();
+    const auto same = exec(
+        "SELECT current_setting('search_path') IN (quote_ident($1), '\"' || replace($1, '\"', '\"\"') || '\"')",
+        schema_);
     if (same.text(0, 0) != "t")
       throw PostgresError(
           "cannot use " + name() + ": the pooler does not pass on the schema " + schema_ + set_for_login,
           not_supported);
   }
-  (void)run("ROLLBACK");
+  script("ROLLBACK");
 }
 
 int PostgresConnection::socket() const noexcept {
@@ -145,10 +137,6 @@ bool PostgresConnection::in_transaction() const noexcept {
   return connected() && PQtransactionStatus(connection_) != PQTRANS_IDLE;
 }
 
-bool PostgresConnection::in_failed_transaction() const noexcept {
-  return connected() && PQtransactionStatus(connection_) == PQTRANS_INERROR;
-}
-
 std::string PostgresConnection::name() const { return redacted_url(url_); }
 
 void PostgresConnection::keep_transaction(bool keep) noexcept {
@@ -160,7 +148,30 @@ void PostgresConnection::keep_transaction(bool keep) noexcept {
 void PostgresConnection::refuse_end(const std::string& statement) {
   if (!keeps_transaction_ || !ends_transaction(statement)) return;
   end_tried_ = true;
-  throw PostgresError(kept_transaction, "2D000");
+  require_kept_transaction();
+}
+
+void PostgresConnection::require_sound() const {
+  if (connected() && PQtransactionStatus(connection_) == PQTRANS_INERROR)
+    throw PostgresError("a statement failed, and the handler went on as if it had not",
+                        in_failed_transaction);
+  require_kept_transaction();
+}
+
+void PostgresConnection::require_kept_transaction() const {
+  // What is queued begins with the BEGIN. The next statement tells of a lost connection.
+  const bool none = connected() && !in_transaction() && queued_.empty();
+  if (end_tried_ || none)
+    throw PostgresError(
+        "a handler must not end the inbox's transaction (COMMIT, ROLLBACK): what it writes is committed "
+        "together with the note that the event was handled",
+        invalid_transaction_end);
+}
+
+/// It may have been another event's, before this savepoint was made: the server's savepoint is that event's,
+/// and the handler's own savepoint that it went back to was perhaps made there, too.
+void PostgresConnection::require_nothing_queued_failed() const {
+  if (queued_failed_) throw PostgresError("a queued statement failed", in_failed_transaction);
 }
 
 /// What a script does to a kept transaction is only seen afterwards.
@@ -188,17 +199,12 @@ void PostgresConnection::rollback() noexcept {
   if (std::exchange(plan_invalid_, false)) return disconnect();  // the server forgets them all, too
   if (!in_transaction()) return;
   PQclear(PQexec(connection_, "ROLLBACK"));
-  if (!connected() || PQtransactionStatus(connection_) != PQTRANS_IDLE) {
-    PQfinish(connection_);
-    connection_ = nullptr;
-  }
+  if (!connected() || in_transaction()) disconnect();
 }
 
 void PostgresConnection::lost() {
   const auto why = one_line(connection_ != nullptr ? PQerrorMessage(connection_) : "");
-  PQfinish(connection_);
-  connection_ = nullptr;
-  prepared_.clear();
+  disconnect();
   throw PostgresError("the connection to " + name() + " was lost: " + why, "");
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 
-// One run of a prepared statement. A statement that is not reset keeps its read
-// transaction open, and an open read keeps the WAL from being checkpointed: it
-// would grow without end. So the end of the scope resets, however it is left.
+// One run of a prepared statement. A statement that is not reset keeps its read transaction open, and an open
+// read keeps the WAL from being checkpointed: it would grow without end. So the end of the scope resets,
+// however it is left.
 
 #include <tidings/timestamp.hpp>
 
@@ -10,6 +10,7 @@
 #include <SQLiteCpp/Statement.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -48,6 +49,12 @@ class StatementRun {
   void bind_at(int index, std::int32_t value) { statement_.bind(index, value); }
   void bind_at(int index, std::int64_t value) { statement_.bind(index, value); }
   void bind_at(int index, double value) { statement_.bind(index, value); }
+  void bind_at(int index, const std::optional<std::int64_t>& value) {
+    if (value)
+      statement_.bind(index, *value);
+    else
+      statement_.bind(index);
+  }
   void bind_at(int index, const char* literal) { statement_.bindNoCopy(index, literal); }
   void bind_at(int index, const std::string& text) { statement_.bindNoCopy(index, text); }
   void bind_at(int index, std::string&& text) = delete;

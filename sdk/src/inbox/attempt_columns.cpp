@@ -12,52 +12,31 @@ using State = Inbox::Attempts::State;
 struct Name {
   State state;
   std::string_view column;
-  std::string_view sentence;  ///< of the first version
+  std::string_view sentence;    ///< in last_error
+  bool reason_follows = false;  ///< behind the sentence
+
+  [[nodiscard]] bool is_in(std::string_view last_error) const {
+    return reason_follows ? last_error.starts_with(sentence) : last_error == sentence;
+  }
 };
-constexpr std::array running{
+constexpr std::array names{
     Name{State::running_in_batch, "running_in_batch", "the process ended while handling it and others"},
     Name{State::running_isolated, "running_isolated", "the process ended while handling it"},
     Name{State::running_isolated_after_batch, "running_isolated_after_batch",
-         "the process ended while handling it, after one in a batch"}};
-constexpr std::string_view dead_letter_column = "dead_letter";
-constexpr std::string_view dead_letter_sentence = "for the dead letters: ";
-constexpr std::string_view failed_column = "failed";
+         "the process ended while handling it, after one in a batch"},
+    Name{State::dead_letter, "dead_letter", "for the dead letters: ", true},
+    Name{State::failed, "failed", "", true}};  // the last: its sentence is in everything
 
-bool has_a_meaning(std::string_view sentence) {
-  return sentence.starts_with(dead_letter_sentence) ||
-         std::ranges::find(running, sentence, &Name::sentence) != running.end();
+const Name& understand(std::string_view last_error) {
+  return *std::ranges::find_if(names, [last_error](const Name& name) { return name.is_in(last_error); });
 }
 
 std::string last_error(const Inbox::Attempts& attempts) {
-  if (const auto* name = std::ranges::find(running, attempts.state, &Name::state); name != running.end())
-    return std::string{name->sentence};
-  if (attempts.state == State::dead_letter) return std::string{dead_letter_sentence} + attempts.reason;
-  // A handler's words are no record of ours: the older binary must not take them for one, either.
-  return has_a_meaning(attempts.reason) ? "failed: " + attempts.reason : attempts.reason;
-}
-
-std::string_view column(State state) {
-  if (const auto* name = std::ranges::find(running, state, &Name::state); name != running.end())
-    return name->column;
-  return state == State::dead_letter ? dead_letter_column : failed_column;
-}
-
-std::optional<State> state_of(std::string_view column) {
-  if (const auto* name = std::ranges::find(running, column, &Name::column); name != running.end())
-    return name->state;
-  if (column == dead_letter_column) return State::dead_letter;
-  if (column == failed_column) return State::failed;
-  return std::nullopt;
-}
-
-Inbox::Attempts from_first_version(int starts, std::string_view sentence) {
-  if (const auto* name = std::ranges::find(running, sentence, &Name::sentence); name != running.end())
-    return {.starts = starts, .state = name->state};
-  if (sentence.starts_with(dead_letter_sentence))
-    return {.starts = starts,
-            .state = State::dead_letter,
-            .reason = std::string{sentence.substr(dead_letter_sentence.size())}};
-  return {.starts = starts, .state = State::failed, .reason = std::string{sentence}};
+  // An older binary must not read a handler's words as a record of ours.
+  if (attempts.state == State::failed && understand(attempts.reason).state != State::failed)
+    return "failed: " + attempts.reason;
+  const auto& name = *std::ranges::find(names, attempts.state, &Name::state);
+  return std::string{name.sentence} + (name.reason_follows ? attempts.reason : "");
 }
 
 }  // namespace
@@ -65,20 +44,23 @@ Inbox::Attempts from_first_version(int starts, std::string_view sentence) {
 AttemptColumns to_columns(const Inbox::Attempts& attempts) {
   AttemptColumns columns{.starts = attempts.starts,
                          .last_error = last_error(attempts),
-                         .state = std::string{column(attempts.state)},
+                         .state = std::string{std::ranges::find(names, attempts.state, &Name::state)->column},
                          .reason = attempts.reason};
   if (attempts.next_attempt) columns.next_attempt = attempts.next_attempt->time_since_epoch().count();
   return columns;
 }
 
 Inbox::Attempts from_columns(const AttemptColumns& columns) {
-  if (const auto state = state_of(columns.state.value_or(""))) {
-    Inbox::Attempts attempts{.starts = columns.starts, .state = *state, .reason = columns.reason};
+  if (const auto* name = std::ranges::find(names, columns.state, &Name::column); name != names.end()) {
+    Inbox::Attempts attempts{.starts = columns.starts, .state = name->state, .reason = columns.reason};
     if (columns.next_attempt)
       attempts.next_attempt = Timestamp{std::chrono::milliseconds{*columns.next_attempt}};
     if (last_error(attempts) == columns.last_error) return attempts;
   }
-  return from_first_version(columns.starts, columns.last_error);
+  const auto& name = understand(columns.last_error);
+  return {.starts = columns.starts,
+          .state = name.state,
+          .reason = columns.last_error.substr(name.sentence.size())};
 }
 
 }  // namespace tidings

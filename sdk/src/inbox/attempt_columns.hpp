@@ -1,9 +1,9 @@
 #pragma once
 
-// How the table inbox_attempt keeps Inbox::Attempts. Its first version had a count and
-// a sentence, last_error, whose wording said what was known. Binaries of that time may
-// run beside ours: last_error is still written as they read it, and what they have
-// written since is told by a last_error that does not go with the newer columns.
+// How the table inbox_attempt keeps Inbox::Attempts. Its first version had a count and a sentence,
+// last_error, whose wording said what was known. Binaries of that time may run beside ours: last_error is
+// still written as they read it, and a last_error that does not go with the newer columns shows that they
+// have written since.
 
 #include "inbox/inbox.hpp"
 
@@ -17,7 +17,7 @@ namespace tidings {
 struct AttemptColumns {
   int starts = 0;
   std::string last_error;
-  std::optional<std::string> state{};  ///< NULL in a row of the first version
+  std::string state{};  ///< empty in a row of the first version, where it is NULL
   std::string reason{};
   std::optional<std::int64_t> next_attempt{};  ///< milliseconds since the Unix epoch
 };

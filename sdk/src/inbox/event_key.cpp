@@ -25,9 +25,9 @@ std::string hex(std::string_view bytes) {
 
 }  // namespace
 
-std::optional<std::array<unsigned char, 16>> uuid_bytes(const std::string& id) {
-  std::array<unsigned char, 16> bytes{};
+std::optional<std::string> uuid_bytes(const std::string& id) {
   if (id.size() != 36) return std::nullopt;
+  std::string bytes(16, '\0');
   std::size_t digits = 0;
   for (std::size_t i = 0; i < id.size(); ++i) {
     if (i == 8 || i == 13 || i == 18 || i == 23) {
@@ -37,14 +37,13 @@ std::optional<std::array<unsigned char, 16>> uuid_bytes(const std::string& id) {
     const auto digit = hex_digit(id[i]);
     if (!digit) return std::nullopt;
     auto& byte = bytes[digits++ / 2];
-    byte = static_cast<unsigned char>((static_cast<unsigned>(byte) << 4U) | *digit);
+    byte = static_cast<char>((static_cast<unsigned char>(byte) << 4U) | *digit);
   }
   return bytes;
 }
 
 std::string bytea_key(const std::string& event_id) {
-  if (const auto bytes = uuid_bytes(event_id))
-    return hex({reinterpret_cast<const char*>(bytes->data()), bytes->size()});
+  if (const auto bytes = uuid_bytes(event_id)) return hex(*bytes);
   auto text = std::string(1, '\0') + event_id;
   if (text.size() == 16) text += '\0';  // no UUID is as long
   return hex(text);

@@ -2,7 +2,6 @@
 
 // How an inbox keeps an event's id.
 
-#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,7 +9,7 @@
 namespace tidings {
 
 /// The 16 bytes of a UUID in its one canonical spelling, so that no two ids share a key.
-[[nodiscard]] std::optional<std::array<unsigned char, 16>> uuid_bytes(const std::string& id);
+[[nodiscard]] std::optional<std::string> uuid_bytes(const std::string& id);
 
 /// PostgreSQL's key as the text of a bytea: a UUID's 16 bytes, or the id's text behind a zero byte (and
 /// before another one when those were 16 bytes).

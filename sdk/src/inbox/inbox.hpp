@@ -1,8 +1,7 @@
 #pragma once
 
-// What the engine needs of an inbox: the id of an event and its handler's writes are
-// committed together, so that each event takes effect once. Users choose SqliteInbox
-// or PostgresInbox and see none of this.
+// What the engine needs from an inbox: the id of an event and its handler's writes are committed together, so
+// that each event takes effect once. Users choose SqliteInbox or PostgresInbox and see none of this.
 
 #include <tidings/timestamp.hpp>
 
@@ -23,9 +22,9 @@ class Inbox {
       running_isolated,              ///< started with nothing beside it
       running_isolated_after_batch,  ///< the same, after a process that ended while it ran among others
       failed,                        ///< will be tried again
-      dead_letter                    ///< no handler is to run again
+      dead_letter                    ///< no handler runs again
     };
-    int starts = 0;  ///< of its handler, those in a batch that were not seen to end left out
+    int starts = 0;  ///< of its handler; not those in a batch that were not seen to end
     State state = State::failed;
     std::string reason{};                     ///< why it failed; empty while it runs
     std::optional<Timestamp> next_attempt{};  ///< when a failed one is to be tried again
@@ -35,8 +34,8 @@ class Inbox {
 
   virtual ~Inbox() = default;
 
-  /// Binds this inbox to one group; called once, before anything else. Throws Error when
-  /// another consumer already uses this object.
+  /// Binds this inbox to one group; called once, before anything else. Throws Error when another consumer
+  /// already uses this object.
   virtual void join(const std::string& group) = 0;
 
   virtual void begin() = 0;
@@ -48,14 +47,14 @@ class Inbox {
   virtual void release_savepoint() = 0;
   virtual void rollback_to_savepoint() = 0;
 
-  /// In a transaction: these are about to be claimed, each in a savepoint of its own. One statement may do
-  /// for all of them; those that are not claimed in the end leave no row.
+  /// Inside a transaction: these are about to be claimed, each in a savepoint of its own. One statement may
+  /// serve them all; those that are not claimed in the end leave no row.
   virtual void claim_ahead(const std::vector<std::string>& /*event_ids*/) {}
   /// False where a claim costs no round trip: then it is not called.
   [[nodiscard]] virtual bool claims_ahead() const noexcept { return false; }
 
-  /// After a handler: throws when a statement of its failed, which it has hidden, and the transaction with
-  /// it; or when it has ended the transaction, or tried to.
+  /// Called after a handler. Throws when the handler has hidden that a statement failed, and with it the
+  /// transaction, or when it has ended the transaction or tried to.
   virtual void require_sound() const {}
 
   /// Writes the event's row. False when it is there already: handled before.
@@ -67,14 +66,15 @@ class Inbox {
   virtual void record_attempts(const std::string& event_id, const Attempts& attempts) = 0;
   virtual void forget_attempts(const std::string& event_id) = 0;
 
-  /// Looks at up to `limit` rows, from where the last call ended, and deletes those handled
-  /// longer than `age` ago. True when the end was reached (the next call starts again).
+  /// Looks at up to `limit` rows, from where the last call ended, and deletes those handled longer than `age`
+  /// ago. True when the end was reached (the next call starts again).
   virtual bool prune(std::chrono::hours age, int limit) = 0;
 
-  /// True when the error is the database's (locked, full, read-only, lost) and not the
-  /// message's: the engine then waits and tries again without using up an attempt.
+  /// True when the error is the database's (locked, full, read-only, lost) and not the message's: the engine
+  /// then waits and tries again without using up an attempt.
   [[nodiscard]] virtual bool is_transient(const std::exception& error) const noexcept = 0;
-  /// The same for an error that a handler has thrown: a statement of its that takes too long is its own.
+  /// The same for an error that a handler has thrown: it is itself to blame for a statement that takes too
+  /// long.
   [[nodiscard]] virtual bool is_transient_in_handler(const std::exception& error) const noexcept {
     return is_transient(error);
   }

@@ -1,16 +1,292 @@
-#include "inbox/postgres_inbox_tables.hpp"
+#include "event/valid_utf8.hpp"
+#include "inbox/attempt_columns.hpp"
+#include "inbox/event_key.hpp"
+#include "inbox/inbox.hpp"
+#include "inbox/schema/schema.hpp"
 
+#include <tidings/error.hpp>
 #include <tidings/postgres_inbox.hpp>
+#include <tidings/settings.hpp>
+
+#include <unordered_map>
+#include <utility>
 
 namespace tidings {
+namespace {
 
-PostgresInbox::PostgresInbox(const std::string& url) : tables_(std::make_unique<PostgresInboxTables>(url)) {}
+// A session that stands still in its transaction, frozen or gone, must stop its group for a while only. $1:
+// for the transaction alone. A time that the login or the URL sets was chosen by somebody.
+constexpr const char* limit_waits =
+    "SELECT CASE current_setting('lock_timeout') WHEN '0' THEN set_config('lock_timeout', '5s', $1::bool) "
+    "END, "
+    "CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' "
+    "THEN set_config('idle_in_transaction_session_timeout', '60s', $1::bool) END";
+
+// SQLSTATEs.
+constexpr const char* not_allowed = "42501";
+constexpr const char* in_failed_transaction = "25P02";
+
+const std::string& require_postgresql(const std::string& url) {
+  if (DatabaseUrl::parse(url, "the inbox").kind != DatabaseUrl::Kind::postgresql)
+    throw SettingError("the inbox is not a PostgreSQL database: takes postgresql://HOST/DATABASE");
+  return url;
+}
+
+/// Makes the tables that are missing, and adds what is missing in older ones. A login that may make nothing
+/// needs them to be complete.
+void make_inbox_tables(PostgresConnection& database) {
+  try {
+    database.script(inbox_schema::postgres);
+  } catch (const PostgresError& error) {
+    if (error.sqlstate() != not_allowed) throw;
+    database.rollback();
+    try {
+      database.exec("SELECT state, next_attempt_at FROM inbox_group, inbox, inbox_attempt LIMIT 0");
+    } catch (const PostgresError&) {
+      throw error;
+    }
+  }
+}
+
+}  // namespace
+
+class PostgresInbox::Tables final : public Inbox {
+ public:
+  explicit Tables(const std::string& url) : database(require_postgresql(url)) {
+    try {
+      connect();
+      make_inbox_tables(database);
+    } catch (const PostgresError& error) {
+      throw DatabaseError("cannot make the inbox tables in " + database.name() + ": " + error.what(),
+                          error.retryable() ? Error::Retry::yes : Error::Retry::no);
+    }
+  }
+
+  void join(const std::string& group) override {
+    if (!group_.empty())
+      throw Error("this inbox already serves a consumer: give each its own PostgresInbox object");
+    try {
+      database.exec("INSERT INTO inbox_group(name) VALUES ($1) ON CONFLICT DO NOTHING", group);
+      group_ = database.exec("SELECT id FROM inbox_group WHERE name = $1", group).text(0, 0);
+    } catch (const PostgresError& error) {
+      throw DatabaseError("cannot join the group " + group + " in the inbox " + database.name() + ": " +
+                          error.what());
+    }
+  }
+
+  void begin() override {
+    rollback();
+    connect();
+    take_claims_back();
+    database.queue("BEGIN");
+    if (database.pooled()) database.queue(limit_waits, true);  // the session is others', too
+    database.keep_transaction(true);
+  }
+
+  void commit() override {
+    database.require_kept_transaction();  // without one, COMMIT would not fail
+    database.keep_transaction(false);
+    // By place: nobody else moves a row of ours, and a planner that expects few rows for a key would read
+    // through all.
+    std::string not_taken;
+    for (const auto& [id, row] : ahead_)
+      if (row.state == Ahead::State::written)
+        not_taken += (not_taken.empty() ? "{\"" : ",\"") + row.place + '"';
+    if (!not_taken.empty())
+      database.plan_and_exec("DELETE FROM inbox WHERE ctid = ANY ($1::tid[])", not_taken + "}");
+    ahead_.clear();
+    const auto done = database.exec("COMMIT");
+    // A transaction that an earlier error has ended is rolled back by COMMIT without an error.
+    if (done.command() != "COMMIT")
+      throw PostgresError("the transaction was rolled back by an error before", in_failed_transaction);
+  }
+
+  void rollback() noexcept override {
+    const bool committed = database.committed_in_part_;
+    database.keep_transaction(false);
+    database.rollback();
+    if (committed) {
+      // The claims of events whose handlers have not begun, or not ended.
+      for (const auto& [id, row] : ahead_)
+        if (row.state == Ahead::State::written) claims_to_take_back_.push_back(bytea_key(id));
+      if (!claimed_.empty()) claims_to_take_back_.push_back(bytea_key(claimed_));
+      try {
+        take_claims_back();
+      } catch (const std::exception&) {  // begin() tries again
+      }
+    }
+    ahead_.clear();
+    claimed_.clear();
+  }
+
+  void savepoint() override {
+    claimed_.clear();
+    database.queue("SAVEPOINT delivery");
+  }
+  void release_savepoint() override {
+    database.require_nothing_queued_failed();
+    database.queue("RELEASE SAVEPOINT delivery");
+  }
+  void rollback_to_savepoint() override {
+    database.require_nothing_queued_failed();
+    if (const auto taken = ahead_.find(claimed_); taken != ahead_.end())
+      taken->second.state = Ahead::State::written;
+    database.exec("ROLLBACK TO SAVEPOINT delivery");
+    database.end_tried_ = false;  // it was refused, or the savepoint would be gone
+  }
+
+  void require_sound() const override { database.require_sound(); }
+
+  [[nodiscard]] bool claims_ahead() const noexcept override { return true; }
+  void claim_ahead(const std::vector<std::string>& event_ids) override {
+    if (event_ids.empty()) return;
+    std::vector<std::string> keys;
+    std::unordered_map<std::string, const std::string*> ids;
+    for (const auto& id : event_ids) {
+      ahead_.emplace(id, Ahead{});
+      keys.push_back(bytea_key(id));
+      ids.emplace(keys.back(), &id);
+    }
+    const auto rows = database.exec(
+        "INSERT INTO inbox(group_id, event_id) SELECT $1, ids.key FROM unnest($2::bytea[]) AS ids(key) "
+        "ON CONFLICT DO NOTHING RETURNING encode(event_id, 'hex'), ctid",
+        group_, bytea_array(std::move(keys)));
+    for (int row = 0; row < rows.size(); ++row)
+      ahead_[*ids.at("\\x" + std::string{rows.text(row, 0)})] = {Ahead::State::written,
+                                                                 std::string{rows.text(row, 1)}};
+  }
+
+  bool claim(const std::string& event_id) override {
+    if (const auto found = ahead_.find(event_id); found != ahead_.end()) {
+      if (found->second.state != Ahead::State::written) return false;
+      found->second.state = Ahead::State::taken;
+    } else {
+      const auto rows =
+          database.exec("INSERT INTO inbox(group_id, event_id) VALUES ($1, $2::bytea) ON CONFLICT DO NOTHING",
+                        group_, bytea_key(event_id));
+      if (rows.affected() != 1) return false;
+    }
+    claimed_ = event_id;
+    return true;
+  }
+
+  bool handled(const std::string& event_id) override {
+    const auto rows = database.plan_and_exec(
+        "SELECT 1 FROM inbox WHERE group_id = $1 AND event_id = $2::bytea", group_, bytea_key(event_id));
+    return !rows.empty();
+  }
+
+  std::optional<Attempts> attempts(const std::string& event_id) override {
+    const auto rows = database.plan_and_exec(R"sql(
+        SELECT starts, last_error, state, reason, (extract(epoch FROM next_attempt_at) * 1000)::bigint
+          FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea)sql",
+                                             group_, bytea_key(event_id));
+    if (rows.empty()) return std::nullopt;
+    AttemptColumns row{.starts = static_cast<int>(rows.integer(0, 0)),
+                       .last_error = std::string{rows.text(0, 1)},
+                       .state = std::string{rows.text(0, 2)},
+                       .reason = std::string{rows.text(0, 3)}};
+    if (!rows.is_null(0, 4)) row.next_attempt = rows.integer(0, 4);
+    return from_columns(row);
+  }
+
+  void record_attempts(const std::string& event_id, const Attempts& attempts) override {
+    auto storable = attempts;
+    storable.reason = valid_utf8(std::move(storable.reason));
+    const auto row = to_columns(storable);
+    database.exec(R"sql(
+        INSERT INTO inbox_attempt(group_id, event_id, starts, last_error, state, reason, next_attempt_at)
+        VALUES ($1, $2::bytea, $3, $4, $5, $6, to_timestamp($7::bigint / 1000.0))
+        ON CONFLICT (group_id, event_id) DO UPDATE SET
+            starts = excluded.starts, last_error = excluded.last_error, state = excluded.state,
+            reason = excluded.reason, next_attempt_at = excluded.next_attempt_at, updated_at = now())sql",
+                  group_, bytea_key(event_id), row.starts, row.last_error, row.state, row.reason,
+                  row.next_attempt);
+  }
+
+  void forget_attempts(const std::string& event_id) override {
+    database.plan_and_exec("DELETE FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea", group_,
+                           bytea_key(event_id));
+  }
+
+  bool prune(std::chrono::hours age, int limit) override {
+    // In a transaction without a handler, so these are nobody else's settings. The planner expects no rows
+    // behind the position while they are newer than the statistics, and would read and sort all of them.
+    database.queue("SET LOCAL enable_seqscan = off");
+    database.queue("SET LOCAL enable_bitmapscan = off");
+    const auto end = database.exec(R"sql(
+        WITH step AS (SELECT event_id FROM inbox WHERE group_id = $1 AND event_id > $2::bytea
+                       ORDER BY event_id LIMIT $3),
+             last AS (SELECT event_id FROM step ORDER BY event_id DESC LIMIT 1),
+             gone AS (DELETE FROM inbox WHERE group_id = $1 AND event_id > $2::bytea
+                         AND event_id <= (SELECT event_id FROM last)
+                         AND handled_at < now() - make_interval(hours => $4::int))
+        SELECT encode(event_id, 'hex'), (SELECT count(*) FROM step) FROM last)sql",
+                                   group_, prune_position_, limit, age.count());
+    if (!end.empty() && end.integer(0, 1) == limit) {
+      prune_position_ = "\\x" + std::string{end.text(0, 0)};
+      return false;
+    }
+    prune_position_ = "\\x";
+    database.exec(
+        "DELETE FROM inbox_attempt WHERE group_id = $1 AND updated_at < now() - make_interval(hours => "
+        "$2::int)",
+        group_, age.count());
+    return true;
+  }
+
+  /// A queued statement belongs to a handler: waiting does not make it quicker.
+  bool is_transient(const std::exception& error) const noexcept override {
+    const auto* own = dynamic_cast<const PostgresError*>(&error);
+    return own != nullptr && own->retryable() && !(own->cancelled() && own->queued());
+  }
+  bool is_transient_in_handler(const std::exception& error) const noexcept override {
+    const auto* own = dynamic_cast<const PostgresError*>(&error);
+    return own != nullptr && own->retryable() && !own->cancelled();
+  }
+
+  PostgresConnection database;
+  PostgresTransaction transaction{database};
+
+ private:
+  /// An id that claim_ahead() was called for.
+  struct Ahead {
+    enum class State { there_before, written, taken } state = State::there_before;
+    std::string place;  // the row's ctid
+  };
+
+  void connect() {
+    if (!database.connect() || database.pooled()) return;
+    try {
+      database.plan_and_exec(limit_waits, false);
+    } catch (const PostgresError&) {
+      database.disconnect();  // the next one must have it
+      throw;
+    }
+  }
+
+  /// Those that a handler has committed.
+  void take_claims_back() {
+    if (claims_to_take_back_.empty()) return;
+    database.plan_and_exec("DELETE FROM inbox WHERE group_id = $1 AND event_id = ANY ($2::bytea[])", group_,
+                           bytea_array(claims_to_take_back_));
+    claims_to_take_back_.clear();
+  }
+
+  std::string group_;  // its id in the database
+  std::unordered_map<std::string, Ahead> ahead_;
+  std::string claimed_;                           // the id whose handler runs
+  std::vector<std::string> claims_to_take_back_;  // keys of rows that a handler has committed too early
+  std::string prune_position_ = "\\x";
+};
+
+PostgresInbox::PostgresInbox(const std::string& url) : tables_(std::make_unique<Tables>(url)) {}
 
 PostgresInbox::~PostgresInbox() = default;
 
-PostgresConnection& PostgresInbox::database() noexcept { return tables_->database(); }
+PostgresConnection& PostgresInbox::database() noexcept { return tables_->database; }
 
-PostgresTransaction& PostgresInbox::transaction() noexcept { return tables_->transaction(); }
+PostgresTransaction& PostgresInbox::transaction() noexcept { return tables_->transaction; }
 
 Inbox& PostgresInbox::tables() noexcept { return *tables_; }
 

@@ -1,14 +1,228 @@
-#include "inbox/sqlite_inbox_tables.hpp"
+#include "database/lock_wait.hpp"
+#include "database/statement_run.hpp"
+#include "inbox/attempt_columns.hpp"
+#include "inbox/event_key.hpp"
+#include "inbox/inbox.hpp"
+#include "inbox/schema/schema.hpp"
 
+#include <tidings/error.hpp>
+#include <tidings/settings.hpp>
 #include <tidings/sqlite_inbox.hpp>
+#include <tidings/timestamp.hpp>
+
+#include <SQLiteCpp/Exception.h>
+#include <SQLiteCpp/Statement.h>
+#include <sqlite3.h>
+
+#include <optional>
+#include <utility>
 
 namespace tidings {
+namespace {
 
-SqliteInbox::SqliteInbox(const std::string& url) : tables_(std::make_unique<SqliteInboxTables>(url)) {}
+constexpr std::chrono::milliseconds opening_timeout{5000};
+// Later, a consumer that waits for a lock also looks whether it should stop.
+constexpr std::chrono::milliseconds busy_timeout{1000};
+
+std::int64_t milliseconds(Timestamp time) { return time.time_since_epoch().count(); }
+
+TextOrBlob key_of(const std::string& event_id) {
+  if (auto bytes = uuid_bytes(event_id)) return {.bytes = std::move(*bytes), .is_text = false};
+  return {.bytes = event_id};
+}
+
+/// Makes the tables that are missing, and adds what is missing in older ones.
+void make_inbox_tables(SQLite::Database& database) {
+  database.exec("BEGIN IMMEDIATE");  // another process may be opening it, too
+  database.exec(inbox_schema::sqlite);
+  const auto columns =
+      database.execAndGet("SELECT count(*) FROM pragma_table_info('inbox_attempt') WHERE name = 'state'");
+  if (columns.getInt() == 0) database.exec(inbox_schema::sqlite_second_version);
+  database.exec("COMMIT");
+}
+
+SQLite::Database open(const std::string& url) {
+  const auto parsed = DatabaseUrl::parse(url, "the inbox");
+  if (parsed.kind != DatabaseUrl::Kind::sqlite)
+    throw SettingError("the inbox " + url.substr(0, url.find(':')) +
+                       ":… is not a SQLite file: takes sqlite:PATH");
+  try {
+    SQLite::Database database{parsed.location, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE};
+    wait_for_locks(database.getHandle(), opening_timeout);
+    // FULL: an ack must not go out before its inbox row is on the disk.
+    switch_to_wal(database, opening_timeout);
+    database.exec(
+        "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; "
+        "PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY;");
+    make_inbox_tables(database);
+    wait_for_locks(database.getHandle(), busy_timeout);
+    return database;
+  } catch (const SQLite::Exception& error) {
+    throw DatabaseError("cannot open the inbox " + parsed.location + ": " + error.what() +
+                        "; it must be a SQLite file (or none yet) in a folder that can be written");
+  }
+}
+
+/// The statements of one group.
+struct Statements {
+  Statements(SQLite::Database& its_database, const std::string& group)
+      : database(its_database), group_id(join(its_database, group)) {}
+
+  static std::int64_t join(SQLite::Database& database, const std::string& group) {
+    SQLite::Statement insert{database, "INSERT INTO inbox_group(name) VALUES (?) ON CONFLICT DO NOTHING"};
+    StatementRun{insert}.bind(group).exec();
+    SQLite::Statement select{database, "SELECT id FROM inbox_group WHERE name = ?"};
+    StatementRun run{select};
+    run.bind(group).next();
+    return run.column(0).getInt64();
+  }
+
+  SQLite::Database& database;
+  const std::int64_t group_id;
+  SQLite::Statement begin{database, "BEGIN IMMEDIATE"};
+  SQLite::Statement commit{database, "COMMIT"};
+  SQLite::Statement savepoint{database, "SAVEPOINT delivery"};
+  SQLite::Statement release{database, "RELEASE delivery"};
+  SQLite::Statement rollback_to{database, "ROLLBACK TO delivery"};
+  SQLite::Statement claim{database, R"sql(
+      INSERT INTO inbox(group_id, event_id, handled_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING)sql"};
+  SQLite::Statement handled{database, "SELECT 1 FROM inbox WHERE group_id = ? AND event_id = ?"};
+  SQLite::Statement attempts{database, R"sql(
+      SELECT starts, last_error, state, reason, next_attempt_at
+        FROM inbox_attempt WHERE group_id = ? AND event_id = ?)sql"};
+  SQLite::Statement record{database, R"sql(
+      INSERT INTO inbox_attempt(group_id, event_id, starts, last_error, state, reason, next_attempt_at,
+                                updated_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET
+          starts = excluded.starts, last_error = excluded.last_error, state = excluded.state,
+          reason = excluded.reason, next_attempt_at = excluded.next_attempt_at,
+          updated_at = excluded.updated_at)sql"};
+  SQLite::Statement forget{database, "DELETE FROM inbox_attempt WHERE group_id = ? AND event_id = ?"};
+  SQLite::Statement prune_attempts{database,
+                                   "DELETE FROM inbox_attempt WHERE group_id = ? AND updated_at < ?"};
+  SQLite::Statement prune_end{database, R"sql(
+      SELECT event_id FROM inbox WHERE group_id = ? AND event_id > ? ORDER BY event_id LIMIT 1 OFFSET ?)sql"};
+  SQLite::Statement prune_range{database, R"sql(
+      DELETE FROM inbox WHERE group_id = ? AND event_id > ? AND event_id <= ? AND handled_at < ?)sql"};
+  SQLite::Statement prune_rest{database,
+                               "DELETE FROM inbox WHERE group_id = ? AND event_id > ? AND handled_at < ?"};
+};
+
+}  // namespace
+
+class SqliteInbox::Tables final : public Inbox {
+ public:
+  explicit Tables(const std::string& url) : database(open(url)) {}
+
+  void join(const std::string& group) override {
+    if (statements_)
+      throw Error("this inbox already serves a consumer: give each its own SqliteInbox object");
+    try {
+      statements_.emplace(database, group);
+    } catch (const SQLite::Exception& error) {
+      throw DatabaseError("cannot join the group " + group + " in the inbox " + database.getFilename() +
+                          ": " + error.what());
+    }
+  }
+
+  void begin() override { StatementRun{statements_->begin}.exec(); }
+  void commit() override { StatementRun{statements_->commit}.exec(); }
+  void rollback() noexcept override {
+    // SQLite may have rolled back by itself (disk full): then there is nothing to do.
+    if (sqlite3_get_autocommit(database.getHandle()) == 0)
+      sqlite3_exec(database.getHandle(), "ROLLBACK", nullptr, nullptr, nullptr);
+  }
+
+  void savepoint() override { StatementRun{statements_->savepoint}.exec(); }
+  void release_savepoint() override { StatementRun{statements_->release}.exec(); }
+  void rollback_to_savepoint() override { StatementRun{statements_->rollback_to}.exec(); }
+
+  bool claim(const std::string& event_id) override {
+    const auto key = key_of(event_id);
+    return StatementRun{statements_->claim}.bind(statements_->group_id, key, milliseconds(now())).exec() == 1;
+  }
+
+  bool handled(const std::string& event_id) override {
+    const auto key = key_of(event_id);
+    return StatementRun{statements_->handled}.bind(statements_->group_id, key).next();
+  }
+
+  std::optional<Attempts> attempts(const std::string& event_id) override {
+    const auto key = key_of(event_id);
+    StatementRun run{statements_->attempts};
+    if (!run.bind(statements_->group_id, key).next()) return std::nullopt;
+    AttemptColumns row{.starts = run.column(0).getInt(),
+                       .last_error = run.column(1).getString(),
+                       .state = read_text(run.column(2)),
+                       .reason = read_text(run.column(3))};
+    if (const auto next = run.column(4); !next.isNull()) row.next_attempt = next.getInt64();
+    return from_columns(row);
+  }
+
+  void record_attempts(const std::string& event_id, const Attempts& attempts) override {
+    const auto row = to_columns(attempts);
+    const auto key = key_of(event_id);
+    StatementRun{statements_->record}
+        .bind(statements_->group_id, key, row.starts, row.last_error, row.state, row.reason, row.next_attempt,
+              milliseconds(now()))
+        .exec();
+  }
+
+  void forget_attempts(const std::string& event_id) override {
+    const auto key = key_of(event_id);
+    StatementRun{statements_->forget}.bind(statements_->group_id, key).exec();
+  }
+
+  bool prune(std::chrono::hours age, int limit) override {
+    auto& own = *statements_;
+    const auto before = milliseconds(now() - age);
+    std::optional<TextOrBlob> end;
+    if (StatementRun run{own.prune_end}; run.bind(own.group_id, prune_position_, limit - 1).next()) {
+      const auto key = run.column(0);
+      end = {.bytes = {static_cast<const char*>(key.getBlob()), static_cast<std::size_t>(key.getBytes())},
+             .is_text = key.isText()};
+    }
+    if (end) {
+      StatementRun{own.prune_range}.bind(own.group_id, prune_position_, *end, before).exec();
+      prune_position_ = *std::move(end);
+      return false;
+    }
+    StatementRun{own.prune_rest}.bind(own.group_id, prune_position_, before).exec();
+    prune_position_ = {};
+    StatementRun{own.prune_attempts}.bind(own.group_id, before).exec();
+    return true;
+  }
+
+  bool is_transient(const std::exception& error) const noexcept override {
+    const auto* own = dynamic_cast<const SQLite::Exception*>(&error);
+    if (own == nullptr) return false;
+    switch (own->getErrorCode() & 0xff) {
+      case SQLITE_BUSY:
+      case SQLITE_LOCKED:
+      case SQLITE_FULL:
+      case SQLITE_IOERR:
+      case SQLITE_READONLY:
+      case SQLITE_CANTOPEN:
+      case SQLITE_NOMEM:
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  SQLite::Database database;
+
+ private:
+  std::optional<Statements> statements_;
+  TextOrBlob prune_position_;  // the key that the last prune ended at
+};
+
+SqliteInbox::SqliteInbox(const std::string& url) : tables_(std::make_unique<Tables>(url)) {}
 
 SqliteInbox::~SqliteInbox() = default;
 
-SQLite::Database& SqliteInbox::database() noexcept { return tables_->database(); }
+SQLite::Database& SqliteInbox::database() noexcept { return tables_->database; }
 
 Inbox& SqliteInbox::tables() noexcept { return *tables_; }
 

@@ -2,12 +2,13 @@
 
 #include "consumer/batch_executor.hpp"
 
-#include "inbox/sqlite_inbox_tables.hpp"
 #include "support/catch.hpp"
 #include "support/child.hpp"
 #include "support/sqlite.hpp"
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"
+
+#include <tidings/sqlite_inbox.hpp>
 
 #include <SQLiteCpp/SQLiteCpp.h>
 
@@ -30,21 +31,21 @@ class Instance {
 
   explicit Instance(const std::filesystem::path& file, Handler handler = {},
                     std::function<void(ConsumerOptions&)> change = {}, const RetryPolicy& retry = {})
-      : inbox(file.string()) {
+      : sqlite_inbox(file.string()) {
     options.group = "mailer";
     options.max_attempts = 3;
     options.backoff = {.base = 100ms, .max = 10s};
     options.max_batch_time = 60s;
     if (change) change(options);
     inbox.join("mailer");
-    inbox.database().exec("CREATE TABLE IF NOT EXISTS effect(id TEXT)");
+    sqlite_inbox.database().exec("CREATE TABLE IF NOT EXISTS effect(id TEXT)");
     const auto handle = [this, handler = std::move(handler)](const Delivery& delivery) {
       started.push_back(delivery.event.id);
       attempts.push_back(delivery.attempt);
-      SQLite::Statement insert{inbox.transaction(), "INSERT INTO effect VALUES (?)"};
+      SQLite::Statement insert{sqlite_inbox.transaction(), "INSERT INTO effect VALUES (?)"};
       insert.bind(1, delivery.event.id);
       insert.exec();
-      if (handler) handler(delivery, inbox.transaction());
+      if (handler) handler(delivery, sqlite_inbox.transaction());
     };
     handlers.add("user.created", {handle, retry});
   }
@@ -77,7 +78,8 @@ class Instance {
     return made;
   }
 
-  SqliteInboxTables inbox;
+  SqliteInbox sqlite_inbox;
+  Inbox& inbox{sqlite_inbox.tables()};
   ConsumerOptions options;
   Handlers handlers;
   BatchExecutor executor{inbox, handlers, options};
@@ -384,7 +386,7 @@ TEST_CASE("an unavailable inbox uses no attempt of the messages in a batch") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
   Instance instance{file};
-  instance.inbox.database().setBusyTimeout(1);
+  instance.sqlite_inbox.database().setBusyTimeout(1);
   auto batch = Instance::deliveries({"a", "b"});
   {
     SQLite::Database other{file.string(), SQLite::OPEN_READWRITE};
@@ -408,7 +410,7 @@ TEST_CASE("a transient error in the middle of a batch leaves nothing of it behin
   CHECK(effects(folder / "inbox.db").empty());
   CHECK(sqlite::number(folder / "inbox.db", "SELECT count(*) FROM inbox") == 0);
   CHECK(sqlite::number(folder / "inbox.db", "SELECT count(*) FROM inbox_attempt") == 0);
-  instance.inbox.database().exec("PRAGMA max_page_count = 1000000");
+  instance.sqlite_inbox.database().exec("PRAGMA max_page_count = 1000000");
   CHECK(kinds(instance.run_batch({"a", "c"})) == std::vector{Kind::handled, Kind::handled});
 }
 
@@ -460,7 +462,7 @@ TEST_CASE("a handler whose writes fail only at the commit is judged alone") {
   Instance instance{file, [](const Delivery& delivery, SQLite::Database& tx) {
                       if (delivery.event.id == "b") tx.exec("INSERT INTO child VALUES (99)");
                     }};
-  instance.inbox.database().exec(
+  instance.sqlite_inbox.database().exec(
       "PRAGMA foreign_keys = ON; CREATE TABLE parent(id INTEGER PRIMARY KEY);"
       "CREATE TABLE child(parent INTEGER REFERENCES parent(id) DEFERRABLE INITIALLY DEFERRED)");
   CHECK(kinds(instance.run_batch({"a", "b", "c"})) == std::vector{Kind::handled, Kind::retry, Kind::handled});
@@ -478,7 +480,8 @@ TEST_CASE("a handler whose statement ends the transaction is judged alone") {
   Instance instance{file, [](const Delivery& delivery, SQLite::Database& tx) {
                       if (delivery.event.id == "b") tx.exec("INSERT OR ROLLBACK INTO once VALUES (1)");
                     }};
-  instance.inbox.database().exec("CREATE TABLE once(id INTEGER PRIMARY KEY); INSERT INTO once VALUES (1)");
+  instance.sqlite_inbox.database().exec(
+      "CREATE TABLE once(id INTEGER PRIMARY KEY); INSERT INTO once VALUES (1)");
   CHECK(kinds(instance.run_batch({"a", "b", "c"})) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK(effects(file) == std::vector<std::string>{"a", "c"});
 }

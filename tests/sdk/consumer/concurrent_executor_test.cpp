@@ -2,9 +2,10 @@
 // and what becomes of each message. Processes that die are in concurrent_deaths_test.cpp;
 // handlers that take too long and an inbox in trouble in concurrent_failures_test.cpp.
 
-#include "inbox/sqlite_inbox_tables.hpp"
 #include "support/crew.hpp"
 #include "support/sqlite.hpp"
+
+#include <tidings/sqlite_inbox.hpp>
 
 #include <SQLiteCpp/Database.h>
 #include <sqlite3.h>

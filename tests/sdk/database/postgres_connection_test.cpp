@@ -2,7 +2,7 @@
 
 #include "database/postgres_url.hpp"
 #include "database/transaction_end.hpp"
-#include "inbox/postgres_inbox_tables.hpp"
+#include "inbox/inbox.hpp"
 #include "redacted_url.hpp"
 #include "support/catch.hpp"
 #include "support/pgbouncer.hpp"
@@ -10,6 +10,7 @@
 
 #include <tidings/error.hpp>
 #include <tidings/postgres_connection.hpp>
+#include <tidings/postgres_inbox.hpp>
 
 #include <chrono>
 #include <string>
@@ -193,7 +194,8 @@ TEST_CASE("dates and bytes come in the same form whatever the login has set") {
     CHECK(text(other, "SELECT date '2026-11-24'") == "2026-11-24");
     other.exec("COMMIT");
 
-    PostgresInboxTables inbox{url};
+    PostgresInbox postgres_inbox{url};
+    auto& inbox = postgres_inbox.tables();
     inbox.join("mailer");
     inbox.begin();
     inbox.claim_ahead({"a", "b"});
@@ -212,7 +214,7 @@ TEST_CASE("dates and bytes come in the same form whatever the login has set") {
     inbox.commit();
     CHECK(steps == 4);
     inbox.begin();
-    inbox.database().exec("DELETE FROM inbox");
+    postgres_inbox.database().exec("DELETE FROM inbox");
     inbox.commit();
   }
 }

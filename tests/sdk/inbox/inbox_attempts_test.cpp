@@ -1,14 +1,18 @@
 // What an inbox keeps of attempts, also in tables that an older version has made and goes on using.
 
-#include "inbox/postgres_inbox_tables.hpp"
-#include "inbox/sqlite_inbox_tables.hpp"
+#include "inbox/inbox.hpp"
 #include "support/catch.hpp"
+#include "support/engine.hpp"
 #include "support/postgres_server.hpp"
 #include "support/sqlite.hpp"
 #include "support/temp_dir.hpp"
+#include "support/test_inbox.hpp"
+
+#include <tidings/postgres_connection.hpp>
 
 #include <barrier>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,10 +24,7 @@ using State = Attempts::State;
 
 namespace {
 
-/// A file with the tables of the first version.
-struct OlderSqliteFile {
-  OlderSqliteFile() {
-    execute(R"sql(
+constexpr const char* sqlite_tables = R"sql(
 CREATE TABLE IF NOT EXISTS inbox_group (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE
@@ -43,40 +44,9 @@ CREATE TABLE IF NOT EXISTS inbox_attempt (
     PRIMARY KEY (group_id, event_id)
 ) WITHOUT ROWID;
 INSERT INTO inbox_group(id, name) VALUES (1, 'mailer');
-)sql");
-  }
+)sql";
 
-  [[nodiscard]] std::unique_ptr<Inbox> open() const {
-    auto inbox = std::make_unique<SqliteInboxTables>((folder / "inbox.db").string());
-    inbox->join("mailer");
-    return inbox;
-  }
-  /// As a binary of the first version does it.
-  void record(const std::string& id, int starts, const std::string& last_error) const {
-    execute("INSERT INTO inbox_attempt(group_id, event_id, starts, last_error, updated_at) VALUES (1, '" +
-            id + "', " + std::to_string(starts) + ", '" + last_error +
-            "', 1) ON CONFLICT DO UPDATE SET starts = excluded.starts, last_error = excluded.last_error, "
-            "updated_at = excluded.updated_at");
-  }
-  [[nodiscard]] std::string last_error(const std::string& id) const {
-    return sqlite::column(folder / "inbox.db",
-                          "SELECT last_error FROM inbox_attempt WHERE event_id = '" + id + "'")
-        .at(0);
-  }
-  [[nodiscard]] std::int64_t version() const {
-    return sqlite::number(folder / "inbox.db", "SELECT version FROM inbox_schema");
-  }
-
-  TempDir folder;
-
- private:
-  void execute(const std::string& statements) const { sqlite::execute(folder / "inbox.db", statements); }
-};
-
-/// The same in a PostgreSQL of its own.
-struct OlderPostgresTables {
-  OlderPostgresTables() {
-    connected()->script(R"sql(
+constexpr const char* postgres_tables = R"sql(
 CREATE TABLE IF NOT EXISTS inbox_group (
     id serial PRIMARY KEY,
     name text NOT NULL UNIQUE
@@ -96,41 +66,63 @@ CREATE TABLE IF NOT EXISTS inbox_attempt (
     PRIMARY KEY (group_id, event_id)
 );
 INSERT INTO inbox_group(name) VALUES ('mailer');
-)sql");
+)sql";
+
+/// An inbox with the tables of the first version.
+class OlderTables {
+ public:
+  OlderTables() {
+    if (engine_under_test() == Engine::postgres)
+      connected(server_.emplace())->script(postgres_tables);
+    else
+      sqlite::execute(file(), sqlite_tables);
   }
 
-  [[nodiscard]] std::unique_ptr<Inbox> open() const {
-    auto inbox = std::make_unique<PostgresInboxTables>(server.url());
+  [[nodiscard]] std::unique_ptr<TestInbox> open() const {
+    auto inbox = std::make_unique<TestInbox>(server_ ? server_->url() : file());
     inbox->join("mailer");
     return inbox;
   }
+  /// As a binary of the first version does it.
   void record(const std::string& id, int starts, const std::string& last_error) const {
-    connected()->exec(
-        "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error) "
-        "VALUES (1, '\\x00'::bytea || $1::text::bytea, $2, $3) ON CONFLICT (group_id, event_id) DO UPDATE "
-        "SET "
-        "starts = excluded.starts, last_error = excluded.last_error, updated_at = now()",
-        id, starts, last_error);
+    if (server_)
+      connected(*server_)->exec(R"sql(
+          INSERT INTO inbox_attempt(group_id, event_id, starts, last_error)
+          VALUES (1, '\x00'::bytea || $1::text::bytea, $2, $3)
+          ON CONFLICT (group_id, event_id) DO UPDATE
+             SET starts = excluded.starts, last_error = excluded.last_error, updated_at = now())sql",
+                                id, starts, last_error);
+    else
+      sqlite::execute(
+          file(),
+          "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error, updated_at) VALUES (1, '" + id +
+              "', " + std::to_string(starts) + ", '" + last_error +
+              "', 1) ON CONFLICT DO UPDATE SET starts = excluded.starts, "
+              "last_error = excluded.last_error, updated_at = excluded.updated_at");
   }
   [[nodiscard]] std::string last_error(const std::string& id) const {
-    return std::string{connected()
-                           ->exec("SELECT last_error FROM inbox_attempt "
-                                  "WHERE event_id = '\\x00'::bytea || $1::text::bytea",
-                                  id)
-                           .text(0, 0)};
+    if (!server_)
+      return sqlite::column(file(), "SELECT last_error FROM inbox_attempt WHERE event_id = '" + id + "'")
+          .at(0);
+    const auto rows = connected(*server_)->exec(
+        "SELECT last_error FROM inbox_attempt WHERE event_id = '\\x00'::bytea || $1::text::bytea", id);
+    return std::string{rows.text(0, 0)};
   }
   [[nodiscard]] std::int64_t version() const {
-    return connected()->exec("SELECT version FROM inbox_schema").integer(0, 0);
+    const auto* const query = "SELECT version FROM inbox_schema";
+    return server_ ? connected(*server_)->exec(query).integer(0, 0) : sqlite::number(file(), query);
   }
 
-  PostgresServer server;
-
  private:
-  [[nodiscard]] std::unique_ptr<PostgresConnection> connected() const {
+  [[nodiscard]] std::string file() const { return (folder_ / "inbox.db").string(); }
+  static std::unique_ptr<PostgresConnection> connected(const PostgresServer& server) {
     auto database = std::make_unique<PostgresConnection>(server.url());
     database->connect();
     return database;
   }
+
+  TempDir folder_;
+  std::optional<PostgresServer> server_;
 };
 
 void record(Inbox& inbox, const std::string& id, const Attempts& attempts) {
@@ -153,9 +145,8 @@ const std::vector<std::pair<std::string, Attempts>> every_kind{
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("what the first version has kept of attempts is understood", "", OlderSqliteFile,
-                   OlderPostgresTables) {
-  const TestType place;
+TEST_CASE("what the first version has kept of attempts is understood") {
+  const OlderTables place;
   place.record("batch", 0, "the process ended while handling it and others");
   place.record("isolated", 2, "the process ended while handling it");
   place.record("after-batch", 1, "the process ended while handling it, after one in a batch");
@@ -170,12 +161,11 @@ TEMPLATE_TEST_CASE("what the first version has kept of attempts is understood", 
   CHECK(place.version() == 2);
 }
 
-TEMPLATE_TEST_CASE("what is kept of attempts is read as it was written, also by the first version", "",
-                   OlderSqliteFile, OlderPostgresTables) {
-  const TestType place;
+TEST_CASE("what is kept of attempts is read as it was written, also by the first version") {
+  const OlderTables place;
   {
     const auto inbox = place.open();
-    for (const auto& [id, attempts] : every_kind) record(*inbox, id, attempts);
+    for (const auto& [id, attempts] : every_kind) record(inbox->tables(), id, attempts);
   }
   const auto inbox = place.open();
   for (const auto& [id, attempts] : every_kind) {
@@ -189,11 +179,10 @@ TEMPLATE_TEST_CASE("what is kept of attempts is read as it was written, also by 
   CHECK(place.last_error("dead") == "for the dead letters: no such address");
 }
 
-TEMPLATE_TEST_CASE("what a process of the first version writes beside ours counts", "", OlderSqliteFile,
-                   OlderPostgresTables) {
-  const TestType place;
+TEST_CASE("what a process of the first version writes beside ours counts") {
+  const OlderTables place;
   const auto inbox = place.open();
-  for (const auto& [id, attempts] : every_kind) record(*inbox, id, attempts);
+  for (const auto& [id, attempts] : every_kind) record(inbox->tables(), id, attempts);
   for (const auto& [id, attempts] : every_kind) {
     INFO(id);
     place.record(id, 3, "later trouble");
@@ -203,22 +192,20 @@ TEMPLATE_TEST_CASE("what a process of the first version writes beside ours count
   }
 }
 
-TEMPLATE_TEST_CASE("a handler's words are no record, to the first version neither", "", OlderSqliteFile,
-                   OlderPostgresTables) {
-  const TestType place;
+TEST_CASE("a handler's words are no record, to the first version neither") {
+  const OlderTables place;
   const auto inbox = place.open();
   for (const std::string words :
        {"for the dead letters: x", "the process ended while handling it and others"}) {
     const Attempts failed{.starts = 1, .state = State::failed, .reason = words};
-    record(*inbox, "a", failed);
+    record(inbox->tables(), "a", failed);
     CHECK(inbox->attempts("a") == failed);
     CHECK(place.last_error("a") == "failed: " + words);
   }
 }
 
-TEMPLATE_TEST_CASE("any number of processes may open an inbox of the first version at the same moment", "",
-                   OlderSqliteFile, OlderPostgresTables) {
-  const TestType place;
+TEST_CASE("any number of processes may open an inbox of the first version at the same moment") {
+  const OlderTables place;
   place.record("dead", 5, "for the dead letters: no such address");
   constexpr int instances = 8;
   std::barrier start{instances};
@@ -230,7 +217,7 @@ TEMPLATE_TEST_CASE("any number of processes may open an inbox of the first versi
         start.arrive_and_wait();
         try {
           const auto inbox = place.open();
-          record(*inbox, std::to_string(i), every_kind[3].second);
+          record(inbox->tables(), std::to_string(i), every_kind[3].second);
           if (inbox->attempts("dead") != every_kind[4].second) errors[i] = "misread";
         } catch (const std::exception& error) {
           errors[i] = error.what();

@@ -1,19 +1,20 @@
 // What every inbox does, whichever database it is in.
 
-#include "inbox/postgres_inbox_tables.hpp"
-#include "inbox/sqlite_inbox_tables.hpp"
+#include "inbox/inbox.hpp"
+
 #include "support/catch.hpp"
+#include "support/engine.hpp"
 #include "support/postgres_server.hpp"
 #include "support/sqlite.hpp"
 #include "support/temp_dir.hpp"
+#include "support/test_inbox.hpp"
 
 #include <tidings/error.hpp>
-
-#include <SQLiteCpp/SQLiteCpp.h>
+#include <tidings/postgres_connection.hpp>
 
 #include <algorithm>
 #include <barrier>
-#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -26,69 +27,56 @@ namespace {
 
 const std::string uuid = "0190d5a2-7c3e-7b1f-8a6d-3f2e1d0c9b8a";
 
-/// A new inbox in an SQLite file, and looks into it from outside.
-struct SqliteFile {
-  [[nodiscard]] std::unique_ptr<SqliteInboxTables> open() const {
-    return std::make_unique<SqliteInboxTables>((folder / "inbox.db").string());
+/// Where a new inbox is, and looks into it from outside.
+class Place {
+ public:
+  Place() {
+    if (engine_under_test() == Engine::postgres) server_.emplace();
+  }
+
+  [[nodiscard]] std::string location() const {
+    return server_ ? server_->url() : (folder_ / "inbox.db").string();
   }
   [[nodiscard]] std::int64_t number(const std::string& query) const {
-    return sqlite::number(folder / "inbox.db", query);
+    return server_ ? look(query).integer(0, 0) : sqlite::number(location(), query);
   }
   void let_handled_long_ago(const std::string& ids) const {
-    sqlite::execute(folder / "inbox.db",
-                    "UPDATE inbox SET handled_at = 1000 WHERE CAST(event_id AS TEXT) IN (" + ids + ")");
+    if (server_)
+      look("UPDATE inbox SET handled_at = '2001-01-01' WHERE convert_from(substr(event_id, 2), 'UTF8') IN (" +
+           ids + ")");
+    else
+      sqlite::execute(location(),
+                      "UPDATE inbox SET handled_at = 1000 WHERE CAST(event_id AS TEXT) IN (" + ids + ")");
   }
   void let_attempted_long_ago(const std::string& id) const {
-    sqlite::execute(folder / "inbox.db",
-                    "UPDATE inbox_attempt SET updated_at = 1000 WHERE event_id = '" + id + "'");
+    if (server_)
+      look("UPDATE inbox_attempt SET updated_at = '2001-01-01' WHERE event_id = '\\x00'::bytea || '" + id +
+           "'::bytea");
+    else
+      sqlite::execute(location(), "UPDATE inbox_attempt SET updated_at = 1000 WHERE event_id = '" + id + "'");
   }
-  static void write_effect(SqliteInboxTables& inbox, const std::string& id) {
-    inbox.transaction().exec("INSERT INTO effect VALUES ('" + id + "')");
-  }
-  static void make_effects(SqliteInboxTables& inbox) {
-    inbox.database().exec("CREATE TABLE effect(id TEXT)");
-  }
-
-  TempDir folder;
-};
-
-/// The same in a PostgreSQL of its own.
-struct PostgresTables {
-  [[nodiscard]] std::unique_ptr<PostgresInboxTables> open() const {
-    return std::make_unique<PostgresInboxTables>(server.url());
-  }
-  [[nodiscard]] std::int64_t number(const std::string& query) const { return look(query).integer(0, 0); }
-  void let_handled_long_ago(const std::string& ids) const {
-    look("UPDATE inbox SET handled_at = '2001-01-01' WHERE convert_from(substr(event_id, 2), 'UTF8') IN (" +
-         ids + ")");
-  }
-  void let_attempted_long_ago(const std::string& id) const {
-    look("UPDATE inbox_attempt SET updated_at = '2001-01-01' WHERE event_id = '\\x00'::bytea || '" + id +
-         "'::bytea");
-  }
-  static void write_effect(PostgresInboxTables& inbox, const std::string& id) {
-    inbox.transaction().exec("INSERT INTO effect VALUES ($1)", id);
-  }
-  static void make_effects(PostgresInboxTables& inbox) {
-    inbox.database().exec("CREATE TABLE effect(id text)");
-  }
-
-  PostgresServer server;
 
  private:
   PostgresRows look(const std::string& statement) const {
-    PostgresConnection database{server.url()};
+    PostgresConnection database{server_->url()};
     database.connect();
     return database.exec(statement);
   }
+
+  TempDir folder_;
+  std::optional<PostgresServer> server_;
 };
 
-template <class Place>
-auto joined(const Place& place, const std::string& group = "mailer") {
-  auto inbox = place.open();
-  inbox->join(group);
-  return inbox;
-}
+/// An instance's inbox, which has joined a group.
+struct Joined {
+  explicit Joined(const Place& place, const std::string& group = "mailer") : inbox(place.location()) {
+    inbox.join(group);
+  }
+  Inbox* operator->() { return &inbox.tables(); }
+  Inbox& operator*() { return inbox.tables(); }
+
+  TestInbox inbox;
+};
 
 bool claim(Inbox& inbox, const std::string& id) {
   inbox.begin();
@@ -112,12 +100,11 @@ bool prune(Inbox& inbox, hours age, int limit) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("an event is claimed once, also after the inbox is opened again", "", SqliteFile,
-                   PostgresTables) {
-  const TestType place;
+TEST_CASE("an event is claimed once, also after the inbox is opened again") {
+  const Place place;
   const std::vector<std::string> ids{uuid, "cl9ebqhxk00003b600tymydho", "ü/'; DROP TABLE inbox"};
   {
-    const auto first = joined(place);
+    Joined first{place};
     for (const auto& id : ids) {
       INFO(id);
       CHECK_FALSE(first->handled(id));
@@ -126,7 +113,7 @@ TEMPLATE_TEST_CASE("an event is claimed once, also after the inbox is opened aga
       CHECK(first->handled(id));
     }
   }
-  const auto again = joined(place);
+  Joined again{place};
   for (const auto& id : ids) {
     INFO(id);
     CHECK(again->handled(id));
@@ -134,9 +121,9 @@ TEMPLATE_TEST_CASE("an event is claimed once, also after the inbox is opened aga
   }
 }
 
-TEMPLATE_TEST_CASE("a second claim in the same transaction is refused too", "", SqliteFile, PostgresTables) {
-  const TestType place;
-  const auto inbox = joined(place);
+TEST_CASE("a second claim in the same transaction is refused too") {
+  const Place place;
+  Joined inbox{place};
   inbox->begin();
   if (inbox->claims_ahead()) inbox->claim_ahead({uuid, uuid});
   inbox->savepoint();
@@ -148,18 +135,17 @@ TEMPLATE_TEST_CASE("a second claim in the same transaction is refused too", "", 
   inbox->commit();
 }
 
-TEMPLATE_TEST_CASE("two instances that share an inbox claim an event once between them", "", SqliteFile,
-                   PostgresTables) {
-  const TestType place;
-  const auto one = joined(place), other = joined(place);
+TEST_CASE("two instances that share an inbox claim an event once between them") {
+  const Place place;
+  Joined one{place}, other{place};
   CHECK(claim(*one, uuid));
   CHECK_FALSE(claim(*other, uuid));
   CHECK(other->handled(uuid));
 }
 
-TEMPLATE_TEST_CASE("two groups in one inbox know nothing of each other", "", SqliteFile, PostgresTables) {
-  const TestType place;
-  const auto mailer = joined(place, "mailer"), audit = joined(place, "audit");
+TEST_CASE("two groups in one inbox know nothing of each other") {
+  const Place place;
+  Joined mailer{place, "mailer"}, audit{place, "audit"};
   CHECK(claim(*mailer, "event-1"));
   record(*mailer, "other", {.starts = 3, .reason = "no"});
   CHECK_FALSE(audit->handled("event-1"));
@@ -172,9 +158,9 @@ TEMPLATE_TEST_CASE("two groups in one inbox know nothing of each other", "", Sql
   CHECK(audit->handled("event-1"));
 }
 
-TEMPLATE_TEST_CASE("ids that only look like the same UUID stay distinct", "", SqliteFile, PostgresTables) {
-  const TestType place;
-  const auto inbox = joined(place);
+TEST_CASE("ids that only look like the same UUID stay distinct") {
+  const Place place;
+  Joined inbox{place};
   std::string upper = uuid;
   std::ranges::transform(upper, upper.begin(), [](char letter) {
     return letter >= 'a' && letter <= 'f' ? static_cast<char>(letter - 32) : letter;
@@ -204,11 +190,10 @@ TEMPLATE_TEST_CASE("ids that only look like the same UUID stay distinct", "", Sq
   }
 }
 
-TEMPLATE_TEST_CASE("a rolled back savepoint undoes its claim and writes, and nothing else", "", SqliteFile,
-                   PostgresTables) {
-  const TestType place;
-  const auto inbox = joined(place);
-  TestType::make_effects(*inbox);
+TEST_CASE("a rolled back savepoint undoes its claim and writes, and nothing else") {
+  const Place place;
+  Joined inbox{place};
+  inbox.inbox.make_effects();
   const bool ahead = GENERATE(false, true);
   inbox->begin();
   // The last one is not come to: a batch ends when its time is up.
@@ -216,7 +201,7 @@ TEMPLATE_TEST_CASE("a rolled back savepoint undoes its claim and writes, and not
   for (const char* id : {"one", "two", "three"}) {
     inbox->savepoint();
     CHECK(inbox->claim(id));
-    TestType::write_effect(*inbox, id);
+    inbox.inbox.transaction().write_effect(id);
     if (id == std::string("two")) inbox->rollback_to_savepoint();
     inbox->release_savepoint();
   }
@@ -229,10 +214,9 @@ TEMPLATE_TEST_CASE("a rolled back savepoint undoes its claim and writes, and not
   CHECK(place.number("SELECT count(*) FROM effect") == 2);
 }
 
-TEMPLATE_TEST_CASE("a rollback undoes everything since begin, and without a transaction it does nothing", "",
-                   SqliteFile, PostgresTables) {
-  const TestType place;
-  const auto inbox = joined(place);
+TEST_CASE("a rollback undoes everything since begin, and without a transaction it does nothing") {
+  const Place place;
+  Joined inbox{place};
   inbox->rollback();
   inbox->begin();
   CHECK(inbox->claim("one"));
@@ -244,19 +228,18 @@ TEMPLATE_TEST_CASE("a rollback undoes everything since begin, and without a tran
   CHECK_FALSE(inbox->handled("two"));
 }
 
-TEMPLATE_TEST_CASE("attempts are counted by event, kept and forgotten on demand", "", SqliteFile,
-                   PostgresTables) {
-  const TestType place;
+TEST_CASE("attempts are counted by event, kept and forgotten on demand") {
+  const Place place;
   const auto odd = std::string("a NUL ") + '\0' + " and bytes \xff that are no UTF-8";
   {
-    const auto inbox = joined(place);
+    Joined inbox{place};
     CHECK_FALSE(inbox->attempts(uuid).has_value());
     record(*inbox, uuid, {.starts = 1, .reason = "first"});
     record(*inbox, uuid, {.starts = 2, .reason = "second"});
     record(*inbox, "other", {.starts = 7, .reason = {}});
     record(*inbox, "odd", {.starts = 1, .reason = odd});
   }
-  const auto again = joined(place);
+  Joined again{place};
   CHECK(again->attempts(uuid)->starts == 2);
   CHECK(again->attempts(uuid)->reason == "second");
   again->begin();
@@ -267,10 +250,9 @@ TEMPLATE_TEST_CASE("attempts are counted by event, kept and forgotten on demand"
   CHECK(again->attempts("odd")->starts == 1);
 }
 
-TEMPLATE_TEST_CASE("pruning goes in steps, forgets only what is old, and comes to an end", "", SqliteFile,
-                   PostgresTables) {
-  const TestType place;
-  const auto inbox = joined(place);
+TEST_CASE("pruning goes in steps, forgets only what is old, and comes to an end") {
+  const Place place;
+  Joined inbox{place};
   constexpr int limit = 3;
   std::string old;
   inbox->begin();
@@ -301,14 +283,14 @@ TEMPLATE_TEST_CASE("pruning goes in steps, forgets only what is old, and comes t
   CHECK(count() == 9);
 }
 
-TEMPLATE_TEST_CASE("pruning an empty inbox ends at once", "", SqliteFile, PostgresTables) {
-  const TestType place;
-  CHECK(prune(*joined(place), hours{24}, 1000));
+TEST_CASE("pruning an empty inbox ends at once") {
+  const Place place;
+  CHECK(prune(*Joined{place}, hours{24}, 1000));
 }
 
-TEMPLATE_TEST_CASE("pruning forgets old attempts and keeps new ones", "", SqliteFile, PostgresTables) {
-  const TestType place;
-  const auto inbox = joined(place);
+TEST_CASE("pruning forgets old attempts and keeps new ones") {
+  const Place place;
+  Joined inbox{place};
   record(*inbox, "old", {.starts = 2, .reason = "x"});
   record(*inbox, "new", {.starts = 2, .reason = "x"});
   place.let_attempted_long_ago("old");
@@ -317,15 +299,14 @@ TEMPLATE_TEST_CASE("pruning forgets old attempts and keeps new ones", "", Sqlite
   CHECK(inbox->attempts("new")->starts == 2);
 }
 
-TEMPLATE_TEST_CASE("one inbox object serves one consumer", "", SqliteFile, PostgresTables) {
-  const TestType place;
-  const auto inbox = joined(place);
+TEST_CASE("one inbox object serves one consumer") {
+  const Place place;
+  Joined inbox{place};
   CHECK_THAT(error_of<Error>([&] { inbox->join("other"); }), ContainsSubstring("give each its own"));
 }
 
-TEMPLATE_TEST_CASE("any number of instances may open a new inbox at the same moment", "", SqliteFile,
-                   PostgresTables) {
-  const TestType place;
+TEST_CASE("any number of instances may open a new inbox at the same moment") {
+  const Place place;
   constexpr int instances = 8;
   std::barrier start{instances};
   std::vector<std::string> errors(instances);
@@ -335,7 +316,7 @@ TEMPLATE_TEST_CASE("any number of instances may open a new inbox at the same mom
       threads.emplace_back([&, i] {
         start.arrive_and_wait();
         try {
-          if (!claim(*joined(place), "event" + std::to_string(i))) errors[i] = "not claimed";
+          if (!claim(*Joined{place}, "event" + std::to_string(i))) errors[i] = "not claimed";
         } catch (const std::exception& error) {
           errors[i] = error.what();
         }
@@ -345,8 +326,7 @@ TEMPLATE_TEST_CASE("any number of instances may open a new inbox at the same mom
   CHECK(place.number("SELECT count(*) FROM inbox JOIN inbox_group ON id = group_id") == instances);
 }
 
-TEMPLATE_TEST_CASE("an error of somebody else's is not a transient error of the database", "", SqliteFile,
-                   PostgresTables) {
-  const TestType place;
-  CHECK_FALSE(joined(place)->is_transient(std::runtime_error("database is locked")));
+TEST_CASE("an error of somebody else's is not a transient error of the database") {
+  const Place place;
+  CHECK_FALSE(Joined { place } -> is_transient(std::runtime_error("database is locked")));
 }

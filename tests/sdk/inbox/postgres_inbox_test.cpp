@@ -1,12 +1,13 @@
 // What an inbox in PostgreSQL costs, and what it does with its sessions.
 
-#include "inbox/postgres_inbox_tables.hpp"
+#include "inbox/inbox.hpp"
 #include "support/catch.hpp"
 #include "support/pgbouncer.hpp"
 #include "support/postgres_server.hpp"
 #include "support/wait.hpp"
 
 #include <tidings/error.hpp>
+#include <tidings/postgres_inbox.hpp>
 
 #include <memory>
 #include <string>
@@ -32,7 +33,7 @@ class Queries {
 };
 
 /// Everything that a consumer asks of its inbox between two looks for what is old.
-void use(PostgresInboxTables& inbox, int round) {
+void use(Inbox& inbox, int round) {
   const auto id = [round](const char* name) { return name + std::to_string(round); };
   inbox.begin();
   inbox.claim_ahead({id("taken"), id("left")});
@@ -55,19 +56,19 @@ TEST_CASE("what a consumer asks of its inbox reads no more rows when the inbox h
   constexpr int many = 20000;
   const PostgresServer server{{"autovacuum=off"}};  // it would have the plans made again
   Queries queries{server};
-  auto inbox = std::make_unique<PostgresInboxTables>(server.url());
-  inbox->join("mailer");
-  use(*inbox, 0);
+  auto inbox = std::make_unique<PostgresInbox>(server.url());
+  inbox->tables().join("mailer");
+  use(inbox->tables(), 0);
   queries.exec("VACUUM ANALYZE inbox");  // of one page: cheaper to read than an index
   queries.exec("VACUUM ANALYZE inbox_attempt");
-  for (int round = 1; round < 20; ++round) use(*inbox, round);
+  for (int round = 1; round < 20; ++round) use(inbox->tables(), round);
 
   const auto rows = "SELECT 1, decode(md5(n::text), 'hex') FROM generate_series(1, " + std::to_string(many) +
                     ") AS numbers(n)";
   queries.exec("INSERT INTO inbox(group_id, event_id) " + rows);
   queries.exec("INSERT INTO inbox_attempt(group_id, event_id, starts, last_error) SELECT *, 1, 'no' FROM (" +
                rows + ") AS failed");
-  for (int round = 20; round < 30; ++round) use(*inbox, round);
+  for (int round = 20; round < 30; ++round) use(inbox->tables(), round);
 
   inbox.reset();  // a session counts what it has read when it ends
   REQUIRE_WITHIN(10s, queries.number("SELECT count(*) FROM pg_stat_activity "
@@ -82,18 +83,18 @@ TEST_CASE("the inbox's sessions wait 5 s for a lock, and stand still in a transa
   const PostgresServer server;
   const PgBouncer pooler{server, {.sessions = 1}};
   Queries queries{server};
-  const auto setting = [](PostgresInboxTables& inbox, const std::string& name) {
+  const auto setting = [](PostgresInbox& inbox, const std::string& name) {
     return std::string{inbox.database().exec("SHOW " + name).text(0, 0)};
   };
-  const auto in_transaction = [&setting](PostgresInboxTables& inbox, const std::string& name) {
-    inbox.begin();
+  const auto in_transaction = [&setting](PostgresInbox& inbox, const std::string& name) {
+    inbox.tables().begin();
     auto value = setting(inbox, name);
-    inbox.commit();
+    inbox.tables().commit();
     return value;
   };
   SECTION("by default") {
     for (const auto& url : {server.url(), pooler.url()}) {
-      PostgresInboxTables inbox{url};
+      PostgresInbox inbox{url};
       CHECK(in_transaction(inbox, "lock_timeout") == "5s");
       CHECK(in_transaction(inbox, "idle_in_transaction_session_timeout") == "1min");
       if (!inbox.database().pooled()) continue;
@@ -104,14 +105,14 @@ TEST_CASE("the inbox's sessions wait 5 s for a lock, and stand still in a transa
   SECTION("where the login says another time") {
     queries.exec("ALTER ROLE tidings SET idle_in_transaction_session_timeout = '7min'");
     for (const auto& url : {server.url(), pooler.url()}) {
-      PostgresInboxTables inbox{url};
+      PostgresInbox inbox{url};
       CHECK(in_transaction(inbox, "idle_in_transaction_session_timeout") == "7min");
     }
   }
   SECTION("where the URL says another time") {
     for (const auto* options :
          {"-c idle_in_transaction_session_timeout=2000", "-c%20idle_in_transaction_session_timeout%3D2000"}) {
-      PostgresInboxTables inbox{server.url() + "?connect_timeout=3&options=" + options};
+      PostgresInbox inbox{server.url() + "?connect_timeout=3&options=" + options};
       CHECK(in_transaction(inbox, "idle_in_transaction_session_timeout") == "2s");
     }
   }
@@ -120,20 +121,21 @@ TEST_CASE("the inbox's sessions wait 5 s for a lock, and stand still in a transa
 TEST_CASE("a commit without the transaction that was begun is an error") {
   const PostgresServer server;
   Queries queries{server};
-  PostgresInboxTables inbox{server.url()};
-  inbox.join("mailer");
+  PostgresInbox inbox{server.url()};
+  auto& tables = inbox.tables();
+  tables.join("mailer");
   queries.exec("CREATE TABLE effect(id integer)");
-  inbox.begin();
-  CHECK(inbox.claim("one"));
+  tables.begin();
+  CHECK(tables.claim("one"));
   inbox.database().exec("INSERT INTO effect VALUES (1)");
   inbox.database().rollback();
   inbox.database().exec("INSERT INTO effect VALUES (2)");
-  CHECK_THROWS_AS(inbox.require_sound(), PostgresError);
-  CHECK_THROWS_AS(inbox.commit(), PostgresError);
-  inbox.rollback();
-  inbox.begin();
-  CHECK(inbox.claim("one"));
-  inbox.commit();
+  CHECK_THROWS_AS(tables.require_sound(), PostgresError);
+  CHECK_THROWS_AS(tables.commit(), PostgresError);
+  tables.rollback();
+  tables.begin();
+  CHECK(tables.claim("one"));
+  tables.commit();
 }
 
 TEST_CASE("a login that may make no tables uses those that are there, and is told when they are not") {
@@ -143,16 +145,16 @@ TEST_CASE("a login that may make no tables uses those that are there, and is tol
   owner.exec("CREATE ROLE poor LOGIN");
   auto url = server.url();
   url.replace(url.find("tidings@"), 7, "poor");
-  CHECK_THAT(error_of<DatabaseError>([&] { PostgresInboxTables{url}; }),
-             ContainsSubstring("permission denied"));
-  { PostgresInboxTables makes_tables{server.url()}; }
+  CHECK_THAT(error_of<DatabaseError>([&] { PostgresInbox{url}; }), ContainsSubstring("permission denied"));
+  { PostgresInbox makes_tables{server.url()}; }
   owner.script(
       "GRANT SELECT, INSERT, UPDATE, DELETE ON inbox, inbox_attempt, inbox_group TO poor; "
       "GRANT USAGE ON SEQUENCE inbox_group_id_seq TO poor");
-  PostgresInboxTables inbox{url};
-  inbox.join("mailer");
-  inbox.begin();
-  CHECK(inbox.claim("one"));
-  inbox.commit();
-  CHECK(inbox.handled("one"));
+  PostgresInbox inbox{url};
+  auto& tables = inbox.tables();
+  tables.join("mailer");
+  tables.begin();
+  CHECK(tables.claim("one"));
+  tables.commit();
+  CHECK(tables.handled("one"));
 }

@@ -1,10 +1,11 @@
-#include "inbox/sqlite_inbox_tables.hpp"
+#include "inbox/inbox.hpp"
 #include "support/catch.hpp"
 #include "support/sqlite.hpp"
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"
 
 #include <tidings/error.hpp>
+#include <tidings/sqlite_inbox.hpp>
 
 #include <SQLiteCpp/SQLiteCpp.h>
 
@@ -20,13 +21,14 @@ const std::string uuid = "0190d5a2-7c3e-7b1f-8a6d-3f2e1d0c9b8a";
 
 struct Joined {
   explicit Joined(const std::filesystem::path& file, const std::string& group = "mailer")
-      : inbox(file.string()) {
+      : sqlite(file.string()) {
     inbox.join(group);
   }
-  SqliteInboxTables inbox;
+  SqliteInbox sqlite;
+  Inbox& inbox{sqlite.tables()};
 };
 
-bool claim(SqliteInboxTables& inbox, const std::string& id) {
+bool claim(Inbox& inbox, const std::string& id) {
   inbox.begin();
   const bool first = inbox.claim(id);
   inbox.commit();
@@ -35,7 +37,7 @@ bool claim(SqliteInboxTables& inbox, const std::string& id) {
 
 /// Whether the error that `action` throws is taken for the database's.
 template <class Action>
-bool is_transient(const SqliteInboxTables& inbox, Action&& action) {
+bool is_transient(const Inbox& inbox, Action&& action) {
   try {
     action();
   } catch (const std::exception& error) {
@@ -63,7 +65,7 @@ TEST_CASE("a path is taken with and without its scheme") {
   Joined{path};
   for (const char* scheme : {"sqlite:", "file:", "sqlite://"}) {
     INFO(scheme);
-    SqliteInboxTables inbox{scheme + path};
+    SqliteInbox inbox{scheme + path};
     CHECK(inbox.database().getFilename() == path);
   }
 }
@@ -73,14 +75,13 @@ TEST_CASE("what cannot be an inbox is an error with its path and what it must be
   std::ofstream{folder / "letter.txt"} << std::string(4096, 'x');
   const std::filesystem::path path = GENERATE(as<std::string>{}, "letter.txt", "missing/inbox.db", ".");
   INFO(path);
-  const auto error = error_of<DatabaseError>([&] { SqliteInboxTables inbox{(folder / path).string()}; });
+  const auto error = error_of<DatabaseError>([&] { SqliteInbox inbox{(folder / path).string()}; });
   CHECK_THAT(error, ContainsSubstring((folder / path).string()));
   CHECK_THAT(error, ContainsSubstring("must be a SQLite file"));
 }
 
 TEST_CASE("a server's URL is no inbox, and its password is not shown") {
-  const auto error =
-      error_of<SettingError>([] { SqliteInboxTables inbox{"postgresql://bob:hidden@db/app"}; });
+  const auto error = error_of<SettingError>([] { SqliteInbox inbox{"postgresql://bob:hidden@db/app"}; });
   CHECK_THAT(error, ContainsSubstring("sqlite:PATH"));
   CHECK_THAT(error, !ContainsSubstring("hidden"));
 }
@@ -88,7 +89,7 @@ TEST_CASE("a server's URL is no inbox, and its password is not shown") {
 TEST_CASE("a lock that another holds is a transient error and passes with it") {
   const TempDir folder;
   Joined joined{folder / "inbox.db"};
-  joined.inbox.database().setBusyTimeout(1);
+  joined.sqlite.database().setBusyTimeout(1);
   {
     SQLite::Database other{(folder / "inbox.db").string(), SQLite::OPEN_READWRITE};
     other.exec("BEGIN IMMEDIATE");
@@ -102,28 +103,28 @@ TEST_CASE("a full disk is a transient error and passes with it") {
   const TempDir folder;
   Joined joined{folder / "inbox.db"};
   auto& inbox = joined.inbox;
-  const auto pages = inbox.database().execAndGet("PRAGMA page_count").getInt();
-  inbox.database().exec("PRAGMA max_page_count = " + std::to_string(pages));
+  const auto pages = joined.sqlite.database().execAndGet("PRAGMA page_count").getInt();
+  joined.sqlite.database().exec("PRAGMA max_page_count = " + std::to_string(pages));
   inbox.begin();
   CHECK(is_transient(inbox, [&] {
     for (int i = 0; i < 1000; ++i) (void)inbox.claim("event-with-a-long-enough-name-" + std::to_string(i));
   }));
   inbox.rollback();
-  inbox.database().exec("PRAGMA max_page_count = 1000000");
+  joined.sqlite.database().exec("PRAGMA max_page_count = 1000000");
   CHECK(claim(inbox, uuid));
 }
 
 TEST_CASE("a database that cannot be written is a transient error") {
   const TempDir folder;
   Joined joined{folder / "inbox.db"};
-  joined.inbox.database().exec("PRAGMA query_only = ON");
+  joined.sqlite.database().exec("PRAGMA query_only = ON");
   CHECK(is_transient(joined.inbox, [&] { joined.inbox.record_attempts("x", {}); }));
 }
 
 TEST_CASE("a handler's own mistakes in SQL are not transient errors") {
   const TempDir folder;
   Joined joined{folder / "inbox.db"};
-  auto& database = joined.inbox.database();
+  auto& database = joined.sqlite.database();
   database.exec("CREATE TABLE effect(id TEXT PRIMARY KEY NOT NULL, size INTEGER CHECK (size > 0))");
   database.exec("INSERT INTO effect VALUES ('one', 1)");
   const char* const statement =

@@ -1,12 +1,5 @@
-#include "inbox/postgres_schema.hpp"
-
-#include <tidings/postgres_connection.hpp>
-
-namespace tidings {
-namespace {
-
-// In one transaction under a lock: instances that start at the same moment would make the same table twice.
-constexpr const char* schema = R"sql(
+-- The inbox's tables. In one transaction under a lock: instances that start at the same moment would make the same
+-- table twice.
 BEGIN;
 SET LOCAL lock_timeout = '5s';
 SELECT pg_advisory_xact_lock(hashtext('tidings inbox'));
@@ -47,24 +40,3 @@ BEGIN
     END IF;
 END $$;
 COMMIT;
-)sql";
-
-constexpr const char* not_allowed = "42501";
-
-}  // namespace
-
-void make_inbox_tables(PostgresConnection& database) {
-  try {
-    database.script(schema);
-  } catch (const PostgresError& error) {
-    if (error.sqlstate() != not_allowed) throw;
-    database.rollback();
-    try {
-      database.exec("SELECT state, next_attempt_at FROM inbox_group, inbox, inbox_attempt LIMIT 0");
-    } catch (const PostgresError&) {
-      throw error;
-    }
-  }
-}
-
-}  // namespace tidings

@@ -1,0 +1,25 @@
+-- The inbox's tables in their first version; what later ones add is added to it.
+CREATE TABLE IF NOT EXISTS inbox_group (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+-- A row for each event whose effects are committed. UUIDs are stored as their 16 bytes.
+CREATE TABLE IF NOT EXISTS inbox (
+    group_id INTEGER NOT NULL,
+    event_id NOT NULL,
+    handled_at INTEGER NOT NULL,
+    PRIMARY KEY (group_id, event_id)
+) WITHOUT ROWID;
+-- Events that were started and did not succeed yet.
+CREATE TABLE IF NOT EXISTS inbox_attempt (
+    group_id INTEGER NOT NULL,
+    event_id NOT NULL,
+    starts INTEGER NOT NULL,
+    last_error TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (group_id, event_id)
+) WITHOUT ROWID;
+-- One row. PRAGMA user_version belongs to the file, which handlers' tables share.
+CREATE TABLE IF NOT EXISTS inbox_schema (
+    version INTEGER NOT NULL
+);
