@@ -14,8 +14,8 @@ using std::chrono::microseconds;
 
 constexpr microseconds shortest{100};
 constexpr microseconds longest{1000};
-constexpr int short_waits =
-    200;  // after them, whoever holds the lock is slow: one try a millisecond is enough
+// After them, the holder of the lock is slow: one try a millisecond is enough.
+constexpr int short_waits = 200;
 
 int wait_once(void* limit, int waited) {
   const auto total = shortest * std::min(waited, short_waits) + longest * std::max(0, waited - short_waits);

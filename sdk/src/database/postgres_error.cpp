@@ -6,8 +6,8 @@ namespace {
 /// Whether the same statement may succeed later.
 bool may_pass(const std::string& sqlstate, PostgresError::Of of) {
   if (sqlstate.empty() || of == PostgresError::Of::kept_plan) return true;
-  for (const char* group :
-       {"08", "40", "53", "57", "58"})  // connection, rollback, resources, operator, system
+  // Connection, rollback, resources, operator, system.
+  for (const char* group : {"08", "40", "53", "57", "58"})
     if (sqlstate.starts_with(group)) return true;
   // Lock not available, a server that only reads (it was failed over), an unusable page.
   return sqlstate == "55P03" || sqlstate == "25006" || sqlstate == "25P03" || sqlstate == "XX001";

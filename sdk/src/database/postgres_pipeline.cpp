@@ -1,5 +1,5 @@
-// How a PostgresConnection sends statements: all that are queued and the one that is
-// run in one round trip, prepared where the session is its own.
+// How a PostgresConnection sends statements: the queued ones and the one that is run share a round trip, and
+// are prepared where the session is its own.
 
 #include "database/postgres_result.hpp"
 
@@ -99,9 +99,9 @@ PostgresRows PostgresConnection::receive(const std::vector<Answer>& answers, std
     }
     if (status != PGRES_COMMAND_OK && answer.to == Answer::To::prepare) prepared_.erase(answer.statement);
     if (!connected()) lost();
-    PQclear(PQgetResult(connection_));  // the null behind each
+    PQclear(PQgetResult(connection_));  // the null that ends each
   }
-  PQclear(PQgetResult(connection_));  // of the sync
+  PQclear(PQgetResult(connection_));  // the answer to the sync
   if (!connected() || PQexitPipelineMode(connection_) != 1) lost();
   if (error) throw *error;
   return *last;

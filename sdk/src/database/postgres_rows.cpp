@@ -53,7 +53,7 @@ std::int64_t PostgresRows::integer(int row, int column) const {
   const auto digits = text(row, column);
   std::int64_t number = 0;
   if (std::from_chars(digits.data(), digits.data() + digits.size(), number).ec != std::errc{})
-    throw std::out_of_range("\"" + std::string{digits} + "\" is no whole number");
+    throw std::out_of_range("\"" + std::string{digits} + "\" is not a whole number");
   return number;
 }
 

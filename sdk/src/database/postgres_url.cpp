@@ -17,11 +17,9 @@ namespace {
 
 [[noreturn]] void refuse() {
   throw SettingError(
-      "the PostgreSQL URL cannot be read: takes postgresql://USER:PASSWORD@HOST:PORT/DATABASE; "
-      "percent-encode "
-      "special characters in user and password (@ is %40, / is %2F, % is %25), and give parameters of "
-      "libpq's or "
-      "Prisma's only");
+      "the PostgreSQL URL cannot be read: takes postgresql://USER:PASSWORD@HOST:PORT/DATABASE; percent-encode "
+      "special characters in user and password (@ is %40, / is %2F, % is %25), and give only parameters that "
+      "libpq or Prisma knows");
 }
 
 /// Where the parameters begin. Throws when a special character of user or password is not encoded so that
@@ -44,51 +42,31 @@ std::string encode_value(std::string_view value) {
   return encoded;
 }
 
-std::string encode_parameter(const std::string& parameter) {
-  const auto value = std::min(parameter.find('='), parameter.size() - 1) + 1;
-  return parameter.substr(0, value) + encode_value(parameter.substr(value));
-}
-
-bool is_port(std::string_view text) {
-  std::uint16_t port = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-  return text.empty() || (error == std::errc{} && end == text.data() + text.size() && port > 0);
-}
-
-/// libpq looks at the ports when it connects only, and then tells what else it has found there.
+/// libpq looks at the ports only when it connects, and its error then shows what else it has found there.
 bool are_ports(std::string_view list) {
   for (;;) {
-    const auto comma = list.find(',');
-    if (!is_port(list.substr(0, comma))) return false;
-    if (comma == list.npos) return true;
-    list.remove_prefix(comma + 1);
+    const auto text = list.substr(0, list.find(','));
+    std::uint16_t port = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+    const bool is_port = error == std::errc{} && end == text.data() + text.size() && port > 0;
+    if (!is_port && !text.empty()) return false;
+    if (text.size() == list.size()) return true;
+    list.remove_prefix(text.size() + 1);
   }
 }
 
-void require_readable(const std::string& url) {
+/// One of the URL's parameters as libpq reads it; empty when it is not there.
+std::string read_parameter(const std::string& url, std::string_view name) {
   const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options{
       PQconninfoParse(url.c_str(), nullptr), PQconninfoFree};
   if (!options) refuse();
   for (const auto* option = options.get(); option->keyword != nullptr; ++option)
-    if (option->keyword == std::string_view{"port"} && option->val != nullptr && !are_ports(option->val))
-      refuse();
+    if (option->keyword == name && option->val != nullptr) return option->val;
+  return {};
 }
 
-std::string decode(std::string_view text) {
-  std::string decoded;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      decoded += text[i];
-      continue;
-    }
-    std::uint8_t byte = 0;
-    const auto digits = text.substr(i + 1, 2);
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
-    if (error != std::errc{} || digits.size() != 2 || end != digits.data() + 2 || byte == 0) refuse();
-    decoded += static_cast<char>(byte);
-    i += 2;
-  }
-  return decoded;
+std::string decode(const std::string& value) {
+  return read_parameter("postgresql://?options=" + encode_value(value), "options");
 }
 
 std::string encode(std::string_view text) {
@@ -101,7 +79,7 @@ std::string encode(std::string_view text) {
   return encoded;
 }
 
-/// As a name that is not folded to lower case, for a session's options, which end at a blank.
+/// The schema as a name that is not folded to lower case, for a session's options, which end at a blank.
 std::string search_path(const std::string& schema) {
   std::string option = "-csearch_path=\"";
   for (const char letter : schema) {
@@ -147,7 +125,7 @@ PostgresUrl PostgresUrl::parse(const std::string& url) {
     else if (name == "options")
       add(options, "%20", encode_value(value));
     else
-      add(kept, "&", encode_parameter(one));
+      add(kept, "&", value.empty() ? one : name + "=" + encode_value(value));
   }
   if (strict && mode != "verify-ca") mode = "verify-full";
   if (!mode.empty()) add(kept, "&", "sslmode=" + mode);
@@ -155,7 +133,7 @@ PostgresUrl PostgresUrl::parse(const std::string& url) {
   if (!parsed.schema.empty()) add(options, "%20", encode(search_path(parsed.schema)));
   if (!options.empty()) add(kept, "&", "options=" + options);
   parsed.for_libpq = url.substr(0, begin) + (kept.empty() ? "" : "?" + kept);
-  require_readable(parsed.for_libpq);
+  if (!are_ports(read_parameter(parsed.for_libpq, "port"))) refuse();
   return parsed;
 }
 

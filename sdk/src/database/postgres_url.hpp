@@ -11,8 +11,7 @@ struct PostgresUrl {
   std::string schema;  ///< Prisma's, for the search path; empty when it names none
 
   /// Throws SettingError for what libpq cannot read. Its words leave out every part of the URL: a character
-  /// of the password's that is not encoded makes a piece of it the host, the port, the database or a
-  /// parameter.
+  /// of the password that is not encoded makes a piece of it the host, the port, the database or a parameter.
   [[nodiscard]] static PostgresUrl parse(const std::string& url);
 };
 
