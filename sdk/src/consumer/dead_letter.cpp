@@ -36,8 +36,8 @@ void set_header(natsMsg* message, const char* name, const std::string& value) {
 
 void copy_headers(natsMsg* message, const Headers& headers) {
   for (const auto& [name, value] : headers) {
-    // Nats-* speak to the stream (message id, expected last message), and said it already.
-    const bool for_the_stream = name.size() >= 5 && (name.starts_with("Nats-") || name.starts_with("nats-"));
+    // Nats-* were for the original's stream (message id, expected last message).
+    const bool for_the_stream = name.starts_with("Nats-") || name.starts_with("nats-");
     if (!for_the_stream && !value.empty())
       check(natsMsgHeader_Add(message, name.c_str(), value.c_str()), "copy the header " + name);
   }
@@ -51,44 +51,38 @@ void DeadLetters::ensure() {
                               .replicas = options_.replicas});
 }
 
-void DeadLetters::publish(const DeadLetter& letter) {
+void DeadLetters::publish(const Delivery& delivery, std::string_view payload, const Settlement& settlement) {
   const auto begun = Clock::now();
-  try {
-    store(letter);
-  } catch (const NatsError&) {
-    if (Clock::now() - begun >= long_silence) {
-      paused_until_ = Clock::now() + next_pause_;
-      next_pause_ = std::min(next_pause_ * 2, longest_pause);
-    }
-    throw;
-  }
-  next_pause_ = first_pause;
-}
-
-milliseconds DeadLetters::pause_left() const {
-  return std::max(std::chrono::ceil<milliseconds>(paused_until_ - Clock::now()), milliseconds{0});
-}
-
-void DeadLetters::store(const DeadLetter& letter) {
+  auto letter = copy(delivery, settlement, payload);
   jsErrCode code{};
-  auto status = publish(letter, letter.payload, &code);
+  auto status = send(letter.get(), delivery, &code);
   const bool too_large = status == NATS_MAX_PAYLOAD || code == JSStreamMessageExceedsMaximumErr;
-  if (too_large && !letter.payload.empty()) status = publish(letter, {}, &code);
+  if (too_large && !payload.empty()) {
+    letter = copy(delivery, settlement, {});
+    set_header(letter.get(), "tidings-payload-left-out", std::to_string(payload.size()));
+    status = send(letter.get(), delivery, &code);
+  }
+  if (status == NATS_OK) {
+    next_pause_ = first_pause;
+  } else if (Clock::now() - begun >= long_silence) {
+    paused_until_ = Clock::now() + next_pause_;
+    next_pause_ = std::min(next_pause_ * 2, longest_pause);
+  }
   check(status, "publish to the dead-letter stream " + options_.dead_letter_stream, code);
 }
 
-natsStatus DeadLetters::publish(const DeadLetter& letter, std::string_view payload, jsErrCode* code) {
-  const auto& delivery = letter.delivery;
+MessagePtr DeadLetters::copy(const Delivery& delivery, const Settlement& settlement,
+                             std::string_view payload) const {
   const auto& type = delivery.event.type;
   const auto subject = options_.dead_letter_prefix + "." + options_.group + "." +
                        (fits_into_subject(type) ? type : std::string{"unknown"});
   natsMsg* raw = nullptr;
   check(natsMsg_Create(&raw, subject.c_str(), nullptr, payload.data(), static_cast<int>(payload.size())),
         "make a dead letter");
-  const MessagePtr message{raw};
+  MessagePtr message{raw};
   copy_headers(raw, delivery.headers);
-  set_header(raw, "tidings-reason", header_text(letter.reason));
-  set_header(raw, "tidings-attempts", std::to_string(letter.attempts));
+  set_header(raw, "tidings-reason", header_text(settlement.reason));
+  set_header(raw, "tidings-attempts", std::to_string(settlement.attempts));
   set_header(raw, "tidings-original-subject", delivery.subject);
   set_header(raw, "tidings-original-stream", delivery.stream);
   set_header(raw, "tidings-original-sequence", std::to_string(delivery.stream_sequence));
@@ -96,9 +90,10 @@ natsStatus DeadLetters::publish(const DeadLetter& letter, std::string_view paylo
   set_header(raw, "tidings-failed-at", to_iso8601(now()));
   // The message id of the original is not copied, and may have been the event's only one.
   if (!delivery.event.id.empty()) set_header(raw, "tidings-original-id", header_text(delivery.event.id));
-  if (payload.size() < letter.payload.size())
-    set_header(raw, "tidings-payload-left-out", std::to_string(letter.payload.size()));
+  return message;
+}
 
+natsStatus DeadLetters::send(natsMsg* letter, const Delivery& delivery, jsErrCode* code) const {
   // A stream that is deleted and made again starts with the same sequences: the time tells them apart.
   const auto id = delivery.stream + ":" + options_.group + ":" + std::to_string(delivery.stream_sequence) +
                   ":" + std::to_string(delivery.stored_at.time_since_epoch().count());
@@ -108,11 +103,15 @@ natsStatus DeadLetters::publish(const DeadLetter& letter, std::string_view paylo
   publish_options.ExpectStream = options_.dead_letter_stream.c_str();
   *code = {};
   jsPubAck* raw_answer = nullptr;
-  const auto status = js_PublishMsg(&raw_answer, jetstream(connection_), raw, &publish_options, code);
+  const auto status = js_PublishMsg(&raw_answer, jetstream(connection_), letter, &publish_options, code);
   const PubAckPtr answer{raw_answer};
   // A leader that does not know yet whether it has the letter: see EventPublisher.
   if (status == NATS_OK && answer->Duplicate && answer->Sequence == 0) return NATS_TIMEOUT;
   return status;
+}
+
+milliseconds DeadLetters::pause_left() const {
+  return std::max(std::chrono::ceil<milliseconds>(paused_until_ - Clock::now()), milliseconds{0});
 }
 
 }  // namespace tidings

@@ -2,6 +2,7 @@
 
 // The dead-letter stream of consumers: a copy of the message, and why it is there.
 
+#include "consumer/settlement.hpp"
 #include "nats/handle.hpp"
 
 #include <tidings/connection.hpp>
@@ -13,13 +14,6 @@
 
 namespace tidings {
 
-struct DeadLetter {
-  const Delivery& delivery;
-  std::string_view payload;
-  std::string reason;
-  int attempts = 0;
-};
-
 class DeadLetters {
  public:
   DeadLetters(Connection& connection, const ConsumerOptions& options)
@@ -28,22 +22,23 @@ class DeadLetters {
   /// Makes or checks the stream. Throws as ensure_stream does.
   void ensure();
 
-  /// Returns once the stream has confirmed the copy; a second copy of the same message is
-  /// recognised by the stream. A payload that is too large for it beside the added headers is left out: the
-  /// header tidings-payload-left-out has its size, and the original stays in its stream. Throws NatsError,
-  /// and then the original must not be ended.
-  void publish(const DeadLetter& letter);
+  /// Returns once the stream has confirmed the copy; it recognises a second copy of the same message. A
+  /// payload that is too large beside the added headers is left out: the header tidings-payload-left-out has
+  /// its size, and the original stays in its stream. Throws NatsError, and then the original must not be
+  /// ended.
+  void publish(const Delivery& delivery, std::string_view payload, const Settlement& settlement);
 
-  /// For how long no dead letter is to be published, after the stream has answered one with silence: nothing
-  /// else is handled while we wait for an answer, so others have their turn first. Longer each time.
+  /// How long to wait with the next dead letter after the stream did not answer one: nothing else is handled
+  /// while we wait for an answer, so others have their turn first. Longer each time.
   [[nodiscard]] std::chrono::milliseconds pause_left() const;
 
  private:
   using Clock = std::chrono::steady_clock;
   static constexpr std::chrono::milliseconds first_pause{1000};
 
-  void store(const DeadLetter& letter);
-  [[nodiscard]] natsStatus publish(const DeadLetter& letter, std::string_view payload, jsErrCode* code);
+  [[nodiscard]] MessagePtr copy(const Delivery& delivery, const Settlement& settlement,
+                                std::string_view payload) const;
+  [[nodiscard]] natsStatus send(natsMsg* letter, const Delivery& delivery, jsErrCode* code) const;
 
   Connection& connection_;
   const ConsumerOptions& options_;

@@ -57,7 +57,7 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
       ++meters_.held_back;
       return puller_.nak(std::move(message), settlement.delay);
     case Kind::fenced:
-      // It is no longer ours: whoever has it now settles it.
+      // It is no longer ours: the instance that has it now settles it.
       ++meters_.fenced;
       spdlog::warn("fenced id={} type={} attempt={}: its handler ended too late", delivery.event.id,
                    delivery.event.type, settlement.attempts);
@@ -69,16 +69,15 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
   }
 }
 
-/// The copy is confirmed before the original is ended. Without a confirmed copy the message stays.
+/// The copy is confirmed before the original is ended. Without a confirmed copy the message stays. Its
+/// attempts are on disk, so its next receiver starts no handler.
 void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement) {
-  if (stop_.stop_requested()) return defer_dead_letter(std::move(message));
+  if (stop_.stop_requested())
+    return puller_.stopped() ? puller_.nak(std::move(message)) : keep_for_drain(std::move(message));
   if (dead_letters_.pause_left().count() > 0) return try_dead_letter_later(std::move(message));
   const auto& delivery = message->delivery;
   try {
-    dead_letters_.publish({.delivery = delivery,
-                           .payload = message->payload(),
-                           .reason = settlement.reason,
-                           .attempts = settlement.attempts});
+    dead_letters_.publish(delivery, message->payload(), settlement);
   } catch (const NatsError& error) {
     spdlog::error("dead letter not stored, the message stays: id={} {}", delivery.event.id,
                   outage_.reason(error));
@@ -91,14 +90,6 @@ void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement
   const auto id = delivery.event.id;
   puller_.terminate(std::move(message));
   if (!id.empty()) (void)outage_.until_done("inbox", [&] { forget_(id); });
-}
-
-/// Its attempts are on disk: whoever gets it next starts no handler.
-void Settler::defer_dead_letter(StreamMessagePtr message) {
-  if (puller_.stopped())
-    puller_.nak(std::move(message));
-  else
-    keep_for_drain(std::move(message));
 }
 
 void Settler::try_dead_letter_later(StreamMessagePtr message) {

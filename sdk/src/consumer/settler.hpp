@@ -1,8 +1,7 @@
 #pragma once
 
-// Tells the server what becomes of each message, once the inbox has committed it: ack,
-// nak with a delay, or a dead letter and then term. Counts it, and tells the user of
-// failures.
+// Tells the server what becomes of each message, once the inbox has committed it: ack, nak with a delay, or a
+// dead letter and then term. Counts it, and tells the user of failures.
 
 #include "consumer/consumer_context.hpp"
 #include "consumer/dead_letter.hpp"
@@ -24,7 +23,7 @@ class Settler {
   Settler(ConsumerContext& context, Puller& puller, DeadLetters& dead_letters, OutageWait& outage,
           std::function<void(const std::string&)> forget, std::stop_token stop);
 
-  /// The inbox has committed so many messages, or none but starts.
+  /// The inbox has committed so many messages; 0 when it has committed only starts.
   void committed(std::size_t messages);
   /// Only after that commit: a crash in between costs a duplicate, never a loss.
   void settle(StreamMessagePtr message, const Settlement& settlement);
@@ -35,7 +34,6 @@ class Settler {
 
  private:
   void dead_letter(StreamMessagePtr message, const Settlement& settlement);
-  void defer_dead_letter(StreamMessagePtr message);
   void try_dead_letter_later(StreamMessagePtr message);
   void tell_failure(const Delivery& delivery, const Settlement& settlement) const;
 
