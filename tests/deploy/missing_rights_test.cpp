@@ -52,7 +52,7 @@ std::string named(std::string right) {
   return "to \"" + right;
 }
 
-/// AttemptRecord relay and consumer with what makes them use all their rights.
+/// Starts relay and consumer with what makes them use all their rights.
 void check_told(const std::string& user, const std::string& right) {
   INFO(user << " without " << right);
   NatsServer server{{.config = without(accounts_with_passwords(), user, right),

@@ -24,7 +24,7 @@ class NatsCluster {
   static constexpr std::size_t size = 3;
   static constexpr std::size_t none = size;
 
-  /// AttemptRecord it, and returns when it takes streams of three replicas and all three answer the leader of
+  /// Starts it, and returns when it takes streams of three replicas and all three answer the leader of
   /// JetStream. `config` is for each server.
   /// With a network, each server is on a host of its own there.
   explicit NatsCluster(const std::string& config = {}, VirtualNetwork* network = nullptr);

@@ -26,7 +26,7 @@ struct NatsServerOptions {
 /// and the store stay the same over stop() or kill() and start(). Not thread-safe.
 class NatsServer {
  public:
-  /// AttemptRecord it. Throws with the server's log when it does not come up.
+  /// Starts it. Throws with the server's log when it does not come up.
   explicit NatsServer(NatsServerOptions options = {});
 
   void start();   ///< returns when clients can connect

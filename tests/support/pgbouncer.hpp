@@ -22,7 +22,7 @@ struct PgBouncerOptions {
 /// Its port stays the same over kill() and start(). Not thread-safe.
 class PgBouncer {
  public:
-  /// AttemptRecord it. Throws with its log when it does not come up.
+  /// Starts it. Throws with its log when it does not come up.
   explicit PgBouncer(const PostgresServer& server, const PgBouncerOptions& options = {});
 
   void start();  ///< returns when clients can connect

@@ -18,7 +18,7 @@ namespace tidings::test {
 /// thread-safe.
 class PostgresServer {
  public:
-  /// AttemptRecord it. `settings` are as in postgresql.conf: `max_connections=5`. Throws with the server's
+  /// Starts it. `settings` are as in postgresql.conf: `max_connections=5`. Throws with the server's
   /// log when it does not come up.
   explicit PostgresServer(std::vector<std::string> settings = {});
   ~PostgresServer();

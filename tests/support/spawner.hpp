@@ -1,6 +1,6 @@
 #pragma once
 
-// AttemptRecord child processes that cannot outlive the tests.
+// Starts child processes that cannot outlive the tests.
 
 #include <sys/types.h>
 
@@ -19,7 +19,7 @@ struct Command {
   int network = -1;                      ///< descriptor of the network namespace it runs in; -1: this one
 };
 
-/// AttemptRecord it and returns its process id; the caller must wait for it. The child gets SIGKILL when
+/// Starts it and returns its process id; the caller must wait for it. The child gets SIGKILL when
 /// the test process ends, however that happens. Settings of the shell that runs the tests (NATS_*,
 /// OUTBOX_*, CONSUMER_*, DATABASE_URL) are not handed down. Thread-safe.
 [[nodiscard]] pid_t spawn(const Command& command);

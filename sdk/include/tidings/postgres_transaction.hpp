@@ -1,7 +1,7 @@
 #pragma once
 
-// What handlers of a PostgresInbox are given: the transaction that their event is
-// handled in. It is the inbox's to end.
+// What handlers of a PostgresInbox are given: the transaction that their event is handled in. Only the inbox
+// ends it.
 
 #include <tidings/postgres_connection.hpp>
 

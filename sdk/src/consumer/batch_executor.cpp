@@ -1,6 +1,5 @@
 #include "consumer/batch_executor.hpp"
 
-#include "consumer/attempt_record.hpp"
 #include "consumer/inbox_guard.hpp"
 
 #include <algorithm>
@@ -11,8 +10,8 @@ namespace {
 
 using Kind = Settlement::Kind;
 
-/// So few that little is claimed in vain when the batch's time is up, so many that their one statement costs
-/// little.
+// Few enough that little is claimed in vain when the batch's time is up, and enough to make the cost of their
+// one statement small.
 constexpr std::size_t claim_step = 50;
 
 }  // namespace
@@ -38,9 +37,9 @@ std::vector<Settlement> BatchExecutor::in_one_transaction(std::span<Delivery* co
             batch.subspan(settlements.size(), std::min(claim_step, batch.size() - settlements.size())));
       const bool held = hold_back_.holds(*delivery);
       settlements.push_back(held ? Settlement{.kind = Kind::held_back} : in_savepoint(*delivery));
-      const auto now = Clock::now();
-      if (!held) hold_back_.settled(*delivery, settlements.back(), now);
-      if (now - begun >= options_.max_batch_time) break;
+      const auto time = Clock::now();
+      if (!held) hold_back_.settled(*delivery, settlements.back(), time);
+      if (time - begun >= options_.max_batch_time) break;
     }
     inbox_.commit();
     // Their delays begin now: the messages go back after the commit.
@@ -84,7 +83,7 @@ Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
   auto settlement = run(delivery, *entry);
   if (settlement.kind != Kind::handled) {
     inbox_.rollback_to_savepoint();
-    attempts_.fail(delivery, settlement);
+    poison_.fail(delivery, settlement);
   }
   inbox_.release_savepoint();
   return settlement;
@@ -99,57 +98,45 @@ Settlement BatchExecutor::run_isolated(Delivery& delivery) {
   return settlement;
 }
 
+/// The start is on disk before the handler runs; its end is only known if the process survives.
 Settlement BatchExecutor::start_and_run(Delivery& delivery, const Handlers::Entry& entry) {
   auto settlement = guarded(inbox_, [&] {
-    auto settled = commit_start(delivery, entry);
-    return settled ? std::move(*settled) : run_started(delivery, entry);
+    if (interrupted_ != delivery.event.id) {
+      inbox_.begin();
+      auto decision = poison_.start(delivery, entry,
+                                    {.isolated = true, .may_have_run_unrecorded = delivery.delivered > 1});
+      inbox_.commit();
+      if (decision.settled) return std::move(*decision.settled);
+      interrupted_ = delivery.event.id;
+    }
+    return run_started(delivery, entry);
   });
   interrupted_.reset();
   return settlement;
 }
 
-/// The start is on disk before the handler runs; its end is only known if the process survives.
-std::optional<Settlement> BatchExecutor::commit_start(Delivery& delivery, const Handlers::Entry& entry) {
-  if (interrupted_ == delivery.event.id) return std::nullopt;
-  inbox_.begin();
-  const AttemptRecord record{inbox_.attempts(delivery.event.id), delivery.delivered > 1};
-  auto settled = attempts_.settled_before(delivery, entry, record);
-  if (!settled)
-    attempts_.begin(delivery, record.run_isolated());
-  else if (settled->kind == Kind::duplicate)
-    attempts_.forget(delivery);
-  inbox_.commit();
-  if (!settled) {
-    delivery.attempt = record.next();
-    interrupted_ = delivery.event.id;
-  }
-  return settled;
-}
-
 Settlement BatchExecutor::run_started(Delivery& delivery, const Handlers::Entry& entry) {
   inbox_.begin();
-  if (!inbox_.claim(delivery.event.id)) {  // another instance was faster
-    forget_and_commit(delivery);
-    return {.kind = Kind::duplicate};
-  }
-  auto settlement = run(delivery, entry);
-  if (settlement.kind == Kind::handled) {
+  Settlement settlement{.kind = Kind::duplicate};  // another instance was faster
+  if (inbox_.claim(delivery.event.id)) settlement = run(delivery, entry);
+  if (settlement.kind == Kind::handled || settlement.kind == Kind::duplicate) {
     try {
-      forget_and_commit(delivery);  // where a deferred constraint fails
+      inbox_.forget_attempts(delivery.event.id);
+      inbox_.commit();  // where a deferred constraint fails
       return settlement;
     } catch (const std::exception& error) {
-      if (inbox_.is_transient(error)) throw;
+      if (settlement.kind == Kind::duplicate || inbox_.is_transient(error)) throw;
       settlement = policy_.current_exception(delivery, entry);
     }
   }
   inbox_.rollback();
   inbox_.begin();
-  attempts_.fail(delivery, settlement);
+  poison_.fail(delivery, settlement);
   inbox_.commit();
   return settlement;
 }
 
-/// Calls the handler; the caller undoes its writes when the settlement is another than `handled`.
+/// Calls the handler. The caller undoes its writes when it is not `handled`.
 Settlement BatchExecutor::run(Delivery& delivery, const Handlers::Entry& entry) {
   const auto begun = Clock::now();
   running_since_ = begun.time_since_epoch().count();
@@ -168,7 +155,7 @@ Settlement BatchExecutor::run(Delivery& delivery, const Handlers::Entry& entry) 
   running_ = 0;
   const auto took = Clock::now() - begun;
   if (took > options_.handler_time_limit) {
-    // No longer kept alive, the message may be with another instance by now: what was written here is undone.
+    // The message is no longer kept alive and may be with another instance by now: the writes are undone.
     settlement = policy_.overdue(delivery, entry);
     if (settlement.kind == Kind::retry) settlement.kind = Kind::fenced;
   }
@@ -181,26 +168,14 @@ bool BatchExecutor::overdue(std::uint64_t stream_sequence) const {
   return running_ == stream_sequence && Clock::now() - since > options_.handler_time_limit;
 }
 
-void BatchExecutor::forget_and_commit(const Delivery& delivery) {
-  attempts_.forget(delivery);
-  inbox_.commit();
-}
-
 void BatchExecutor::forget(const std::string& event_id) {
-  guarded(inbox_, [&] {
-    inbox_.begin();
-    inbox_.forget_attempts(event_id);
-    inbox_.commit();
-  });
+  transact(inbox_, [&] { inbox_.forget_attempts(event_id); });
 }
 
 bool BatchExecutor::prune(std::chrono::hours age, int limit) {
-  return guarded(inbox_, [&] {
-    inbox_.begin();
-    const bool round_done = inbox_.prune(age, limit);
-    inbox_.commit();
-    return round_done;
-  });
+  bool round_done = false;
+  transact(inbox_, [&] { round_done = inbox_.prune(age, limit); });
+  return round_done;
 }
 
 }  // namespace tidings

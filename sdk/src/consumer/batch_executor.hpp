@@ -1,13 +1,13 @@
 #pragma once
 
-// Transactional mode: runs handlers inside of the inbox's transactions and says what is
-// to become of each message. Knows nothing of NATS.
+// Transactional mode: runs handlers inside of the inbox's transactions and says what is to become of each
+// message. Knows nothing of NATS.
 
-#include "consumer/attempt_log.hpp"
 #include "consumer/failure_policy.hpp"
 #include "consumer/handlers.hpp"
-#include "consumer/inbox_unavailable.hpp"
+#include "consumer/inbox_guard.hpp"
 #include "consumer/key_order.hpp"
+#include "consumer/poison_detection.hpp"
 #include "consumer/settlement.hpp"
 #include "inbox/inbox.hpp"
 
@@ -32,25 +32,24 @@ class BatchExecutor {
         handlers_(handlers),
         options_(options),
         policy_(options),
-        attempts_(inbox, policy_),
+        poison_(inbox, policy_),
         hold_back_(options) {}
 
-  /// Of each message, before one of those that came with it is handled.
+  /// To be told of each message before any that came with it is handled.
   void arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
     hold_back_.arrived(consumer_sequence, at);
   }
 
-  /// Group commit: messages that JetStream hands out for the first time, in one transaction with
-  /// a savepoint each, so that one that fails rolls back alone. Ends early when the batch's time
-  /// is up. Returns a settlement for each message that it came to: the first so many of `batch`.
-  /// When the transaction as a whole fails, for a deferred constraint or a ROLLBACK of a handler's own,
-  /// each runs isolated.
+  /// Group commit: messages that JetStream hands out for the first time, in one transaction with a savepoint
+  /// each, so that one that fails rolls back alone. Ends early when the batch's time is up: returns the
+  /// settlements of the messages that it came to, from the first on. When the transaction as a whole fails,
+  /// for a deferred constraint or a handler's own ROLLBACK, each runs isolated.
   [[nodiscard]] std::vector<Settlement> run_batch(std::span<Delivery* const> batch);
 
   /// One redelivered message, or one that follows it. Its start is committed before the handler runs: a
-  /// message that kills the process is found by its count, and its former neighbours are not blamed: dead
-  /// after `max_attempts` deaths, the one in a batch included. When it is called again with the same message
-  /// after InboxUnavailable, that is no new start.
+  /// message that kills the process is found by its count, a dead letter after `max_attempts` deaths (one in
+  /// a batch included), and its former neighbours are not blamed. A call with the same message after
+  /// InboxUnavailable is not a new start.
   [[nodiscard]] Settlement run_isolated(Delivery& delivery);
 
   /// After the dead letter's original is terminated: a redriven copy starts from zero.
@@ -59,7 +58,7 @@ class BatchExecutor {
   /// A small step of forgetting what was handled longer than `age` ago; true at the end of a round.
   bool prune(std::chrono::hours age, int limit);
 
-  /// That the handler of this message runs longer than it may. Thread-safe.
+  /// Whether the handler of this message runs longer than it may. Thread-safe.
   [[nodiscard]] bool overdue(std::uint64_t stream_sequence) const;
 
  private:
@@ -68,18 +67,17 @@ class BatchExecutor {
   [[nodiscard]] std::vector<Settlement> one_by_one(std::span<Delivery* const> batch);
   [[nodiscard]] Settlement in_savepoint(Delivery& delivery);
   [[nodiscard]] Settlement start_and_run(Delivery& delivery, const Handlers::Entry& entry);
-  [[nodiscard]] std::optional<Settlement> commit_start(Delivery& delivery, const Handlers::Entry& entry);
   [[nodiscard]] Settlement run_started(Delivery& delivery, const Handlers::Entry& entry);
   [[nodiscard]] Settlement run(Delivery& delivery, const Handlers::Entry& entry);
-  void forget_and_commit(const Delivery& delivery);
 
   Inbox& inbox_;
   const Handlers& handlers_;
   const ConsumerOptions& options_;
   FailurePolicy policy_;
-  AttemptLog attempts_;
+  PoisonDetector poison_;
   KeyOrder hold_back_;
-  // Its start is committed, and its handler has not ended: the inbox has become unavailable meanwhile.
+  // The event whose start is committed and whose handler has not ended: the inbox became unavailable
+  // meanwhile.
   std::optional<std::string> interrupted_;
   std::atomic<std::uint64_t> running_{0};  // stream sequence of the message whose handler runs, or 0
   std::atomic<Clock::rep> running_since_{0};

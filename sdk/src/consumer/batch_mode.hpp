@@ -1,7 +1,7 @@
 #pragma once
 
-// Transactional mode of a session: what is handed out for the first time is handled in
-// batches, what was handed out before in isolation, and both are then settled.
+// Transactional mode of a session: what is handed out for the first time is handled in batches, what was
+// handed out before in isolation, and both are then settled.
 
 #include "consumer/batch_executor.hpp"
 #include "consumer/outage_wait.hpp"
@@ -23,15 +23,13 @@ class BatchMode {
   void handle(std::vector<StreamMessagePtr> messages);
 
  private:
-  void run_batch();
+  void run_batch(std::vector<StreamMessagePtr> batch);
   void run_isolated(StreamMessagePtr message);
 
   BatchExecutor& executor_;
   Settler& settler_;
   OutageWait& outage_;
   std::stop_token stop_;
-  std::vector<StreamMessagePtr> batch_;
-  std::vector<Delivery*> deliveries_;  // those of the batch
 };
 
 }  // namespace tidings

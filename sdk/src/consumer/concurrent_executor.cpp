@@ -13,7 +13,7 @@ using Kind = Settlement::Kind;
 // Started ahead for each worker, so that none waits for the commit that starts its next event.
 constexpr std::size_t started_ahead = 2;
 
-/// Events without a key wait for none but a second copy of themselves.
+/// Events without a key wait only for a second copy of themselves.
 std::string queue_of(const Event& event) {
   return event.partition_key.empty() ? " " + event.id : event.partition_key;
 }
@@ -26,12 +26,12 @@ ConcurrentExecutor::ConcurrentExecutor(Inbox& inbox, const Handlers& handlers, c
       handlers_(handlers),
       options_(options),
       policy_(options),
-      attempts_(inbox, policy_),
+      poison_(inbox, policy_),
       hold_back_(options),
       pool_(options.workers, policy_, std::move(wake)) {}
 
 void ConcurrentExecutor::submit(Ticket ticket, Delivery delivery) {
-  Message message;
+  auto& message = messages_[ticket];
   message.ticket = ticket;
   message.key = queue_of(delivery.event);
   message.entry = handlers_.find(delivery.event.type);
@@ -42,40 +42,38 @@ void ConcurrentExecutor::submit(Ticket ticket, Delivery delivery) {
     queues_.add(message.key, ticket, delivery.stream_sequence);
   }
   message.delivery = std::move(delivery);
-  messages_.emplace(ticket, std::move(message));
+  in(message.stage).emplace(ticket, &message);
 }
 
-std::vector<ConcurrentExecutor::Message*> ConcurrentExecutor::in(std::initializer_list<Stage> stages) {
-  std::vector<Message*> found;
-  for (auto& [ticket, message] : messages_)
-    if (std::ranges::find(stages, message.stage) != stages.end()) found.push_back(&message);
-  return found;
+std::vector<ConcurrentExecutor::Message*> ConcurrentExecutor::list(
+    std::initializer_list<Stage> stages) const {
+  std::vector<Message*> messages;
+  for (const auto stage : stages)
+    for (const auto& [ticket, message] : in(stage)) messages.push_back(message);
+  return messages;
 }
 
-std::size_t ConcurrentExecutor::count(Stage stage) const {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(messages_, [stage](const auto& entry) { return entry.second.stage == stage; }));
+void ConcurrentExecutor::move_to(Stage stage, Message& message) {
+  in(stage).insert(in(message.stage).extract(message.ticket));
+  message.stage = stage;
 }
 
 bool ConcurrentExecutor::more_to_do() {
+  using enum Stage;
   collect_ended();
   choose();
-  return std::ranges::any_of(messages_, [](const auto& entry) {
-    using enum Stage;
-    const auto stage = entry.second.stage;
-    return stage == held_back || stage == starting || stage == ended;
-  });
+  return !in(held_back).empty() || !in(starting).empty() || !in(ended).empty();
 }
 
 std::vector<ConcurrentExecutor::Settled> ConcurrentExecutor::step() {
   collect_ended();
   choose();
-  const auto ended = in({Stage::ended});
-  const auto starting = in({Stage::starting});
+  const auto ended = list({Stage::ended});
+  const auto starting = list({Stage::starting});
   std::vector<Settlement> ends;
-  std::vector<std::optional<Settlement>> starts;
+  std::vector<PoisonDetector::Decision> starts;
   if (!ended.empty() || !starting.empty()) {
-    transact([&] {
+    commit([&] {
       for (const auto* message : ended) ends.push_back(commit_end(*message));
       for (auto* message : starting) starts.push_back(commit_start(*message));
     });
@@ -84,12 +82,13 @@ std::vector<ConcurrentExecutor::Settled> ConcurrentExecutor::step() {
   auto settled = give_back_held();
   for (std::size_t i = 0; i < ends.size(); ++i) settle(*ended[i], std::move(ends[i]), settled);
   for (std::size_t i = 0; i < starts.size(); ++i) {
-    if (starts[i])
-      settle(*starting[i], std::move(*starts[i]), settled);
-    else if (starting[i]->start)
-      start(*starting[i]);
+    auto& [settlement, start] = starts[i];
+    if (settlement)
+      settle(*starting[i], std::move(*settlement), settled);
+    else if (start)
+      run(*starting[i], std::move(*start));
     else
-      starting[i]->stage = Stage::suspect;
+      move_to(Stage::suspect, *starting[i]);
   }
   return settled;
 }
@@ -106,10 +105,10 @@ void ConcurrentExecutor::collect_ended() {
     end(found->second, std::move(run->settlement));
   }
   const auto time = Clock::now();
-  for (auto* message : in({Stage::active})) {
-    const auto& run = *message->run;
-    if (!run.has_started() || time - run.started_at() <= options_.handler_time_limit) continue;
-    message->delivery = run.delivery;  // the worker still reads its own
+  for (auto* message : list({Stage::active})) {
+    const auto started = message->run->started.load();  // in the far future until it has
+    if (time - options_.handler_time_limit <= started) continue;
+    message->delivery = message->run->delivery;  // the worker still reads its own
     ++late_;
     end(*message, policy_.overdue(message->delivery, *message->entry));
   }
@@ -118,88 +117,75 @@ void ConcurrentExecutor::collect_ended() {
 void ConcurrentExecutor::end(Message& message, Settlement settlement) {
   message.run.reset();
   message.settlement = std::move(settlement);
-  message.stage = Stage::ended;
+  move_to(Stage::ended, message);
 }
 
 void ConcurrentExecutor::choose() {
-  auto starting = count(Stage::starting);
-  if (starting > 0 || all_stuck()) return;
-  const auto active = in({Stage::active});
-  if (const auto suspects = in({Stage::suspect}); !suspects.empty()) {
+  const auto& starting = in(Stage::starting);
+  const auto& active = in(Stage::active);
+  const auto& suspects = in(Stage::suspect);
+  if (!starting.empty() || all_stuck()) return;
+  if (!suspects.empty()) {
     if (!active.empty()) return;
-    suspects.front()->isolated = true;
-    suspects.front()->stage = Stage::starting;
-    return;
+    auto& first = *suspects.begin()->second;
+    first.isolated = true;
+    return move_to(Stage::starting, first);
   }
-  if (std::ranges::any_of(active, &Message::isolated)) return;
+  if (std::ranges::any_of(active, [](const auto& entry) { return entry.second->isolated; })) return;
   const auto most = static_cast<std::size_t>(options_.workers) * (1 + started_ahead);
-  for (; active.size() + starting < most; ++starting) {
+  while (active.size() + starting.size() < most) {
     const auto ticket = queues_.next();
     if (!ticket) return;
-    messages_.at(*ticket).stage = Stage::starting;
+    move_to(Stage::starting, messages_.at(*ticket));
   }
 }
 
-/// Inside the transaction: the inbox row of a success, the count of a failure. Whoever was started after
-/// this run has written another count: then that one owns the event.
+/// Inside the transaction: the inbox row of a success, the count of a failure. Another count in the inbox
+/// shows that the event was started again after this run: then that start owns the event.
 Settlement ConcurrentExecutor::commit_end(const Message& message) {
   const auto& id = message.delivery.event.id;
   auto settlement = message.settlement;
-  if (inbox_.attempts(id) != message.start->running) {
+  if (inbox_.attempts(id) != message.start.running) {
     settlement.kind = inbox_.handled(id) ? Kind::duplicate : Kind::fenced;
   } else if (settlement.kind != Kind::handled) {
-    attempts_.fail(message.delivery, settlement);
+    poison_.fail(message.delivery, settlement);
   } else if (inbox_.claim(id)) {
-    attempts_.forget(message.delivery);
+    inbox_.forget_attempts(id);
   } else {
     settlement.kind = Kind::duplicate;
   }
   return settlement;
 }
 
-/// Inside the transaction: writes the start down, or says why there is none. Neither for a suspect, whose
-/// turn to run isolated comes later.
-std::optional<Settlement> ConcurrentExecutor::commit_start(Message& message) {
-  auto& delivery = message.delivery;
-  message.start.reset();
-  if (message.entry == nullptr) return policy_.unhandled(delivery);
-  auto known = inbox_.attempts(delivery.event.id);
-  const AttemptRecord record{known, false};
-  if (auto settlement = attempts_.settled_before(delivery, *message.entry, record)) return settlement;
-  if (record.suspect() && !message.isolated) return std::nullopt;
-  delivery.attempt = record.next();
-  message.start = {std::move(known), message.isolated ? record.run_isolated() : record.run_in_batch()};
-  attempts_.begin(delivery, message.start->running);
-  return std::nullopt;
+PoisonDetector::Decision ConcurrentExecutor::commit_start(Message& message) {
+  if (message.entry == nullptr) return {.settled = policy_.unhandled(message.delivery), .start = {}};
+  return poison_.start(message.delivery, *message.entry, {.isolated = message.isolated});
 }
 
-void ConcurrentExecutor::start(Message& message) {
-  message.stage = Stage::active;
+void ConcurrentExecutor::run(Message& message, PoisonDetector::Start start) {
+  message.start = std::move(start);
   message.run = std::make_shared<Run>(message.ticket, message.entry, std::move(message.delivery));
+  move_to(Stage::active, message);
   pool_.start(message.run);
 }
 
 void ConcurrentExecutor::settle(Message& message, Settlement settlement, std::vector<Settled>& settled) {
-  hold_back_.settled(message.delivery, settlement, Clock::now());
-  if (hold_back_.goes_back(settlement)) give_back_behind(message, settled);
-  queues_.done(message.key);
-  settled.push_back({message.ticket, std::move(message.delivery), std::move(settlement)});
-  messages_.erase(settled.back().ticket);
+  const auto key = std::move(message.key);
+  const bool with_later_ones = hold_back_.goes_back(settlement);
+  leave(message, std::move(settlement), Clock::now(), settled);
+  if (with_later_ones) give_back_behind(key, settled);
+  queues_.done(key);
 }
 
 /// What waits behind an event that goes back goes with it.
-void ConcurrentExecutor::give_back_behind(const Message& message, std::vector<Settled>& settled) {
+void ConcurrentExecutor::give_back_behind(const std::string& key, std::vector<Settled>& settled) {
   const auto time = Clock::now();
-  for (const auto ticket : queues_.clear(message.key)) {
+  for (const auto ticket : queues_.clear(key)) {
     auto& waiting = messages_.at(ticket);
-    if (!hold_back_.holds(waiting.delivery)) {
-      queues_.add(message.key, ticket, waiting.delivery.stream_sequence);
-      continue;
-    }
-    Settlement settlement{.kind = Kind::held_back};
-    hold_back_.settled(waiting.delivery, settlement, time);
-    settled.push_back({ticket, std::move(waiting.delivery), settlement});
-    messages_.erase(ticket);
+    if (hold_back_.holds(waiting.delivery))
+      leave(waiting, {.kind = Kind::held_back}, time, settled);
+    else
+      queues_.add(key, ticket, waiting.delivery.stream_sequence);
   }
 }
 
@@ -207,40 +193,38 @@ void ConcurrentExecutor::give_back_behind(const Message& message, std::vector<Se
 std::vector<ConcurrentExecutor::Settled> ConcurrentExecutor::give_back_held() {
   std::vector<Settled> settled;
   const auto time = Clock::now();
-  for (auto* message : in({Stage::held_back})) {
-    Settlement settlement{.kind = Kind::held_back};
-    hold_back_.settled(message->delivery, settlement, time);
-    settled.push_back({message->ticket, std::move(message->delivery), settlement});
-    messages_.erase(settled.back().ticket);
-  }
+  for (auto* message : list({Stage::held_back})) leave(*message, {.kind = Kind::held_back}, time, settled);
   return settled;
 }
 
+void ConcurrentExecutor::leave(Message& message, Settlement settlement, Clock::time_point time,
+                               std::vector<Settled>& settled) {
+  hold_back_.settled(message.delivery, settlement, time);
+  settled.push_back({message.ticket, std::move(message.delivery), std::move(settlement)});
+  in(message.stage).erase(message.ticket);
+  messages_.erase(settled.back().ticket);
+}
+
 std::optional<ConcurrentExecutor::Clock::time_point> ConcurrentExecutor::next_overdue() const {
-  std::optional<Clock::time_point> first;
-  for (const auto& [ticket, message] : messages_) {
-    if (message.stage != Stage::active || !message.run->has_started()) continue;
-    const auto started = message.run->started_at();
-    first = first ? std::min(*first, started) : started;
-  }
-  if (first) *first += options_.handler_time_limit + std::chrono::milliseconds{1};
-  return first;
+  auto first = Run::not_started;
+  for (const auto& [ticket, message] : in(Stage::active))
+    first = std::min(first, message->run->started.load());
+  if (first == Run::not_started) return std::nullopt;
+  return first + options_.handler_time_limit + std::chrono::milliseconds{1};
 }
 
 std::vector<ConcurrentExecutor::Settled> ConcurrentExecutor::withdraw(std::chrono::milliseconds delay) {
+  using enum Stage;
   take_back();
-  if (const auto taken = in({Stage::taken_back}); !taken.empty()) transact([&] { undo_starts(taken); });
+  if (const auto taken = list({taken_back}); !taken.empty()) commit([&] { undo_starts(taken); });
   (void)queues_.clear();
   auto settled = give_back_held();
   const auto time = Clock::now();
-  for (auto* message : in({Stage::queued, Stage::suspect, Stage::starting, Stage::taken_back})) {
-    if (message->stage != Stage::queued) queues_.done(message->key);
-    Settlement settlement{.kind = Kind::not_started, .delay = delay};
-    hold_back_.settled(message->delivery, settlement, time);
-    settled.push_back({message->ticket, std::move(message->delivery), std::move(settlement)});
-    messages_.erase(settled.back().ticket);
+  for (auto* message : list({queued, suspect, starting, taken_back})) {
+    if (message->stage != queued) queues_.done(message->key);
+    leave(*message, {.kind = Kind::not_started, .delay = delay}, time, settled);
   }
-  std::ranges::sort(settled, {}, &Settled::ticket);  // whoever gets them next gets them in their order
+  std::ranges::sort(settled, {}, &Settled::ticket);  // their next receiver gets them in their order
   return settled;
 }
 
@@ -250,22 +234,22 @@ void ConcurrentExecutor::take_back() {
     auto& message = messages_.at(run->ticket);
     message.delivery = std::move(run->delivery);
     message.run.reset();
-    message.stage = Stage::taken_back;
+    move_to(Stage::taken_back, message);
   }
 }
 
 void ConcurrentExecutor::undo_starts(const std::vector<Message*>& messages) {
   for (const auto* message : messages)
-    attempts_.undo(message->run ? message->run->delivery : message->delivery, *message->start);
+    poison_.undo(message->run ? message->run->delivery : message->delivery, message->start);
 }
 
 std::vector<ConcurrentExecutor::Settled> ConcurrentExecutor::abandon_all() {
   take_back();
   // Before anyone else can start them: nothing has failed, and no process has ended while handling them.
-  const auto begun = in({Stage::active, Stage::ended, Stage::taken_back});
+  const auto begun = list({Stage::active, Stage::ended, Stage::taken_back});
   try {
     // Where the last commit failed, this one would only make the stop wait for a lock once more.
-    if (!begun.empty() && !inbox_failed_) transact([&] { undo_starts(begun); });
+    if (!begun.empty() && !inbox_failed_) commit([&] { undo_starts(begun); });
   } catch (const InboxUnavailable&) {  // they stay, as after a crash
   }
   std::vector<Settled> settled;
@@ -275,18 +259,15 @@ std::vector<ConcurrentExecutor::Settled> ConcurrentExecutor::abandon_all() {
                        message.run ? message.run->delivery : std::move(message.delivery),
                        {.kind = Kind::not_started}});
   }
+  for (auto& messages : by_stage_) messages.clear();
   messages_.clear();
   return settled;
 }
 
 template <class Work>
-void ConcurrentExecutor::transact(Work&& work) {
+void ConcurrentExecutor::commit(Work&& work) {
   inbox_failed_ = true;
-  guarded(inbox_, [&] {
-    inbox_.begin();
-    work();
-    inbox_.commit();
-  });
+  transact(inbox_, std::forward<Work>(work));
   inbox_failed_ = false;
 }
 

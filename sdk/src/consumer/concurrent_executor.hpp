@@ -1,21 +1,22 @@
 #pragma once
 
-// Concurrent mode: handlers that wait for other services run side by side, one at a
-// time for each key. What they have done is committed to the inbox in groups, on the
-// consumer's thread, after they have ended. Knows nothing of NATS.
+// Concurrent mode: handlers that wait for other services run side by side, one at a time for each key. What
+// they have done is committed to the inbox in groups, on the consumer's thread, after they have ended. Knows
+// nothing of NATS.
 
-#include "consumer/attempt_log.hpp"
 #include "consumer/failure_policy.hpp"
 #include "consumer/handlers.hpp"
-#include "consumer/inbox_unavailable.hpp"
+#include "consumer/inbox_guard.hpp"
 #include "consumer/key_order.hpp"
 #include "consumer/key_queues.hpp"
+#include "consumer/poison_detection.hpp"
 #include "consumer/settlement.hpp"
 #include "consumer/worker_pool.hpp"
 #include "inbox/inbox.hpp"
 
 #include <tidings/consumer_options.hpp>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -44,7 +45,7 @@ class ConcurrentExecutor {
   ConcurrentExecutor(Inbox& inbox, const Handlers& handlers, const ConsumerOptions& options,
                      std::function<void()> wake);
 
-  /// Of each message, before one of those that came with it is submitted.
+  /// To be told of each message before any that came with it is submitted.
   void arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
     hold_back_.arrived(consumer_sequence, at);
   }
@@ -85,44 +86,52 @@ class ConcurrentExecutor {
     ended,       ///< its end is part of the next commit
     taken_back,  ///< from the workers, which had not started it: its start is to be undone
   };
+  static constexpr std::size_t stage_count = static_cast<std::size_t>(Stage::taken_back) + 1;
   struct Message {
     Ticket ticket = 0;
     std::string key;  ///< of its queue
     Stage stage = Stage::queued;
     Delivery delivery;  ///< the run has it while active
     const Handlers::Entry* entry = nullptr;
-    bool isolated = false;  ///< nothing else is to run beside it
-    std::optional<AttemptLog::Start> start{};
-    RunPtr run{};             ///< while active
-    Settlement settlement{};  ///< once ended
+    bool isolated = false;          ///< nothing else is to run beside it
+    PoisonDetector::Start start{};  ///< once active
+    RunPtr run{};                   ///< while active
+    Settlement settlement{};        ///< once ended
   };
+  using Messages = std::map<Ticket, Message*>;  // in the order in which they came
 
-  [[nodiscard]] std::vector<Message*> in(std::initializer_list<Stage> stages);
-  [[nodiscard]] std::size_t count(Stage stage) const;
+  [[nodiscard]] Messages& in(Stage stage) { return by_stage_[static_cast<std::size_t>(stage)]; }
+  [[nodiscard]] const Messages& in(Stage stage) const { return by_stage_[static_cast<std::size_t>(stage)]; }
+  /// For a loop that moves them to other stages.
+  [[nodiscard]] std::vector<Message*> list(std::initializer_list<Stage> stages) const;
+  void move_to(Stage stage, Message& message);
   void collect_ended();
   void end(Message& message, Settlement settlement);
   void choose();
   [[nodiscard]] Settlement commit_end(const Message& message);
-  [[nodiscard]] std::optional<Settlement> commit_start(Message& message);
-  void start(Message& message);
+  [[nodiscard]] PoisonDetector::Decision commit_start(Message& message);
+  void run(Message& message, PoisonDetector::Start start);
   void take_back();
   void undo_starts(const std::vector<Message*>& messages);
   void settle(Message& message, Settlement settlement, std::vector<Settled>& settled);
-  void give_back_behind(const Message& message, std::vector<Settled>& settled);
+  void give_back_behind(const std::string& key, std::vector<Settled>& settled);
   [[nodiscard]] std::vector<Settled> give_back_held();
+  /// The message is ours no longer.
+  void leave(Message& message, Settlement settlement, Clock::time_point time, std::vector<Settled>& settled);
   template <class Work>
-  void transact(Work&& work);
+  void commit(Work&& work);
 
   Inbox& inbox_;
   const Handlers& handlers_;
   const ConsumerOptions& options_;
   FailurePolicy policy_;
-  AttemptLog attempts_;
+  PoisonDetector poison_;
   KeyOrder hold_back_;
   KeyQueues queues_;
-  std::map<Ticket, Message> messages_;  // in the order in which they came
-  std::size_t late_ = 0;                // runs that the workers have, and nobody waits for any more
-  bool inbox_failed_ = false;           // when something was last to be committed
+  std::map<Ticket, Message> messages_;
+  std::array<Messages, stage_count> by_stage_;
+  std::size_t late_ = 0;       // runs that the workers have, and nobody waits for any more
+  bool inbox_failed_ = false;  // when something was last to be committed
   WorkerPool pool_;
 };
 

@@ -11,7 +11,7 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr milliseconds stuck_delay{100};  // of messages that find no worker
+constexpr milliseconds stuck_delay{100};  // before messages that found no worker come again
 
 }  // namespace
 

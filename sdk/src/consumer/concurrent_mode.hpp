@@ -1,7 +1,6 @@
 #pragma once
 
-// Concurrent mode of a session: messages are handed to workers, and settled as their
-// handlers end.
+// Concurrent mode of a session: messages are handed to workers, and settled as their handlers end.
 
 #include "consumer/concurrent_executor.hpp"
 #include "consumer/consumer_context.hpp"
@@ -35,7 +34,7 @@ class ConcurrentMode {
   /// Settles what has ended and starts what may run. True when there was something to do.
   bool step();
   /// While all workers are held by late handlers, gives what waits for them back to the group and takes no
-  /// more: here it would wait as long as they run, which may be for ever. True while so, and when it ends.
+  /// more: here it would wait as long as they run, which may be for ever. True meanwhile, and when it ends.
   bool leave_to_others();
 
   /// How many messages may be taken.
@@ -51,16 +50,14 @@ class ConcurrentMode {
   void drain(Clock::time_point deadline);
 
  private:
-  using Ticket = ConcurrentExecutor::Ticket;
-
   void settle(std::vector<ConcurrentExecutor::Settled> settlements);
 
   const int workers_;
   Puller& puller_;
   Settler& settler_;
   OutageWait& outage_;
-  std::unordered_map<Ticket, StreamMessagePtr> messages_;
-  Ticket next_ticket_ = 0;
+  std::unordered_map<ConcurrentExecutor::Ticket, StreamMessagePtr> messages_;
+  ConcurrentExecutor::Ticket next_ticket_ = 0;
   ConcurrentExecutor executor_;
 };
 

@@ -26,7 +26,7 @@ Settlement FailurePolicy::current_exception(const Delivery& delivery, const Hand
   } catch (const std::exception& error) {
     return failed(delivery, entry, error.what());
   } catch (...) {
-    return failed(delivery, entry, "the handler threw something that is no std::exception");
+    return failed(delivery, entry, "the handler threw something that is not a std::exception");
   }
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 
 namespace tidings {
 
@@ -18,12 +19,15 @@ class Handlers {
   };
 
   /// False when the type has one already.
-  bool add(const std::string& type, Entry entry);
-  [[nodiscard]] const Entry* find(const std::string& type) const;
+  bool add(const std::string& type, Entry entry) { return entries_.emplace(type, std::move(entry)).second; }
+  [[nodiscard]] const Entry* find(const std::string& type) const {
+    const auto found = entries_.find(type);
+    return found == entries_.end() ? nullptr : &found->second;
+  }
   [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
 
  private:
-  std::map<std::string, Entry, std::less<>> entries_;
+  std::map<std::string, Entry> entries_;
 };
 
 }  // namespace tidings

@@ -2,7 +2,6 @@
 
 // Work in the inbox that leaves nothing behind when it throws.
 
-#include "consumer/inbox_unavailable.hpp"
 #include "inbox/inbox.hpp"
 
 #include <tidings/error.hpp>
@@ -12,6 +11,13 @@
 #include <utility>
 
 namespace tidings {
+
+/// A transient error of the inbox's database (locked, full, gone): nothing was committed and no attempt used.
+/// Try the same messages again.
+class InboxUnavailable : public Error {
+ public:
+  explicit InboxUnavailable(const std::string& what) : Error("inbox: " + what, Retry::yes) {}
+};
 
 /// Rolls back when `work` throws. Throws InboxUnavailable for a transient error of the database, and
 /// DatabaseError for another one.
@@ -30,6 +36,16 @@ auto guarded(Inbox& inbox, Work&& work) {
     inbox.rollback();
     throw;
   }
+}
+
+/// The same in a transaction, which is committed when `work` returns.
+template <class Work>
+void transact(Inbox& inbox, Work&& work) {
+  guarded(inbox, [&] {
+    inbox.begin();
+    work();
+    inbox.commit();
+  });
 }
 
 }  // namespace tidings

@@ -14,7 +14,7 @@ struct Settlement {
     ignored,  ///< no handler takes its type
     retry,
     held_back,    ///< not started: an earlier event of its key waits for its retry
-    fenced,       ///< its handler ended too late, the message belongs to a later delivery of it
+    fenced,       ///< its handler ended too late: the message belongs to a later delivery of it
     not_started,  ///< at a stop, or while no worker is left
     dead_letter
   };

@@ -5,8 +5,6 @@
 
 namespace tidings {
 
-using std::chrono::steady_clock;
-
 WorkerPool::WorkerPool(int workers, const FailurePolicy& policy, std::function<void()> wake)
     : policy_(policy), wake_(std::move(wake)) {
   threads_.reserve(static_cast<std::size_t>(workers));
@@ -15,8 +13,7 @@ WorkerPool::WorkerPool(int workers, const FailurePolicy& policy, std::function<v
 }
 
 WorkerPool::~WorkerPool() {
-  for (auto& thread : threads_) thread.request_stop();
-  threads_.clear();
+  for (auto& thread : threads_) thread.request_stop();  // before the first is joined
 }
 
 void WorkerPool::start(RunPtr run) {
@@ -45,7 +42,7 @@ void WorkerPool::work(const std::stop_token& stop) {
   while (arrived_.wait(lock, stop, [this] { return !waiting_.empty(); }) && !stop.stop_requested()) {
     const auto run = std::move(waiting_.front());
     waiting_.pop_front();
-    run->mark_started();
+    run->started = Run::Clock::now();
     lock.unlock();
     handle(*run);
     lock.lock();
@@ -64,7 +61,7 @@ void WorkerPool::handle(Run& run) const {
   } catch (...) {
     run.settlement = policy_.current_exception(run.delivery, *run.entry);
   }
-  run.settlement.took = steady_clock::now() - run.started_at();
+  run.settlement.took = Run::Clock::now() - run.started.load();
 }
 
 }  // namespace tidings

@@ -5,7 +5,6 @@
 #include "consumer/failure_policy.hpp"
 #include "consumer/handlers.hpp"
 #include "consumer/settlement.hpp"
-#include "inbox/inbox.hpp"
 
 #include <tidings/delivery.hpp>
 
@@ -26,9 +25,9 @@ namespace tidings {
 
 /// One start of a handler. The worker has the delivery and the settlement until the run has ended; others may
 /// read the delivery meanwhile.
-class Run {
- public:
+struct Run {
   using Clock = std::chrono::steady_clock;
+  static constexpr auto not_started = Clock::time_point::max();
 
   Run(std::uint64_t its_ticket, const Handlers::Entry* its_entry, Delivery its_delivery)
       : ticket(its_ticket), entry(its_entry), delivery(std::move(its_delivery)) {}
@@ -37,15 +36,7 @@ class Run {
   const Handlers::Entry* const entry;
   Delivery delivery;
   Settlement settlement;  ///< once it has ended
-
-  // Thread-safe.
-  void mark_started() { started_ = Clock::now(); }
-  [[nodiscard]] bool has_started() const { return started_.load() != not_started; }
-  [[nodiscard]] Clock::time_point started_at() const { return started_; }
-
- private:
-  static constexpr auto not_started = Clock::time_point::max();
-  std::atomic<Clock::time_point> started_{not_started};
+  std::atomic<Clock::time_point> started{not_started};
 };
 using RunPtr = std::shared_ptr<Run>;
 

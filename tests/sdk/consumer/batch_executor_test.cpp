@@ -247,7 +247,7 @@ TEST_CASE("what a handler throws says what becomes of the message") {
       {[] { throw RetryAfter(30s, "come back later"); }, Kind::retry, "come back later"},
       {[] { throw std::runtime_error("mail server down"); }, Kind::retry, "mail server down"},
       {[] { throw Error("broker away", Error::Retry::yes); }, Kind::retry, "broker away"},
-      {[] { throw 42; }, Kind::retry, "the handler threw something that is no std::exception"},
+      {[] { throw 42; }, Kind::retry, "the handler threw something that is not a std::exception"},
   }));
   INFO(wanted.reason);
   const bool as_redelivered = GENERATE(false, true);

@@ -197,7 +197,7 @@ TEST_CASE("what a handler throws on a worker says what becomes of the message") 
       {[] { throw Undecodable("data: is no JSON"); }, Kind::dead_letter, "data: is no JSON", 0ms},
       {[] { throw RetryAfter(30s, "come back later"); }, Kind::retry, "come back later", 30s},
       {[] { throw std::runtime_error("mail server down"); }, Kind::retry, "mail server down", {}},
-      {[] { throw 42; }, Kind::retry, "the handler threw something that is no std::exception", {}},
+      {[] { throw 42; }, Kind::retry, "the handler threw something that is not a std::exception", {}},
   }));
   INFO(wanted.reason);
   Crew crew{folder / "inbox.db", on_id("a", wanted.action)};

@@ -96,7 +96,7 @@ struct Hot {
     options.backoff = {.base = backoff, .max = backoff};
   }
 
-  /// AttemptRecord the instance; no handler ends before all events are at hand.
+  /// Starts the instance; no handler ends before all events are at hand.
   void run(const std::vector<std::string>& ids, Instance::WorkersHandler handler) {
     for (const auto& id : ids) publish(id);
     instance = mode.instance(scene, options, [this, handler = std::move(handler)](const Delivery& delivery) {

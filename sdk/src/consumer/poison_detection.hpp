@@ -1,0 +1,51 @@
+#pragma once
+
+// Finds poison messages, whose handler ends the process: counts in the inbox how often a handler was started
+// and not seen to succeed.
+
+#include "consumer/failure_policy.hpp"
+#include "consumer/handlers.hpp"
+#include "consumer/settlement.hpp"
+#include "inbox/inbox.hpp"
+
+#include <tidings/delivery.hpp>
+
+#include <optional>
+
+namespace tidings {
+
+/// A start whose process ended blames nobody while others ran beside it: the event is a suspect, and runs
+/// isolated from then on. Once it has ended a process isolated, too, the first one was its doing. Everything
+/// here happens inside of a transaction of the inbox.
+class PoisonDetector {
+ public:
+  PoisonDetector(Inbox& inbox, const FailurePolicy& policy) : inbox_(inbox), policy_(policy) {}
+
+  /// A start that is written down: what the inbox knew before, and what it keeps until the handler has ended.
+  struct Start {
+    std::optional<Inbox::Attempts> before;
+    Inbox::Attempts running;
+  };
+  struct Company {
+    bool isolated;                         ///< nothing runs beside it
+    bool may_have_run_unrecorded = false;  ///< in a batch, where starts are not written down
+  };
+  /// With neither, the event is a suspect that must run isolated.
+  struct Decision {
+    std::optional<Settlement>
+        settled;  ///< no handler is to run: a duplicate, or one that has failed too often
+    std::optional<Start> start;
+  };
+  /// Writes the start of a handler down where one is to run, and tells the delivery which attempt it is.
+  [[nodiscard]] Decision start(Delivery& delivery, const Handlers::Entry& entry, Company company);
+  /// The start does not count: nothing has failed. No effect where someone else has started the event since.
+  void undo(const Delivery& delivery, const Start& start);
+  /// The handler has failed.
+  void fail(const Delivery& delivery, const Settlement& settlement);
+
+ private:
+  Inbox& inbox_;
+  const FailurePolicy& policy_;
+};
+
+}  // namespace tidings
