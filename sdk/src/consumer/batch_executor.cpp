@@ -33,8 +33,7 @@ std::vector<Settlement> BatchExecutor::in_one_transaction(std::span<Delivery* co
     inbox_.begin();
     for (auto* delivery : batch) {
       if (inbox_.claims_ahead() && settlements.size() % claim_step == 0)
-        claim_ahead(
-            batch.subspan(settlements.size(), std::min(claim_step, batch.size() - settlements.size())));
+        claim_ahead(batch.subspan(settlements.size()));
       const bool held = hold_back_.holds(*delivery);
       settlements.push_back(held ? Settlement{.kind = Kind::held_back} : in_savepoint(*delivery));
       const auto time = Clock::now();
@@ -49,9 +48,9 @@ std::vector<Settlement> BatchExecutor::in_one_transaction(std::span<Delivery* co
   });
 }
 
-void BatchExecutor::claim_ahead(std::span<Delivery* const> batch) {
+void BatchExecutor::claim_ahead(std::span<Delivery* const> rest) {
   std::vector<std::string> ids;
-  for (const auto* delivery : batch)
+  for (const auto* delivery : rest.first(std::min(claim_step, rest.size())))
     if (handlers_.find(delivery->event.type) != nullptr) ids.push_back(delivery->event.id);
   inbox_.claim_ahead(ids);
 }

@@ -63,7 +63,7 @@ class BatchExecutor {
 
  private:
   [[nodiscard]] std::vector<Settlement> in_one_transaction(std::span<Delivery* const> batch);
-  void claim_ahead(std::span<Delivery* const> batch);
+  void claim_ahead(std::span<Delivery* const> rest);
   [[nodiscard]] std::vector<Settlement> one_by_one(std::span<Delivery* const> batch);
   [[nodiscard]] Settlement in_savepoint(Delivery& delivery);
   [[nodiscard]] Settlement start_and_run(Delivery& delivery, const Handlers::Entry& entry);

@@ -30,7 +30,7 @@ Attempts running_isolated(const Attempts& past) {
 }  // namespace
 
 PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handlers::Entry& entry,
-                                               Company company) {
+                                               Conditions conditions) {
   const auto& id = delivery.event.id;
   auto known = inbox_.attempts(id);
   if (inbox_.handled(id)) {
@@ -40,7 +40,7 @@ PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handler
   Attempts past;
   if (known)
     past = *known;
-  else if (company.may_have_run_unrecorded)
+  else if (conditions.may_have_run_unrecorded)
     past.state = State::running_in_batch;
   const bool suspect = may_have_ended_a_process(past);
   if (past.state == State::dead_letter || failures(past) >= policy_.max_attempts(entry))
@@ -48,10 +48,10 @@ PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handler
                                   .reason = suspect ? "the process ended while handling it" : past.reason,
                                   .attempts = failures(past)},
             .start = {}};
-  if (suspect && !company.isolated) return {};
+  if (suspect && !conditions.isolated) return {};
   delivery.attempt = past.starts + 1;
-  auto running = company.isolated ? running_isolated(past)
-                                  : Attempts{.starts = past.starts, .state = State::running_in_batch};
+  auto running = conditions.isolated ? running_isolated(past)
+                                     : Attempts{.starts = past.starts, .state = State::running_in_batch};
   inbox_.record_attempts(id, running);
   return {.settled = {}, .start = Start{std::move(known), std::move(running)}};
 }

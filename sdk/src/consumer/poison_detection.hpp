@@ -26,7 +26,7 @@ class PoisonDetector {
     std::optional<Inbox::Attempts> before;
     Inbox::Attempts running;
   };
-  struct Company {
+  struct Conditions {
     bool isolated;                         ///< nothing runs beside it
     bool may_have_run_unrecorded = false;  ///< in a batch, where starts are not written down
   };
@@ -37,7 +37,7 @@ class PoisonDetector {
     std::optional<Start> start;
   };
   /// Writes the start of a handler down where one is to run, and tells the delivery which attempt it is.
-  [[nodiscard]] Decision start(Delivery& delivery, const Handlers::Entry& entry, Company company);
+  [[nodiscard]] Decision start(Delivery& delivery, const Handlers::Entry& entry, Conditions conditions);
   /// The start does not count: nothing has failed. No effect where someone else has started the event since.
   void undo(const Delivery& delivery, const Start& start);
   /// The handler has failed.

@@ -1,6 +1,5 @@
 #include "consumer/worker_pool.hpp"
 
-#include <iterator>
 #include <utility>
 
 namespace tidings {
@@ -29,12 +28,9 @@ std::vector<RunPtr> WorkerPool::take_ended() {
   return std::exchange(ended_, {});
 }
 
-std::vector<RunPtr> WorkerPool::take_back() {
+std::deque<RunPtr> WorkerPool::take_back() {
   const std::lock_guard lock{mutex_};
-  std::vector<RunPtr> back{std::make_move_iterator(waiting_.begin()),
-                           std::make_move_iterator(waiting_.end())};
-  waiting_.clear();
-  return back;
+  return std::exchange(waiting_, {});
 }
 
 void WorkerPool::work(const std::stop_token& stop) {

@@ -52,7 +52,7 @@ class WorkerPool {
   void start(RunPtr run);
   [[nodiscard]] std::vector<RunPtr> take_ended();
   /// Those that no worker has started.
-  [[nodiscard]] std::vector<RunPtr> take_back();
+  [[nodiscard]] std::deque<RunPtr> take_back();
 
  private:
   void work(const std::stop_token& stop);
