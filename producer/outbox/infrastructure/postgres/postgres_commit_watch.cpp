@@ -1,19 +1,12 @@
-#include "infrastructure/postgres/postgres_commit_watch.hpp"
-
+#include "infrastructure/commit_watch.hpp"
 #include "infrastructure/postgres/wake_lock.hpp"
 
-#include <tidings/error.hpp>
+#include <tidings/postgres_connection.hpp>
 
-#include <poll.h>
 #include <spdlog/spdlog.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstdint>
-#include <system_error>
+#include <utility>
 
 namespace tidings {
 namespace {
@@ -23,30 +16,44 @@ using std::chrono::milliseconds;
 constexpr milliseconds first_pause{2};
 constexpr milliseconds longest_pause{20};
 constexpr std::chrono::seconds between_connects{1};
-constexpr std::chrono::hours longest_wait{24};
 // So many notifications at once say that writers overlap: then being read costs them less than notifying.
 constexpr int busy = 2;
 
-}  // namespace
+/// Sees commits to an outbox in PostgreSQL. While writers are busy it lets the outbox be read every few
+/// milliseconds; when they rest, it waits for the notification that the next one sends. Writers know by an
+/// advisory lock (wake_lock.hpp) whether to notify, so no commit is missed and few notifications are sent.
+class PostgresCommitWatch final : public CommitWatch {
+ public:
+  /// Connects at the first wait(). Without a connection, or through a pooler, wait() lasts for its timeout.
+  explicit PostgresCommitWatch(const std::string& url) : connection_(url) {}
 
-PostgresCommitWatch::PostgresCommitWatch(const std::string& url)
-    : connection_(url), event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), pause_(first_pause) {
-  if (event_ < 0)
-    throw Error("cannot watch the outbox: no event descriptor: " + std::generic_category().message(errno),
-                Error::Retry::yes);
-}
+  bool wait(milliseconds timeout) override;
+  void found() noexcept override;
+  void sleep(milliseconds timeout) override;
 
-PostgresCommitWatch::~PostgresCommitWatch() { ::close(event_); }
+ private:
+  bool read_is_due();
+  void listen();
+  bool hold_lock();
+
+  PostgresConnection connection_;
+  bool holds_lock_ = false;  // writers notify
+  bool warned_ = false;
+  Clock::time_point connect_at_{};  // not before
+  Clock::time_point try_lock_at_{};
+  Clock::duration pause_ = first_pause;  // between reads while writers are busy
+};
 
 bool PostgresCommitWatch::wait(milliseconds timeout) {
-  const auto deadline = Clock::now() + std::clamp<milliseconds>(timeout, milliseconds{0}, longest_wait);
+  const auto deadline = deadline_after(timeout);
   for (;;) {
     if (take_wake()) return false;
     if (read_is_due()) return true;
     const auto now = Clock::now();
     if (now >= deadline) return false;
-    const auto alarm = !connection_.connected() ? connect_at_ : holds_lock_ ? deadline : try_lock_at_;
-    poll(std::min(deadline, alarm) - now);
+    const bool connected = connection_.connected();
+    const auto alarm = !connected ? connect_at_ : holds_lock_ ? deadline : try_lock_at_;
+    poll(std::min(deadline, alarm) - now, connected ? connection_.socket() : -1);
   }
 }
 
@@ -80,7 +87,7 @@ void PostgresCommitWatch::listen() {
   try_lock_at_ = {};
   pause_ = first_pause;
   if (connection_.pooled()) {
-    connection_.disconnect();  // of no use, and poll() would return at once when the pooler ends it
+    connection_.disconnect();  // poll() would return at once when the pooler ends it
     connect_at_ = Clock::time_point::max();
     if (!std::exchange(warned_, true))
       spdlog::warn("commits are seen by polling only: {} is reached through a pooler", connection_.name());
@@ -90,8 +97,7 @@ void PostgresCommitWatch::listen() {
   if (std::exchange(warned_, false)) spdlog::info("commits are seen as they come again");
 }
 
-/// True, since the outbox has to be read either way: a last time before notifications, or as writers are
-/// busy.
+/// True: the outbox has to be read either way, a last time before notifications or because writers are busy.
 bool PostgresCommitWatch::hold_lock() {
   holds_lock_ = connection_.exec(wake_lock::try_hold).text(0, 0) == "t";
   try_lock_at_ = Clock::now() + pause_;
@@ -110,30 +116,13 @@ void PostgresCommitWatch::sleep(milliseconds timeout) {
     connection_.disconnect();
     connect_at_ = {};
   }
-  const auto deadline = Clock::now() + std::clamp<milliseconds>(timeout, milliseconds{0}, longest_wait);
-  for (auto now = Clock::now(); !take_wake() && now < deadline; now = Clock::now()) {
-    std::array<pollfd, 1> descriptors{{{event_, POLLIN, 0}}};
-    ::poll(descriptors.data(), descriptors.size(),
-           static_cast<int>(std::chrono::ceil<milliseconds>(deadline - now).count()));
-  }
+  CommitWatch::sleep(timeout);
 }
 
-bool PostgresCommitWatch::take_wake() noexcept {
-  std::uint64_t count = 0;
-  return ::read(event_, &count, sizeof count) == sizeof count;
-}
+}  // namespace
 
-void PostgresCommitWatch::poll(Clock::duration duration) const {
-  std::array<pollfd, 2> descriptors{{{event_, POLLIN, 0}, {connection_.socket(), POLLIN, 0}}};
-  const auto rest = std::max(duration, Clock::duration{0});
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(rest);
-  const timespec time{seconds.count(), std::chrono::nanoseconds{rest - seconds}.count()};
-  ::ppoll(descriptors.data(), connection_.connected() ? 2 : 1, &time, nullptr);
-}
-
-void PostgresCommitWatch::wake() noexcept {
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const auto written = ::write(event_, &one, sizeof one);
+std::unique_ptr<CommitWatch> CommitWatch::open_postgres(const std::string& url) {
+  return std::make_unique<PostgresCommitWatch>(url);
 }
 
 }  // namespace tidings

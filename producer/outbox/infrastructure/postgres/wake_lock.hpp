@@ -1,8 +1,7 @@
 #pragma once
 
-// How writers and the relay's watch agree on who needs a notification: while the
-// watch waits for one it holds this advisory lock exclusively, and a writer who
-// cannot share it notifies. See schema/postgres_notify_trigger.sql.
+// How writers know that the relay's watch needs a notification: while it waits for one it holds this advisory
+// lock exclusively, and a writer that cannot share it notifies. See schema/postgres_notify_trigger.sql.
 
 #define TIDINGS_WAKE_LOCK "(1952738667, 'outbox_event'::regclass::oid::integer)"
 

@@ -1,10 +1,6 @@
-#include "infrastructure/sqlite/file_commit_watch.hpp"
+#include "infrastructure/commit_watch.hpp"
 
-#include <tidings/error.hpp>
-
-#include <poll.h>
 #include <spdlog/spdlog.h>
-#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
@@ -14,6 +10,7 @@
 #include <climits>
 #include <cstdint>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -27,9 +24,6 @@ constexpr milliseconds between_writes{1};  // reads that writes ask for
 // that its fsync took. An fsync that takes longer than all of them is left to the caller's timeout.
 constexpr std::chrono::microseconds first_pause{150};
 constexpr std::chrono::seconds last_pause{1};
-constexpr std::chrono::hours longest_wait{24};
-
-std::string why(int error) { return std::generic_category().message(error); }
 
 /// The file itself: SQLite keeps WAL and journal beside what a symbolic link leads to.
 std::filesystem::path resolve(const std::string& path) {
@@ -38,21 +32,42 @@ std::filesystem::path resolve(const std::string& path) {
   return error ? std::filesystem::absolute(path, error) : file;
 }
 
-}  // namespace
+/// Tells when another process, or another connection of this one, has written to the database file: inotify
+/// on the file and its WAL. Says nothing of what was written.
+class FileCommitWatch final : public CommitWatch {
+ public:
+  /// Watches the folder of `path`, since WAL and journal come and go. Without inotify (out of
+  /// watches), wait() simply lasts for its timeout, unless woken.
+  explicit FileCommitWatch(const std::string& path) {
+    const auto file = resolve(path);
+    file_name_ = file.filename();
+    if (!start(file.parent_path())) stop(std::generic_category().message(errno));
+  }
+  ~FileCommitWatch() override {
+    if (inotify_ >= 0) ::close(inotify_);
+  }
+  FileCommitWatch(const FileCommitWatch&) = delete;
+  FileCommitWatch& operator=(const FileCommitWatch&) = delete;
 
-FileCommitWatch::FileCommitWatch(const std::string& path) {
-  const auto file = resolve(path);
-  file_name_ = file.filename();
-  event_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (event_ < 0)
-    throw Error("cannot watch " + path + ": no event descriptor: " + why(errno), Error::Retry::yes);
-  if (!start(file.parent_path())) stop(why(errno));
-}
+  /// The database should be read after a write since the last call, at most once a millisecond; and, as the
+  /// write of a commit is seen before the commit is (its fsync comes between), a few more times in the second
+  /// after it.
+  bool wait(milliseconds timeout) override;
 
-FileCommitWatch::~FileCommitWatch() {
-  if (inotify_ >= 0) ::close(inotify_);
-  if (event_ >= 0) ::close(event_);
-}
+ private:
+  bool start(const std::string& folder);
+  void stop(const std::string& reason);
+  bool drain_inotify();
+  [[nodiscard]] bool is_ours(std::string_view name) const noexcept;
+  void read_soon(Clock::time_point now);
+  void read_again_later(Clock::time_point now);
+
+  std::string file_name_;
+  int inotify_ = -1;
+  Clock::time_point read_at_ = Clock::time_point::max();  // when the next read is due without a new event
+  Clock::time_point asked_at_{};                          // when a write last asked for a read
+  Clock::duration pause_{};                               // between the read that is due and the one after it
+};
 
 bool FileCommitWatch::start(const std::string& folder) {
   inotify_ = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
@@ -67,7 +82,7 @@ void FileCommitWatch::stop(const std::string& reason) {
 }
 
 bool FileCommitWatch::wait(milliseconds timeout) {
-  const auto deadline = Clock::now() + std::clamp<milliseconds>(timeout, milliseconds{0}, longest_wait);
+  const auto deadline = deadline_after(timeout);
   for (;;) {
     const bool written = drain_inotify();
     const bool woken = take_wake();
@@ -79,14 +94,8 @@ bool FileCommitWatch::wait(milliseconds timeout) {
     }
     if (woken || now >= deadline) return false;
     // Once a read is due soon, further writes add nothing: a long import must not wake us write by write.
-    poll(std::min(deadline, read_at_) - now, read_at_ - now > between_writes);
+    poll(std::min(deadline, read_at_) - now, read_at_ - now > between_writes ? inotify_ : -1);
   }
-}
-
-void FileCommitWatch::sleep(milliseconds timeout) {
-  const auto deadline = Clock::now() + std::clamp<milliseconds>(timeout, milliseconds{0}, longest_wait);
-  for (auto now = Clock::now(); !take_wake() && now < deadline; now = Clock::now())
-    poll(deadline - now, false);
 }
 
 bool FileCommitWatch::drain_inotify() {
@@ -132,22 +141,10 @@ void FileCommitWatch::read_again_later(Clock::time_point now) {
   pause_ += pause_ / 2;
 }
 
-bool FileCommitWatch::take_wake() noexcept {
-  std::uint64_t count = 0;
-  return ::read(event_, &count, sizeof count) == sizeof count;
-}
+}  // namespace
 
-void FileCommitWatch::poll(Clock::duration duration, bool for_writes) const {
-  std::array<pollfd, 2> descriptors{{{event_, POLLIN, 0}, {inotify_, POLLIN, 0}}};
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(duration);
-  const timespec time{seconds.count(), std::chrono::nanoseconds{duration - seconds}.count()};
-  ::ppoll(descriptors.data(), for_writes ? 2 : 1, &time, nullptr);  // what it says is read by the caller
-}
-
-void FileCommitWatch::wake() noexcept {
-  const std::uint64_t one = 1;
-  // Fails only when 2^64-2 wakes are waiting already.
-  [[maybe_unused]] const auto written = ::write(event_, &one, sizeof one);
+std::unique_ptr<CommitWatch> CommitWatch::open_file(const std::string& path) {
+  return std::make_unique<FileCommitWatch>(path);
 }
 
 }  // namespace tidings
