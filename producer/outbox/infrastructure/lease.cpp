@@ -8,7 +8,7 @@ bool Lease::try_take(Database& database) {
   if (held() && fresh()) return true;
   epoch_.reset();
   return attempt("take the lease " + options_.name, [&] {
-    // Read before the write: those who stand by must not keep the service from writing.
+    // Read before the write: processes that stand by must not keep the service from writing.
     const auto row = read(database);
     return is_free(row, database.time()) && take(database, row);
   });
@@ -47,11 +47,14 @@ std::optional<Lease::Row> Lease::read(Database& database) const {
 bool Lease::is_free(const std::optional<Row>& row, Timestamp time) {
   if (!row || row->holder == options_.holder) return true;
   if (row->expires_at <= time.time_since_epoch().count()) return true;  // released, or past its time
-  // By the clock it is taken, which a stepped clock may say for years: has its holder renewed it lately?
+  // Not past its time; but if the wall clock was set back, that may stay so for years. So it is free, too,
+  // when its holder has not renewed it for as long as a lease lasts.
   const auto read_at = BootClock::now();
-  if (!seen_ || seen_->epoch != row->epoch || seen_->beat != row->beat)
-    seen_ = Seen{.epoch = row->epoch, .beat = row->beat, .since = read_at};
-  return read_at - seen_->since >= options_.duration;
+  if (!seen_ || seen_->epoch != row->epoch || seen_->beat != row->beat) {
+    seen_ = row;
+    seen_since_ = read_at;
+  }
+  return read_at - seen_since_ >= options_.duration;
 }
 
 bool Lease::renew(Transaction& transaction) {
@@ -87,8 +90,6 @@ void Lease::release(Database& database) {
 std::int64_t Lease::new_expiry(Database& database) const {
   return (database.time() + options_.duration).time_since_epoch().count();
 }
-
-bool Lease::fresh() const noexcept { return held() && BootClock::now() - renewed_ < options_.duration; }
 
 BootClock::time_point BootClock::now() noexcept {
   timespec time{};

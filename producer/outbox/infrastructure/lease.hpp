@@ -1,7 +1,7 @@
 #pragma once
 
-// One active processor per outbox. The lease is a row with an epoch; whoever
-// writes under an older epoch changes nothing (fencing).
+// One active processor per outbox. The lease is a row with an epoch: a write under an older epoch changes
+// nothing (fencing).
 
 #include <tidings/database.hpp>
 
@@ -34,27 +34,25 @@ class Lease {
 
   explicit Lease(Options options) : options_(std::move(options)) {}
 
-  /// Takes the lease when it is free, released, past its time, or has not been renewed for
-  /// `duration` as this process's own steady clock saw it (a stepped wall clock then cannot
-  /// lock everyone out). True when held. Only reads while another holds it, so that any number of
-  /// processes may stand by; they should ask several times within `duration`.
+  /// Takes the lease when it is free, released, past its time, or has not been renewed for `duration` by this
+  /// process's own steady clock (so a stepped wall clock cannot lock everyone out). True when held. Only
+  /// reads while another holds it, so that any number of processes may stand by; they should ask several
+  /// times within `duration`.
   bool try_take(Database& database);
 
-  /// Inside a transaction: true when this epoch still holds; then everything else in the
-  /// transaction is fenced. Extends the lease, for fresh() only once the transaction is committed:
-  /// after a rollback, others may still take over as if nothing had happened. False gives it up.
+  /// Inside a transaction: true when this epoch still holds; then everything else in the transaction is
+  /// fenced. Extends the lease, for fresh() only once the transaction is committed: after a rollback, others
+  /// may still take over as if nothing had happened. False gives it up.
   [[nodiscard]] bool renew(Transaction& transaction);
 
   /// Frees it for others at once. Does nothing when another holds it.
   void release(Database& database);
 
   [[nodiscard]] bool held() const noexcept { return epoch_.has_value(); }
-  [[nodiscard]] std::int64_t epoch() const noexcept { return epoch_.value_or(0); }
 
-  /// False once `duration` has passed since the last committed renewal: stop publishing, another may
-  /// be active.
-  [[nodiscard]] bool fresh() const noexcept;
-
+  /// False once `duration` has passed since the last committed renewal: stop publishing, another may be
+  /// active.
+  [[nodiscard]] bool fresh() const noexcept { return held() && BootClock::now() < fresh_until(); }
   /// When fresh() ends without another renewal.
   [[nodiscard]] BootClock::time_point fresh_until() const noexcept { return renewed_ + options_.duration; }
 
@@ -62,10 +60,6 @@ class Lease {
   struct Row {
     std::string holder;
     std::int64_t epoch = 0, beat = 0, expires_at = 0;
-  };
-  struct Seen {
-    std::int64_t epoch = 0, beat = 0;
-    BootClock::time_point since;
   };
 
   [[nodiscard]] std::optional<Row> read(Database& database) const;
@@ -75,8 +69,9 @@ class Lease {
 
   Options options_;
   std::optional<std::int64_t> epoch_;
-  std::optional<Seen> seen_;  ///< the other holder's last sign of life
   BootClock::time_point renewed_;
+  std::optional<Row> seen_;           // the other holder's last sign of life
+  BootClock::time_point seen_since_;  // when it was first seen
 };
 
 }  // namespace tidings
