@@ -31,17 +31,13 @@ void SnapshotScans::start_over() {
 
 void SnapshotScans::read(int limit, Clock::time_point now, const Ask& ask, std::vector<OutboxEvent>& out) {
   out.clear();
-  bool sees_all = !scan_;  // what is committed by now, and not only when an earlier call began the scan
   if (!scan_) begin_scan(now);
   while (out.size() < static_cast<std::size_t>(limit)) {
     const int wanted = limit - static_cast<int>(out.size());
     const auto query = next_query(wanted);
     auto page = ask(query);
     const auto at = page.at;
-    if (take(std::move(page), query, wanted, out)) continue;
-    end_scan(at);
-    if (std::exchange(sees_all, true)) return;
-    begin_scan(at);
+    if (!take(std::move(page), query, wanted, out)) return end_scan(at);
   }
 }
 
@@ -68,10 +64,10 @@ ScanQuery SnapshotScans::next_query(int limit) const {
 
 /// False when that was the last page of the scan.
 ///
-/// Of two events of an aggregate that a lock has put in order, whoever sees the later one sees the earlier
-/// one, too, whose (createdAt, id) is smaller. So a statement that gives all that it sees, up to its limit,
-/// gives them in order. Over several, rows that have become visible before the cursor meanwhile are given
-/// first.
+/// When a lock has put two events of an aggregate in order, a snapshot that shows the later one shows the
+/// earlier one, too, and its (createdAt, id) is smaller. So a statement that gives all that it sees, up to
+/// its limit, gives them in order. Each further statement also gives what has become visible before the
+/// cursor meanwhile, and gives it first: after the last one, all that its snapshot shows was given.
 bool SnapshotScans::take(ScanPage page, const ScanQuery& query, int limit, std::vector<OutboxEvent>& out) {
   auto& scan = *scan_;
   bounds_.add(page.oldest_open, page.next_id, std::move(page.created_from), page.at);

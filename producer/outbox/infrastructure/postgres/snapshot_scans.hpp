@@ -19,8 +19,7 @@
 
 namespace tidings {
 
-/// Asks one statement for PENDING rows with createdAt from `created_from` on, in the order of (createdAt,
-/// id):
+/// Asks one statement for PENDING rows with createdAt >= `created_from`, in the order of (createdAt, id):
 /// - those behind `after`, of transactions from `unseen_from` on, or of any when that is empty;
 /// - those before it, of transactions from `late_from` on, or none when that is empty.
 struct ScanQuery {
