@@ -3,7 +3,7 @@
 
 #include "auth_service.hpp"
 #include "figures.hpp"
-#include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
+#include "infrastructure/sqlite/sqlite_database.hpp"
 #include "nats/handle.hpp"
 #include "nats/native.hpp"
 #include "resident.hpp"
@@ -16,6 +16,7 @@
 
 #include <tidings/event.hpp>
 #include <tidings/outbox_processor.hpp>
+#include <tidings/outbox_repository.hpp>
 #include <tidings/stream.hpp>
 
 #include <CLI/CLI.hpp>
@@ -61,9 +62,9 @@ class Outbox {
   [[nodiscard]] std::string url() const { return "sqlite:" + path(); }
 
   void fill(int events, int aggregates) {
-    SqliteOutboxRepository outbox{database_};
+    const auto outbox = database_.outbox();
     database_.transact([&](Transaction& transaction) {
-      for (int i = 0; i < events; ++i) outbox.add(transaction, UserCreatedEvent{some_user(i % aggregates)});
+      for (int i = 0; i < events; ++i) outbox->add(transaction, UserCreatedEvent{some_user(i % aggregates)});
     });
     settle();
   }
@@ -143,14 +144,14 @@ std::vector<double> wake(const std::string& url, int events) {
   if (writer == 0) {
     close(pipe_ends[0]);
     SqliteDatabase database{outbox.path()};
-    SqliteOutboxRepository repository{database};
+    const auto repository = database.outbox();
     char go = 0;
     if (read(STDIN_FILENO, &go, 0) < 0) _exit(1);
     auto next = steady_clock::now() + std::chrono::milliseconds{500};
     for (int i = 0; i < events; ++i, next += std::chrono::milliseconds{5}) {
       std::this_thread::sleep_until(next);
       const UserCreatedEvent event{some_user(i)};
-      database.transact([&](Transaction& transaction) { repository.add(transaction, event); });
+      database.transact([&](Transaction& transaction) { repository->add(transaction, event); });
       const auto committed = steady_clock::now().time_since_epoch().count();
       if (write(pipe_ends[1], &committed, sizeof committed) != sizeof committed) _exit(1);
     }

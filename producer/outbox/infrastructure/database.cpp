@@ -1,6 +1,5 @@
+#include "infrastructure/outbox_columns.hpp"
 #include "infrastructure/sqlite/sqlite_database.hpp"
-
-#include <tidings/database.hpp>
 #ifdef TIDINGS_POSTGRES
 #include "infrastructure/postgres/postgres_database.hpp"
 #endif
@@ -8,7 +7,6 @@
 #include <tidings/settings.hpp>
 
 #include <charconv>
-#include <exception>
 
 namespace tidings {
 
@@ -25,22 +23,30 @@ std::unique_ptr<Database> Database::open(const std::string& url, Open mode) {
 }
 
 void rethrow_refused(std::string_view action) {
-  const auto refuse = [action](const SqlError& error) {
-    throw DatabaseError("cannot " + std::string(action) + ": " + error.what(),
-                        error.retryable() ? Error::Retry::yes : Error::Retry::no);
+  const auto refused = [action](const SqlError& error) {
+    return DatabaseError("cannot " + std::string(action) + ": " + error.what(),
+                         error.retryable() ? Error::Retry::yes : Error::Retry::no);
   };
   try {
     throw;
   } catch (const SqlError& error) {
-    refuse(error);
+    throw refused(error);
   } catch (const SQLite::Exception& error) {
-    refuse(sql_error(error));
+    throw refused(sql_error(error));
   }
-  std::terminate();  // not reached: each way above throws
 }
 
 void Database::migrate(std::string_view own_tables) {
   attempt("create the tables in " + name(), [&] { create_tables(std::string{own_tables}); });
+}
+
+void Database::require_schema() {
+  attempt("use the outbox in " + name(), [&] {
+    exec(outbox_columns::select(kind(), outbox_columns::row) + " LIMIT 0");
+    exec(R"sql(SELECT l.name, l.holder, l.epoch, l.beat, l."expiresAt" FROM outbox_lease AS l LIMIT 0)sql");
+    exec(R"sql(SELECT s.name, s.phase, s.since, s.trouble, s."inFlight", s."writtenAt", s.published
+               FROM outbox_state AS s LIMIT 0)sql");
+  });
 }
 
 void Database::require_own(Transaction& transaction) const {
@@ -48,8 +54,8 @@ void Database::require_own(Transaction& transaction) const {
     throw DatabaseError("cannot write: the transaction is on another connection than its repository");
 }
 
-Transaction::Transaction(Database& database) : database_(database) {
-  attempt("begin a transaction on " + database.name(), [&] { database_.begin(); });
+Transaction::Transaction(Database& database, Access access) : database_(database) {
+  attempt("begin a transaction on " + database.name(), [&] { database_.begin(access); });
 }
 
 Transaction::~Transaction() {
@@ -76,9 +82,9 @@ std::string SqlRows::text(std::size_t row, std::size_t column) const {
 }
 
 std::int64_t SqlRows::integer(std::size_t row, std::size_t column) const {
-  const auto digits = text(row, column);
+  const auto& digits = cells.at(row * columns + column);
   std::int64_t number = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (digits) std::from_chars(digits->data(), digits->data() + digits->size(), number);
   return number;
 }
 

@@ -1,28 +1,22 @@
 #include <tidings/outbox_event.hpp>
 
-namespace tidings {
+#include <algorithm>
+#include <array>
+#include <cstddef>
 
-const char* to_string(RowStatus status) noexcept {
-  switch (status) {
-    case RowStatus::pending:
-      return "PENDING";
-    case RowStatus::processing:
-      return "PROCESSING";
-    case RowStatus::published:
-      return "PUBLISHED";
-    case RowStatus::failed:
-      return "FAILED";
-    case RowStatus::dead_letter:
-      return "DEAD_LETTER";
-  }
-  return "";
-}
+namespace tidings {
+namespace {
+
+constexpr std::array names{"PENDING", "PROCESSING", "PUBLISHED", "FAILED", "DEAD_LETTER"};  // as RowStatus
+
+}  // namespace
+
+const char* to_string(RowStatus status) noexcept { return names.at(static_cast<std::size_t>(status)); }
 
 std::optional<RowStatus> parse_row_status(std::string_view text) noexcept {
-  for (const auto status : {RowStatus::pending, RowStatus::processing, RowStatus::published,
-                            RowStatus::failed, RowStatus::dead_letter})
-    if (text == to_string(status)) return status;
-  return std::nullopt;
+  const auto* const name = std::find(names.begin(), names.end(), text);
+  if (name == names.end()) return std::nullopt;
+  return static_cast<RowStatus>(name - names.begin());
 }
 
 }  // namespace tidings

@@ -19,15 +19,11 @@ struct Outcome {
   int retry_count = 0;
   std::string error;  ///< for failed and dead_letter; what is past 1000 bytes is cut off
   Timestamp at;       ///< when it was known; becomes updatedAt, except for processing, which keeps it
-
-  /// At most 1000 bytes, not ending in the middle of a character.
-  [[nodiscard]] std::string short_error() const;
 };
 
 /// Not thread-safe. Throws DatabaseError.
 class OutcomeStore {
  public:
-  OutcomeStore() = default;
   virtual ~OutcomeStore() = default;
   OutcomeStore(const OutcomeStore&) = delete;
   OutcomeStore& operator=(const OutcomeStore&) = delete;
@@ -35,8 +31,22 @@ class OutcomeStore {
   /// Writes outcomes inside a transaction whose lease was checked. Rows that are gone or already settled stay
   /// as they are. With `delete_published`, published rows are deleted (SQLite: except for the table's newest,
   /// which becomes PUBLISHED and is left to cleanup). Returns how many rows have become PUBLISHED.
-  virtual int write(Transaction& transaction, const std::vector<Outcome>& outcomes,
-                    bool delete_published) = 0;
+  int write(Transaction& transaction, const std::vector<Outcome>& outcomes, bool delete_published);
+
+ protected:
+  using Iterator = std::vector<Outcome>::const_iterator;
+
+  explicit OutcomeStore(Database& database) : database_(database) {}
+
+  /// Ends the conditions of each statement: settled rows stay as they are.
+  inline static const std::string not_settled = " AND status IN ('PENDING', 'PROCESSING', 'FAILED')";
+
+  Database& database_;
+
+ private:
+  /// For outcomes that all are published; returns how many rows have become PUBLISHED.
+  virtual int write_published(Iterator begin, Iterator end, bool delete_published) = 0;
+  void write_other(const Outcome& outcome);
 };
 
 }  // namespace tidings

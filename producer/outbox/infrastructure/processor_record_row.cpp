@@ -1,18 +1,13 @@
 #include "infrastructure/processor_record_row.hpp"
 
 namespace tidings {
-namespace {
-
-std::int64_t milliseconds(Timestamp time) { return time.time_since_epoch().count(); }
-
-}  // namespace
 
 void write_processor_record(Transaction& transaction, const ProcessorStatus& status, std::int64_t published) {
   attempt("write the state of the outbox processor", [&] {
     auto& database = transaction.database();
     const auto* phase = to_string(status.phase);
-    const auto since = milliseconds(status.since);
-    const auto time = milliseconds(database.time());
+    const auto since = status.since.time_since_epoch().count();
+    const auto time = database.time().time_since_epoch().count();
     const auto updated = database
                              .exec(R"sql(
         UPDATE outbox_state

@@ -1,7 +1,7 @@
 #pragma once
 
-// The row of outbox_state: the processor's record, and with it the count of PUBLISHED rows, kept
-// up to date as they come and go since counting them takes longer the more there are.
+// The row of outbox_state: the processor's record, and with it the count of PUBLISHED rows. It is kept up to
+// date as they come and go, since counting them takes longer the more there are.
 
 #include <tidings/database.hpp>
 #include <tidings/processor_record.hpp>

@@ -1,8 +1,8 @@
 #pragma once
 
-// A service's database, opened the way that the outbox needs it: SQLite or
-// PostgreSQL. What is the same in both is written once, on exec(); what differs has
-// a class for each engine, made by open(), outbox() and outcomes().
+// A service's database, opened the way that the outbox needs it: SQLite or PostgreSQL. What is the same in
+// both is written once, on exec(); what differs has a class for each engine, made by open(), outbox() and
+// outcomes().
 
 #include <tidings/error.hpp>
 #include <tidings/timestamp.hpp>
@@ -25,13 +25,18 @@ class Database;
 class OutcomeStore;
 class OutboxRepository;
 
-/// A write transaction. Commits when asked; rolls back when destroyed before that.
+/// Commits when asked; rolls back when destroyed before that.
 class Transaction {
  public:
-  /// SQLite: takes the write lock at once, so that a later statement cannot fail for a stale snapshot.
-  /// PostgreSQL: READ COMMITTED. Throws a retryable DatabaseError when the lock is not free within the
-  /// busy timeout, or the server cannot be reached.
-  explicit Transaction(Database& database);
+  enum class Access {
+    write,  ///< SQLite: takes the write lock at once, as a later statement could fail for a stale snapshot.
+            ///< PostgreSQL: READ COMMITTED.
+    read    ///< all that is read is as of one moment
+  };
+
+  /// Throws a retryable DatabaseError when the lock is not free within the busy timeout, or the server cannot
+  /// be reached.
+  explicit Transaction(Database& database, Access access = Access::write);
   ~Transaction();
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
@@ -98,7 +103,7 @@ class Database {
 
   /// Throws DatabaseError "run the service's migration" when the outbox or its lease is not there, or
   /// lacks a column.
-  virtual void require_schema() = 0;
+  void require_schema();
 
   /// The repository uses this database and must not outlive it. Throws DatabaseError when there is no table.
   [[nodiscard]] virtual std::unique_ptr<OutboxRepository> outbox() = 0;
@@ -121,7 +126,7 @@ class Database {
     return run(statement, {value(values)...});
   }
 
-  /// The clock that all who share the database agree on.
+  /// The clock that all users of the database agree on.
   [[nodiscard]] virtual Timestamp time() = 0;
 
   /// Does the upkeep that some commit would otherwise make its caller wait for (SQLite: the checkpoint of the
@@ -147,7 +152,7 @@ class Database {
 
   virtual void create_tables(const std::string& own_tables) = 0;
   virtual SqlRows run(const std::string& statement, const std::vector<SqlValue>& values) = 0;
-  virtual void begin() = 0;
+  virtual void begin(Transaction::Access access) = 0;
   virtual void commit() = 0;
   virtual void roll_back() noexcept = 0;
 };

@@ -1,8 +1,7 @@
 #pragma once
 
-// The table outbox_event: writing an event in a service's own transaction, what
-// the processor reads and cleans up, and what operators read. What became of events
-// is written by OutcomeStore.
+// The table outbox_event: writing an event in a service's own transaction, what the processor reads and
+// cleans up, and what operators read. What became of events is written by OutcomeStore.
 
 #include <tidings/database.hpp>
 #include <tidings/domain_event.hpp>
@@ -16,8 +15,8 @@
 
 namespace tidings {
 
-/// A whole row for people, with texts as stored. A status that the model does not have reads as
-/// dead_letter: the processor leaves such rows alone.
+/// A whole row for people. Times are ISO 8601, or as stored when they cannot be read. A status that the model
+/// does not have reads as dead_letter: the processor leaves such rows alone.
 struct OutboxRow {
   OutboxEvent event;
   std::string last_error, created_at, processed_at, published_at;
@@ -29,7 +28,6 @@ struct OutboxRow {
 /// could not see are read in the order of (createdAt, id): see docs/decisions/0007.
 class OutboxRepository {
  public:
-  OutboxRepository() = default;
   virtual ~OutboxRepository() = default;
   OutboxRepository(const OutboxRepository&) = delete;
   OutboxRepository& operator=(const OutboxRepository&) = delete;
@@ -59,9 +57,9 @@ class OutboxRepository {
   [[nodiscard]] virtual int rows_of_aggregate_at_once() const noexcept { return 64; }
   /// FAILED and PROCESSING rows without their eventData, past `after`, at most `limit`.
   [[nodiscard]] virtual std::vector<OutboxEvent> read_retries(const OutboxPosition& after, int limit) = 0;
-  [[nodiscard]] virtual std::int64_t count_pending() = 0;
+  [[nodiscard]] std::int64_t count_pending();
   /// createdAt of the oldest PENDING row.
-  [[nodiscard]] virtual std::optional<Timestamp> oldest_pending() = 0;
+  [[nodiscard]] std::optional<Timestamp> oldest_pending();
 
   struct Cleanup {
     int deleted = 0;
@@ -69,16 +67,37 @@ class OutboxRepository {
   };
   /// Deletes up to `limit` PUBLISHED rows published before `before`. DEAD_LETTER stays, and in SQLite the
   /// newest row. Examines no more than ten times `limit` rows, and the next call goes on from there: rows
-  /// that were published long after they were created are examined once a pass, not once a call.
-  [[nodiscard]] virtual Cleanup cleanup(Transaction& transaction, Timestamp before, int limit) = 0;
+  /// that were published long after they were created (an outage) are examined once a pass, not once a call.
+  [[nodiscard]] Cleanup cleanup(Transaction& transaction, Timestamp before, int limit);
 
   // What operators read.
 
   /// The newest rows first, at most `limit`.
   [[nodiscard]] virtual std::vector<OutboxRow> list(std::optional<RowStatus> status, int limit) = 0;
-  [[nodiscard]] virtual std::optional<OutboxRow> find(const std::string& id) = 0;
+  [[nodiscard]] std::optional<OutboxRow> find(const std::string& id);
   /// As of one moment; names at most so many blocked aggregates.
-  [[nodiscard]] virtual OutboxStats stats(int blocked_at_most = 10) = 0;
+  [[nodiscard]] OutboxStats stats(int blocked_at_most = 10);
+
+ protected:
+  explicit OutboxRepository(Database& database);
+
+  struct CleanupPage {
+    int examined = 0, deleted = 0;
+    OutboxPosition last{};  ///< of what was examined; its created_at in SQLite too
+  };
+
+  Database& database_;
+
+ private:
+  /// Examines up to `limit` PUBLISHED rows past `after` in the order of createdAt, and deletes those
+  /// published before `before`. publishedAt has no index, but createdAt <= publishedAt. A foreign writer may
+  /// leave publishedAt empty; updatedAt then says when it was.
+  virtual CleanupPage delete_published(const OutboxPosition& after, Timestamp before, int limit) = 0;
+  /// The first FAILED or PROCESSING row of each aggregate, in order: the texts of a BlockedAggregate, and the
+  /// count of all such aggregates.
+  virtual SqlRows read_blocked(int limit) = 0;
+
+  OutboxPosition cleaned_;  // the row that cleanup() examined last
 };
 
 }  // namespace tidings

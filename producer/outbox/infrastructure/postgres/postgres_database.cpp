@@ -1,15 +1,11 @@
 #include "infrastructure/postgres/postgres_database.hpp"
 
-#include "infrastructure/postgres/postgres_outbox_repository.hpp"
-#include "infrastructure/postgres/postgres_outcome_store.hpp"
 #include "infrastructure/postgres/wake_lock.hpp"
 #include "infrastructure/schema/schema.hpp"
 
-#include <spdlog/spdlog.h>
-
-#include <array>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 namespace tidings {
 namespace {
@@ -31,11 +27,6 @@ std::string_view remedy(const std::string& sqlstate) {
 }
 
 }  // namespace
-
-SqlError sql_error(const PostgresError& error) {
-  return SqlError(std::string(error.what()) + std::string(remedy(error.sqlstate())),
-                  error.retryable() ? Error::Retry::yes : Error::Retry::no);
-}
 
 PostgresDatabase::PostgresDatabase(const std::string& url, Open mode) : connection_(url), mode_(mode) {
   try {
@@ -59,8 +50,13 @@ void PostgresDatabase::connect() {
       SET enable_seqscan = off;
       SET enable_bitmapscan = off;
       SET jit = off)sql");
-  // A processor that is frozen inside of a transaction must not keep its successor out.
+  // A processor that is frozen in a transaction must not keep its successor out.
   if (mode_ == Open::processor) connection_.script("SET idle_in_transaction_session_timeout = '5s'");
+}
+
+SqlError PostgresDatabase::sql_error(const PostgresError& error) {
+  return SqlError(std::string(error.what()) + std::string(remedy(error.sqlstate())),
+                  error.retryable() ? Error::Retry::yes : Error::Retry::no);
 }
 
 void PostgresDatabase::create_tables(const std::string& own_tables) { script(schema::postgres + own_tables); }
@@ -76,30 +72,10 @@ void PostgresDatabase::script(const std::string& statements) {
       connection_.script("BEGIN; SELECT pg_advisory_xact_lock(hashtext('tidings outbox')); " + statements +
                          "; COMMIT");
     } catch (...) {
-      connection_.rollback();  // the error ended the script inside of its transaction
+      connection_.rollback();  // the error ended the script inside its transaction
       throw;
     }
   });
-}
-
-void PostgresDatabase::require_schema() {
-  attempt("use the outbox in " + name(), [&] {
-    query(R"sql(
-        SELECT xmin, id, "aggregateId", "aggregateType", "eventType", "eventData", "eventVersion", "occurredAt",
-               "processedAt", "publishedAt", "retryCount", "lastError", status, "createdAt", "updatedAt"
-        FROM outbox_event LIMIT 0)sql");
-    query(R"sql(SELECT name, holder, epoch, beat, "expiresAt" FROM outbox_lease LIMIT 0)sql");
-    query(R"sql(
-        SELECT name, phase, since, trouble, "inFlight", "writtenAt", published FROM outbox_state LIMIT 0)sql");
-  });
-}
-
-std::unique_ptr<OutboxRepository> PostgresDatabase::outbox() {
-  return std::make_unique<PostgresOutboxRepository>(*this);
-}
-
-std::unique_ptr<OutcomeStore> PostgresDatabase::outcomes() {
-  return std::make_unique<PostgresOutcomeStore>(*this);
 }
 
 Timestamp PostgresDatabase::time() {
@@ -108,30 +84,34 @@ Timestamp PostgresDatabase::time() {
 }
 
 SqlRows PostgresDatabase::run(const std::string& statement, const std::vector<SqlValue>& values) {
-  return guard([&] {
-    std::vector<PostgresConnection::Parameter> parameters;
-    parameters.reserve(values.size());
-    for (const auto& value : values)
-      parameters.push_back(std::holds_alternative<std::int64_t>(value)
-                               ? std::to_string(std::get<std::int64_t>(value))
-                               : std::get<std::string>(value));
-    const auto answer = connection_.run(statement, std::move(parameters));
-    SqlRows rows;
-    rows.columns = static_cast<std::size_t>(answer.columns());
-    for (int row = 0; row < answer.size(); ++row)
-      for (int column = 0; column < answer.columns(); ++column)
-        rows.cells.push_back(answer.is_null(row, column)
-                                 ? std::nullopt
-                                 : std::optional{std::string{answer.text(row, column)}});
-    rows.affected = answer.affected();
-    return rows;
-  });
+  std::vector<PostgresConnection::Parameter> parameters;
+  parameters.reserve(values.size());
+  for (const auto& value : values)
+    parameters.push_back(std::holds_alternative<std::int64_t>(value)
+                             ? std::to_string(std::get<std::int64_t>(value))
+                             : std::get<std::string>(value));
+  return read(guard([&] { return connection_.run(statement, std::move(parameters)); }));
 }
 
-void PostgresDatabase::begin() {
+SqlRows PostgresDatabase::read(const PostgresRows& rows) {
+  SqlRows taken;
+  taken.columns = static_cast<std::size_t>(rows.columns());
+  taken.cells.reserve(taken.columns * static_cast<std::size_t>(rows.size()));
+  for (int row = 0; row < rows.size(); ++row)
+    for (int column = 0; column < rows.columns(); ++column)
+      taken.cells.push_back(rows.is_null(row, column) ? std::nullopt
+                                                      : std::optional<std::string>{rows.text(row, column)});
+  taken.affected = rows.affected();
+  return taken;
+}
+
+void PostgresDatabase::begin(Transaction::Access access) {
   wake_ = false;
   connection_.rollback();
-  guard([&] { connection_.queue("BEGIN"); });
+  guard([&] {
+    connection_.queue(access == Transaction::Access::read ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+                                                          : "BEGIN");
+  });
   if (connection_.pooled()) {
     connection_.queue("SET LOCAL lock_timeout = '5s'");
     if (mode_ == Open::processor) connection_.queue("SET LOCAL idle_in_transaction_session_timeout = '5s'");
@@ -141,7 +121,7 @@ void PostgresDatabase::begin() {
 
 void PostgresDatabase::commit() {
   if (std::exchange(wake_, false)) connection_.queue(wake_lock::notify_if_held);
-  const auto done = query("COMMIT");
+  const auto done = guard([&] { return connection_.exec("COMMIT"); });
   in_transaction_ = false;
   // A transaction that an earlier error has ended is rolled back by COMMIT without an error.
   if (done.command() != "COMMIT") throw SqlError("the transaction was rolled back by an error before");

@@ -17,16 +17,15 @@ class PostgresDatabase final : public Database {
 
   [[nodiscard]] Kind kind() const noexcept override { return Kind::postgresql; }
   void add_notify_trigger() override;
-  void require_schema() override;
   [[nodiscard]] std::unique_ptr<OutboxRepository> outbox() override;
   [[nodiscard]] std::unique_ptr<OutcomeStore> outcomes() override;
   [[nodiscard]] Timestamp time() override;
   [[nodiscard]] std::string name() const override { return connection_.name(); }
 
-  /// Like exec(), for many rows or NULLs, in PostgreSQL's own words. Throws SqlError.
+  /// Like exec(), also with values that are std::optional: NULL when empty. Throws SqlError.
   template <class... Values>
-  PostgresRows query(const std::string& statement, const Values&... values) {
-    return guard([&] { return connection_.exec(statement, values...); });
+  SqlRows query(const std::string& statement, const Values&... values) {
+    return read(guard([&] { return connection_.exec(statement, values...); }));
   }
   /// Goes with the next statement; its error is that statement's.
   template <class... Values>
@@ -42,13 +41,24 @@ class PostgresDatabase final : public Database {
  private:
   void create_tables(const std::string& own_tables) override;
   SqlRows run(const std::string& statement, const std::vector<SqlValue>& values) override;
-  void begin() override;
+  void begin(Transaction::Access access) override;
   void commit() override;
   void roll_back() noexcept override;
   void connect();
   void script(const std::string& statements);
+  [[nodiscard]] static SqlRows read(const PostgresRows& rows);
+  [[nodiscard]] static SqlError sql_error(const PostgresError& error);
+
+  /// Connects again when it must, and does `work`.
   template <class Work>
-  decltype(auto) guard(Work&& work);
+  decltype(auto) guard(Work&& work) {
+    try {
+      if (!in_transaction_) connect();
+      return std::forward<Work>(work)();
+    } catch (const PostgresError& error) {
+      throw sql_error(error);
+    }
+  }
 
   PostgresConnection connection_;
   int session_ = 0;
@@ -56,17 +66,5 @@ class PostgresDatabase final : public Database {
   bool in_transaction_ = false;
   bool wake_ = false;
 };
-
-[[nodiscard]] SqlError sql_error(const PostgresError& error);
-
-template <class Work>
-decltype(auto) PostgresDatabase::guard(Work&& work) {
-  try {
-    if (!in_transaction_) connect();
-    return std::forward<Work>(work)();
-  } catch (const PostgresError& error) {
-    throw sql_error(error);
-  }
-}
 
 }  // namespace tidings

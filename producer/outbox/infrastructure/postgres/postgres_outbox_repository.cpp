@@ -1,15 +1,23 @@
-#include "infrastructure/postgres/postgres_outbox_repository.hpp"
+#include "infrastructure/outbox_columns.hpp"
+#include "infrastructure/postgres/postgres_database.hpp"
+#include "infrastructure/postgres/snapshot_scans.hpp"
 
-#include "infrastructure/postgres/postgres_columns.hpp"
-#include "infrastructure/processor_record_row.hpp"
+#include <tidings/outbox_repository.hpp>
 
 #include <algorithm>
-#include <utility>
+#include <cstdint>
 
 namespace tidings {
 namespace {
 
-using namespace postgres_columns;
+using namespace outbox_columns;
+
+constexpr auto kind = Database::Kind::postgresql;
+constexpr const char* beginning = "-infinity";  // before the first row
+
+// By bytes: the database's own collation is slower, and may differ on another host.
+const std::string in_order = R"sql( ORDER BY "createdAt", id COLLATE "C")sql";
+const std::string newest_first = R"sql( ORDER BY "createdAt" DESC, id COLLATE "C" DESC)sql";
 
 // The clock's time, or where the aggregate has a row of this millisecond already, a time that puts this one
 // behind it. The aggregate is compared as an expression, for which there is no index: the few rows of a
@@ -28,27 +36,103 @@ const std::string insert = R"sql(
                                AND "aggregateId" || '' = $2 AND "aggregateType" || '' = $3
                              ORDER BY "createdAt" DESC, id COLLATE "C" DESC LIMIT 1) AS last ON true) AS at)sql";
 
-constexpr int examined_per_row = 10;  // by cleanup()
+// $1 where to begin, $2 and $3 the cursor, $4 and $5 the transactions behind and before it, $6 the limit.
+//
+// The clock is read first and the next transaction id second, or a transaction could get an id in between,
+// and have written before the time at which its id is said not to be given out yet. That id is not
+// pg_snapshot_xmax(), which is one past the highest id that is *over*: ids from there on may be of open
+// transactions. age() counts from the next id; 3 is the first that there is.
+//
+// createdAt is taken when a transaction writes, up to 200 ms before it gets its id. Other writers' clocks may
+// differ by more: what is older than it should be is found by the next full scan. A processor that has just
+// started cannot know for how long the transactions that it finds have been open: it takes 10 minutes for the
+// longest.
+//
+// A join with one row keeps the order of the other side; to sort once more would be a fifth of the whole.
+const std::string pending_page = R"sql(
+    WITH clock AS MATERIALIZED (
+           SELECT pg_current_snapshot() AS snapshot, clock_timestamp() AT TIME ZONE 'UTC' AS time),
+         now AS MATERIALIZED (
+           SELECT pg_snapshot_xmin(snapshot) AS oldest_open,
+                  pg_snapshot_xmax(snapshot) AS over_below,
+                  (age('3'::xid)::bigint + 3) & 4294967295 AS next_id,
+                  extract(epoch FROM pg_postmaster_start_time()) AS started,
+                  time - interval '200 milliseconds' AS created_from,
+                  time - interval '10 minutes' AS assumed_from
+           FROM clock),
+         page AS ()sql" + select(kind, event) +
+                                 R"sql(
+           WHERE status = 'PENDING' AND "createdAt" >= $1::timestamp
+             AND (("createdAt", id COLLATE "C") > ($2::timestamp, $3::text)
+                    AND ($4::bigint IS NULL OR ((xmin::text::bigint - $4) & 4294967295) < 2147483648)
+                  OR ((xmin::text::bigint - $5) & 4294967295) < 2147483648))sql" +
+                                 in_order + R"sql(
+           LIMIT $6)
+    SELECT now.*, page.* FROM now LEFT JOIN page ON true)sql";
 
-std::vector<OutboxRow> read_rows(const PostgresRows& rows) {
-  std::vector<OutboxRow> all;
-  for (int number = 0; number < rows.size(); ++number) all.push_back(read_row(rows, number));
-  return all;
+enum PageColumn : std::size_t {
+  oldest_open,
+  over_below,
+  next_id,
+  started,
+  created_from,
+  assumed_from,
+  first_of_event
+};
+
+TransactionId read_id(const SqlRows& rows, PageColumn column) {
+  return static_cast<TransactionId>(rows.integer(0, column));
 }
 
-}  // namespace
-
-PostgresOutboxRepository::PostgresOutboxRepository(PostgresDatabase& database)
-    : database_(database), scans_(database) {
-  attempt("use the outbox in " + database.name(),
-          [&] { database_.query("SELECT " + postgres_columns::row + " FROM outbox_event LIMIT 0"); });
+/// The id with this lower half that comes next from `over_below` on.
+TransactionId with_upper_half(TransactionId lower_half, TransactionId over_below) {
+  const auto ahead = static_cast<std::int32_t>(static_cast<std::uint32_t>(lower_half - over_below));
+  return over_below + static_cast<TransactionId>(std::max(ahead, 0));
 }
+
+/// The lower half of the id of the transaction that wrote the row; `at` is where its columns begin.
+std::uint32_t read_transaction(const SqlRows& rows, std::size_t number, std::size_t at = 0) {
+  return static_cast<std::uint32_t>(rows.integer(number, at));
+}
+
+/// What it knows of transactions holds for one server. Once that is connected to again, has been started
+/// again, or another one has taken its place behind a pooler, read_pending() throws, and the caller makes a
+/// new repository.
+class PostgresOutboxRepository final : public OutboxRepository {
+ public:
+  explicit PostgresOutboxRepository(PostgresDatabase& database)
+      : OutboxRepository(database), postgres_(database), session_(database.session()) {}
+
+  /// createdAt is the server's clock at the insert, not at the begin of the transaction, and never before
+  /// that of the aggregate's rows that this transaction sees: writers that a row lock puts in order stay in
+  /// order.
+  void add(Transaction& transaction, const DomainEvent& added) override;
+  bool rewind() override;
+  /// Not within a transaction, where PostgreSQL tells the next transaction id only once.
+  void read_pending(int limit, std::vector<OutboxEvent>& out) override;
+  [[nodiscard]] std::vector<OutboxEvent> read_aggregate(const AggregateRows& wanted, int limit) override;
+  [[nodiscard]] int rows_of_aggregate_at_once() const noexcept override { return 1024; }
+  [[nodiscard]] std::vector<OutboxEvent> read_retries(const OutboxPosition& after, int limit) override;
+  [[nodiscard]] std::vector<OutboxRow> list(std::optional<RowStatus> status, int limit) override;
+
+ private:
+  [[nodiscard]] ScanPage read_page(const ScanQuery& query);
+  void require_same_server(const std::string& started, TransactionId next);
+  CleanupPage delete_published(const OutboxPosition& after, Timestamp before, int limit) override;
+  SqlRows read_blocked(int limit) override;
+
+  PostgresDatabase& postgres_;
+  const int session_;
+  std::string server_started_;  // empty until the first page
+  TransactionId next_id_ = 0;
+  SnapshotScans scans_;
+};
 
 void PostgresOutboxRepository::add(Transaction& transaction, const DomainEvent& added) {
   database_.require_own(transaction);
-  database_.queue(insert, added.id, added.aggregate_id, added.aggregate_type, added.event_type,
+  postgres_.queue(insert, added.id, added.aggregate_id, added.aggregate_type, added.event_type,
                   added.event_data(), added.event_version, to_iso8601(added.occurred_at));
-  database_.wake_relay_at_commit();
+  postgres_.wake_relay_at_commit();
 }
 
 bool PostgresOutboxRepository::rewind() {
@@ -57,24 +141,57 @@ bool PostgresOutboxRepository::rewind() {
 }
 
 void PostgresOutboxRepository::read_pending(int limit, std::vector<OutboxEvent>& out) {
-  attempt("read pending events", [&] { scans_.read(limit, out); });
+  attempt("read pending events", [&] {
+    scans_.read(
+        limit, SnapshotScans::Clock::now(), [this](const ScanQuery& query) { return read_page(query); }, out);
+  });
+}
+
+ScanPage PostgresOutboxRepository::read_page(const ScanQuery& query) {
+  auto rows = postgres_.query(pending_page, query.created_from, query.after.created_at, query.after.id,
+                              query.unseen_from, query.late_from, query.limit);
+  ScanPage page;
+  page.at = SnapshotScans::Clock::now();
+  page.oldest_open = read_id(rows, oldest_open);
+  page.next_id = with_upper_half(read_id(rows, next_id), read_id(rows, over_below));
+  require_same_server(rows.text(0, started), page.next_id);
+  page.created_from = rows.text(0, created_from);
+  page.assumed_from = rows.text(0, assumed_from);
+  if (!rows.cells.at(first_of_event)) return page;  // the one row without an event
+  page.rows.reserve(rows.size());
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    const auto transaction = read_transaction(rows, row, first_of_event);
+    page.rows.push_back({take_event(rows, row, kind, first_of_event), transaction});
+  }
+  return page;
+}
+
+/// Ids that were given out may be given out once more by a server that has taken another's place, or that has
+/// lost what it had not written when it crashed. A pooler keeps our session through both.
+void PostgresOutboxRepository::require_same_server(const std::string& started, TransactionId next) {
+  if (postgres_.session() != session_ || (!server_started_.empty() && started != server_started_) ||
+      next < next_id_)
+    throw SqlError("the connection is a new one, perhaps to another server: reading starts over",
+                   Error::Retry::yes);
+  server_started_ = started;
+  next_id_ = next;
 }
 
 std::vector<OutboxEvent> PostgresOutboxRepository::read_aggregate(const AggregateRows& wanted, int limit) {
   return attempt("read the events of an aggregate", [&] {
-    const auto rows = database_.query("SELECT " + event + R"sql(
-        FROM outbox_event
+    const auto& after = wanted.after;
+    auto rows = database_.exec(select(kind, event) + R"sql(
         WHERE "aggregateId" = $1 AND "aggregateType" = $2 AND status IN ('PENDING', 'PROCESSING', 'FAILED')
-          AND (("createdAt", id COLLATE "C") > ($3::timestamp, $4::text) OR ($5 AND id = $4)))sql" +
-                                          in_order + " LIMIT $6",
-                                      wanted.aggregate_id, wanted.aggregate_type,
-                                      wanted.after.created_at.empty() ? beginning : wanted.after.created_at,
-                                      wanted.after.id, wanted.with_first, limit);
+          AND (("createdAt", id COLLATE "C") > ($3::timestamp, $4::text) OR ($5::boolean AND id = $4)))sql" +
+                                   in_order + " LIMIT $6",
+                               wanted.aggregate_id, wanted.aggregate_type,
+                               after.created_at.empty() ? beginning : after.created_at, after.id,
+                               wanted.with_first, limit);
     std::vector<OutboxEvent> read;
-    for (int row = 0; row < rows.size(); ++row) {
-      read.push_back(read_event(rows, row));
-      // Also when read_pending() has not reached it yet.
-      scans_.was_given(read.back().id, read_transaction(rows, row));
+    for (std::size_t row = 0; row < rows.size(); ++row) {
+      const auto transaction = read_transaction(rows, row);
+      read.push_back(take_event(rows, row, kind));
+      scans_.was_given(read.back().id, transaction);  // also when read_pending() has not reached it yet
     }
     return read;
   });
@@ -82,137 +199,71 @@ std::vector<OutboxEvent> PostgresOutboxRepository::read_aggregate(const Aggregat
 
 std::vector<OutboxEvent> PostgresOutboxRepository::read_retries(const OutboxPosition& after, int limit) {
   return attempt("read failed events", [&] {
-    const auto rows =
-        database_.query("SELECT " + header + R"sql(
-            FROM outbox_event
-            WHERE status IN ('FAILED', 'PROCESSING')
-              AND ("createdAt", id COLLATE "C") > ($1::timestamp, $2::text))sql" +
-                            in_order + " LIMIT $3",
-                        after.created_at.empty() ? beginning : after.created_at, after.id, limit);
-    std::vector<OutboxEvent> read;
-    for (int row = 0; row < rows.size(); ++row) read.push_back(read_header(rows, row));
-    return read;
+    return take_events(
+        database_.exec(select(kind, header) + R"sql(
+        WHERE status IN ('FAILED', 'PROCESSING')
+          AND ("createdAt", id COLLATE "C") > ($1::timestamp, $2::text))sql" +
+                           in_order + " LIMIT $3",
+                       after.created_at.empty() ? beginning : after.created_at, after.id, limit),
+        kind);
   });
 }
 
-std::int64_t PostgresOutboxRepository::count_pending() {
-  return attempt("count pending events", [&] {
-    return database_.query("SELECT count(*) FROM outbox_event WHERE status = 'PENDING'").integer(0, 0);
-  });
-}
-
-std::optional<Timestamp> PostgresOutboxRepository::oldest_pending() {
-  return attempt("read the oldest pending event", [&]() -> std::optional<Timestamp> {
-    const auto rows = database_.query(R"sql(
-        SELECT "createdAt" FROM outbox_event WHERE status = 'PENDING' ORDER BY "createdAt" LIMIT 1)sql");
-    if (rows.empty()) return std::nullopt;
-    return read_time(rows.text(0, 0));
-  });
-}
-
-/// publishedAt has no index, but createdAt <= publishedAt: see PublishedRows, which does the same for SQLite.
-OutboxRepository::Cleanup PostgresOutboxRepository::cleanup(Transaction& transaction, Timestamp before,
-                                                            int limit) {
-  database_.require_own(transaction);
-  limit = std::max(1, limit);
-  return attempt("delete published events", [&] {
-    const auto limit_time = to_iso8601(before);
-    Cleanup done;
-    for (int page = 0; page < examined_per_row && done.deleted < limit; ++page) {
-      const int wanted = limit - done.deleted;
-      // A foreign writer may leave publishedAt empty; updatedAt then says when it was published.
-      const auto rows = database_.query(
-          R"sql(
-          WITH page AS MATERIALIZED (
-              SELECT id, "createdAt", coalesce("publishedAt", "updatedAt") AS at
-              FROM outbox_event
-              WHERE status = 'PUBLISHED' AND "createdAt" >= $1::timestamp AND "createdAt" < $3::timestamp
-                AND ("createdAt", id COLLATE "C") > ($1::timestamp, $2::text)
-              ORDER BY "createdAt", id COLLATE "C" LIMIT $4),
-          gone AS (
-              DELETE FROM outbox_event USING page
-              WHERE outbox_event.id = page.id AND page.at < $3::timestamp RETURNING 1)
-          SELECT "createdAt", id, (SELECT count(*) FROM gone), (SELECT count(*) FROM page)
-          FROM page ORDER BY "createdAt" DESC, id COLLATE "C" DESC LIMIT 1)sql",
-          cleaned_.created_at.empty() ? beginning : cleaned_.created_at, cleaned_.id, limit_time, wanted);
-      if (rows.empty() || rows.integer(0, 3) < wanted) {
-        if (!rows.empty()) done.deleted += static_cast<int>(rows.integer(0, 2));
-        cleaned_ = {};
-        return done;
-      }
-      done.deleted += static_cast<int>(rows.integer(0, 2));
-      cleaned_ = {std::string{rows.text(0, 0)}, std::string{rows.text(0, 1)}};
-    }
-    done.more = true;
-    return done;
-  });
-}
-
-std::vector<OutboxRow> PostgresOutboxRepository::list(std::optional<RowStatus> wanted, int limit) {
+std::vector<OutboxRow> PostgresOutboxRepository::list(std::optional<RowStatus> status, int limit) {
   return attempt("list events", [&] {
-    const std::string newest_first = R"sql( ORDER BY "createdAt" DESC, id COLLATE "C" DESC LIMIT $1)sql";
-    if (wanted)
-      return read_rows(database_.query(
-          "SELECT " + postgres_columns::row +
-              R"sql( FROM outbox_event WHERE status = $2::"OutboxEventStatus")sql" + newest_first,
-          limit, to_string(*wanted)));
+    const auto rows = select(kind, outbox_columns::row);
+    if (status)
+      return take_rows(database_.exec(rows + R"sql( WHERE status = $2::"OutboxEventStatus")sql" +
+                                          newest_first + " LIMIT $1",
+                                      limit, to_string(*status)),
+                       kind);
     // The newest of each status, by the index on (status, createdAt): createdAt alone has none.
-    return read_rows(database_.query(
-        R"sql(SELECT newest.* FROM unnest(enum_range(NULL::"OutboxEventStatus")) AS each, LATERAL (SELECT )sql" +
-            postgres_columns::row + " FROM outbox_event WHERE status = each" + newest_first + ") AS newest" +
-            newest_first,
-        limit));
+    return take_rows(
+        database_.exec(
+            R"sql(SELECT newest.* FROM unnest(enum_range(NULL::"OutboxEventStatus")) AS each, LATERAL ()sql" +
+                rows + " WHERE status = each" + newest_first + " LIMIT $1) AS newest" + newest_first +
+                " LIMIT $1",
+            limit),
+        kind);
   });
 }
 
-std::optional<OutboxRow> PostgresOutboxRepository::find(const std::string& wanted) {
-  return attempt("find an event", [&]() -> std::optional<OutboxRow> {
-    const auto rows =
-        database_.query("SELECT " + postgres_columns::row + " FROM outbox_event WHERE id = $1", wanted);
-    if (rows.empty()) return std::nullopt;
-    return read_row(rows, 0);
-  });
+OutboxRepository::CleanupPage PostgresOutboxRepository::delete_published(const OutboxPosition& after,
+                                                                         Timestamp before, int limit) {
+  const auto rows = database_.exec(
+      R"sql(
+      WITH page AS MATERIALIZED (
+          SELECT id, "createdAt", coalesce("publishedAt", "updatedAt") AS at
+          FROM outbox_event
+          WHERE status = 'PUBLISHED' AND "createdAt" >= $1::timestamp AND "createdAt" < $3::timestamp
+            AND ("createdAt", id COLLATE "C") > ($1::timestamp, $2::text))sql" +
+          in_order + R"sql( LIMIT $4),
+      gone AS (
+          DELETE FROM outbox_event USING page
+          WHERE outbox_event.id = page.id AND page.at < $3::timestamp RETURNING 1)
+      SELECT "createdAt", id, (SELECT count(*) FROM gone), (SELECT count(*) FROM page) FROM page)sql" +
+          newest_first + " LIMIT 1",
+      after.created_at.empty() ? beginning : after.created_at, after.id, to_iso8601(before), limit);
+  if (rows.empty()) return {};
+  return {.examined = static_cast<int>(rows.integer(0, 3)),
+          .deleted = static_cast<int>(rows.integer(0, 2)),
+          .last = {rows.text(0, 0), rows.text(0, 1)}};
 }
 
-OutboxStats PostgresOutboxRepository::stats(int blocked_at_most) {
-  OutboxStats stats;
-  database_.transact([&](Transaction&) {
-    attempt("count events", [&] {
-      database_.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
-      const auto counts = database_.query(R"sql(
-          SELECT (SELECT count(*) FROM outbox_event WHERE status = 'PENDING'),
-                 (SELECT count(*) FROM outbox_event WHERE status = 'PROCESSING'),
-                 (SELECT count(*) FROM outbox_event WHERE status = 'FAILED'),
-                 (SELECT count(*) FROM outbox_event WHERE status = 'DEAD_LETTER'))sql");
-      stats.pending = counts.integer(0, 0);
-      stats.processing = counts.integer(0, 1);
-      stats.failed = counts.integer(0, 2);
-      stats.dead_letter = counts.integer(0, 3);
-      stats.oldest_pending = oldest_pending();
-      stats.processor = read_processor_record(database_);
-      if (stats.processor)
-        stats.published = stats.processor->published;
-      else  // nobody has counted yet
-        stats.published =
-            database_.query("SELECT count(*) FROM outbox_event WHERE status = 'PUBLISHED'").integer(0, 0);
-      const auto blocked = database_.query(R"sql(
-          SELECT "aggregateType", "aggregateId", id, "retryCount", "lastError", count(*) OVER ()
-          FROM (SELECT DISTINCT ON ("aggregateId", "aggregateType") * FROM outbox_event
-                WHERE status IN ('FAILED', 'PROCESSING')
-                ORDER BY "aggregateId", "aggregateType", "createdAt", id COLLATE "C") AS heads)sql" +
-                                               in_order + " LIMIT $1",
-                                           std::max(1, blocked_at_most));
-      for (int row = 0; row < blocked.size(); ++row) {
-        stats.blocked_aggregates = blocked.integer(row, 5);
-        stats.blocked.push_back({.aggregate_type = std::string{blocked.text(row, 0)},
-                                 .aggregate_id = std::string{blocked.text(row, 1)},
-                                 .event_id = std::string{blocked.text(row, 2)},
-                                 .retry_count = read_count(blocked, row, 3),
-                                 .last_error = std::string{blocked.text(row, 4)}});
-      }
-    });
-  });
-  return stats;
+SqlRows PostgresOutboxRepository::read_blocked(int limit) {
+  return database_.exec(R"sql(
+      SELECT "aggregateType", "aggregateId", id, "retryCount", "lastError", count(*) OVER ()
+      FROM (SELECT DISTINCT ON ("aggregateId", "aggregateType") * FROM outbox_event
+            WHERE status IN ('FAILED', 'PROCESSING')
+            ORDER BY "aggregateId", "aggregateType", "createdAt", id COLLATE "C") AS heads)sql" +
+                            in_order + " LIMIT $1",
+                        limit);
+}
+
+}  // namespace
+
+std::unique_ptr<OutboxRepository> PostgresDatabase::outbox() {
+  return std::make_unique<PostgresOutboxRepository>(*this);
 }
 
 }  // namespace tidings

@@ -3,13 +3,13 @@
 #include "database/lock_wait.hpp"
 #include "database/statement_run.hpp"
 #include "infrastructure/schema/schema.hpp"
-#include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
-#include "infrastructure/sqlite/sqlite_outcome_store.hpp"
 
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <string_view>
 #include <utility>
@@ -20,8 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::chrono::milliseconds busy_timeout{5000};
+constexpr int large_wal = 1000;  // pages; SQLite's own limit
 
-/// A path that cannot work gets a reason here, since SQLite knows one for all: "unable to open".
+/// A path that cannot work gets a reason here, since SQLite has one for all: "unable to open".
 void check_file(const std::string& path, Database::Open mode) {
   const auto refuse = [&](const std::string& why) {
     throw DatabaseError("cannot open " + path + ": " + why);
@@ -37,7 +38,7 @@ void check_file(const std::string& path, Database::Open mode) {
   };
   if (file.type() == fs::file_type::none) refuse(error.message() + "; let this user into its folder");
   if (fs::is_directory(file)) refuse("it is a folder; name a file in it");
-  if (fs::exists(file) && !fs::is_regular_file(file)) refuse("it is no regular file; name another");
+  if (fs::exists(file) && !fs::is_regular_file(file)) refuse("it is not a regular file; name another");
   if (!fs::exists(file) && mode == Database::Open::existing)
     refuse("there is no such file; make it with the service's migration, or correct DATABASE_URL");
   if (!fs::is_directory(folder, error)) refuse("there is no folder " + folder.string() + "; make it first");
@@ -65,7 +66,7 @@ void configure(SQLite::Database& database) {
       // With 1.5 million users, registering took a quarter less kernel time than with the default of 2 MB:
       // the index on e-mail addresses is met at random.
       "PRAGMA cache_size=-16384;"
-      // A single large transaction must not leave a large WAL for ever.
+      // A single large transaction must not leave a large WAL behind.
       "PRAGMA journal_size_limit=67108864");
 }
 
@@ -81,45 +82,24 @@ SQLite::Database open_file(const std::string& path, Database::Open mode) {
   });
 }
 
-std::string_view remedy(int code, std::string_view message) {
-  switch (code) {
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-      return "; another connection holds the lock, try again";
-    case SQLITE_FULL:
-      return "; make room on its disk";
-    case SQLITE_IOERR:
-      return "; look after its disk";
-    case SQLITE_CANTOPEN:
-    case SQLITE_READONLY:
-      return "; let this user write the file and its folder";
-    case SQLITE_CORRUPT:
-      return "; restore it from a backup";
-    case SQLITE_NOTADB:
-      return "; name an SQLite file";
-    default:
-      break;
-  }
-  const bool lacking =
-      message.starts_with("no such ") || message.find("has no column") != std::string_view::npos;
-  return code == SQLITE_ERROR && lacking ? "; run the service's migration" : "";
-}
+struct Advice {
+  int code;
+  Error::Retry retry;
+  std::string_view remedy;
+};
 
-bool may_pass(int code) {
-  switch (code) {
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-    case SQLITE_PROTOCOL:
-    case SQLITE_FULL:
-    case SQLITE_IOERR:
-    case SQLITE_CANTOPEN:
-    case SQLITE_READONLY:
-    case SQLITE_NOMEM:
-      return true;
-    default:
-      return false;
-  }
-}
+constexpr std::array known_errors{
+    Advice{SQLITE_BUSY, Error::Retry::yes, "; another connection holds the lock, try again"},
+    Advice{SQLITE_LOCKED, Error::Retry::yes, "; another connection holds the lock, try again"},
+    Advice{SQLITE_PROTOCOL, Error::Retry::yes, ""},
+    Advice{SQLITE_FULL, Error::Retry::yes, "; make room on its disk"},
+    Advice{SQLITE_IOERR, Error::Retry::yes, "; check its disk"},
+    Advice{SQLITE_CANTOPEN, Error::Retry::yes, "; let this user write the file and its folder"},
+    Advice{SQLITE_READONLY, Error::Retry::yes, "; let this user write the file and its folder"},
+    Advice{SQLITE_NOMEM, Error::Retry::yes, ""},
+    Advice{SQLITE_CORRUPT, Error::Retry::no, "; restore it from a backup"},
+    Advice{SQLITE_NOTADB, Error::Retry::no, "; name an SQLite file"},
+};
 
 }  // namespace
 
@@ -128,43 +108,28 @@ SqliteDatabase::SqliteDatabase(const std::string& path, Open open_mode)
   if (open_mode != Open::processor) return;
   // Rows are read and written once, in order: a large cache would only fill.
   handle_.exec("PRAGMA cache_size=-4096");
-  checkpointer_.emplace(handle_);
+  // In place of SQLite's own checkpoints: it would do one within the commit that makes the WAL large, and the
+  // commit's caller would wait. See maintain().
+  sqlite3_wal_hook(handle_.getHandle(), note_wal_size, this);
+}
+
+int SqliteDatabase::note_wal_size(void* self, sqlite3*, const char*, int pages) {
+  static_cast<SqliteDatabase*>(self)->wal_pages_ = pages;
+  return SQLITE_OK;
 }
 
 void SqliteDatabase::create_tables(const std::string& own_tables) {
-  Transaction transaction{*this};
-  handle_.exec(schema::sqlite + own_tables);
-  transaction.commit();
+  transact([&](Transaction&) { handle_.exec(schema::sqlite + own_tables); });
 }
 
 void SqliteDatabase::add_notify_trigger() {
   throw SettingError("SQLite needs no trigger: the relay sees each commit in the file; for PostgreSQL only");
 }
 
-void SqliteDatabase::require_schema() {
-  attempt("use the outbox in " + path_, [&] {
-    // Names are not quoted: SQLite takes a quoted name that does not exist for a text.
-    const SQLite::Statement outbox{
-        handle_,
-        R"sql(SELECT rowid, id, aggregateId, aggregateType, eventType, eventData, eventVersion, occurredAt,
-                     processedAt, publishedAt, retryCount, lastError, status, createdAt, updatedAt
-              FROM outbox_event)sql"};
-    const SQLite::Statement lease{handle_, "SELECT name, holder, epoch, beat, expiresAt FROM outbox_lease"};
-    const SQLite::Statement state{
-        handle_, "SELECT name, phase, since, trouble, inFlight, writtenAt, published FROM outbox_state"};
-  });
-}
-
-std::unique_ptr<OutboxRepository> SqliteDatabase::outbox() {
-  return std::make_unique<SqliteOutboxRepository>(*this);
-}
-
-std::unique_ptr<OutcomeStore> SqliteDatabase::outcomes() {
-  return std::make_unique<SqliteOutcomeStore>(*this);
-}
-
 void SqliteDatabase::maintain() {
-  if (checkpointer_) attempt("move the WAL to " + path_, [&] { checkpointer_->run_if_due(); });
+  if (wal_pages_ < large_wal) return;
+  attempt("move the WAL to " + path_, [&] { exec("PRAGMA wal_checkpoint(PASSIVE)"); });
+  wal_pages_ = 0;
 }
 
 SqlRows SqliteDatabase::run(const std::string& text, const std::vector<SqlValue>& values) {
@@ -180,9 +145,10 @@ SqlRows SqliteDatabase::run(const std::string& text, const std::vector<SqlValue>
     SqlRows rows;
     rows.columns = static_cast<std::size_t>(statement.getColumnCount());
     while (run.next())
-      for (int column = 0; column < statement.getColumnCount(); ++column)
-        rows.cells.push_back(run.column(column).isNull() ? std::nullopt
-                                                         : std::optional{run.column(column).getString()});
+      for (int column = 0; column < statement.getColumnCount(); ++column) {
+        const auto cell = run.column(column);
+        rows.cells.push_back(cell.isNull() ? std::nullopt : std::optional{cell.getString()});
+      }
     if (rows.columns == 0) rows.affected = statement.getChanges();
     return rows;
   } catch (const SQLite::Exception& error) {
@@ -190,7 +156,9 @@ SqlRows SqliteDatabase::run(const std::string& text, const std::vector<SqlValue>
   }
 }
 
-void SqliteDatabase::begin() { handle_.exec("BEGIN IMMEDIATE"); }
+void SqliteDatabase::begin(Transaction::Access access) {
+  handle_.exec(access == Transaction::Access::read ? "BEGIN" : "BEGIN IMMEDIATE");
+}
 
 void SqliteDatabase::commit() { handle_.exec("COMMIT"); }
 
@@ -202,8 +170,12 @@ void SqliteDatabase::roll_back() noexcept {
 SqlError sql_error(const SQLite::Exception& error) {
   const int code = error.getErrorCode() & 0xff;
   const std::string why = error.what();
-  return SqlError(why + std::string(remedy(code, why)),
-                  may_pass(code) ? Error::Retry::yes : Error::Retry::no);
+  const auto* const known = std::find_if(known_errors.begin(), known_errors.end(),
+                                         [code](const Advice& advice) { return advice.code == code; });
+  if (known != known_errors.end()) return SqlError(why + std::string(known->remedy), known->retry);
+  const bool lacks_schema =
+      code == SQLITE_ERROR && (why.starts_with("no such ") || why.find("has no column") != std::string::npos);
+  return SqlError(why + (lacks_schema ? "; run `auth-service migrate`" : ""), Error::Retry::no);
 }
 
 }  // namespace tidings

@@ -2,33 +2,33 @@
 
 // A service's SQLite file.
 
-#include "infrastructure/sqlite/checkpointer.hpp"
-
 #include <tidings/database.hpp>
 
 #include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Exception.h>
 #include <SQLiteCpp/Statement.h>
 
-#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
+
+struct sqlite3;
 
 namespace tidings {
 
 class SqliteDatabase final : public Database {
  public:
   /// WAL, synchronous=FULL. `path` is always a path, never an SQLite URI. Throws DatabaseError naming the
-  /// file and what to do: not retryable for a file that is missing, not allowed or no database.
+  /// file and what to do: not retryable for a file that is missing, not allowed or not a database.
   explicit SqliteDatabase(const std::string& path, Open open = Open::existing);
 
   [[nodiscard]] Kind kind() const noexcept override { return Kind::sqlite; }
   void add_notify_trigger() override;
-  void require_schema() override;
   [[nodiscard]] std::unique_ptr<OutboxRepository> outbox() override;
   [[nodiscard]] std::unique_ptr<OutcomeStore> outcomes() override;
   [[nodiscard]] Timestamp time() override { return now(); }
+  /// Moves what is in the WAL to the database file, once the WAL is large. Neither waits for readers and
+  /// writers nor keeps them waiting.
   void maintain() override;
   [[nodiscard]] std::string name() const override { return path_; }
 
@@ -37,14 +37,15 @@ class SqliteDatabase final : public Database {
  private:
   void create_tables(const std::string& own_tables) override;
   SqlRows run(const std::string& statement, const std::vector<SqlValue>& values) override;
-  void begin() override;
+  void begin(Transaction::Access access) override;
   void commit() override;
   void roll_back() noexcept override;
+  static int note_wal_size(void* self, sqlite3* connection, const char* name, int pages);
 
   std::string path_;
   SQLite::Database handle_;
   std::unordered_map<std::string, SQLite::Statement> statements_;  // prepared by run(), by their text
-  std::optional<Checkpointer> checkpointer_;
+  int wal_pages_ = 0;  // Open::processor: in the WAL after the last commit
 };
 
 /// SQLite's words, and what to do; retryable for a lock, a full disk, an I/O error.

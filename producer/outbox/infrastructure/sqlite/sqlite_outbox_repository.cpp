@@ -1,162 +1,153 @@
-#include "infrastructure/sqlite/sqlite_outbox_repository.hpp"
+#include "infrastructure/outbox_columns.hpp"
+#include "infrastructure/sqlite/sqlite_database.hpp"
 
-#include "database/statement_run.hpp"
-#include "infrastructure/sqlite/outbox_columns.hpp"
-#include "infrastructure/sqlite/published_rows.hpp"
+#include <tidings/outbox_repository.hpp>
 
 #include <algorithm>
 
 namespace tidings {
+namespace {
 
-struct SqliteOutboxRepository::Statements {
-  explicit Statements(SQLite::Database& database)
-      : add(database, R"sql(
-            INSERT INTO outbox_event (id, aggregateId, aggregateType, eventType, eventData, eventVersion,
-                                      occurredAt, retryCount, status, createdAt, updatedAt)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 'PENDING', ?8, ?8))sql"),
-        // By rowid: the index on status would have to sort all that is pending.
-        read_pending(database, "SELECT " + event_columns + R"sql(
-            FROM outbox_event NOT INDEXED WHERE rowid > ? AND status = 'PENDING' ORDER BY rowid LIMIT ?)sql"),
-        // The index is named, since statistics from ANALYZE can make SQLite prefer to walk the table. In it
-        // the rows of one aggregate stand by rowid.
-        read_aggregate(database, "SELECT " + event_columns + R"sql(
-            FROM outbox_event INDEXED BY outbox_event_aggregateId_aggregateType_idx
-            WHERE aggregateId = ? AND aggregateType = ? AND rowid > ? AND rowid <= ?
-              AND status IN ('PENDING', 'PROCESSING', 'FAILED')
-            ORDER BY rowid LIMIT ?)sql"),
-        // Positions first, from the index alone: only the rows of the page are read.
-        read_retries(database, "SELECT " + header_columns + R"sql(
-            FROM outbox_event
-            WHERE rowid IN (SELECT rowid FROM outbox_event INDEXED BY outbox_event_status_createdAt_idx
-                            WHERE status IN ('FAILED', 'PROCESSING') AND rowid > ? ORDER BY rowid LIMIT ?)
-            ORDER BY rowid)sql"),
-        count_pending(database, "SELECT count(*) FROM outbox_event WHERE status = 'PENDING'"),
-        first_pending(database, "SELECT min(rowid) FROM outbox_event WHERE status = 'PENDING'"),
-        oldest_pending(database, R"sql(
-            SELECT createdAt FROM outbox_event WHERE status = 'PENDING' ORDER BY createdAt LIMIT 1)sql"),
-        published(database),
-        remove(database, "DELETE FROM outbox_event WHERE rowid = ?"),
-        list(database,
-             "SELECT " + row_columns + " FROM outbox_event NOT INDEXED ORDER BY rowid DESC LIMIT ?"),
-        list_status(database, "SELECT " + row_columns + R"sql(
-            FROM outbox_event WHERE status = ? ORDER BY createdAt DESC, rowid DESC LIMIT ?)sql"),
-        find(database, "SELECT " + row_columns + " FROM outbox_event WHERE id = ?") {}
+using namespace outbox_columns;
 
-  SQLite::Statement add;
-  SQLite::Statement read_pending, read_aggregate, read_retries, count_pending, first_pending, oldest_pending;
-  PublishedRows published;
-  SQLite::Statement remove;
-  SQLite::Statement list, list_status, find;
+constexpr auto kind = Database::Kind::sqlite;
+
+/// Positions grow in commit order, as SQLite gives out max(rowid)+1. Neither outcomes nor cleanup delete the
+/// newest row, whose position would otherwise be given out a second time.
+class SqliteOutboxRepository final : public OutboxRepository {
+ public:
+  explicit SqliteOutboxRepository(SqliteDatabase& database) : OutboxRepository(database) {}
+
+  void add(Transaction& transaction, const DomainEvent& added) override;
+  bool rewind() override;
+  void read_pending(int limit, std::vector<OutboxEvent>& out) override;
+  [[nodiscard]] std::vector<OutboxEvent> read_aggregate(const AggregateRows& rows, int limit) override;
+  [[nodiscard]] std::vector<OutboxEvent> read_retries(const OutboxPosition& after, int limit) override;
+  [[nodiscard]] std::vector<OutboxRow> list(std::optional<RowStatus> status, int limit) override;
+
+ private:
+  CleanupPage delete_published(const OutboxPosition& after, Timestamp before, int limit) override;
+  SqlRows read_blocked(int limit) override;
+
+  std::int64_t cursor_ = 0;  // position of the row that read_pending() gave last
 };
 
-SqliteOutboxRepository::SqliteOutboxRepository(SqliteDatabase& database) : database_(database) {
-  statements_ = attempt("use the outbox in " + database.name(),
-                        [&] { return std::make_unique<Statements>(database.handle()); });
-}
-
-SqliteOutboxRepository::~SqliteOutboxRepository() = default;
-
-void SqliteOutboxRepository::add(Transaction& transaction, const DomainEvent& event) {
+void SqliteOutboxRepository::add(Transaction& transaction, const DomainEvent& added) {
   database_.require_own(transaction);
   attempt("write an event to the outbox", [&] {
-    const auto data = event.event_data();
-    const auto occurred_at = to_iso8601(event.occurred_at);
-    const auto created_at = to_iso8601(now());
-    StatementRun{statements_->add}
-        .bind(event.id, event.aggregate_id, event.aggregate_type, event.event_type, data, event.event_version,
-              occurred_at, created_at)
-        .exec();
+    database_.exec(R"sql(
+        INSERT INTO outbox_event (id, aggregateId, aggregateType, eventType, eventData, eventVersion,
+                                  occurredAt, retryCount, status, createdAt, updatedAt)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 'PENDING', $8, $8))sql",
+                   added.id, added.aggregate_id, added.aggregate_type, added.event_type, added.event_data(),
+                   added.event_version, to_iso8601(added.occurred_at), to_iso8601(now()));
   });
 }
 
 bool SqliteOutboxRepository::rewind() {
   return attempt("find the oldest pending event", [&] {
-    StatementRun run{statements_->first_pending};
-    run.next();
-    if (run.column(0).isNull()) return false;
-    cursor_ = run.column(0).getInt64() - 1;
+    const auto first = database_.exec("SELECT min(rowid) FROM outbox_event WHERE status = 'PENDING'");
+    if (!first.cells.at(0)) return false;
+    cursor_ = first.integer(0, 0) - 1;
     return true;
   });
 }
 
+/// Its cost grows with the rows in between, whatever their status. By rowid: the index on status would have
+/// to sort all that is pending.
 void SqliteOutboxRepository::read_pending(int limit, std::vector<OutboxEvent>& out) {
   attempt("read pending events", [&] {
-    out.clear();
-    StatementRun run{statements_->read_pending};
-    run.bind(cursor_, limit);
-    while (run.next()) out.push_back(read_event(run));
+    out = take_events(database_.exec(select(kind, event) + R"sql(
+        NOT INDEXED WHERE rowid > $1 AND status = 'PENDING' ORDER BY rowid LIMIT $2)sql",
+                                     cursor_, limit),
+                      kind);
     if (!out.empty()) cursor_ = out.back().position.row;
   });
 }
 
+/// The index is named, since statistics from ANALYZE can make SQLite prefer to walk the table. In it the rows
+/// of one aggregate stand by rowid.
 std::vector<OutboxEvent> SqliteOutboxRepository::read_aggregate(const AggregateRows& rows, int limit) {
   return attempt("read the events of an aggregate", [&] {
-    std::vector<OutboxEvent> events;
-    StatementRun run{statements_->read_aggregate};
     const auto after = rows.with_first ? rows.after.row - 1 : rows.after.row;
     // A row to be tried again is read wherever it stands.
     const auto last = rows.with_first ? std::max(cursor_, rows.after.row) : cursor_;
-    run.bind(rows.aggregate_id, rows.aggregate_type, after, last, limit);
-    while (run.next()) events.push_back(read_event(run));
-    return events;
+    return take_events(database_.exec(select(kind, event) + R"sql(
+        INDEXED BY outbox_event_aggregateId_aggregateType_idx
+        WHERE aggregateId = $1 AND aggregateType = $2 AND rowid > $3 AND rowid <= $4
+          AND status IN ('PENDING', 'PROCESSING', 'FAILED')
+        ORDER BY rowid LIMIT $5)sql",
+                                      rows.aggregate_id, rows.aggregate_type, after, last, limit),
+                       kind);
   });
 }
 
-std::optional<Timestamp> SqliteOutboxRepository::oldest_pending() {
-  return attempt("read the oldest pending event", [&]() -> std::optional<Timestamp> {
-    StatementRun run{statements_->oldest_pending};
-    if (!run.next()) return std::nullopt;
-    return read_time(run.column(0));
-  });
-}
-
+/// Positions first, from the index alone: only the rows of the page are read.
 std::vector<OutboxEvent> SqliteOutboxRepository::read_retries(const OutboxPosition& after, int limit) {
   return attempt("read failed events", [&] {
-    std::vector<OutboxEvent> events;
-    StatementRun run{statements_->read_retries};
-    run.bind(after.row, limit);
-    while (run.next()) events.push_back(read_header(run));
-    return events;
-  });
-}
-
-std::int64_t SqliteOutboxRepository::count_pending() {
-  return attempt("count pending events", [&] {
-    StatementRun run{statements_->count_pending};
-    run.next();
-    return run.column(0).getInt64();
-  });
-}
-
-SqliteOutboxRepository::Cleanup SqliteOutboxRepository::cleanup(Transaction& transaction, Timestamp before,
-                                                                int limit) {
-  database_.require_own(transaction);
-  return attempt("delete published events", [&] {
-    const auto positions = statements_->published.next_before(before, limit);
-    for (const auto position : positions) StatementRun{statements_->remove}.bind(position).exec();
-    return Cleanup{.deleted = static_cast<int>(positions.size()), .more = !statements_->published.at_end()};
+    return take_events(database_.exec(select(kind, header) + R"sql(
+        WHERE rowid IN (SELECT rowid FROM outbox_event INDEXED BY outbox_event_status_createdAt_idx
+                        WHERE status IN ('FAILED', 'PROCESSING') AND rowid > $1 ORDER BY rowid LIMIT $2)
+        ORDER BY rowid)sql",
+                                      after.row, limit),
+                       kind);
   });
 }
 
 std::vector<OutboxRow> SqliteOutboxRepository::list(std::optional<RowStatus> status, int limit) {
   return attempt("list events", [&] {
-    std::vector<OutboxRow> rows;
-    StatementRun run{status ? statements_->list_status : statements_->list};
-    if (status)
-      run.bind(to_string(*status), limit);
-    else
-      run.bind(limit);
-    while (run.next()) rows.push_back(read_row(run));
-    return rows;
+    const auto rows = select(kind, row);
+    if (!status)
+      return take_rows(database_.exec(rows + " NOT INDEXED ORDER BY rowid DESC LIMIT $1", limit), kind);
+    return take_rows(database_.exec(rows + " WHERE status = $1 ORDER BY createdAt DESC, rowid DESC LIMIT $2",
+                                    to_string(*status), limit),
+                     kind);
   });
 }
 
-std::optional<OutboxRow> SqliteOutboxRepository::find(const std::string& id) {
-  return attempt("find an event", [&]() -> std::optional<OutboxRow> {
-    StatementRun run{statements_->find};
-    if (!run.bind(id).next()) return std::nullopt;
-    return read_row(run);
-  });
+OutboxRepository::CleanupPage SqliteOutboxRepository::delete_published(const OutboxPosition& after,
+                                                                       Timestamp before, int limit) {
+  // Older Prisma clients put numbers, which SQLite sorts before all texts. The column's affinity makes
+  // numbers of these texts again.
+  const std::string beginning = "-9223372036854775808";
+  const auto rows = database_.exec(R"sql(
+      SELECT rowid, createdAt, publishedAt, updatedAt FROM outbox_event
+      WHERE status = 'PUBLISHED' AND (createdAt, rowid) > ($1, $2) AND createdAt < $3
+      ORDER BY createdAt, rowid LIMIT $4)sql",
+                                   after.created_at.empty() ? beginning : after.created_at, after.row,
+                                   to_iso8601(before), limit);
+  CleanupPage page{.examined = static_cast<int>(rows.size())};
+  for (std::size_t number = 0; number < rows.size(); ++number) {
+    page.last.row = rows.integer(number, 0);
+    page.last.created_at = rows.text(number, 1);
+    auto published_at = read_time(rows.text(number, 2));
+    if (published_at == Timestamp{}) published_at = read_time(rows.text(number, 3));
+    if (published_at >= before) continue;
+    page.deleted += static_cast<int>(
+        database_
+            .exec(
+                "DELETE FROM outbox_event WHERE rowid = $1 AND rowid < (SELECT max(rowid) FROM outbox_event)",
+                page.last.row)
+            .affected);
+  }
+  return page;
+}
+
+SqlRows SqliteOutboxRepository::read_blocked(int limit) {
+  // The bare columns are those of the row with min() in SQLite.
+  return database_.exec(R"sql(
+      SELECT aggregateType, aggregateId, id, retryCount, lastError, count(*) OVER ()
+      FROM (SELECT aggregateType, aggregateId, id, retryCount, lastError, min(rowid) AS first
+            FROM outbox_event INDEXED BY outbox_event_status_createdAt_idx
+            WHERE status IN ('FAILED', 'PROCESSING') GROUP BY aggregateId, aggregateType)
+      ORDER BY first LIMIT $1)sql",
+                        limit);
+}
+
+}  // namespace
+
+std::unique_ptr<OutboxRepository> SqliteDatabase::outbox() {
+  return std::make_unique<SqliteOutboxRepository>(*this);
 }
 
 }  // namespace tidings

@@ -1,159 +1,101 @@
-#include "infrastructure/sqlite/sqlite_outcome_store.hpp"
-
-#include "database/statement_run.hpp"
+#include "infrastructure/outcome_store.hpp"
+#include "infrastructure/sqlite/sqlite_database.hpp"
 
 #include <algorithm>
 
 namespace tidings {
 namespace {
 
-/// The row of an outcome, unless it is settled already.
-const std::string row_not_settled = R"sql(
-    WHERE rowid = ?1 AND id = ?2 AND status IN ('PENDING', 'PROCESSING', 'FAILED'))sql";
-
 constexpr std::ptrdiff_t shortest_run = 8;
 
-using Iterator = std::vector<Outcome>::const_iterator;
+class SqliteOutcomeStore final : public OutcomeStore {
+ public:
+  explicit SqliteOutcomeStore(SqliteDatabase& database) : OutcomeStore(database) {}
 
-/// The end of the published events from `begin` on whose positions follow each other without a gap.
-Iterator end_of_run(Iterator begin, Iterator end) {
-  auto next = begin + 1;
-  while (next != end && begin->status == RowStatus::published && next->status == RowStatus::published &&
-         next->position.row == (next - 1)->position.row + 1)
-    ++next;
-  return next;
+ private:
+  int write_published(Iterator begin, Iterator end, bool delete_published) override;
+  int write_run(Iterator begin, Iterator end, bool delete_published);
+  std::int64_t write_between(const Outcome& first, const Outcome& last, bool delete_published);
+  int write_one(const Outcome& outcome, bool delete_published);
+  bool is_at_its_position(const Outcome& outcome);
+};
+
+int SqliteOutcomeStore::write_published(Iterator begin, Iterator end, bool delete_published) {
+  int published = 0;
+  while (begin != end) {
+    const auto gap = std::adjacent_find(begin, end, [](const Outcome& one, const Outcome& next) {
+      return next.position.row != one.position.row + 1;
+    });
+    const auto end_of_run = gap == end ? end : gap + 1;
+    published += write_run(begin, end_of_run, delete_published);
+    begin = end_of_run;
+  }
+  return published;
+}
+
+/// Rows whose positions follow each other without a gap: one statement instead of thousands.
+int SqliteOutcomeStore::write_run(Iterator begin, Iterator end, bool delete_published) {
+  const auto last = end - 1;
+  int published = 0;
+  // VACUUM may have renumbered rows. It keeps their order, so when both ends are where they were, everything
+  // between them is.
+  if (end - begin >= shortest_run && is_at_its_position(*begin) && is_at_its_position(*last)) {
+    const auto changed = write_between(*begin, *last, delete_published);
+    if (!delete_published) published = static_cast<int>(changed);
+    // Fewer when some were retries, which are not PENDING: then each by itself, by its own rule. The last
+    // always is: it may be the table's newest, which must not be deleted.
+    if (changed == last - begin) begin = last;
+  }
+  std::for_each(begin, end, [&](const auto& one) { published += write_one(one, delete_published); });
+  return published;
+}
+
+/// The PENDING rows from `first` on and before `last`. NOT INDEXED: by the index on status these two would
+/// walk through everything that is pending.
+std::int64_t SqliteOutcomeStore::write_between(const Outcome& first, const Outcome& last,
+                                               bool delete_published) {
+  const std::string rows = " WHERE rowid >= $1 AND rowid < $2 AND status = 'PENDING'";
+  if (delete_published)
+    return database_
+        .exec("DELETE FROM outbox_event NOT INDEXED" + rows, first.position.row, last.position.row)
+        .affected;
+  return database_
+      .exec(R"sql(
+          UPDATE outbox_event NOT INDEXED
+          SET status = 'PUBLISHED', publishedAt = $3, processedAt = $3, updatedAt = $3, lastError = NULL)sql" +
+                rows,
+            first.position.row, last.position.row, to_iso8601(last.at))
+      .affected;
+}
+
+/// By the id, whatever its position is now. Returns how many rows have become PUBLISHED.
+int SqliteOutcomeStore::write_one(const Outcome& outcome, bool delete_published) {
+  const std::string row = " WHERE id = $1" + not_settled;
+  if (delete_published &&
+      database_
+              .exec("DELETE FROM outbox_event" + row + " AND rowid < (SELECT max(rowid) FROM outbox_event)",
+                    outcome.id)
+              .affected > 0)
+    return 0;
+  const auto updated = database_.exec(R"sql(
+      UPDATE outbox_event
+      SET status = 'PUBLISHED', publishedAt = $2, processedAt = $2, updatedAt = $2, lastError = NULL)sql" +
+                                          row,
+                                      outcome.id, to_iso8601(outcome.at));
+  return static_cast<int>(updated.affected);
+}
+
+bool SqliteOutcomeStore::is_at_its_position(const Outcome& outcome) {
+  return !database_
+              .exec("SELECT 1 FROM outbox_event WHERE rowid = $1 AND id = $2", outcome.position.row,
+                    outcome.id)
+              .empty();
 }
 
 }  // namespace
 
-struct SqliteOutcomeStore::Statements {
-  explicit Statements(SQLite::Database& database)
-      : set_published(database, R"sql(
-            UPDATE outbox_event
-            SET status = 'PUBLISHED', publishedAt = ?3, processedAt = ?3, updatedAt = ?3, lastError = NULL)sql" +
-                                    row_not_settled),
-        // NOT INDEXED: by the index on status these two would walk through everything that is pending.
-        set_run_published(database, R"sql(
-            UPDATE outbox_event NOT INDEXED
-            SET status = 'PUBLISHED', publishedAt = ?3, processedAt = ?3, updatedAt = ?3, lastError = NULL
-            WHERE rowid BETWEEN ?1 AND ?2 AND status = 'PENDING')sql"),
-        delete_run(database, R"sql(
-            DELETE FROM outbox_event NOT INDEXED WHERE rowid BETWEEN ?1 AND ?2 AND status = 'PENDING')sql"),
-        is_at(database, "SELECT 1 FROM outbox_event WHERE rowid = ?1 AND id = ?2"),
-        newest(database, "SELECT max(rowid) FROM outbox_event"),
-        delete_published(database, "DELETE FROM outbox_event" + row_not_settled +
-                                       " AND rowid < (SELECT max(rowid) FROM outbox_event)"),
-        set_failed(database, R"sql(
-            UPDATE outbox_event SET status = 'FAILED', retryCount = ?4, lastError = ?5, updatedAt = ?3)sql" +
-                                 row_not_settled),
-        set_dead_letter(database, R"sql(
-            UPDATE outbox_event
-            SET status = 'DEAD_LETTER', retryCount = ?4, lastError = ?5, processedAt = ?3, updatedAt = ?3)sql" +
-                                      row_not_settled),
-        set_pending(database, "UPDATE outbox_event SET status = 'PENDING', updatedAt = ?3" + row_not_settled),
-        // updatedAt stays: it says when the last attempt failed, and backoff is counted from there.
-        set_processing(database, "UPDATE outbox_event SET status = 'PROCESSING'" + row_not_settled),
-        position(database, "SELECT rowid FROM outbox_event WHERE id = ?") {}
-
-  SQLite::Statement set_published, set_run_published, delete_run, is_at, newest, delete_published, set_failed,
-      set_dead_letter, set_pending, set_processing, position;
-};
-
-SqliteOutcomeStore::SqliteOutcomeStore(SqliteDatabase& database) : database_(database) {
-  statements_ = attempt("use the outbox in " + database.name(),
-                        [&] { return std::make_unique<Statements>(database.handle()); });
-}
-
-SqliteOutcomeStore::~SqliteOutcomeStore() = default;
-
-int SqliteOutcomeStore::write(Transaction& transaction, const std::vector<Outcome>& outcomes,
-                              bool delete_published) {
-  database_.require_own(transaction);
-  return attempt("write back what became of events", [&] {
-    int published = 0;
-    for (auto begin = outcomes.begin(); begin != outcomes.end();) {
-      const auto end = end_of_run(begin, outcomes.end());
-      Written run;
-      if (end - begin >= shortest_run) run = write_run(*begin, *(end - 1), delete_published);
-      published += run.published;
-      // Fewer when some were retries, which are not PENDING: then each by itself, by its own rule.
-      if (run.changed < end - begin)
-        std::for_each(begin, end,
-                      [&](const auto& one) { published += write_one(one, delete_published).published; });
-      begin = end;
-    }
-    return published;
-  });
-}
-
-/// Sets to PUBLISHED all rows from one to another whose positions follow each other without a gap: one
-/// statement instead of thousands. Does nothing where VACUUM has renumbered rows: it keeps their order, so
-/// when both ends are where they were, everything between them is.
-SqliteOutcomeStore::Written SqliteOutcomeStore::write_run(const Outcome& first, const Outcome& last,
-                                                          bool delete_published) {
-  if (!is_at(first) || !is_at(last)) return {};
-  if (!delete_published) {
-    const auto at = to_iso8601(last.at);
-    const int published =
-        StatementRun{statements_->set_run_published}.bind(first.position.row, last.position.row, at).exec();
-    return {.changed = published, .published = published};
-  }
-  const bool ends_the_table = last.position.row == newest();
-  const int deleted =
-      StatementRun{statements_->delete_run}
-          .bind(first.position.row, ends_the_table ? last.position.row - 1 : last.position.row)
-          .exec();
-  if (!ends_the_table) return {.changed = deleted};
-  const auto kept = write_at(last.position.row, last, delete_published);
-  return {.changed = deleted + kept.changed, .published = kept.published};
-}
-
-bool SqliteOutcomeStore::is_at(const Outcome& outcome) {
-  StatementRun run{statements_->is_at};
-  return run.bind(outcome.position.row, outcome.id).next();
-}
-
-std::int64_t SqliteOutcomeStore::newest() {
-  StatementRun run{statements_->newest};
-  run.next();
-  return run.column(0).getInt64();
-}
-
-SqliteOutcomeStore::Written SqliteOutcomeStore::write_one(const Outcome& outcome, bool delete_published) {
-  if (const auto written = write_at(outcome.position.row, outcome, delete_published); written.changed > 0)
-    return written;
-  // The row is settled or gone, or VACUUM has given it another rowid.
-  std::int64_t position = 0;
-  {
-    StatementRun run{statements_->position};
-    if (run.bind(outcome.id).next()) position = run.column(0).getInt64();
-  }
-  return position == 0 ? Written{} : write_at(position, outcome, delete_published);
-}
-
-SqliteOutcomeStore::Written SqliteOutcomeStore::write_at(std::int64_t position, const Outcome& outcome,
-                                                         bool delete_published) {
-  const auto at = to_iso8601(outcome.at);
-  const auto error = outcome.short_error();
-  const auto run = [&](SQLite::Statement& statement, const auto&... values) {
-    return StatementRun{statement}.bind(position, outcome.id, values...).exec();
-  };
-  switch (outcome.status) {
-    case RowStatus::published: {
-      if (delete_published && run(statements_->delete_published) > 0) return {.changed = 1};
-      const int published = run(statements_->set_published, at);
-      return {.changed = published, .published = published};
-    }
-    case RowStatus::failed:
-      return {.changed = run(statements_->set_failed, at, outcome.retry_count, error)};
-    case RowStatus::dead_letter:
-      return {.changed = run(statements_->set_dead_letter, at, outcome.retry_count, error)};
-    case RowStatus::pending:
-      return {.changed = run(statements_->set_pending, at)};
-    case RowStatus::processing:
-      return {.changed = run(statements_->set_processing)};
-  }
-  return {};
+std::unique_ptr<OutcomeStore> SqliteDatabase::outcomes() {
+  return std::make_unique<SqliteOutcomeStore>(*this);
 }
 
 }  // namespace tidings

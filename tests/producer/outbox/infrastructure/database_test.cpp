@@ -1,4 +1,4 @@
-#include "database/statement_run.hpp"
+#include "infrastructure/outbox_columns.hpp"
 #include "infrastructure/sqlite/sqlite_database.hpp"
 #include "support/catch.hpp"
 #include "support/forked_child.hpp"
@@ -48,7 +48,7 @@ Timestamp read(const std::string& value) {
   SQLite::Database memory{":memory:"};
   SQLite::Statement statement{memory, "SELECT " + value};
   statement.executeStep();
-  return read_time(statement.getColumn(0));
+  return outbox_columns::read_time(statement.getColumn(0).getString());
 }
 
 }  // namespace
@@ -89,7 +89,7 @@ TEST_CASE("a database that cannot be opened is an error that names it and says w
   }
   SECTION("a pipe") {
     REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
-    CHECK_THAT(refusal(folder / "pipe"), ContainsSubstring("no regular file"));
+    CHECK_THAT(refusal(folder / "pipe"), ContainsSubstring("not a regular file"));
   }
   SECTION("no name") {
     CHECK_THAT(refusal("", Database::Open::create), ContainsSubstring("name a file"));

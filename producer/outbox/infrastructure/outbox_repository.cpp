@@ -1,0 +1,103 @@
+#include "infrastructure/outbox_columns.hpp"
+#include "infrastructure/processor_record_row.hpp"
+
+#include <tidings/outbox_repository.hpp>
+
+#include <algorithm>
+
+namespace tidings {
+namespace {
+
+constexpr int examined_per_row = 10;  // by cleanup()
+
+/// SQLite: no more than there is room for between the first row and the last, so that published rows which
+/// somebody has deleted by hand do not count forever.
+std::int64_t count_published(Database& database, const OutboxStats& stats) {
+  if (!stats.processor)  // nobody has counted yet
+    return database.exec("SELECT count(*) FROM outbox_event WHERE status = 'PUBLISHED'").integer(0, 0);
+  if (database.kind() != Database::Kind::sqlite) return stats.processor->published;
+  const auto rows = database.exec(R"sql(
+      SELECT (SELECT max(rowid) FROM outbox_event) - (SELECT min(rowid) FROM outbox_event) + 1)sql");
+  const auto room = rows.integer(0, 0) - stats.pending - stats.processing - stats.failed - stats.dead_letter;
+  return std::clamp<std::int64_t>(stats.processor->published, 0, std::max<std::int64_t>(0, room));
+}
+
+}  // namespace
+
+OutboxRepository::OutboxRepository(Database& database) : database_(database) {
+  attempt("use the outbox in " + database.name(),
+          [&] { database.exec(outbox_columns::select(database.kind(), outbox_columns::row) + " LIMIT 0"); });
+}
+
+std::int64_t OutboxRepository::count_pending() {
+  return attempt("count pending events", [&] {
+    return database_.exec("SELECT count(*) FROM outbox_event WHERE status = 'PENDING'").integer(0, 0);
+  });
+}
+
+std::optional<Timestamp> OutboxRepository::oldest_pending() {
+  return attempt("read the oldest pending event", [&]() -> std::optional<Timestamp> {
+    const auto rows = database_.exec(R"sql(
+        SELECT "createdAt" FROM outbox_event WHERE status = 'PENDING' ORDER BY "createdAt" LIMIT 1)sql");
+    if (rows.empty()) return std::nullopt;
+    return outbox_columns::read_time(rows.text(0, 0));
+  });
+}
+
+OutboxRepository::Cleanup OutboxRepository::cleanup(Transaction& transaction, Timestamp before, int limit) {
+  database_.require_own(transaction);
+  limit = std::max(1, limit);
+  return attempt("delete published events", [&] {
+    Cleanup done;
+    for (int count = 0; count < examined_per_row && done.deleted < limit; ++count) {
+      const int wanted = limit - done.deleted;
+      const auto page = delete_published(cleaned_, before, wanted);
+      done.deleted += page.deleted;
+      cleaned_ = page.examined < wanted ? OutboxPosition{} : page.last;
+      if (page.examined < wanted) return done;
+    }
+    done.more = true;
+    return done;
+  });
+}
+
+std::optional<OutboxRow> OutboxRepository::find(const std::string& id) {
+  return attempt("find an event", [&]() -> std::optional<OutboxRow> {
+    const auto kind = database_.kind();
+    auto rows = outbox_columns::take_rows(
+        database_.exec(outbox_columns::select(kind, outbox_columns::row) + " WHERE id = $1", id), kind);
+    if (rows.empty()) return std::nullopt;
+    return std::move(rows.front());
+  });
+}
+
+OutboxStats OutboxRepository::stats(int blocked_at_most) {
+  const Transaction snapshot{database_, Transaction::Access::read};
+  return attempt("count events", [&] {
+    OutboxStats stats;
+    const auto counts = database_.exec(R"sql(
+        SELECT (SELECT count(*) FROM outbox_event WHERE status = 'PENDING'),
+               (SELECT count(*) FROM outbox_event WHERE status = 'PROCESSING'),
+               (SELECT count(*) FROM outbox_event WHERE status = 'FAILED'),
+               (SELECT count(*) FROM outbox_event WHERE status = 'DEAD_LETTER'))sql");
+    stats.pending = counts.integer(0, 0);
+    stats.processing = counts.integer(0, 1);
+    stats.failed = counts.integer(0, 2);
+    stats.dead_letter = counts.integer(0, 3);
+    stats.oldest_pending = oldest_pending();
+    stats.processor = read_processor_record(database_);
+    stats.published = count_published(database_, stats);
+    const auto blocked = read_blocked(std::max(1, blocked_at_most));
+    for (std::size_t row = 0; row < blocked.size(); ++row) {
+      stats.blocked_aggregates = blocked.integer(row, 5);
+      stats.blocked.push_back({.aggregate_type = blocked.text(row, 0),
+                               .aggregate_id = blocked.text(row, 1),
+                               .event_id = blocked.text(row, 2),
+                               .retry_count = outbox_columns::read_count(blocked, row, 3),
+                               .last_error = blocked.text(row, 4)});
+    }
+    return stats;
+  });
+}
+
+}  // namespace tidings
