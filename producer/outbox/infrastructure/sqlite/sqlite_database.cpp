@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
@@ -133,6 +134,16 @@ void SqliteDatabase::maintain() {
 }
 
 SqlRows SqliteDatabase::run(const std::string& text, const std::vector<SqlValue>& values) {
+  SqlRows rows;
+  rows.affected = each_row(text, values, [&rows](SqlRows& row) {
+    rows.columns = row.columns;
+    std::move(row.cells.begin(), row.cells.end(), std::back_inserter(rows.cells));
+  });
+  return rows;
+}
+
+std::int64_t SqliteDatabase::each_row(const std::string& text, const std::vector<SqlValue>& values,
+                                      const std::function<void(SqlRows& row)>& take) {
   try {
     auto known = statements_.find(text);
     if (known == statements_.end()) known = statements_.emplace(text, SQLite::Statement{handle_, text}).first;
@@ -142,15 +153,22 @@ SqlRows SqliteDatabase::run(const std::string& text, const std::vector<SqlValue>
       const auto name = std::string{"$"}.append(std::to_string(i + 1));  // g++ 12 warns of "$" + at -O3
       std::visit([&](const auto& value) { statement.bind(name, value); }, values[i]);
     }
-    SqlRows rows;
-    rows.columns = static_cast<std::size_t>(statement.getColumnCount());
-    while (run.next())
-      for (int column = 0; column < statement.getColumnCount(); ++column) {
+    SqlRows row{.cells = {}, .columns = static_cast<std::size_t>(statement.getColumnCount())};
+    while (run.next()) {
+      row.cells.clear();
+      for (int column = 0; column < static_cast<int>(row.columns); ++column) {
         const auto cell = run.column(column);
-        rows.cells.push_back(cell.isNull() ? std::nullopt : std::optional{cell.getString()});
+        const int type = cell.getType();
+        if (type == SQLite::Null)
+          row.cells.emplace_back();
+        else if (type == SQLite::INTEGER)  // takes a third of the time that SQLite needs to make a text of it
+          row.cells.emplace_back(std::to_string(cell.getInt64()));
+        else
+          row.cells.emplace_back(cell.getString());
       }
-    if (rows.columns == 0) rows.affected = statement.getChanges();
-    return rows;
+      take(row);
+    }
+    return row.columns == 0 ? statement.getChanges() : 0;
   } catch (const SQLite::Exception& error) {
     throw sql_error(error);
   }

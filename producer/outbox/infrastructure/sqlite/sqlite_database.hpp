@@ -8,6 +8,8 @@
 #include <SQLiteCpp/Exception.h>
 #include <SQLiteCpp/Statement.h>
 
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -33,6 +35,11 @@ class SqliteDatabase final : public Database {
   [[nodiscard]] std::string name() const override { return path_; }
 
   [[nodiscard]] SQLite::Database& handle() noexcept { return handle_; }
+
+  /// Like exec(), with one row after the other instead of all at once, which costs twice as much where they
+  /// are many. Returns how many rows were inserted, updated or deleted.
+  std::int64_t each_row(const std::string& statement, const std::vector<SqlValue>& values,
+                        const std::function<void(SqlRows& row)>& take);
 
  private:
   void create_tables(const std::string& own_tables) override;

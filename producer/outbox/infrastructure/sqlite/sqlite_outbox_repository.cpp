@@ -16,7 +16,7 @@ constexpr auto kind = Database::Kind::sqlite;
 /// newest row, whose position would otherwise be given out a second time.
 class SqliteOutboxRepository final : public OutboxRepository {
  public:
-  explicit SqliteOutboxRepository(SqliteDatabase& database) : OutboxRepository(database) {}
+  explicit SqliteOutboxRepository(SqliteDatabase& database) : OutboxRepository(database), sqlite_(database) {}
 
   void add(Transaction& transaction, const DomainEvent& added) override;
   bool rewind() override;
@@ -29,6 +29,7 @@ class SqliteOutboxRepository final : public OutboxRepository {
   CleanupPage delete_published(const OutboxPosition& after, Timestamp before, int limit) override;
   SqlRows read_blocked(int limit) override;
 
+  SqliteDatabase& sqlite_;
   std::int64_t cursor_ = 0;  // position of the row that read_pending() gave last
 };
 
@@ -57,10 +58,11 @@ bool SqliteOutboxRepository::rewind() {
 /// to sort all that is pending.
 void SqliteOutboxRepository::read_pending(int limit, std::vector<OutboxEvent>& out) {
   attempt("read pending events", [&] {
-    out = take_events(database_.exec(select(kind, event) + R"sql(
+    out.clear();
+    sqlite_.each_row(select(kind, event) + R"sql(
         NOT INDEXED WHERE rowid > $1 AND status = 'PENDING' ORDER BY rowid LIMIT $2)sql",
-                                     cursor_, limit),
-                      kind);
+                     {cursor_, std::int64_t{limit}},
+                     [&out](SqlRows& row) { out.push_back(take_event(row, 0, kind)); });
     if (!out.empty()) cursor_ = out.back().position.row;
   });
 }
