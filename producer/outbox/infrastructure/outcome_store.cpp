@@ -34,8 +34,9 @@ void OutcomeStore::write_other(const Outcome& outcome) {
   auto error = valid_utf8(outcome.error);
   cut_utf8(error, longest_error);
   switch (outcome.status) {
-    case RowStatus::published:
-      break;  // see write_published()
+    case RowStatus::published:  // see write_published()
+    case RowStatus::pending:    // not what becomes of an event
+      break;
     case RowStatus::failed:
       database_.exec(R"sql(
           UPDATE outbox_event
@@ -50,10 +51,6 @@ void OutcomeStore::write_other(const Outcome& outcome) {
               "updatedAt" = $4)sql" +
                          row,
                      outcome.id, outcome.retry_count, error, at);
-      break;
-    case RowStatus::pending:
-      database_.exec(R"sql(UPDATE outbox_event SET status = 'PENDING', "updatedAt" = $2)sql" + row,
-                     outcome.id, at);
       break;
     case RowStatus::processing:
       // updatedAt stays: it says when the last attempt failed, and backoff is counted from there.

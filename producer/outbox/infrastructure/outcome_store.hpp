@@ -15,7 +15,7 @@ namespace tidings {
 struct Outcome {
   OutboxPosition position;
   std::string id;
-  RowStatus status = RowStatus::published;
+  RowStatus status = RowStatus::published;  ///< not pending
   int retry_count = 0;
   std::string error;  ///< for failed and dead_letter; what is past 1000 bytes is cut off
   Timestamp at;       ///< when it was known; becomes updatedAt, except for processing, which keeps it

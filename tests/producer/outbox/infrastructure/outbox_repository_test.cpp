@@ -246,9 +246,6 @@ TEST_CASE("an outcome is written back with its times, count and error", "[engine
   SECTION("processing keeps the time of the last attempt, from which backoff is counted") {
     CHECK(written(RowStatus::processing) == Ids{"PROCESSING", "NULL", "NULL", then, "2", "before"});
   }
-  SECTION("pending again") {
-    CHECK(written(RowStatus::pending) == Ids{"PENDING", "NULL", "NULL", at, "2", "before"});
-  }
 }
 
 TEST_CASE("an outcome changes its own row only", "[engines]") {
@@ -262,8 +259,8 @@ TEST_CASE("an outcome leaves a row alone that is settled or gone", "[engines]") 
   Scene scene{engine_under_test()};
   for (const auto* status : {"PUBLISHED", "DEAD_LETTER"}) {
     scene.add_changed(status, "status = '" + std::string(status) + "'");
-    for (const auto outcome : {RowStatus::published, RowStatus::failed, RowStatus::dead_letter,
-                               RowStatus::processing, RowStatus::pending}) {
+    for (const auto outcome :
+         {RowStatus::published, RowStatus::failed, RowStatus::dead_letter, RowStatus::processing}) {
       CHECK(scene.write({scene.outcome(status, outcome)}) == 0);
       CHECK(scene.write({scene.outcome(status, outcome)}, true) == 0);
       CHECK(scene.value(status, "status") == status);
