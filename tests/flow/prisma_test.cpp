@@ -121,6 +121,6 @@ TEST_CASE("what a service with Prisma commits is published within the poll inter
   REQUIRE(events.size() == 12);
   const auto delays = check_stream(relays, events);
   WARN("published " << delays.text());
-  // On a busy machine too: by default it would be 5000.
-  CHECK(percentile(delays.since_asked, 100) <= 2 * 1000);
+  // Not by the default interval, which is 5000 ms: no bound on how busy the machine may be.
+  CHECK(percentile(delays.since_asked, 100) < 5000);
 }
