@@ -197,7 +197,7 @@ int main(int argc, char** argv) {
   spdlog::set_level(spdlog::level::err);
   try {
     NatsServer server;
-    const PostgresServer postgres;
+    const PostgresServer postgres{{}, PostgresServer::Files::on_disk};
     const auto url = server.url();
     {
       Connection connection{ConnectionOptions{.urls = {url}}};

@@ -60,9 +60,20 @@ fs::path fresh_files() {
   return place / "data";
 }
 
+fs::path folder_for(PostgresServer::Files files) {
+  constexpr std::uintmax_t enough =
+      2'000'000'000;  // several servers at once, 40 MB each and what tests write
+  const fs::path memory = "/dev/shm";
+  std::error_code unknown;
+  const auto space = fs::space(memory, unknown);
+  const bool fits = !unknown && space.available >= enough && ::access(memory.c_str(), W_OK) == 0;
+  return files == PostgresServer::Files::in_memory && fits ? memory : fs::temp_directory_path();
+}
+
 }  // namespace
 
-PostgresServer::PostgresServer(std::vector<std::string> settings) : settings_(std::move(settings)) {
+PostgresServer::PostgresServer(std::vector<std::string> settings, Files files)
+    : settings_(std::move(settings)), folder_(folder_for(files)) {
   fs::permissions(folder_.path(), fs::perms::others_exec | fs::perms::group_exec, fs::perm_options::add);
   const auto copied = run("cp", {"-a", fresh_files(), folder_ / "data"});
   if (copied.exit != exited(0)) throw std::runtime_error("cannot copy PostgreSQL's files: " + copied.err);
