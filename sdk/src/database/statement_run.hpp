@@ -4,8 +4,6 @@
 // read keeps the WAL from being checkpointed: it would grow without end. So the end of the scope resets,
 // however it is left.
 
-#include <tidings/timestamp.hpp>
-
 #include <SQLiteCpp/Column.h>
 #include <SQLiteCpp/Statement.h>
 
@@ -73,10 +71,5 @@ class StatementRun {
 [[nodiscard]] inline std::string read_text(const SQLite::Column& column) {
   return column.isNull() ? std::string{} : column.getString();
 }
-
-/// A time column, whichever way the writer stored it (ISO text, `YYYY-MM-DD HH:MM:SS`, epoch
-/// milliseconds). The epoch itself (`Timestamp{}`) when it is NULL or cannot be read: a foreign
-/// writer's odd time must not stop the row.
-[[nodiscard]] Timestamp read_time(const SQLite::Column& column);
 
 }  // namespace tidings
