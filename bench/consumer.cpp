@@ -7,7 +7,6 @@
 #include "inbox/inbox.hpp"
 #include "mailer.hpp"
 #include "nats/handle.hpp"
-#include "nats/native.hpp"
 #include "resident.hpp"
 #include "sample_events.hpp"
 #include "support/nats_server.hpp"

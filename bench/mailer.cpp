@@ -1,7 +1,6 @@
 #include "mailer.hpp"
 
 #include "nats/handle.hpp"
-#include "nats/native.hpp"
 
 #include <chrono>
 #include <thread>

@@ -5,7 +5,6 @@
 #include "figures.hpp"
 #include "infrastructure/sqlite/sqlite_database.hpp"
 #include "nats/handle.hpp"
-#include "nats/native.hpp"
 #include "resident.hpp"
 #include "sample_events.hpp"
 #include "support/nats_server.hpp"

@@ -2,7 +2,6 @@
 
 #include "figures.hpp"
 #include "nats/handle.hpp"
-#include "nats/native.hpp"
 #include "services/event_data.hpp"
 #include "user_created_event.hpp"
 

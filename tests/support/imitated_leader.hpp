@@ -4,7 +4,6 @@
 // into.
 
 #include "nats/handle.hpp"
-#include "nats/native.hpp"
 #include "support/catch.hpp"
 #include "support/wait.hpp"
 

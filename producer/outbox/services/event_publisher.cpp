@@ -1,5 +1,4 @@
 #include "nats/handle.hpp"
-#include "nats/native.hpp"
 #include "services/event_data.hpp"
 #include "services/pub_ack.hpp"
 

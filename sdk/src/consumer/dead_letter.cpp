@@ -2,7 +2,6 @@
 
 #include "event/valid_utf8.hpp"
 #include "nats/handle.hpp"
-#include "nats/native.hpp"
 #include "nats/subject.hpp"
 
 #include <tidings/stream.hpp>

@@ -1,7 +1,6 @@
 #include "consumer/group.hpp"
 
 #include "nats/handle.hpp"
-#include "nats/native.hpp"
 #include "nats/subject.hpp"
 
 #include <nlohmann/json.hpp>

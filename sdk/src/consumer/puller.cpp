@@ -1,6 +1,6 @@
 #include "consumer/puller.hpp"
 
-#include "nats/native.hpp"
+#include "nats/handle.hpp"
 
 #include <spdlog/spdlog.h>
 

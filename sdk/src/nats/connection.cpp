@@ -1,6 +1,6 @@
 #include "nats/connection_options.hpp"
 #include "nats/connection_state.hpp"
-#include "nats/native.hpp"
+#include "nats/handle.hpp"
 #include "nats/tls_failure.hpp"
 #include "redacted_url.hpp"
 #include "retry_loop.hpp"

@@ -21,7 +21,7 @@ namespace tidings {
 struct Connection::State {
   explicit State(ConnectionOptions options);
 
-  /// nats/native.hpp gives out the handles.
+  /// nats/handle.hpp gives out the handles.
   static State& of(const Connection& connection) noexcept { return *connection.state_; }
 
   void tell(bool now_connected);

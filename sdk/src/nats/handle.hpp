@@ -1,7 +1,9 @@
 #pragma once
 
-// Ownership of nats.c's handles, and the one gate through which its statuses pass.
+// nats.c's handles: their ownership, those behind a connection, which users of the SDK do not see, and the
+// one gate through which its statuses pass.
 
+#include <tidings/connection.hpp>
 #include <tidings/error.hpp>
 
 #include <nats/nats.h>
@@ -24,6 +26,10 @@ using MessagePtr = std::unique_ptr<natsMsg, Deleter<natsMsg_Destroy>>;
 using StreamInfoPtr = std::unique_ptr<jsStreamInfo, Deleter<jsStreamInfo_Destroy>>;
 using ConsumerInfoPtr = std::unique_ptr<jsConsumerInfo, Deleter<jsConsumerInfo_Destroy>>;
 using PubAckPtr = std::unique_ptr<jsPubAck, Deleter<jsPubAck_Destroy>>;
+
+// Both belong to the connection and live as long as it does.
+[[nodiscard]] natsConnection* native(const Connection& connection) noexcept;
+[[nodiscard]] jsCtx* jetstream(const Connection& connection) noexcept;
 
 /// nats.c frees every message on one thread of its own, and waking that thread costs more than the message
 /// did, so messages are handed over many at a time. Not thread-safe: each thread has its own.

@@ -1,7 +1,6 @@
 #include "nats/leader_advisories.hpp"
 
 #include "nats/handle.hpp"
-#include "nats/native.hpp"
 
 #include <mutex>
 #include <utility>

@@ -1,5 +1,4 @@
 #include "nats/handle.hpp"
-#include "nats/native.hpp"
 #include "nats/subject.hpp"
 
 #include <tidings/stream.hpp>

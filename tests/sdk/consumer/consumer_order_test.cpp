@@ -1,7 +1,6 @@
 // The order of an aggregate's events, where messages that come again meet new ones, on a real server.
 
 #include "nats/handle.hpp"
-#include "nats/native.hpp"
 #include "support/consuming.hpp"
 #include "support/gate.hpp"
 

@@ -1,6 +1,6 @@
 // A consumer whose server or network fails under it.
 
-#include "nats/native.hpp"
+#include "nats/handle.hpp"
 #include "support/consuming.hpp"
 #include "support/tcp_proxy.hpp"
 

@@ -1,4 +1,4 @@
-#include "nats/native.hpp"
+#include "nats/handle.hpp"
 #include "nats/nkey.hpp"
 #include "support/catch.hpp"
 #include "support/environment.hpp"

@@ -1,4 +1,4 @@
-#include "nats/native.hpp"
+#include "nats/handle.hpp"
 #include "support/catch.hpp"
 #include "support/jetstream.hpp"
 #include "support/nats_server.hpp"
