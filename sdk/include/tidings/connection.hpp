@@ -45,9 +45,8 @@ class Connection {
   /// Called from a NATS thread at each change of state; must return quickly and not throw.
   using Observer = std::function<void(bool connected)>;
 
-  /// Connects, waiting with backoff up to 1 s between tries until a server answers. Throws NatsError when the
-  /// server refuses the login, since waiting would not help, and a retryable one when `stop` is requested
-  /// first.
+  /// Tries until a server answers, at least once a second. Throws NatsError when the server refuses the
+  /// login, since waiting would not help, and a retryable one when `stop` is requested first.
   Connection(ConnectionOptions options, const std::stop_token& stop);
 
   /// One try; throws NatsError when no server answers.
@@ -68,9 +67,6 @@ class Connection {
 
   /// The largest message (headers and payload) that the server takes, in bytes.
   [[nodiscard]] std::int64_t max_payload() const;
-
-  /// Host and port in use, without user info; empty when not connected.
-  [[nodiscard]] std::string server() const;
 
   /// A subject for answers that nobody else has.
   [[nodiscard]] std::string new_inbox() const;

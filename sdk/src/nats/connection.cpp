@@ -1,6 +1,6 @@
 #include "nats/connection_options.hpp"
-#include "nats/connection_state.hpp"
 #include "nats/handle.hpp"
+#include "nats/permission_errors.hpp"
 #include "nats/tls_failure.hpp"
 #include "redacted_url.hpp"
 #include "retry_loop.hpp"
@@ -9,11 +9,46 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
 #include <utility>
 
 namespace tidings {
 
 using std::chrono::milliseconds;
+
+/// What a connection shares with nats.c's callbacks, which tell of cuts, returns, refusals and the end on
+/// threads of their own.
+struct Connection::State {
+  explicit State(ConnectionOptions options);
+
+  static State& of(const Connection& connection) noexcept { return *connection.state_; }
+  void tell(bool now_connected);
+
+  const ConnectionOptions options;
+  OptionsPtr nats_options;
+  natsConnection* connection = nullptr;
+  jsCtx* jetstream = nullptr;
+
+  std::atomic<bool> connected{false};
+  std::atomic<std::uint64_t> generation{0};
+  std::atomic<bool> closing{false};  // by its owner: not worth a line in the log
+  int hang_ups = 0;                  // in a row, after the TLS handshake and before the first connection
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  // Under mutex:
+  Observer observer;                  // also while it runs
+  std::optional<std::string> closed;  // for good, and why
+  std::vector<std::shared_ptr<void>> kept;
+  PermissionErrors refusals;
+  int tls_refusals = 0;                // in a row, since the connection was lost
+  std::optional<std::string> refused;  // what the latest of too many TLS refusals said
+};
 
 namespace {
 
@@ -22,6 +57,82 @@ constexpr milliseconds refusal_counts_for{10000};
 
 /// A server that dies just after the handshake does so once; one that refuses us does so each time.
 constexpr int hang_ups_that_are_refusals = 5;
+
+/// About 5 s: by then another server of a cluster has accepted us.
+constexpr int tls_refusals_for_good = 12;
+
+/// nats.c does not say why reconnecting fails. Before each round through the servers it asks for a delay;
+/// then its last error can be read.
+void watch_reconnect(Connection::State& state) {
+  natsStatus status = NATS_OK;
+  nats_GetLastError(&status);
+  const auto failure = last_tls_failure(status);
+  forget_tls_errors();
+  const bool refused = failure.kind == TlsFailure::Kind::refused || failure.kind == TlsFailure::Kind::hung_up;
+  const std::lock_guard lock{state.mutex};
+  state.tls_refusals = refused ? state.tls_refusals + 1 : 0;
+  state.refused.reset();
+  if (state.tls_refusals == 1) spdlog::warn("{}", tls_refusal(state.options, failure.why));
+  if (state.tls_refusals >= tls_refusals_for_good) state.refused = tls_refusal(state.options, failure.why);
+}
+
+/// Quick at first, then twice a second: a server's return is seen within a second, and a long outage costs
+/// two connects a second at most.
+int64_t reconnect_delay(natsConnection*, int attempts, void* closure) {
+  watch_reconnect(*static_cast<Connection::State*>(closure));
+  return attempts <= 1 ? 20 : std::min<int64_t>(500, 20LL << std::min(attempts, 5));
+}
+
+void on_disconnected(natsConnection*, void* closure) {
+  auto& state = *static_cast<Connection::State*>(closure);
+  state.connected = false;  // before the generation: who sees the new one must not take it for connected
+  ++state.generation;
+  if (!state.closing) spdlog::warn("nats disconnected servers=\"{}\"", redacted_urls(state.options.urls));
+  state.tell(false);
+}
+
+void on_reconnected(natsConnection* connection, void* closure) {
+  std::array<char, 256> url{};  // stays empty when the server is gone again
+  natsConnection_GetConnectedUrl(connection, url.data(), url.size());
+  spdlog::info("nats reconnected server={}", redacted_url(url.data()));
+  auto& state = *static_cast<Connection::State*>(closure);
+  {
+    const std::lock_guard lock{state.mutex};
+    state.refused.reset();
+  }
+  state.tell(true);
+}
+
+void on_closed(natsConnection* connection, void* closure) {
+  auto& state = *static_cast<Connection::State*>(closure);
+  const char* error = nullptr;
+  natsConnection_GetLastError(connection, &error);
+  ++state.generation;
+  state.tell(false);
+  const std::lock_guard lock{state.mutex};
+  state.closed = error != nullptr ? error : "";
+  state.changed.notify_all();
+}
+
+/// Without this, a refused request looks like a server that does not answer.
+void on_refusal(Connection::State& state, const std::string& text) {
+  {
+    const std::lock_guard lock{state.mutex};
+    if (!state.refusals.add(text, std::chrono::steady_clock::now())) return;
+  }
+  const bool answers = refused_subject(text).starts_with(state.options.inbox_prefix + ".");
+  spdlog::warn("nats refuses login=\"{}\": {}: {}", login_method(state.options), text,
+               answers ? "set NATS_INBOX_PREFIX to what this user may subscribe to"
+                       : "grant it to this user on the server");
+}
+
+void on_error(natsConnection*, natsSubscription*, natsStatus status, void* closure) {
+  natsStatus detailed = NATS_OK;
+  const char* detail = nats_GetLastError(&detailed);
+  const std::string text = detailed == status && detail != nullptr ? detail : natsStatus_GetText(status);
+  if (status == NATS_NOT_PERMITTED) return on_refusal(*static_cast<Connection::State*>(closure), text);
+  spdlog::debug("nats async error: {}", text);
+}
 
 void check_tls(Connection::State& state, natsStatus status) {
   using Kind = TlsFailure::Kind;
@@ -37,8 +148,9 @@ void connect_once(Connection::State& state) {
   forget_tls_errors();
   // nats.c before 3.8 leaves out a signature whose first byte is zero: one of 256 logins that sign is
   // refused.
+  const bool signs = !state.options.credentials_file.empty() || !state.options.nkey_seed_file.empty();
   auto status = NATS_CONNECTION_AUTH_FAILED;
-  for (int tries = signs(state.options) ? 4 : 1; tries > 0 && status == NATS_CONNECTION_AUTH_FAILED; --tries)
+  for (int tries = signs ? 4 : 1; tries > 0 && status == NATS_CONNECTION_AUTH_FAILED; --tries)
     status = natsConnection_Connect(&state.connection, state.nats_options.get());
   if (status == NATS_CONNECTION_AUTH_FAILED)
     throw NatsError("NATS refuses the login at " + redacted_urls(state.options.urls) + " with " +
@@ -53,6 +165,32 @@ void connect_once(Connection::State& state) {
 }
 
 }  // namespace
+
+Connection::State::State(ConnectionOptions given) : options(std::move(given)) {
+  natsOptions* raw = nullptr;
+  check(natsOptions_Create(&raw), "make connection options");
+  nats_options.reset(raw);
+  apply(options, raw);
+  check(natsOptions_SetMaxReconnect(raw, -1), "reconnect for ever");
+  // nats.c would replay what was published while cut off; the relay must decide that itself, or events would
+  // arrive twice and out of order.
+  check(natsOptions_SetReconnectBufSize(raw, 0), "turn the replay buffer off");
+  check(natsOptions_SetWriteDeadline(raw, 5000), "bound a write");
+  // A server whose host is gone closes no connection: after 6 s without a PONG it counts as lost.
+  check(natsOptions_SetPingInterval(raw, 2000), "set the ping interval");
+  check(natsOptions_SetMaxPingsOut(raw, 2), "set the pings");
+  check(natsOptions_SetCustomReconnectDelay(raw, reconnect_delay, this), "set the reconnect delay");
+  check(natsOptions_SetDisconnectedCB(raw, on_disconnected, this), "watch the connection");
+  check(natsOptions_SetReconnectedCB(raw, on_reconnected, this), "watch the connection");
+  check(natsOptions_SetClosedCB(raw, on_closed, this), "watch the connection");
+  check(natsOptions_SetErrorHandler(raw, on_error, this), "watch the connection");
+}
+
+void Connection::State::tell(bool now_connected) {
+  const std::lock_guard lock{mutex};
+  connected = now_connected;
+  if (observer) observer(now_connected);
+}
 
 Connection::Connection(ConnectionOptions options) : state_(std::make_unique<State>(std::move(options))) {
   connect_once(*state_);
@@ -76,7 +214,7 @@ Connection::~Connection() {
   {
     // nats.c calls on_closed on a thread of its own, and the state must still be there.
     std::unique_lock lock{state_->mutex};
-    state_->changed.wait_for(lock, std::chrono::seconds{5}, [this] { return state_->closed; });
+    state_->changed.wait_for(lock, std::chrono::seconds{5}, [this] { return state_->closed.has_value(); });
   }
   state_->kept.clear();
   jsCtx_Destroy(state_->jetstream);
@@ -89,15 +227,13 @@ void Connection::require_open() const {
   const std::lock_guard lock{state_->mutex};
   if (state_->refused) throw NatsError(*state_->refused);
   if (state_->closed)
-    throw NatsError("NATS closed the connection for good (" + state_->last_error + ") with " +
+    throw NatsError("NATS closed the connection for good (" + *state_->closed + ") with " +
                     login_method(state_->options) + ": check the NATS_* settings");
 }
 
 std::uint64_t Connection::generation() const noexcept { return state_->generation.load(); }
 
 std::int64_t Connection::max_payload() const { return natsConnection_GetMaxPayload(state_->connection); }
-
-std::string Connection::server() const { return server_of(state_->connection); }
 
 std::string Connection::new_inbox() const {
   natsInbox* inbox = nullptr;

@@ -98,10 +98,6 @@ void apply(const ConnectionOptions& options, natsOptions* target) {
   apply_tls(options, target);
 }
 
-bool signs(const ConnectionOptions& options) {
-  return !options.credentials_file.empty() || !options.nkey_seed_file.empty();
-}
-
 std::string login_method(const ConnectionOptions& options) {
   if (!options.credentials_file.empty()) return "credentials file " + options.credentials_file;
   if (!options.nkey_seed_file.empty()) return "nkey seed file " + options.nkey_seed_file;

@@ -14,9 +14,6 @@ namespace tidings {
 /// Throws NatsError or SettingError that names what cannot be used: a URL, a file.
 void apply(const ConnectionOptions& options, natsOptions* target);
 
-/// True when the login signs what the server sends.
-[[nodiscard]] bool signs(const ConnectionOptions& options);
-
 /// Which login was tried, never the secret.
 [[nodiscard]] std::string login_method(const ConnectionOptions& options);
 

@@ -41,17 +41,21 @@ NatsServer server_with(const std::string& config) {
   return NatsServer{{.config = config, .arguments = {}, .jetstream = false, .monitoring = false}};
 }
 
+std::string url_in_use(const Connection& connection) {
+  std::array<char, 256> url{};
+  natsConnection_GetConnectedUrl(native(connection), url.data(), url.size());
+  return url.data();
+}
+
 }  // namespace
 
-TEST_CASE("a connection says where it is and what it may send") {
+TEST_CASE("a connection says what it may send") {
   NatsServer server{
       {.config = "max_payload: 70000", .arguments = {}, .jetstream = true, .monitoring = false}};
   Connection connection{to("nats://bob:hidden@127.0.0.1:" + std::to_string(server.port()))};
   CHECK(connection.connected());
   CHECK(connection.generation() == 0);
   CHECK(connection.max_payload() == 70000);
-  CHECK_THAT(connection.server(), ContainsSubstring(std::to_string(server.port())));
-  CHECK_THAT(connection.server(), !ContainsSubstring("hidden"));
   CHECK(connection.flush(5s));
   CHECK_NOTHROW(connection.require_open());
 }
@@ -88,7 +92,7 @@ TEST_CASE("of several servers, one that answers is enough") {
   auto options = to("nats://127.0.0.1:" + std::to_string(nobody.number()));
   options.urls.push_back(server.url());
   Connection connection{options};
-  CHECK_THAT(connection.server(), ContainsSubstring(std::to_string(server.port())));
+  CHECK_THAT(url_in_use(connection), ContainsSubstring(std::to_string(server.port())));
 }
 
 TEST_CASE("a stop request ends the wait for a broker") {
@@ -269,7 +273,6 @@ TEST_CASE("a connection comes back within a second of its server, however long t
   server.kill();
   REQUIRE_WITHIN(10s, !connection.connected());
   CHECK_FALSE(connection.flush(100ms));
-  CHECK(connection.server().empty());
   // Long enough for the delay between tries to have grown to its most.
   const auto killed = steady_clock::now();
   REQUIRE_WITHIN(10s, steady_clock::now() > killed + 1500ms);
@@ -286,10 +289,10 @@ TEST_CASE("a server that stands still is left for another") {
   auto options = to(servers[0].url());
   options.urls.push_back(servers[1].url());
   Connection connection{options};
-  const bool at_first = connection.server().ends_with(std::to_string(servers[0].port()));
+  const bool at_first = url_in_use(connection).ends_with(std::to_string(servers[0].port()));
   servers.at(at_first ? 0 : 1).pause();
   const auto other = std::to_string(servers.at(at_first ? 1 : 0).port());
-  REQUIRE_WITHIN(25s, connection.connected() && connection.server().ends_with(other));
+  REQUIRE_WITHIN(25s, connection.connected() && url_in_use(connection).ends_with(other));
   CHECK(connection.generation() == 1);
 }
 
