@@ -12,7 +12,6 @@ namespace {
 
 using std::chrono::duration_cast;
 using std::chrono::nanoseconds;
-using std::chrono::seconds;
 
 StreamInfoPtr find(Connection& connection, const std::string& name) {
   jsOptions options;
@@ -50,30 +49,29 @@ void make(Connection& connection, const StreamSpec& spec) {
   spdlog::info("made stream={} subject={} replicas={}", spec.name, spec.subjects.front(), spec.replicas);
 }
 
-[[noreturn]] void differs(const StreamSpec& spec, const std::string& field, const std::string& is,
-                          const std::string& wanted) {
-  throw NatsError("stream " + spec.name + " has " + field + " " + is + ", expected " + wanted +
-                  ": change the stream or the settings");
-}
-
-std::string seconds_text(int64_t nanos) {
-  return std::to_string(duration_cast<seconds>(nanoseconds{nanos}).count()) + " s";
-}
-
 void compare(const jsStreamConfig& is, const StreamSpec& spec) {
-  if (is.Storage != js_FileStorage) differs(spec, "storage", "memory", "file");
-  if (is.Replicas < spec.replicas)
-    differs(spec, "num_replicas", std::to_string(is.Replicas), "at least " + std::to_string(spec.replicas));
-  if (is.NoAck) differs(spec, "no_ack", "true", "false");
-  if (is.Duplicates < duration_cast<nanoseconds>(spec.duplicate_window).count())
-    differs(spec, "duplicate_window", seconds_text(is.Duplicates),
-            "at least " + std::to_string(spec.duplicate_window.count()) + " s");
+  const auto require = [&spec](bool fits, const char* field, const std::string& value,
+                               const std::string& expected) {
+    if (!fits)
+      throw NatsError("stream " + spec.name + " has " + field + " " + value + ", expected " + expected +
+                      ": change the stream or the settings");
+  };
+  const auto in_seconds = [](nanoseconds time) {
+    return std::to_string(duration_cast<std::chrono::seconds>(time).count()) + " s";
+  };
+  require(is.Storage == js_FileStorage, "storage", "memory", "file");
+  require(is.Replicas >= spec.replicas, "num_replicas", std::to_string(is.Replicas),
+          "at least " + std::to_string(spec.replicas));
+  require(!is.NoAck, "no_ack", "true", "false");
+  const nanoseconds window{is.Duplicates};
+  require(window >= spec.duplicate_window, "duplicate_window", in_seconds(window),
+          "at least " + in_seconds(spec.duplicate_window));
   const std::vector<std::string> subjects(is.Subjects, is.Subjects + is.SubjectsLen);
   std::string present;
   for (const auto& subject : subjects) present += (present.empty() ? "" : ", ") + subject;
   for (const auto& wanted : spec.subjects)
-    if (std::ranges::none_of(subjects, [&](const auto& subject) { return covers(subject, wanted); }))
-      differs(spec, "subjects", present, wanted);
+    require(std::ranges::any_of(subjects, [&](const auto& subject) { return covers(subject, wanted); }),
+            "subjects", present, wanted);
 }
 
 }  // namespace
