@@ -1,5 +1,6 @@
 #include "event/json_scanner.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 namespace tidings {
@@ -18,23 +19,16 @@ bool is_plain(char letter) {
 
 /// Bytes of the UTF-8 character that `text` begins with; 0 when it is invalid (overlong, surrogate, cut off).
 std::size_t utf8_length(std::string_view text) {
-  const auto continues = [&text](std::size_t index, unsigned low, unsigned high) {
-    return index < text.size() && byte(text[index]) >= low && byte(text[index]) <= high;
-  };
   const unsigned first = byte(text[0]);
   if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return continues(1, 0x80, 0xbf) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    const unsigned low = first == 0xe0 ? 0xa0 : 0x80;
-    const unsigned high = first == 0xed ? 0x9f : 0xbf;
-    return continues(1, low, high) && continues(2, 0x80, 0xbf) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    const unsigned low = first == 0xf0 ? 0x90 : 0x80;
-    const unsigned high = first == 0xf4 ? 0x8f : 0xbf;
-    return continues(1, low, high) && continues(2, 0x80, 0xbf) && continues(3, 0x80, 0xbf) ? 4 : 0;
-  }
-  return 0;
+  if (first < 0xc2 || first > 0xf4) return 0;
+  const std::size_t length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+  if (text.size() < length) return 0;
+  const unsigned lowest = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+  const unsigned highest = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+  if (byte(text[1]) < lowest || byte(text[1]) > highest) return 0;
+  const auto continues = [](char letter) { return (byte(letter) & 0xc0U) == 0x80; };
+  return std::ranges::all_of(text.substr(2, length - 2), continues) ? length : 0;
 }
 
 }  // namespace
@@ -115,10 +109,8 @@ bool JsonScanner::skip_string() {
 
 bool JsonScanner::skip_escape() noexcept {
   ++at_;
-  if (std::string_view{"\"\\/bfnrt"}.find(peek()) != std::string_view::npos) {
-    ++at_;
-    return true;
-  }
+  for (const auto letter : {"\"", "\\", "/", "b", "f", "n", "r", "t"})
+    if (skip_word(letter)) return true;
   unsigned unit = 0;
   const auto take_unit = [this, &unit] {  // four hexadecimal digits
     const auto digits = text_.substr(at_, 4);
@@ -141,15 +133,8 @@ bool JsonScanner::skip_character() noexcept {
 
 bool JsonScanner::skip_number() noexcept {
   if (peek() == '-') ++at_;
-  if (peek() == '0') {
-    ++at_;
-  } else if (!skip_digits()) {
-    return false;
-  }
-  if (peek() == '.') {
-    ++at_;
-    if (!skip_digits()) return false;
-  }
+  if (!skip_word("0") && !skip_digits()) return false;
+  if (skip_word(".") && !skip_digits()) return false;
   if (peek() == 'e' || peek() == 'E') {
     ++at_;
     if (peek() == '+' || peek() == '-') ++at_;
