@@ -48,31 +48,27 @@ void PostgresConnection::send(const Command& command, std::vector<Answer>& answe
   std::vector<const char*> values;
   values.reserve(command.parameters.size());
   for (const auto& value : command.parameters) values.push_back(value ? value->c_str() : nullptr);
-  auto known = prepared_.find(command.statement);
+  const auto& text = command.statement;
+  const int count = static_cast<int>(values.size());
+  auto known = prepared_.find(text);
   const bool fresh = known == prepared_.end();
   if (pooled_ || !command.prepare || (fresh && prepared_.size() >= most_prepared)) {
-    if (PQsendQueryParams(connection_, command.statement.c_str(), static_cast<int>(values.size()), nullptr,
-                          values.data(), nullptr, nullptr, 0) != 1)
+    if (PQsendQueryParams(connection_, text.c_str(), count, nullptr, values.data(), nullptr, nullptr, 0) != 1)
       lost();
-    answers.push_back({Answer::To::statement});
-    return;
+    return answers.push_back({Answer::To::statement});
   }
   if (fresh) {
-    known =
-        prepared_
-            .emplace(command.statement, Prepared{"tidings_" + std::to_string(next_name_++), transactions_})
-            .first;
-    if (PQsendPrepare(connection_, known->second.name.c_str(), command.statement.c_str(), 0, nullptr) != 1)
-      lost();
-    answers.push_back({Answer::To::prepare, command.statement});
+    Prepared prepared{"tidings_" + std::to_string(next_name_++), transactions_};
+    known = prepared_.emplace(text, std::move(prepared)).first;
+    if (PQsendPrepare(connection_, known->second.name.c_str(), text.c_str(), 0, nullptr) != 1) lost();
+    answers.push_back({Answer::To::prepare, text});
   }
-  if (PQsendQueryPrepared(connection_, known->second.name.c_str(), static_cast<int>(values.size()),
-                          values.data(), nullptr, nullptr, 0) != 1)
-    lost();
-  if (known->second.transaction == transactions_)
+  const auto& [name, transaction] = known->second;
+  if (PQsendQueryPrepared(connection_, name.c_str(), count, values.data(), nullptr, nullptr, 0) != 1) lost();
+  if (transaction == transactions_)
     answers.push_back({Answer::To::statement});
   else
-    answers.push_back({Answer::To::kept_plan, command.statement});
+    answers.push_back({Answer::To::kept_plan, text});
 }
 
 /// Reads results up to the sync that ends them; the first `queued` belong to queued statements. Returns the

@@ -46,14 +46,12 @@ class StatementRun {
  private:
   void bind_at(int index, std::int32_t value) { statement_.bind(index, value); }
   void bind_at(int index, std::int64_t value) { statement_.bind(index, value); }
-  void bind_at(int index, double value) { statement_.bind(index, value); }
   void bind_at(int index, const std::optional<std::int64_t>& value) {
     if (value)
       statement_.bind(index, *value);
     else
       statement_.bind(index);
   }
-  void bind_at(int index, const char* literal) { statement_.bindNoCopy(index, literal); }
   void bind_at(int index, const std::string& text) { statement_.bindNoCopy(index, text); }
   void bind_at(int index, std::string&& text) = delete;
   void bind_at(int index, const TextOrBlob& value) {
