@@ -20,6 +20,8 @@
 
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 struct Flags {
   std::string group = "welcome-mailer";
   std::string database = "welcome.db";
@@ -33,12 +35,11 @@ struct Flags {
 // again and so does its line, with a higher attempt. The counts of stats are of commits.
 void report(const UserCreated& user, const tidings::Delivery& delivery, const Flags& flags) {
   if (flags.json)
-    std::cout << nlohmann::ordered_json{{"id", delivery.event.id},
-                                        {"type", delivery.event.type},
-                                        {"userId", user.userId},
-                                        {"attempt", delivery.attempt},
-                                        {"instance", flags.instance}}
-                     .dump()
+    std::cout << Json{{"id", delivery.event.id},
+                      {"type", delivery.event.type},
+                      {"userId", user.userId},
+                      {"attempt", delivery.attempt},
+                      {"instance", flags.instance}}
               << std::endl;
   else
     std::cout << delivery.event.type << ' ' << user.userId << " handled, attempt " << delivery.attempt
@@ -46,17 +47,15 @@ void report(const UserCreated& user, const tidings::Delivery& delivery, const Fl
 }
 
 void report(const tidings::ConsumerStats& stats, const Flags& flags) {
+  const Json counts{{"received", stats.received},
+                    {"handled", stats.handled},
+                    {"duplicates", stats.duplicates},
+                    {"retried", stats.retried},
+                    {"deadLettered", stats.dead_lettered},
+                    {"ignored", stats.ignored},
+                    {"commits", stats.commits}};
   if (flags.json)
-    std::cout << nlohmann::ordered_json{{"stats",
-                                         {{"received", stats.received},
-                                          {"handled", stats.handled},
-                                          {"duplicates", stats.duplicates},
-                                          {"retried", stats.retried},
-                                          {"deadLettered", stats.dead_lettered},
-                                          {"ignored", stats.ignored},
-                                          {"commits", stats.commits}}}}
-                     .dump()
-              << std::endl;
+    std::cout << Json{{"stats", counts}} << std::endl;
   else
     std::cout << "handled " << stats.handled << ", duplicates " << stats.duplicates << ", retried "
               << stats.retried << ", dead letters " << stats.dead_lettered << std::endl;
