@@ -62,7 +62,7 @@ class PostgresConnection {
   /// Runs what is queued.
   void flush();
 
-  /// A script of several statements without parameters.
+  /// Several statements without parameters.
   void script(const std::string& statements);
 
   /// Connects when there is no connection, or the server has ended it. Not within a transaction. Throws
@@ -78,8 +78,7 @@ class PostgresConnection {
   [[nodiscard]] bool pooled() const noexcept { return pooled_; }
   /// To poll for notifications after LISTEN; -1 without a connection.
   [[nodiscard]] int socket() const noexcept;
-  /// How many notifications came since the last call. Does not wait. Throws PostgresError when the connection
-  /// is lost.
+  /// How many came since the last call. Does not wait. Throws PostgresError when the connection is lost.
   int take_notifications();
   /// Forgets what is queued, and the connection when it is broken or its transaction cannot be rolled back.
   void rollback() noexcept;

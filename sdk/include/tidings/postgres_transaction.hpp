@@ -30,9 +30,8 @@ class PostgresTransaction {
     return connection_.exec(statement, values...);
   }
 
-  /// Sends the statement together with the next one, of this handler or of another: it costs no round trip of
-  /// its own. When PostgreSQL refuses it, the events of the transaction are handled again one by one, and the
-  /// error is its own event's.
+  /// Sends the statement together with the next one, this handler's or another's: it costs no round trip.
+  /// When PostgreSQL refuses it, the transaction's events are handled again one by one: its own event fails.
   template <class... Values>
   void queue(const std::string& statement, const Values&... values) {
     connection_.queue(statement, values...);

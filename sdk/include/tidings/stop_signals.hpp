@@ -6,8 +6,7 @@
 namespace tidings {
 
 /// Turns SIGINT and SIGTERM into a stop request while it lives; the previous handlers come back when it goes.
-/// A second signal ends the process at once with exit code 130, without the drain. One at a time in a
-/// process.
+/// A second signal ends the process at once with exit code 130, without the drain. One at a time.
 class StopSignals {
  public:
   StopSignals();

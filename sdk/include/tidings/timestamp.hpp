@@ -16,8 +16,7 @@ using Timestamp = std::chrono::sys_time<std::chrono::milliseconds>;
 [[nodiscard]] std::string to_iso8601(Timestamp time);
 
 /// Reads RFC 3339 (any offset, any number of decimals), SQLite's `YYYY-MM-DD HH:MM:SS` (taken as UTC) and
-/// whole milliseconds since the epoch (older Prisma clients store these). Empty when the text is none of
-/// them.
+/// whole milliseconds since the epoch (as older Prisma clients store). Empty for any other text.
 [[nodiscard]] std::optional<Timestamp> parse_timestamp(std::string_view text);
 
 [[nodiscard]] Timestamp now();
