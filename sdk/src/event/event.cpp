@@ -23,11 +23,10 @@ void append_percent_encoded(std::string& out, std::string_view text) {
   }
   for (const char letter : text) {
     const auto byte = static_cast<unsigned char>(letter);
-    if (is_plain(letter)) {
+    if (is_plain(letter))
       out += letter;
-    } else {
+    else
       out += {'%', hex[byte >> 4U], hex[byte & 0xfU]};
-    }
   }
 }
 

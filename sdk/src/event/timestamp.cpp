@@ -5,6 +5,9 @@
 #include <charconv>
 
 namespace tidings {
+
+using namespace std::chrono;
+
 namespace {
 
 /// Takes exactly `digits` digits off the front of `text`.
@@ -26,27 +29,27 @@ bool take(std::string_view& text, std::string_view any_of) {
 }
 
 /// `.123456`, or nothing; a dot alone is an error.
-std::optional<std::chrono::milliseconds> take_fraction(std::string_view& text) {
-  if (!take(text, ".")) return std::chrono::milliseconds{0};
+std::optional<milliseconds> take_fraction(std::string_view& text) {
+  if (!take(text, ".")) return milliseconds{0};
   if (text.empty() || text.front() < '0' || text.front() > '9') return std::nullopt;
   int millis = 0;
   for (int scale = 100; !text.empty() && text.front() >= '0' && text.front() <= '9'; scale /= 10) {
     millis += (text.front() - '0') * scale;
     text.remove_prefix(1);
   }
-  return std::chrono::milliseconds{millis};
+  return milliseconds{millis};
 }
 
 /// `Z`, `+hh:mm`, `-hhmm` or nothing (UTC).
-std::optional<std::chrono::minutes> take_offset(std::string_view& text) {
-  if (text.empty() || take(text, "Zz")) return std::chrono::minutes{0};
+std::optional<minutes> take_offset(std::string_view& text) {
+  if (text.empty() || take(text, "Zz")) return minutes{0};
   const bool negative = text.front() == '-';
   if (!take(text, "+-")) return std::nullopt;
-  const auto hours = take_number(text, 2);
+  const auto hour = take_number(text, 2);
   take(text, ":");
-  const auto minutes = take_number(text, 2);
-  if (!hours || !minutes || *hours > 23 || *minutes > 59) return std::nullopt;
-  const std::chrono::minutes offset{*hours * 60 + *minutes};
+  const auto minute = take_number(text, 2);
+  if (!hour || !minute || *hour > 23 || *minute > 59) return std::nullopt;
+  const minutes offset{*hour * 60 + *minute};
   return negative ? -offset : offset;
 }
 
@@ -54,21 +57,20 @@ std::optional<Timestamp> epoch_milliseconds(std::string_view text) {
   std::int64_t millis = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), millis);
   if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return Timestamp{std::chrono::milliseconds{millis}};
+  return Timestamp{milliseconds{millis}};
 }
 
 // What four digits of a year can express.
-constexpr Timestamp earliest = std::chrono::sys_days{std::chrono::year{0} / 1 / 1};
-constexpr Timestamp latest =
-    std::chrono::sys_days{std::chrono::year{10000} / 1 / 1} - std::chrono::milliseconds{1};
+constexpr Timestamp earliest = sys_days{year{0} / 1 / 1};
+constexpr Timestamp latest = sys_days{year{10000} / 1 / 1} - milliseconds{1};
 
 }  // namespace
 
 std::string to_iso8601(Timestamp time) {
   time = std::clamp(time, earliest, latest);
-  const auto day = std::chrono::floor<std::chrono::days>(time);
-  const std::chrono::year_month_day date{day};
-  const std::chrono::hh_mm_ss clock{time - day};
+  const auto day = floor<days>(time);
+  const year_month_day date{day};
+  const hh_mm_ss clock{time - day};
   std::string text = "0000-00-00T00:00:00.000Z";
   const auto put = [&text](std::size_t end, std::int64_t number) {  // its last digit goes before `end`
     for (; number > 0; number /= 10) text[--end] = static_cast<char>('0' + number % 10);
@@ -93,18 +95,15 @@ std::optional<Timestamp> parse_timestamp(std::string_view text) {
     if (!number) return std::nullopt;
     fields[i] = *number;
   }
-  const auto [year, month, day, hour, minute, second] = fields;
+  const auto [y, m, d, hour, minute, second] = fields;
   const auto fraction = take_fraction(text);
   const auto offset = take_offset(text);
-  const std::chrono::year_month_day date{std::chrono::year{year},
-                                         std::chrono::month{static_cast<unsigned>(month)},
-                                         std::chrono::day{static_cast<unsigned>(day)}};
+  const year_month_day date{year{y}, month{static_cast<unsigned>(m)}, day{static_cast<unsigned>(d)}};
   if (!date.ok() || hour > 23 || minute > 59 || second > 60 || !fraction || !offset || !text.empty())
     return std::nullopt;
-  return std::chrono::sys_days{date} + std::chrono::hours{hour} + std::chrono::minutes{minute} +
-         std::chrono::seconds{second} + *fraction - *offset;
+  return sys_days{date} + hours{hour} + minutes{minute} + seconds{second} + *fraction - *offset;
 }
 
-Timestamp now() { return std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now()); }
+Timestamp now() { return floor<milliseconds>(system_clock::now()); }
 
 }  // namespace tidings
