@@ -1,7 +1,6 @@
 #include "database/lock_wait.hpp"
 
 #include <SQLiteCpp/Column.h>
-#include <SQLiteCpp/Database.h>
 #include <sqlite3.h>
 
 #include <algorithm>

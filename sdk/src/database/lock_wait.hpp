@@ -1,13 +1,9 @@
 #pragma once
 
+#include <SQLiteCpp/Database.h>
+
 #include <chrono>
 #include <string>
-
-struct sqlite3;
-
-namespace SQLite {
-class Database;
-}
 
 namespace tidings {
 

@@ -47,10 +47,7 @@ class StatementRun {
   void bind_at(int index, std::int32_t value) { statement_.bind(index, value); }
   void bind_at(int index, std::int64_t value) { statement_.bind(index, value); }
   void bind_at(int index, const std::optional<std::int64_t>& value) {
-    if (value)
-      statement_.bind(index, *value);
-    else
-      statement_.bind(index);
+    value ? statement_.bind(index, *value) : statement_.bind(index);
   }
   void bind_at(int index, const std::string& text) { statement_.bindNoCopy(index, text); }
   void bind_at(int index, std::string&& text) = delete;
