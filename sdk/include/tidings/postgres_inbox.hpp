@@ -1,8 +1,7 @@
 #pragma once
 
-// The inbox in PostgreSQL, beside the tables that handlers write: the id of an event and its handler's writes
-// are committed together, so each event takes effect once. Instances on any number of hosts may share it.
-// Link tidings::postgres.
+// The inbox in PostgreSQL, beside the tables that handlers write: an event's id and its handler's writes are
+// one commit, so each event takes effect once. Any number of hosts may share it. Link tidings::postgres.
 
 #include <tidings/postgres_connection.hpp>
 #include <tidings/postgres_transaction.hpp>

@@ -1,7 +1,6 @@
 #pragma once
 
-// What handlers of a PostgresInbox are given: the transaction that their event is handled in. Only the inbox
-// ends it.
+// What handlers of a PostgresInbox are given: their event's transaction. Only the inbox ends it.
 
 #include <tidings/postgres_connection.hpp>
 

@@ -1,8 +1,7 @@
 #pragma once
 
-// The inbox in a SQLite file, beside the tables that handlers write: the id of an event and its handler's
-// writes are committed together, so each event takes effect once. Several processes of one host may share
-// the file.
+// The inbox in a SQLite file, beside the tables that handlers write: an event's id and its handler's writes
+// are one commit, so each event takes effect once. Several processes of one host may share the file.
 
 #include <SQLiteCpp/Database.h>
 
