@@ -27,7 +27,12 @@ struct Connection::State {
   explicit State(ConnectionOptions options);
 
   static State& of(const Connection& connection) noexcept { return *connection.state_; }
-  void tell(bool now_connected);
+  void tell(bool now_connected) {
+    const std::lock_guard lock{mutex};
+    connected = now_connected;
+    if (now_connected) refused.reset();
+    if (observer) observer(now_connected);
+  }
 
   const ConnectionOptions options;
   OptionsPtr nats_options;
@@ -95,12 +100,7 @@ void on_reconnected(natsConnection* connection, void* closure) {
   std::array<char, 256> url{};  // stays empty when the server is gone again
   natsConnection_GetConnectedUrl(connection, url.data(), url.size());
   spdlog::info("nats reconnected server={}", redacted_url(url.data()));
-  auto& state = *static_cast<Connection::State*>(closure);
-  {
-    const std::lock_guard lock{state.mutex};
-    state.refused.reset();
-  }
-  state.tell(true);
+  static_cast<Connection::State*>(closure)->tell(true);
 }
 
 void on_closed(natsConnection* connection, void* closure) {
@@ -184,12 +184,6 @@ Connection::State::State(ConnectionOptions given) : options(std::move(given)) {
   check(natsOptions_SetReconnectedCB(raw, on_reconnected, this), "watch the connection");
   check(natsOptions_SetClosedCB(raw, on_closed, this), "watch the connection");
   check(natsOptions_SetErrorHandler(raw, on_error, this), "watch the connection");
-}
-
-void Connection::State::tell(bool now_connected) {
-  const std::lock_guard lock{mutex};
-  connected = now_connected;
-  if (observer) observer(now_connected);
 }
 
 Connection::Connection(ConnectionOptions options) : state_(std::make_unique<State>(std::move(options))) {
