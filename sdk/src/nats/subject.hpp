@@ -2,14 +2,34 @@
 
 // The rules of NATS subjects: tokens with dots between them; `*` matches one token, and `>` all that remain.
 
+#include <algorithm>
 #include <string_view>
 
 namespace tidings {
 
 /// True for a subject that can be published to: no wildcard, no empty token, no space or control character.
-[[nodiscard]] bool is_literal_subject(std::string_view subject);
+[[nodiscard]] inline bool is_literal_subject(std::string_view subject) {
+  const auto is_illegal = [](char letter) {
+    return static_cast<unsigned char>(letter) <= ' ' || letter == '*' || letter == '>' || letter == '\x7f';
+  };
+  return !subject.empty() && subject.front() != '.' && subject.back() != '.' &&
+         subject.find("..") == std::string_view::npos && std::ranges::none_of(subject, is_illegal);
+}
 
 /// True when every subject that `narrow` can match is matched by `wide` (NATS wildcards).
-[[nodiscard]] bool covers(std::string_view wide, std::string_view narrow);
+[[nodiscard]] inline bool covers(std::string_view wide, std::string_view narrow) {
+  const auto take_token = [](std::string_view& subject) {
+    const auto token = subject.substr(0, subject.find('.'));
+    subject.remove_prefix(std::min(token.size() + 1, subject.size()));
+    return token;
+  };
+  while (!wide.empty() && !narrow.empty()) {
+    const auto wide_token = take_token(wide);
+    const auto narrow_token = take_token(narrow);
+    if (wide_token == ">") return true;
+    if (narrow_token == ">" || (wide_token != "*" && wide_token != narrow_token)) return false;
+  }
+  return wide.empty() && narrow.empty();
+}
 
 }  // namespace tidings
