@@ -93,17 +93,12 @@ bool JsonScanner::skip_container(int depth) {
 }
 
 bool JsonScanner::skip_string() {
-  if (peek() != '"') return false;
-  ++at_;
+  if (!skip_word("\"")) return false;
   for (;;) {
     while (at_ < text_.size() && is_plain(text_[at_])) ++at_;  // most of most strings
     if (at_ == text_.size()) return false;
-    const char letter = text_[at_];
-    if (letter == '"') {
-      ++at_;
-      return true;
-    }
-    if (!(letter == '\\' ? skip_escape() : skip_character())) return false;
+    if (skip_word("\"")) return true;
+    if (!(peek() == '\\' ? skip_escape() : skip_character())) return false;
   }
 }
 
@@ -132,7 +127,7 @@ bool JsonScanner::skip_character() noexcept {
 }
 
 bool JsonScanner::skip_number() noexcept {
-  if (peek() == '-') ++at_;
+  skip_word("-");
   if (!skip_word("0") && !skip_digits()) return false;
   if (skip_word(".") && !skip_digits()) return false;
   if (peek() == 'e' || peek() == 'E') {
