@@ -1,15 +1,14 @@
 #pragma once
 
-// An outbox with a repository and a store of outcomes on it: what their tests say in one word. Included by
+// An outbox with a repository on it: what their tests say in one word. Included by
 // tests of the library's insides.
 
-#include "infrastructure/outcome_store.hpp"
+#include "infrastructure/outcome.hpp"
 #include "support/catch.hpp"
 #include "support/outbox.hpp"
 
 #include <tidings/outbox_repository.hpp>
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -40,8 +39,9 @@ struct Scene {
 
   int write(const std::vector<Outcome>& outcomes, bool delete_published = false) {
     int published = 0;
-    outbox.database().transact(
-        [&](Transaction& transaction) { published = store->write(transaction, outcomes, delete_published); });
+    outbox.database().transact([&](Transaction& transaction) {
+      published = write_outcomes(transaction, outcomes, delete_published);
+    });
     return published;
   }
 
@@ -92,7 +92,6 @@ struct Scene {
   const Engine engine;
   Outbox outbox{engine};
   OutboxRepository& repository = outbox.repository();
-  std::unique_ptr<OutcomeStore> store = outbox.database().outcomes();
 };
 
 }  // namespace tidings::test

@@ -37,7 +37,6 @@ OutcomeWriter::OutcomeWriter(Database& database, Lease& lease, SharedProcessorSt
       options_(options),
       on_change_(std::move(on_change)),
       outbox_(database.outbox()),
-      store_(database.outcomes()),
       fresh_until_(lease.fresh_until().time_since_epoch().count()),
       renew_at_(steady_clock::now() + options_.lease / 3),
       clean_up_at_(steady_clock::now()),
@@ -120,7 +119,7 @@ bool OutcomeWriter::take(Batch& batch, const std::stop_token& stop) {
 void OutcomeWriter::write(Batch& batch) {
   if (batch.outcomes.empty() && !batch.report && steady_clock::now() < renew_at_) return;
   write_fenced([&](Transaction& transaction) {
-    return store_->write(transaction, batch.outcomes, options_.retention.count() == 0);
+    return write_outcomes(transaction, batch.outcomes, options_.retention.count() == 0);
   });
   const auto oldest = outbox_->oldest_pending();
   status_.update([&](auto& status) { status.oldest_pending = oldest; });

@@ -5,7 +5,7 @@
 // which it renews, and updates the processor's record; between writes it cleans up.
 
 #include "infrastructure/lease.hpp"
-#include "infrastructure/outcome_store.hpp"
+#include "infrastructure/outcome.hpp"
 #include "services/shared_processor_status.hpp"
 
 #include <tidings/outbox_processor.hpp>
@@ -73,7 +73,6 @@ class OutcomeWriter {
   const OutboxProcessorOptions& options_;
   std::function<void()> on_change_;
   std::unique_ptr<OutboxRepository> outbox_;
-  std::unique_ptr<OutcomeStore> store_;
 
   mutable std::mutex mutex_;
   std::condition_variable_any work_;

@@ -1,8 +1,7 @@
 #pragma once
 
 // A service's database, opened the way that the outbox needs it: SQLite or PostgreSQL. What is the same in
-// both is written once, on exec(); what differs has a class for each engine, made by open(), outbox() and
-// outcomes().
+// both is written once, on exec(); what differs has a class for each engine, made by open() and outbox().
 
 #include <tidings/error.hpp>
 #include <tidings/timestamp.hpp>
@@ -22,7 +21,6 @@
 namespace tidings {
 
 class Database;
-class OutcomeStore;
 class OutboxRepository;
 
 /// Commits when asked; rolls back when destroyed before that.
@@ -107,8 +105,6 @@ class Database {
 
   /// The repository uses this database and must not outlive it. Throws DatabaseError when there is no table.
   [[nodiscard]] virtual std::unique_ptr<OutboxRepository> outbox() = 0;
-  /// The processor's side of the table; the same holds.
-  [[nodiscard]] virtual std::unique_ptr<OutcomeStore> outcomes() = 0;
 
   /// Runs `work(Transaction&)` and commits; rolls back when it throws. Throws a retryable
   /// DatabaseError when the lock is not free within the busy timeout of 5 s.

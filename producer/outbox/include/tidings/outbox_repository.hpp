@@ -1,7 +1,7 @@
 #pragma once
 
 // The table outbox_event: writing an event in a service's own transaction, what the processor reads and
-// cleans up, and what operators read. What became of events is written by OutcomeStore.
+// cleans up, and what operators read. What became of events is written by write_outcomes().
 
 #include <tidings/database.hpp>
 #include <tidings/domain_event.hpp>

@@ -18,7 +18,6 @@ class PostgresDatabase final : public Database {
   [[nodiscard]] Kind kind() const noexcept override { return Kind::postgresql; }
   void add_notify_trigger() override;
   [[nodiscard]] std::unique_ptr<OutboxRepository> outbox() override;
-  [[nodiscard]] std::unique_ptr<OutcomeStore> outcomes() override;
   [[nodiscard]] Timestamp time() override;
   [[nodiscard]] std::string name() const override { return connection_.name(); }
 

@@ -27,7 +27,6 @@ class SqliteDatabase final : public Database {
   [[nodiscard]] Kind kind() const noexcept override { return Kind::sqlite; }
   void add_notify_trigger() override;
   [[nodiscard]] std::unique_ptr<OutboxRepository> outbox() override;
-  [[nodiscard]] std::unique_ptr<OutcomeStore> outcomes() override;
   [[nodiscard]] Timestamp time() override { return now(); }
   /// Moves what is in the WAL to the database file, once the WAL is large. Neither waits for readers and
   /// writers nor keeps them waiting.

@@ -325,7 +325,7 @@ TEST_CASE("an outcome is undone with its transaction", "[engines]") {
   Scene scene{engine_under_test()};
   scene.add("e1");
   CHECK_THROWS_AS(scene.outbox.database().transact([&](Transaction& transaction) {
-    scene.store->write(transaction, {scene.outcome("e1", RowStatus::published)}, false);
+    write_outcomes(transaction, {scene.outcome("e1", RowStatus::published)}, false);
     throw std::runtime_error("lease lost");
   }),
                   std::runtime_error);

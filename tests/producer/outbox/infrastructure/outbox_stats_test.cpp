@@ -1,4 +1,4 @@
-#include "infrastructure/outcome_store.hpp"
+#include "infrastructure/outcome.hpp"
 #include "infrastructure/processor_record_row.hpp"
 #include "infrastructure/sqlite/sqlite_database.hpp"
 #include "support/catch.hpp"
@@ -30,9 +30,8 @@ void publish_all_pending(Outbox& outbox, bool delete_published = false) {
   std::vector<Outcome> outcomes;
   for (const auto& event : events)
     outcomes.push_back({.position = event.position, .id = event.id, .error = {}, .at = now()});
-  const auto rows = outbox.database().outcomes();
   outbox.database().transact([&](Transaction& transaction) {
-    write_processor_record(transaction, active(), rows->write(transaction, outcomes, delete_published));
+    write_processor_record(transaction, active(), write_outcomes(transaction, outcomes, delete_published));
   });
 }
 

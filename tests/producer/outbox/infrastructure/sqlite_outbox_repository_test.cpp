@@ -202,8 +202,8 @@ TEST_CASE("rows of foreign writers are read whatever is in them") {
   CHECK(repository->find("odd")->event.status == RowStatus::dead_letter);  // not ours to touch
   CHECK(repository->find("none")->event.status == RowStatus::dead_letter);
   database.transact([&](Transaction& transaction) {
-    database.outcomes()->write(
-        transaction, {{.position = events[0].position, .id = "nulls", .error = {}, .at = some_time}}, false);
+    write_outcomes(transaction,
+                   {{.position = events[0].position, .id = "nulls", .error = {}, .at = some_time}}, false);
     CHECK(repository->cleanup(transaction, now(), 10).deleted == 0);
   });
   CHECK(repository->find("nulls")->published_at == some_time_text);

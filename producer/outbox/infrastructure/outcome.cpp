@@ -1,0 +1,160 @@
+#include "infrastructure/outcome.hpp"
+
+#include "event/valid_utf8.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace tidings {
+namespace {
+
+using Iterator = std::vector<Outcome>::const_iterator;
+
+constexpr std::size_t longest_error = 1000;
+constexpr std::ptrdiff_t shortest_run = 8;
+
+/// Ends the conditions of each statement: settled rows stay as they are.
+const std::string not_settled = " AND status IN ('PENDING', 'PROCESSING', 'FAILED')";
+
+const std::string set_published = R"sql(
+    UPDATE outbox_event
+    SET status = 'PUBLISHED', "publishedAt" = $2, "processedAt" = $2, "updatedAt" = $2, "lastError" = NULL)sql";
+
+bool is_published(const Outcome& outcome) { return outcome.status == RowStatus::published; }
+
+/// SQLite: the PENDING rows from `first` on and before `last`. NOT INDEXED: by the index on status these two
+/// would walk through everything that is pending.
+std::int64_t write_between(Database& database, const Outcome& first, const Outcome& last,
+                           bool delete_published) {
+  const std::string rows = " WHERE rowid >= $1 AND rowid < $2 AND status = 'PENDING'";
+  if (delete_published)
+    return database.exec("DELETE FROM outbox_event NOT INDEXED" + rows, first.position.row, last.position.row)
+        .affected;
+  return database
+      .exec(R"sql(
+          UPDATE outbox_event NOT INDEXED
+          SET status = 'PUBLISHED', publishedAt = $3, processedAt = $3, updatedAt = $3, lastError = NULL)sql" +
+                rows,
+            first.position.row, last.position.row, to_iso8601(last.at))
+      .affected;
+}
+
+/// SQLite: by the id, whatever its position is now. Returns how many rows have become PUBLISHED.
+int write_one(Database& database, const Outcome& outcome, bool delete_published) {
+  const std::string row = " WHERE id = $1" + not_settled;
+  if (delete_published &&
+      database.exec("DELETE FROM outbox_event" + row + " AND rowid < (SELECT max(rowid) FROM outbox_event)",
+                    outcome.id)
+              .affected > 0)
+    return 0;
+  return static_cast<int>(database.exec(set_published + row, outcome.id, to_iso8601(outcome.at)).affected);
+}
+
+bool is_at_its_position(Database& database, const Outcome& outcome) {
+  const auto row = database.exec("SELECT 1 FROM outbox_event WHERE rowid = $1 AND id = $2",
+                                 outcome.position.row, outcome.id);
+  return !row.empty();
+}
+
+/// SQLite: rows whose positions follow each other without a gap: one statement instead of thousands.
+int write_run(Database& database, Iterator begin, Iterator end, bool delete_published) {
+  const auto last = end - 1;
+  int published = 0;
+  // VACUUM may have renumbered rows. It keeps their order, so when both ends are where they were, everything
+  // between them is.
+  if (end - begin >= shortest_run && is_at_its_position(database, *begin) &&
+      is_at_its_position(database, *last)) {
+    const auto changed = write_between(database, *begin, *last, delete_published);
+    if (!delete_published) published = static_cast<int>(changed);
+    // Fewer when some were retries, which are not PENDING: then each by itself, by its own rule. The last
+    // always is: it may be the table's newest, which must not be deleted.
+    if (changed == last - begin) begin = last;
+  }
+  std::for_each(begin, end,
+                [&](const auto& one) { published += write_one(database, one, delete_published); });
+  return published;
+}
+
+int write_published_to_sqlite(Database& database, Iterator begin, Iterator end, bool delete_published) {
+  int published = 0;
+  while (begin != end) {
+    const auto gap = std::adjacent_find(begin, end, [](const Outcome& one, const Outcome& next) {
+      return next.position.row != one.position.row + 1;
+    });
+    const auto end_of_run = gap == end ? end : gap + 1;
+    published += write_run(database, begin, end_of_run, delete_published);
+    begin = end_of_run;
+  }
+  return published;
+}
+
+int write_published_to_postgres(Database& database, Iterator begin, Iterator end, bool delete_published) {
+  std::string ids = "{";  // an array of texts in PostgreSQL's notation
+  for (auto outcome = begin; outcome != end; ++outcome) {
+    ids += outcome == begin ? "\"" : ",\"";
+    for (const char letter : outcome->id) {
+      if (letter == '"' || letter == '\\') ids += '\\';
+      ids += letter;
+    }
+    ids += '"';
+  }
+  ids += "}";
+  const std::string rows = " WHERE id = ANY($1::text[])" + not_settled;
+  if (delete_published) {
+    database.exec("DELETE FROM outbox_event" + rows, ids);
+    return 0;
+  }
+  return static_cast<int>(database.exec(set_published + rows, ids, to_iso8601((end - 1)->at)).affected);
+}
+
+void write_other(Database& database, const Outcome& outcome) {
+  const std::string row = " WHERE id = $1" + not_settled;
+  const auto at = to_iso8601(outcome.at);
+  auto error = valid_utf8(outcome.error);
+  cut_utf8(error, longest_error);
+  switch (outcome.status) {
+    case RowStatus::published:  // see write_published
+    case RowStatus::pending:    // not what becomes of an event
+      break;
+    case RowStatus::failed:
+      database.exec(R"sql(
+          UPDATE outbox_event
+          SET status = 'FAILED', "retryCount" = $2, "lastError" = $3, "updatedAt" = $4)sql" +
+                        row,
+                    outcome.id, outcome.retry_count, error, at);
+      break;
+    case RowStatus::dead_letter:
+      database.exec(R"sql(
+          UPDATE outbox_event
+          SET status = 'DEAD_LETTER', "retryCount" = $2, "lastError" = $3, "processedAt" = $4,
+              "updatedAt" = $4)sql" +
+                        row,
+                    outcome.id, outcome.retry_count, error, at);
+      break;
+    case RowStatus::processing:
+      // updatedAt stays: it says when the last attempt failed, and backoff is counted from there.
+      database.exec("UPDATE outbox_event SET status = 'PROCESSING'" + row, outcome.id);
+      break;
+  }
+}
+
+}  // namespace
+
+int write_outcomes(Transaction& transaction, const std::vector<Outcome>& outcomes, bool delete_published) {
+  auto& database = transaction.database();
+  const auto write_published =
+      database.kind() == Database::Kind::sqlite ? write_published_to_sqlite : write_published_to_postgres;
+  return attempt("write back what became of events", [&] {
+    int published = 0;
+    for (auto outcome = outcomes.begin(); outcome != outcomes.end();) {
+      const auto end = std::find_if_not(outcome, outcomes.end(), is_published);
+      if (end != outcome) published += write_published(database, outcome, end, delete_published);
+      outcome = std::find_if(end, outcomes.end(), is_published);
+      std::for_each(end, outcome, [&](const Outcome& other) { write_other(database, other); });
+    }
+    return published;
+  });
+}
+
+}  // namespace tidings
