@@ -6,7 +6,6 @@
 #include <tidings/error.hpp>
 #include <tidings/outbox_event.hpp>
 #include <tidings/outbox_repository.hpp>
-#include <tidings/outbox_stats.hpp>
 #include <tidings/timestamp.hpp>
 
 #include <nlohmann/json.hpp>

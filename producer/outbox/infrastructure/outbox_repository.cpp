@@ -1,5 +1,4 @@
 #include "infrastructure/outbox_columns.hpp"
-#include "infrastructure/processor_record_row.hpp"
 
 #include <tidings/outbox_repository.hpp>
 
@@ -20,6 +19,28 @@ std::int64_t count_published(Database& database, const OutboxStats& stats) {
       SELECT (SELECT max(rowid) FROM outbox_event) - (SELECT min(rowid) FROM outbox_event) + 1)sql");
   const auto room = rows.integer(0, 0) - stats.pending - stats.processing - stats.failed - stats.dead_letter;
   return std::clamp<std::int64_t>(stats.processor->published, 0, std::max<std::int64_t>(0, room));
+}
+
+/// Empty before the first processor.
+std::optional<ProcessorRecord> read_processor_record(Database& database) {
+  return attempt("read the state of the outbox processor", [&]() -> std::optional<ProcessorRecord> {
+    const auto rows = database.exec(R"sql(
+        SELECT phase, since, trouble, "inFlight", published, "writtenAt", holder, epoch, "expiresAt"
+        FROM outbox_state JOIN outbox_lease USING (name) WHERE name = 'outbox')sql");
+    if (rows.empty()) return std::nullopt;
+    const auto time = [&rows](std::size_t column) {
+      return Timestamp{std::chrono::milliseconds{rows.integer(0, column)}};
+    };
+    return ProcessorRecord{.phase = parse_phase(rows.text(0, 0)),
+                           .since = time(1),
+                           .waiting_because = rows.text(0, 2),
+                           .in_flight = rows.integer(0, 3),
+                           .published = rows.integer(0, 4),
+                           .written_at = time(5),
+                           .holder = rows.text(0, 6),
+                           .epoch = rows.integer(0, 7),
+                           .expires_at = time(8)};
+  });
 }
 
 }  // namespace

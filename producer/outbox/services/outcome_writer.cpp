@@ -1,6 +1,5 @@
 #include "services/outcome_writer.hpp"
 
-#include "infrastructure/processor_record_row.hpp"
 #include "retry_loop.hpp"
 
 #include <spdlog/spdlog.h>
@@ -121,8 +120,6 @@ void OutcomeWriter::write(Batch& batch) {
   write_fenced([&](Transaction& transaction) {
     return write_outcomes(transaction, batch.outcomes, options_.retention.count() == 0);
   });
-  const auto oldest = outbox_->oldest_pending();
-  status_.update([&](auto& status) { status.oldest_pending = oldest; });
   batch = {};
   const std::lock_guard lock{mutex_};
   writing_ = 0;

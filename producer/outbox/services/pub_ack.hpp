@@ -3,7 +3,7 @@
 // What the stream answers to a publish: a PubAck, the refusal of this event, or a transient error of the
 // broker.
 
-#include <tidings/publish_result.hpp>
+#include <tidings/event_publisher.hpp>
 
 #include <nats/nats.h>
 

@@ -5,9 +5,9 @@
 
 #include <tidings/connection.hpp>
 #include <tidings/outbox_event.hpp>
-#include <tidings/publish_result.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,6 +22,20 @@ struct PublisherOptions {
   /// A publish without a PubAck after this long is a transient error of the broker. After one, the next wait
   /// is shorter at first and doubles up to this. 1 ms to 1 h.
   std::chrono::milliseconds ack_timeout{5000};
+};
+
+/// What became of one publish.
+struct PublishResult {
+  enum class Kind {
+    stored,     ///< PubAck: the event is in the stream
+    known,      ///< PubAck with `duplicate`: the event was in the stream already
+    refused,    ///< because of this event: too large, no legal subject, unreadable eventData
+    unchained,  ///< the stream's last message is not the expected one; nothing was stored
+    transient,  ///< no responders, storage full, no leader, timeout, connection lost: not the event's fault
+  };
+  Kind kind = Kind::stored;
+  std::uint64_t token = 0;
+  std::string error{};
 };
 
 /// publish() and collect() belong to one thread.

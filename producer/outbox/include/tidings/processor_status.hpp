@@ -24,13 +24,24 @@ struct ProcessorStatus {
   std::size_t in_flight = 0;
   std::size_t blocked_aggregates = 0;  ///< those with a FAILED event, for which their later events wait
   std::chrono::microseconds longest_cleanup{0};  ///< the longest that one cleanup step kept writers waiting
-  /// createdAt of the oldest PENDING row when outcomes were last written (at least three times a lease);
-  /// known to the active processor only.
-  std::optional<Timestamp> oldest_pending;
 };
 
 /// As logged and stored: "waiting for broker".
 [[nodiscard]] const char* to_string(ProcessorStatus::Phase phase) noexcept;
 [[nodiscard]] std::optional<ProcessorStatus::Phase> parse_phase(std::string_view text) noexcept;
+
+/// What the active processor last wrote of itself, in a row beside its lease: for those who ask from another
+/// process (`tidings outbox stats`).
+struct ProcessorRecord {
+  std::optional<ProcessorStatus::Phase> phase;  ///< empty for one that this version does not know
+  Timestamp since;                              ///< when the phase began
+  std::string waiting_because;                  ///< as in ProcessorStatus
+  std::int64_t in_flight = 0;
+  std::int64_t published = 0;  ///< how many rows are PUBLISHED
+  Timestamp written_at;
+  std::string holder;  ///< of the lease
+  std::int64_t epoch = 0;
+  Timestamp expires_at;  ///< of the lease; the time 0 when it was handed back
+};
 
 }  // namespace tidings

@@ -1,10 +1,9 @@
 #include "infrastructure/outcome.hpp"
-#include "infrastructure/processor_record_row.hpp"
 #include "infrastructure/sqlite/sqlite_database.hpp"
 #include "support/catch.hpp"
 #include "support/outbox.hpp"
 
-#include <tidings/outbox_stats.hpp>
+#include <tidings/outbox_repository.hpp>
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <sqlite3.h>
