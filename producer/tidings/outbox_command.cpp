@@ -1,6 +1,5 @@
 #include "command_line.hpp"
 #include "commands.hpp"
-#include "text_table.hpp"
 
 #include <tidings/database.hpp>
 #include <tidings/error.hpp>
@@ -12,6 +11,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstddef>
 #include <cstdint>
 #include <iomanip>
 #include <iostream>
@@ -19,6 +19,8 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace tidings {
 namespace {
@@ -42,10 +44,50 @@ void print(const Json& json) {
   std::cout << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
 }
 
-/// Writers differ in how they store times; readers of this command should not have to care.
-std::string time_text(const std::string& stored) {
-  const auto time = parse_timestamp(stored);
-  return time ? to_iso8601(*time) : stored;
+/// Control characters become `?`: a text in a row must not steer the operator's terminal.
+std::string printable(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    // U+0080 to U+009F are controls too, written in UTF-8 as C2 80 to C2 9F.
+    const bool c1 = byte == 0xc2U && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0U;
+    if (c1) ++i;
+    out += c1 || byte < 0x20U || byte == 0x7fU ? '?' : text[i];
+  }
+  return out;
+}
+
+bool continues(char byte) { return (static_cast<unsigned char>(byte) & 0xc0U) == 0x80U; }
+
+std::size_t width(const std::string& text) {
+  return text.size() - static_cast<std::size_t>(std::count_if(text.begin(), text.end(), continues));
+}
+
+/// At most `limit` characters (code points), the last one `…` when cut.
+std::string shorten(const std::string& text, std::size_t limit) {
+  if (width(text) <= limit) return text;
+  std::size_t end = 0;
+  for (std::size_t characters = 0; end < text.size(); ++end)
+    if (!continues(text[end]) && ++characters == limit) break;
+  return text.substr(0, end) + "…";
+}
+
+/// Rows of cells, as many in each, in columns as wide as they need to be.
+using TextTable = std::vector<std::vector<std::string>>;
+
+void print_table(const TextTable& table) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : table) {
+    widths.resize(row.size(), 0);
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
+  }
+  for (const auto& row : table) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i)
+      line += row[i] + std::string(widths[i] - width(row[i]) + 2, ' ');
+    std::cout << line.erase(line.find_last_not_of(' ') + 1) << '\n';
+  }
 }
 
 std::string age_text(std::chrono::milliseconds age) {
@@ -135,7 +177,7 @@ int stats(const OutboxFlags& flags) {
                          std::to_string(aggregate.retry_count) +
                          (aggregate.retry_count == 1 ? " time: " : " times: ") +
                          shorten(printable(aggregate.last_error), 60)});
-  print_table(std::cout, table);
+  print_table(table);
   return exit_code::done;
 }
 
@@ -149,10 +191,10 @@ Json row_json(const OutboxRow& row) {
           {"retryCount", row.event.retry_count},
           {"lastError", or_null(row.last_error)},
           {"occurredAt", to_iso8601(row.event.occurred_at)},
-          {"createdAt", or_null(time_text(row.created_at))},
+          {"createdAt", or_null(row.created_at)},
           {"updatedAt", to_iso8601(row.event.updated_at)},
-          {"processedAt", or_null(time_text(row.processed_at))},
-          {"publishedAt", or_null(time_text(row.published_at))}};
+          {"processedAt", or_null(row.processed_at)},
+          {"publishedAt", or_null(row.published_at)}};
 }
 
 /// PENDING, pending, dead-letter: as people type it.
@@ -172,11 +214,11 @@ int list(const OutboxFlags& flags) {
   }
   TextTable table{{"CREATED", "STATUS", "ID", "TYPE", "AGGREGATE", "FAILED", "LAST ERROR"}};
   for (const auto& row : rows)
-    table.push_back({printable(time_text(row.created_at)), to_string(row.event.status),
-                     printable(row.event.id), printable(row.event.event_type),
+    table.push_back({printable(row.created_at), to_string(row.event.status), printable(row.event.id),
+                     printable(row.event.event_type),
                      printable(row.event.aggregate_type + '/' + row.event.aggregate_id),
                      std::to_string(row.event.retry_count), shorten(printable(row.last_error), 60)});
-  print_table(std::cout, table);
+  print_table(table);
   return exit_code::done;
 }
 
@@ -193,7 +235,7 @@ void print_row(const OutboxRow& row) {
     table.push_back({name, value.is_null()     ? "-"
                            : value.is_string() ? printable(value.get<std::string>())
                                                : value.dump()});
-  print_table(std::cout, table);
+  print_table(table);
   const auto data = event_data_json(row.event);
   // JSON escapes controls below 0x20 by itself; the line breaks are its own.
   std::cout << "eventData\n"
