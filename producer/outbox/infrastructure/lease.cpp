@@ -7,7 +7,7 @@ namespace tidings {
 bool Lease::try_take(Database& database) {
   if (held() && fresh()) return true;
   epoch_.reset();
-  return attempt("take the lease " + options_.name, [&] {
+  return attempt("take the lease", [&] {
     // Read before the write: processes that stand by must not keep the service from writing.
     const auto row = read(database);
     return is_free(row, database.time()) && take(database, row);
@@ -18,16 +18,14 @@ bool Lease::take(Database& database, const std::optional<Row>& row) {
   const auto taken_at = BootClock::now();
   const std::int64_t epoch = row ? row->epoch + 1 : 1;
   // Changes nothing when another was faster, or its holder has shown life meanwhile.
-  const bool taken = database
-                         .exec(R"sql(
-      INSERT INTO outbox_lease (name, holder, epoch, beat, "expiresAt") VALUES ($1, $2, $3, 0, $4)
+  const auto taken =
+      database.exec(R"sql(
+      INSERT INTO outbox_lease (name, holder, epoch, beat, "expiresAt") VALUES ('outbox', $1, $2, 0, $3)
       ON CONFLICT (name) DO UPDATE
       SET holder = excluded.holder, epoch = excluded.epoch, beat = 0, "expiresAt" = excluded."expiresAt"
-      WHERE outbox_lease.epoch = $5 AND outbox_lease.beat = $6)sql",
-                               options_.name, options_.holder, epoch, new_expiry(database),
-                               row ? row->epoch : 0, row ? row->beat : 0)
-                         .affected == 1;
-  if (!taken) return false;
+      WHERE outbox_lease.epoch = $4 AND outbox_lease.beat = $5)sql",
+                    holder_, epoch, new_expiry(database), row ? row->epoch : 0, row ? row->beat : 0);
+  if (taken.affected == 0) return false;
   epoch_ = epoch;
   renewed_ = taken_at;
   seen_.reset();
@@ -36,7 +34,7 @@ bool Lease::take(Database& database, const std::optional<Row>& row) {
 
 std::optional<Lease::Row> Lease::read(Database& database) const {
   const auto rows = database.exec(
-      R"sql(SELECT holder, epoch, beat, "expiresAt" FROM outbox_lease WHERE name = $1)sql", options_.name);
+      R"sql(SELECT holder, epoch, beat, "expiresAt" FROM outbox_lease WHERE name = 'outbox')sql");
   if (rows.empty()) return std::nullopt;
   return Row{.holder = rows.text(0, 0),
              .epoch = rows.integer(0, 1),
@@ -45,7 +43,7 @@ std::optional<Lease::Row> Lease::read(Database& database) const {
 }
 
 bool Lease::is_free(const std::optional<Row>& row, Timestamp time) {
-  if (!row || row->holder == options_.holder) return true;
+  if (!row || row->holder == holder_) return true;
   if (row->expires_at <= time.time_since_epoch().count()) return true;  // released, or past its time
   // Not past its time; but if the wall clock was set back, that may stay so for years. So it is free, too,
   // when its holder has not renewed it for as long as a lease lasts.
@@ -54,21 +52,20 @@ bool Lease::is_free(const std::optional<Row>& row, Timestamp time) {
     seen_ = row;
     seen_since_ = read_at;
   }
-  return read_at - seen_since_ >= options_.duration;
+  return read_at - seen_since_ >= duration_;
 }
 
 bool Lease::renew(Transaction& transaction) {
   if (!held()) return false;
-  return attempt("renew the lease " + options_.name, [&] {
+  return attempt("renew the lease", [&] {
     // Taken before the write: a slow commit must not make this process believe longer than others do.
     const auto renewed_at = BootClock::now();
     auto& database = transaction.database();
-    const bool ours = database
-                          .exec(R"sql(
+    const auto updated = database.exec(R"sql(
         UPDATE outbox_lease SET beat = beat + 1, "expiresAt" = $1
-        WHERE name = $2 AND holder = $3 AND epoch = $4)sql",
-                                new_expiry(database), options_.name, options_.holder, *epoch_)
-                          .affected == 1;
+        WHERE name = 'outbox' AND holder = $2 AND epoch = $3)sql",
+                                       new_expiry(database), holder_, *epoch_);
+    const bool ours = updated.affected == 1;
     if (ours)
       transaction.on_commit([this, renewed_at] { renewed_ = renewed_at; });
     else
@@ -80,15 +77,15 @@ bool Lease::renew(Transaction& transaction) {
 void Lease::release(Database& database) {
   if (!held()) return;
   const auto epoch = *std::exchange(epoch_, std::nullopt);
-  attempt("release the lease " + options_.name, [&] {
+  attempt("release the lease", [&] {
     database.exec(R"sql(
-        UPDATE outbox_lease SET "expiresAt" = 0 WHERE name = $1 AND holder = $2 AND epoch = $3)sql",
-                  options_.name, options_.holder, epoch);
+        UPDATE outbox_lease SET "expiresAt" = 0 WHERE name = 'outbox' AND holder = $1 AND epoch = $2)sql",
+                  holder_, epoch);
   });
 }
 
 std::int64_t Lease::new_expiry(Database& database) const {
-  return (database.time() + options_.duration).time_since_epoch().count();
+  return (database.time() + duration_).time_since_epoch().count();
 }
 
 BootClock::time_point BootClock::now() noexcept {

@@ -26,13 +26,9 @@ struct BootClock {
 /// Not thread-safe. Every function that is given a database throws DatabaseError.
 class Lease {
  public:
-  struct Options {
-    std::string name = "outbox";
-    std::string holder;                         ///< unique per processor object
-    std::chrono::milliseconds duration{10000};  ///< others may take over this long after the last renewal
-  };
-
-  explicit Lease(Options options) : options_(std::move(options)) {}
+  /// `holder` is unique per processor object. Others may take over `duration` after the last renewal.
+  Lease(std::string holder, std::chrono::milliseconds duration)
+      : holder_(std::move(holder)), duration_(duration) {}
 
   /// Takes the lease when it is free, released, past its time, or has not been renewed for `duration` by this
   /// process's own steady clock (so a stepped wall clock cannot lock everyone out). True when held. Only
@@ -54,7 +50,7 @@ class Lease {
   /// active.
   [[nodiscard]] bool fresh() const noexcept { return held() && BootClock::now() < fresh_until(); }
   /// When fresh() ends without another renewal.
-  [[nodiscard]] BootClock::time_point fresh_until() const noexcept { return renewed_ + options_.duration; }
+  [[nodiscard]] BootClock::time_point fresh_until() const noexcept { return renewed_ + duration_; }
 
  private:
   struct Row {
@@ -67,7 +63,8 @@ class Lease {
   [[nodiscard]] bool take(Database& database, const std::optional<Row>& row);
   [[nodiscard]] std::int64_t new_expiry(Database& database) const;
 
-  Options options_;
+  const std::string holder_;
+  const std::chrono::milliseconds duration_;
   std::optional<std::int64_t> epoch_;
   BootClock::time_point renewed_;
   std::optional<Row> seen_;           // the other holder's last sign of life

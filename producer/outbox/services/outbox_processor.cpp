@@ -55,7 +55,7 @@ OutboxProcessor::~OutboxProcessor() { state_->context.connection.observe({}); }
 void OutboxProcessor::run(const std::stop_token& stop) {
   auto& context = state_->context;
   const std::stop_callback wake{stop, [&context] { context.watch->wake(); }};
-  Lease lease{{.holder = std::to_string(getpid()) + "-" + new_uuid(), .duration = context.options.lease}};
+  Lease lease{std::to_string(getpid()) + "-" + new_uuid(), context.options.lease};
   bool done = false;
   const auto work = [&] {
     while (!done) done = state_->hold_lease(lease, stop);

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <functional>
 
 namespace tidings {
 
@@ -14,29 +13,26 @@ namespace tidings {
 class RetrySchedule {
  public:
   explicit RetrySchedule(const OutboxProcessorOptions& options)
-      : backoff_(options.backoff),
-        max_retries_(options.max_retries),
-        wall_(options.clock),
-        latest_(wall_()) {}
+      : options_(options), latest_(options.clock()) {}
 
   /// Wall-clock time that never goes back: when the clock is set back, this goes on from where it was, so
   /// that what was due in a second is not due in an hour.
   [[nodiscard]] Timestamp now() {
-    const auto time = wall_() + ahead_;
+    const auto time = options_.clock() + ahead_;
     if (time < latest_) ahead_ += latest_ - time;
     latest_ = std::max(latest_, time);
     return latest_;
   }
 
   [[nodiscard]] bool is_dead_letter(const OutboxEvent& event) const noexcept {
-    return event.retry_count >= max_retries_;
+    return event.retry_count >= options_.max_retries;
   }
 
   /// When the event is due whose last attempt failed at `failed_at` by the wall clock. A time that lies ahead
   /// of that clock counts as now.
   [[nodiscard]] Timestamp due(const OutboxEvent& event, Timestamp failed_at) {
-    const auto delay = backoff_.delay(event.retry_count, event.id);
-    const std::chrono::milliseconds passed = wall_() - failed_at;
+    const auto delay = options_.backoff.delay(event.retry_count, event.id);
+    const std::chrono::milliseconds passed = options_.clock() - failed_at;
     return now() + (delay - std::clamp(passed, std::chrono::milliseconds{0}, delay));
   }
 
@@ -46,9 +42,7 @@ class RetrySchedule {
   }
 
  private:
-  Backoff backoff_;
-  int max_retries_;
-  std::function<Timestamp()> wall_;
+  const OutboxProcessorOptions& options_;
   std::chrono::milliseconds ahead_{0};  // of the wall clock, by as much as it was set back
   Timestamp latest_;
 };

@@ -29,9 +29,7 @@ struct Leases {
   void set(const std::string& assignments) const { outbox.execute("UPDATE outbox_lease SET " + assignments); }
 };
 
-Lease lease(const std::string& holder, std::chrono::milliseconds duration = 1h) {
-  return Lease{{.name = "outbox", .holder = holder, .duration = duration}};
-}
+Lease lease(const std::string& holder, std::chrono::milliseconds duration = 1h) { return {holder, duration}; }
 
 bool renew(Lease& lease, Database& database) {
   bool ours = false;
@@ -59,15 +57,6 @@ TEST_CASE("the first to ask holds the lease, and the next does not", "[engines]"
   CHECK(first.try_take(database));
   CHECK(leases.value("epoch") == 1);
   CHECK(renew(first, database));
-}
-
-TEST_CASE("leases of different names do not know each other", "[engines]") {
-  Leases leases;
-  auto& database = leases.database;
-  Lease one{{.name = "one", .holder = "a"}}, two{{.name = "two", .holder = "b"}};
-  CHECK(one.try_take(database));
-  CHECK(two.try_take(database));
-  CHECK(renew(one, database));
 }
 
 TEST_CASE("a released lease is free at once, and its next holder has a higher epoch", "[engines]") {

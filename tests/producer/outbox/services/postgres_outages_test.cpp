@@ -32,8 +32,8 @@ TEST_CASE(
   if (GENERATE(false, true)) pooler.emplace(outbox.server());
   const auto url = pooler ? pooler->url() : outbox.url();
   const auto frozen = Database::open(url, Database::Open::processor), next = Database::open(url);
-  Lease its{{.name = "outbox", .holder = "frozen", .duration = 200ms}};
-  Lease successor{{.name = "outbox", .holder = "successor", .duration = 10s}};
+  Lease its{"frozen", 200ms};
+  Lease successor{"successor", 10s};
   REQUIRE(its.try_take(*frozen));
   Transaction transaction{*frozen};
   REQUIRE(its.renew(transaction));  // and no word more
