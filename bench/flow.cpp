@@ -3,7 +3,7 @@
 #include "mailer.hpp"
 #include "sample_events.hpp"
 #include "support/process.hpp"
-#include "user_created_event.hpp"
+#include "user.hpp"
 
 #include <tidings/outbox_repository.hpp>
 

@@ -5,7 +5,7 @@
 #include "support/nats_server.hpp"
 #include "support/process.hpp"
 #include "support/temp_dir.hpp"
-#include "user_created_event.hpp"
+#include "user.hpp"
 
 #include <tidings/outbox_repository.hpp>
 

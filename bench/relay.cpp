@@ -10,8 +10,7 @@
 #include "support/nats_server.hpp"
 #include "support/process.hpp"
 #include "support/temp_dir.hpp"
-#include "user_created_event.hpp"
-#include "user_repository.hpp"
+#include "user.hpp"
 
 #include <tidings/event.hpp>
 #include <tidings/outbox_processor.hpp>

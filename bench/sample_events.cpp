@@ -3,7 +3,7 @@
 #include "figures.hpp"
 #include "nats/handle.hpp"
 #include "services/event_data.hpp"
-#include "user_created_event.hpp"
+#include "user.hpp"
 
 #include <tidings/connection.hpp>
 

@@ -1,7 +1,5 @@
 #include "auth_service.hpp"
 
-#include "user_created_event.hpp"
-
 #include <utility>
 
 namespace tidings {

@@ -4,7 +4,7 @@
 // event to the outbox (producer/outbox), which knows nothing of users and carries it from there.
 
 #include "registration.hpp"
-#include "user_repository.hpp"
+#include "user.hpp"
 
 #include <tidings/outbox_repository.hpp>
 

@@ -37,10 +37,6 @@ struct EventPublisher::State {
     steady_clock::time_point deadline;
     bool done = false;
   };
-  struct Answer {
-    std::uint64_t number = 0;
-    PublishResult result;
-  };
 
   State(Connection& its_connection, PublisherOptions its_options)
       : connection(its_connection), options(std::move(its_options)), ack_wait(options.ack_timeout) {}
@@ -60,15 +56,15 @@ struct EventPublisher::State {
   EventBuilder builder;
   WireMessage wire;  // this and the next two keep their memory
   std::string reply;
-  std::vector<Answer> taken;
+  std::vector<PublishResult> taken;
   DiscardedMessages sent;
 
   DiscardedMessages seen;  // used by nats.c's thread
 
   std::mutex mutex;
-  std::vector<Answer> answers;
-  std::int64_t delivered = 0;  // messages that deliver() has put into `answers` or ignored
-  std::size_t wake_at = 1;     // as many answers wake the owner
+  std::vector<PublishResult> answers;  // with the number of the publish as the token; `taken` likewise
+  std::int64_t delivered = 0;          // messages that deliver() has put into `answers` or ignored
+  std::size_t wake_at = 1;             // as many answers wake the owner
   std::function<void()> on_result;
 
   static void deliver(natsConnection*, natsSubscription* subscription, natsMsg* raw, void* closure) {
@@ -82,7 +78,8 @@ struct EventPublisher::State {
       const std::lock_guard lock{state.mutex};
       ++state.delivered;
       if (!number) return;
-      state.answers.push_back({*number, std::move(result)});
+      result.token = *number;
+      state.answers.push_back(std::move(result));
       if ((urgent || state.answers.size() == state.wake_at) && state.on_result) state.on_result();
       many_missing = state.answers.size() < state.wake_at && state.wake_at >= many_answers;
     }
@@ -234,8 +231,8 @@ void EventPublisher::collect(std::vector<PublishResult>& out) {
     own.wake_at = std::clamp<std::size_t>(still_in_flight / 4, 1, most_answers_unseen);
   }
   for (auto& answer : own.taken)
-    if (answer.number >= own.first && answer.number - own.first < own.flights.size())
-      own.settle(own.flights[answer.number - own.first], std::move(answer.result), out);
+    if (answer.token >= own.first && answer.token - own.first < own.flights.size())
+      own.settle(own.flights[answer.token - own.first], std::move(answer), out);
   own.taken.clear();
 
   const auto time = steady_clock::now();

@@ -4,6 +4,9 @@
 
 #include <tidings/timestamp.hpp>
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,9 +17,18 @@ namespace tidings {
 
 enum class RowStatus { pending, processing, published, failed, dead_letter };
 
-/// The table's spelling: PENDING, PROCESSING, PUBLISHED, FAILED, DEAD_LETTER.
-[[nodiscard]] const char* to_string(RowStatus status) noexcept;
-[[nodiscard]] std::optional<RowStatus> parse_row_status(std::string_view text) noexcept;
+/// The table's spelling, in the order of RowStatus.
+inline constexpr std::array row_status_names{"PENDING", "PROCESSING", "PUBLISHED", "FAILED", "DEAD_LETTER"};
+
+[[nodiscard]] constexpr const char* to_string(RowStatus status) noexcept {
+  return row_status_names.at(static_cast<std::size_t>(status));
+}
+
+[[nodiscard]] inline std::optional<RowStatus> parse_row_status(std::string_view text) noexcept {
+  const auto* const name = std::find(row_status_names.begin(), row_status_names.end(), text);
+  if (name == row_status_names.end()) return std::nullopt;
+  return static_cast<RowStatus>(name - row_status_names.begin());
+}
 
 /// Where a row stands among the others; only the repository makes and reads it.
 struct OutboxPosition {

@@ -4,6 +4,8 @@
 
 #include <tidings/timestamp.hpp>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -26,9 +28,19 @@ struct ProcessorStatus {
   std::chrono::microseconds longest_cleanup{0};  ///< the longest that one cleanup step kept writers waiting
 };
 
-/// As logged and stored: "waiting for broker".
-[[nodiscard]] const char* to_string(ProcessorStatus::Phase phase) noexcept;
-[[nodiscard]] std::optional<ProcessorStatus::Phase> parse_phase(std::string_view text) noexcept;
+/// As logged and stored, in the order of Phase.
+inline constexpr std::array phase_names{
+    "starting", "standby", "active", "waiting for broker", "waiting for database", "stopped"};
+
+[[nodiscard]] constexpr const char* to_string(ProcessorStatus::Phase phase) noexcept {
+  return phase_names.at(static_cast<std::size_t>(phase));
+}
+
+[[nodiscard]] inline std::optional<ProcessorStatus::Phase> parse_phase(std::string_view text) noexcept {
+  const auto* const name = std::find(phase_names.begin(), phase_names.end(), text);
+  if (name == phase_names.end()) return std::nullopt;
+  return static_cast<ProcessorStatus::Phase>(name - phase_names.begin());
+}
 
 /// What the active processor last wrote of itself, in a row beside its lease: for those who ask from another
 /// process (`tidings outbox stats`).

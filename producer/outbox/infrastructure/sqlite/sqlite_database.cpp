@@ -151,7 +151,10 @@ std::int64_t SqliteDatabase::each_row(const std::string& text, const std::vector
     StatementRun run{statement};
     for (std::size_t i = 0; i < values.size(); ++i) {
       const auto name = std::string{"$"}.append(std::to_string(i + 1));  // g++ 12 warns of "$" + at -O3
-      std::visit([&](const auto& value) { statement.bind(name, value); }, values[i]);
+      if (const auto* const bytes = std::get_if<std::string>(&values[i]))
+        statement.bindNoCopy(name, *bytes);  // `values` outlive the run
+      else
+        statement.bind(name, std::get<std::int64_t>(values[i]));
     }
     SqlRows row{.cells = {}, .columns = static_cast<std::size_t>(statement.getColumnCount())};
     while (run.next()) {

@@ -1,4 +1,4 @@
-#include "user_repository.hpp"
+#include "user.hpp"
 
 #include "users_schema.hpp"
 
