@@ -23,9 +23,8 @@ constexpr std::size_t longest_name = 255;  // characters
 /// Refuses what is not UTF-8 (RFC 3629: no overlong form, no surrogate, nothing past U+10FFFF).
 std::u32string characters(const std::string& field, const std::string& text) {
   const auto valid = valid_utf8(text);
-  const auto same = [](char given, char kept) {
-    return given == kept || given == '\0';
-  };  // NUL is a character
+  // NUL is a character.
+  const auto same = [](char given, char kept) { return given == kept || given == '\0'; };
   if (!std::equal(text.begin(), text.end(), valid.begin(), valid.end(), same))
     refuse(field, "is not valid UTF-8");
   std::u32string all;

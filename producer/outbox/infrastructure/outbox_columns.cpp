@@ -42,16 +42,6 @@ std::string iso(const std::string& text) {
   return time == Timestamp{} ? text : to_iso8601(time);
 }
 
-OutboxRow take_row(SqlRows& rows, std::size_t number, Database::Kind kind) {
-  OutboxRow taken{.event = {},
-                  .last_error = rows.text(number, last_error),
-                  .created_at = iso(rows.text(number, created_at)),
-                  .processed_at = iso(rows.text(number, processed_at)),
-                  .published_at = iso(rows.text(number, published_at))};
-  taken.event = take_event(rows, number, kind);
-  return taken;
-}
-
 }  // namespace
 
 std::string select(Database::Kind kind, const std::string& columns) {
@@ -92,7 +82,14 @@ std::vector<OutboxEvent> take_events(SqlRows rows, Database::Kind kind) {
 
 std::vector<OutboxRow> take_rows(SqlRows rows, Database::Kind kind) {
   std::vector<OutboxRow> taken;
-  for (std::size_t number = 0; number < rows.size(); ++number) taken.push_back(take_row(rows, number, kind));
+  for (std::size_t number = 0; number < rows.size(); ++number) {
+    taken.push_back({.event = {},
+                     .last_error = rows.text(number, last_error),
+                     .created_at = iso(rows.text(number, created_at)),
+                     .processed_at = iso(rows.text(number, processed_at)),
+                     .published_at = iso(rows.text(number, published_at))});
+    taken.back().event = take_event(rows, number, kind);  // last: it moves texts out of the row
+  }
   return taken;
 }
 

@@ -1,6 +1,5 @@
 #include "services/publish_scheduler.hpp"
 
-#include <algorithm>
 #include <utility>
 
 namespace tidings {

@@ -1,5 +1,5 @@
 #include "infrastructure/commit_watch.hpp"
-#include "infrastructure/postgres/wake_lock.hpp"
+#include "infrastructure/postgres/postgres_database.hpp"
 
 #include <tidings/postgres_connection.hpp>
 
@@ -21,7 +21,7 @@ constexpr int busy = 2;
 
 /// Sees commits to an outbox in PostgreSQL. While writers are busy it lets the outbox be read every few
 /// milliseconds; when they rest, it waits for the notification that the next one sends. Writers know by an
-/// advisory lock (wake_lock.hpp) whether to notify, so no commit is missed and few notifications are sent.
+/// advisory lock (wake_lock) whether to notify, so no commit is missed and few notifications are sent.
 class PostgresCommitWatch final : public CommitWatch {
  public:
   /// Connects at the first wait(). Without a connection, or through a pooler, wait() lasts for its timeout.

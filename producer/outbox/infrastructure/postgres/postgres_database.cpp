@@ -1,6 +1,5 @@
 #include "infrastructure/postgres/postgres_database.hpp"
 
-#include "infrastructure/postgres/wake_lock.hpp"
 #include "infrastructure/schema/schema.hpp"
 
 #include <optional>

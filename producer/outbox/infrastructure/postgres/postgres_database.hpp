@@ -10,6 +10,19 @@
 
 namespace tidings {
 
+/// How writers know that the relay's watch needs a notification: while it waits for one it holds this
+/// advisory lock exclusively, and a writer that cannot share it notifies. See
+/// schema/postgres_notify_trigger.sql.
+namespace wake_lock {
+inline const std::string key = "(1952738667, 'outbox_event'::regclass::oid::integer)";
+/// In the writer's transaction.
+inline const std::string notify_if_held =
+    "SELECT pg_notify('outbox_event', '') WHERE NOT pg_try_advisory_xact_lock_shared" + key;
+inline const std::string listen = "LISTEN outbox_event";
+inline const std::string try_hold = "SELECT pg_try_advisory_lock" + key;
+inline const std::string give_up = "SELECT pg_advisory_unlock" + key;
+}  // namespace wake_lock
+
 class PostgresDatabase final : public Database {
  public:
   /// Connects. Throws DatabaseError, not retryable when the server has no such login or database.
