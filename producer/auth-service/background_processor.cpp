@@ -14,37 +14,31 @@ constexpr std::chrono::seconds retry_interval{10};
 
 }  // namespace
 
-BackgroundProcessor::BackgroundProcessor(std::string database_url, ConnectionOptions connecting,
-                                         OutboxProcessorOptions options)
-    : database_url_(std::move(database_url)),
-      connecting_(std::move(connecting)),
-      options_(std::move(options)) {}
-
-void BackgroundProcessor::start() {
-  thread_ = std::jthread{[this](const std::stop_token& stop) { work(stop); }};
-}
-
-void BackgroundProcessor::work(const std::stop_token& stop) {
-  while (!stop.stop_requested()) {
-    try {
-      process(stop);
-    } catch (const std::exception& error) {
-      if (stop.stop_requested()) return;
-      // Registrations go on, their events wait in the table, and /health says so. The cause (a login, a
-      // stream's setting) may be mended without restarting the service.
-      spdlog::error("outbox processor failed, next try in {} s error={}", retry_interval.count(),
-                    error.what());
-      std::condition_variable_any wake;
-      std::unique_lock lock{mutex_};
-      error_ = error.what();
-      wake.wait_for(lock, stop, retry_interval, [] { return false; });
+void BackgroundProcessor::start(std::string database_url, ConnectionOptions connecting,
+                                OutboxProcessorOptions options) {
+  thread_ = std::jthread{[this, database_url = std::move(database_url), connecting = std::move(connecting),
+                          options = std::move(options)](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      try {
+        Connection connection{connecting, stop};
+        OutboxProcessor processor{database_url, connection, options};
+        run(processor, stop);
+      } catch (const std::exception& error) {
+        if (stop.stop_requested()) return;
+        // Registrations go on, their events wait in the table, and /health says so. The cause (a login, a
+        // stream's setting) may be mended without restarting the service.
+        spdlog::error("outbox processor failed, next try in {} s error={}", retry_interval.count(),
+                      error.what());
+        std::condition_variable_any wake;
+        std::unique_lock lock{mutex_};
+        error_ = error.what();
+        wake.wait_for(lock, stop, retry_interval, [] { return false; });
+      }
     }
-  }
+  }};
 }
 
-void BackgroundProcessor::process(const std::stop_token& stop) {
-  Connection connection{connecting_, stop};
-  OutboxProcessor processor{database_url_, connection, options_};
+void BackgroundProcessor::run(OutboxProcessor& processor, const std::stop_token& stop) {
   const auto forget = [this](OutboxProcessor*) {
     const std::lock_guard lock{mutex_};
     processor_ = nullptr;

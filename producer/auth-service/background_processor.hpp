@@ -16,9 +16,7 @@ namespace tidings {
 /// Thread-safe, but for start(). The destructor drains.
 class BackgroundProcessor {
  public:
-  BackgroundProcessor(std::string database_url, ConnectionOptions connecting, OutboxProcessorOptions options);
-
-  void start();
+  void start(std::string database_url, ConnectionOptions connecting, OutboxProcessorOptions options);
 
   /// After a commit: read the outbox now.
   void notify() noexcept;
@@ -31,12 +29,7 @@ class BackgroundProcessor {
   [[nodiscard]] Health health() const;
 
  private:
-  void work(const std::stop_token& stop);
-  void process(const std::stop_token& stop);
-
-  std::string database_url_;
-  ConnectionOptions connecting_;
-  OutboxProcessorOptions options_;
+  void run(OutboxProcessor& processor, const std::stop_token& stop);
 
   mutable std::mutex mutex_;
   OutboxProcessor* processor_ = nullptr;  // while it runs; guarded by mutex_

@@ -68,7 +68,6 @@ bool LineReader::fill() {
 
 /// The line from begin_ to `end`.
 LineReader::Result LineReader::give(std::string& line, std::size_t end) {
-  ++line_number_;
   const bool too_long = std::exchange(too_long_, false) || end - begin_ > max_length_;
   line.assign(buffer_, begin_, end - begin_);
   begin_ = std::min(end + 1, buffer_.size());

@@ -4,7 +4,6 @@
 // waits, and says when the other side pauses.
 
 #include <cstddef>
-#include <cstdint>
 #include <stop_token>
 #include <string>
 
@@ -29,9 +28,6 @@ class LineReader {
   /// The next line without its end (`\n` or `\r\n`); the last one may lack it.
   Result next(std::string& line, const std::stop_token& stop);
 
-  /// The number of the line that next() gave or skipped; the first is 1.
-  [[nodiscard]] std::uint64_t line_number() const noexcept { return line_number_; }
-
  private:
   bool fill();
   Result give(std::string& line, std::size_t end);
@@ -43,7 +39,6 @@ class LineReader {
   std::size_t begin_ = 0;  // of the next line
   bool too_long_ = false;  // the next line's beginning was dropped
   bool ended_ = false;     // there is nothing more to read
-  std::uint64_t line_number_ = 0;
 };
 
 }  // namespace tidings

@@ -50,12 +50,13 @@ class UserImport {
   /// Throws DatabaseError, saying up to which line users are registered.
   ImportResult run(LineReader& lines, const std::stop_token& stop) {
     using enum LineReader::Result;
+    std::uint64_t number = 0;
     for (std::string text;;) {
       const auto read = lines.next(text, stop);
       if (read == line)
-        take(lines.line_number(), text);
+        take(++number, text);
       else if (read == too_long)
-        pending_.push_back({lines.line_number(), "longer than " + std::to_string(longest_line) + " bytes"});
+        pending_.push_back({++number, "longer than " + std::to_string(longest_line) + " bytes"});
       // Users that come slowly through a pipe must not wait for a batch to fill up.
       const bool pause = read == idle || read == stopped || read == end;
       if (pause || pending_.size() >= batch_) commit(stop);

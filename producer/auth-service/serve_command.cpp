@@ -26,10 +26,10 @@ int serve(const std::string& http) {
 
   StopSignals signals;
   // At the end the order is the reverse: no more requests first, then the processor drains.
-  BackgroundProcessor processor{url, std::move(connecting), options};
+  BackgroundProcessor processor;
   HttpServer server{url, processor};
   const int port = server.bind(address);
-  processor.start();
+  processor.start(url, std::move(connecting), options);
   std::cout << "listening on " << to_string({address.host, port}) << std::endl;
   server.run(signals.token());
   spdlog::info("stopping: no more requests, draining the outbox processor");

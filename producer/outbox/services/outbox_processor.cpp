@@ -5,10 +5,13 @@
 
 #include <tidings/outbox_processor.hpp>
 #include <tidings/outbox_repository.hpp>
+#include <tidings/settings.hpp>
 #include <tidings/uuid.hpp>
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <utility>
 
 namespace tidings {
@@ -20,7 +23,55 @@ namespace {
 // A lease that was handed back is free at once: a standby asks this often, whatever is committed meanwhile.
 constexpr std::chrono::milliseconds standby_interval{100};
 
+constexpr std::int64_t ms_a_day = 86'400'000;
+
+/// Calls `visit(setting, value, min, max)` for every option that has limits: the one place that states them,
+/// in the unit of the option.
+template <class Options, class Visit>
+void visit_limits(Options& options, Visit&& visit) {
+  visit("OUTBOX_PROCESSING_INTERVAL_MS", options.processing_interval, 10, ms_a_day);
+  visit("OUTBOX_CLEANUP_INTERVAL_MS", options.cleanup_interval, 10, 30 * ms_a_day);
+  visit("OUTBOX_RETENTION_DAYS", options.retention, 0, 36500);
+  visit("OUTBOX_MAX_RETRIES", options.max_retries, 1, 1000);
+  visit("OUTBOX_BATCH_SIZE", options.batch_size, 1, 100000);
+  visit("OUTBOX_LEASE_MS", options.lease, 500, ms_a_day / 24);
+  visit("OUTBOX_STREAM_REPLICAS", options.stream_replicas, 1, 5);
+}
+
+/// The value of an option, an int or a duration, in its own unit.
+template <class Value>
+std::int64_t number(Value value) {
+  return value / Value{1};
+}
+
+void require(const std::string& name, std::int64_t value, std::int64_t min, std::int64_t max) {
+  if (value < min || value > max)
+    throw SettingError(name + "=" + std::to_string(value) + ": takes a whole number from " +
+                       std::to_string(min) + " to " + std::to_string(max));
+}
+
 }  // namespace
+
+OutboxProcessorOptions OutboxProcessorOptions::from_environment() {
+  OutboxProcessorOptions options;
+  visit_limits(options, []<class Value>(const char* name, Value& value, std::int64_t min, std::int64_t max) {
+    value = static_cast<Value>(settings::integer_or(name, number(value), min, max));
+  });
+  options.backoff = Backoff::from_environment("OUTBOX_BACKOFF_BASE_MS", "OUTBOX_BACKOFF_MAX_MS");
+  options.publisher.subject_prefix =
+      settings::text_or("OUTBOX_SUBJECT_PREFIX", options.publisher.subject_prefix);
+  options.publisher.stream = settings::text_or("OUTBOX_STREAM", options.publisher.stream);
+  return options;
+}
+
+void OutboxProcessorOptions::validate() const {
+  visit_limits(*this, [](const char* name, const auto& value, std::int64_t min, std::int64_t max) {
+    require(name, number(value), min, max);
+  });
+  require("OUTBOX_BACKOFF_BASE_MS", backoff.base.count(), 1, ms_a_day);
+  require("OUTBOX_BACKOFF_MAX_MS", backoff.max.count(), backoff.base.count(), ms_a_day);
+  require("ack_timeout", publisher.ack_timeout.count(), 1, ms_a_day / 24);
+}
 
 struct OutboxProcessor::State {
   State(std::string url, Connection& connection, OutboxProcessorOptions options)

@@ -32,8 +32,6 @@ class OutcomeWriter {
 
   /// Writes what is waiting, unless the lease or the database is lost, then ends.
   ~OutcomeWriter();
-  OutcomeWriter(const OutcomeWriter&) = delete;
-  OutcomeWriter& operator=(const OutcomeWriter&) = delete;
 
   // Thread-safe.
 

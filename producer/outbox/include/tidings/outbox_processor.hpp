@@ -17,7 +17,7 @@
 
 namespace tidings {
 
-/// The limits are in services/outbox_processor_options.cpp, for values from the environment and from code.
+/// The limits are in services/outbox_processor.cpp, for values from the environment and from code.
 struct OutboxProcessorOptions {
   std::chrono::milliseconds processing_interval{5000};  ///< reads at least this often, woken or not
   std::chrono::milliseconds cleanup_interval{std::chrono::hours{1}};

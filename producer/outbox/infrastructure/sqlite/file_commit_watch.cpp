@@ -46,8 +46,6 @@ class FileCommitWatch final : public CommitWatch {
   ~FileCommitWatch() override {
     if (inotify_ >= 0) ::close(inotify_);
   }
-  FileCommitWatch(const FileCommitWatch&) = delete;
-  FileCommitWatch& operator=(const FileCommitWatch&) = delete;
 
   /// The database should be read after a write since the last call, at most once a millisecond; and, as the
   /// write of a commit is seen before the commit is (its fsync comes between), a few more times in the second
