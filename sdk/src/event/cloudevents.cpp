@@ -1,11 +1,18 @@
-#include "event/cloudevents.hpp"
+// CloudEvents on NATS: binary mode (attributes in headers, the data as payload) and structured mode
+// (attributes and data in one JSON document). What is wrong with an event throws Undecodable, naming the
+// attribute.
 
 #include "event/json_scanner.hpp"
+
+#include <tidings/event.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <string>
+#include <string_view>
 
 namespace tidings {
 namespace {
@@ -14,6 +21,182 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::string_view structured_type = "application/cloudevents+json";
 constexpr int deepest_nesting = 1000;
+
+struct TextAttribute {
+  std::string_view header;  ///< in binary mode; in structured mode without the "ce-"
+  std::string Event::*value;
+};
+
+/// In wire order. Any text is valid for these.
+constexpr std::array text_attributes{
+    TextAttribute{"ce-id", &Event::id},
+    TextAttribute{"ce-type", &Event::type},
+    TextAttribute{"ce-source", &Event::source},
+    TextAttribute{"ce-subject", &Event::aggregate_id},
+    TextAttribute{"ce-time", &Event::time},
+    TextAttribute{"ce-aggregatetype", &Event::aggregate_type},
+    TextAttribute{"ce-partitionkey", &Event::partition_key},
+};
+
+bool equal_ignoring_case(std::string_view left, std::string_view right) {
+  const auto lower = [](char letter) {
+    return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
+  };
+  return std::ranges::equal(left, right, {}, lower, lower);
+}
+
+int parse_event_version(std::string_view text) {
+  int version = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
+  if (error != std::errc{} || end != text.data() + text.size())
+    throw Undecodable("ce-eventversion: \"" + std::string{text} + "\" is not a 32-bit integer");
+  return version;
+}
+
+void require_object(const std::string& metadata, const char* attribute) {
+  JsonScanner scanner{metadata};
+  const auto value = scanner.take_value();
+  if (!value || value->front() != '{' || !scanner.at_end())
+    throw Undecodable(std::string(attribute) + ": is not a JSON object");
+}
+
+void require_specversion(std::string_view version) {
+  if (!version.starts_with("1."))
+    throw Undecodable("specversion: \"" + std::string{version} + "\" is not supported, expected 1.x");
+}
+
+/// Fills in what a sender may leave out, and rejects events that lack what has no default.
+void complete(Event& event, std::string_view message_id, std::string_view subject_type) {
+  if (event.id.empty()) event.id = message_id;
+  if (event.id.empty()) throw Undecodable("id: neither ce-id nor Nats-Msg-Id is there");
+  if (event.type.empty()) event.type = subject_type;
+  if (event.type.empty()) throw Undecodable("type: is missing");
+  if (event.partition_key.empty()) event.partition_key = event.aggregate_id;
+}
+
+/// In headers, CloudEvents percent-encodes space, double quote, percent sign and all but printable ASCII.
+bool is_plain(char letter) { return letter > ' ' && letter <= '~' && letter != '"' && letter != '%'; }
+
+void append_percent_encoded(std::string& out, std::string_view text) {
+  constexpr std::string_view hex = "0123456789ABCDEF";
+  if (std::ranges::all_of(text, is_plain)) {
+    out.append(text);
+    return;
+  }
+  for (const char letter : text) {
+    const auto byte = static_cast<unsigned char>(letter);
+    if (is_plain(letter))
+      out += letter;
+    else
+      out += {'%', hex[byte >> 4U], hex[byte & 0xfU]};
+  }
+}
+
+/// A percent sign that does not start an escape is kept: not every sender encodes.
+void percent_decode(std::string_view text, std::string& out) {
+  if (text.find('%') == std::string_view::npos) {
+    out = text;
+    return;
+  }
+  out.clear();
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned code = 0;
+    const char* const digits = text.data() + i + 1;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(digits, digits + 2, code, 16).ptr == digits + 2) {
+      out += static_cast<char>(code);
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+}
+
+/// For a value that goes out as it is: nats.c would take a line break in it for the next header, and trims
+/// spaces when reading.
+void require_header_safe(const char* attribute, const std::string& value) {
+  const auto is_control = [](char letter) {
+    return static_cast<unsigned char>(letter) < ' ' || letter == '\x7f';
+  };
+  if (std::ranges::any_of(value, is_control))
+    throw Undecodable(std::string(attribute) + ": has a control character");
+  if (value.starts_with(' ') || value.ends_with(' '))
+    throw Undecodable(std::string(attribute) + ": begins or ends with a space");
+}
+
+/// On one line and in ASCII, as a header must be. Text that is so already is sent unchanged.
+void append_metadata(std::string& out, const std::string& metadata) {
+  if (std::ranges::all_of(metadata, [](char letter) { return letter >= ' ' && letter <= '~'; })) {
+    out.append(metadata);
+    return;
+  }
+  const auto json = nlohmann::ordered_json::parse(metadata, nullptr, false);
+  if (!json.is_object()) throw Undecodable("metadata: is not a JSON object");
+  out.append(json.dump(-1, ' ', true));
+}
+
+/// Overwrites the headers of an earlier message, so that their memory is used again. Empty attributes are
+/// left out: nats.c misreads headers without a value.
+void encode_headers(const Event& event, Headers& headers) {
+  if (event.id.empty()) throw Undecodable("id: is empty");
+  std::size_t used = 0;
+  const auto add = [&headers, &used](std::string_view name) -> std::string& {
+    if (used == headers.size()) headers.emplace_back();
+    auto& [its_name, value] = headers[used++];
+    its_name = name;
+    value.clear();
+    return value;
+  };
+  const auto add_unchanged = [&add](std::string_view name, const char* attribute, const std::string& value) {
+    require_header_safe(attribute, value);
+    if (!value.empty()) add(name) = value;
+  };
+  add_unchanged("Nats-Msg-Id", "id", event.id);
+  add("ce-specversion") = "1.0";
+  for (const auto& attribute : text_attributes)
+    if (const auto& text = event.*attribute.value; !text.empty())
+      append_percent_encoded(add(attribute.header), text);
+  add("content-type") = "application/json";
+  add("ce-eventversion") = std::to_string(event.version);
+  if (!event.metadata.empty()) append_metadata(add("ce-metadata"), event.metadata);
+  add_unchanged("traceparent", "traceparent", event.traceparent);
+  add_unchanged("tracestate", "tracestate", event.tracestate);
+  headers.resize(used);
+}
+
+/// Resets it, but keeps the capacity of its strings.
+void clear(Event& event) {
+  for (const auto& attribute : text_attributes) (event.*attribute.value).clear();
+  for (auto* text : {&event.traceparent, &event.tracestate, &event.data}) text->clear();
+  event.metadata = "{}";
+  event.version = 1;
+}
+
+void decode_headers(const Headers& headers, std::string_view subject_type, Event& event) {
+  clear(event);
+  std::string_view message_id;
+  for (const auto& [name, value] : headers) {
+    const auto is = [&name = name](std::string_view wanted) { return equal_ignoring_case(name, wanted); };
+    const auto attribute = std::ranges::find_if(text_attributes, is, &TextAttribute::header);
+    if (attribute != text_attributes.end()) {
+      percent_decode(value, event.*attribute->value);
+    } else if (is("Nats-Msg-Id")) {
+      message_id = value;
+    } else if (is("ce-eventversion")) {
+      event.version = parse_event_version(value);
+    } else if (is("ce-metadata")) {
+      event.metadata = value;
+      require_object(event.metadata, "ce-metadata");
+    } else if (is("ce-specversion")) {
+      require_specversion(value);
+    } else if (is("traceparent")) {
+      event.traceparent = value;
+    } else if (is("tracestate")) {
+      event.tracestate = value;
+    }
+  }
+  complete(event, message_id, subject_type);
+}
 
 std::string text_member(const Json& document, const std::string& name) {
   const auto member = document.find(name);
@@ -38,48 +221,11 @@ std::string metadata_member(const Json& document) {
   return metadata;
 }
 
-/// Parsing takes any depth, but writing `data` as text again takes stack for each level of it.
+/// The parser accepts any depth, but writing `data` as text again recurses once per level.
 bool refuse_deep_nesting(int depth, Json::parse_event_t, Json&) {
   if (depth > deepest_nesting)
     throw Undecodable("payload: is nested deeper than " + std::to_string(deepest_nesting) + " levels");
   return true;
-}
-
-}  // namespace
-
-bool equal_ignoring_case(std::string_view left, std::string_view right) {
-  const auto lower = [](char letter) {
-    return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
-  };
-  return std::ranges::equal(left, right, {}, lower, lower);
-}
-
-int parse_event_version(std::string_view text) {
-  int version = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
-  if (error != std::errc{} || end != text.data() + text.size())
-    throw Undecodable("ce-eventversion: \"" + std::string{text} + "\" is not a whole number of 32 bits");
-  return version;
-}
-
-void require_object(const std::string& metadata, const char* attribute) {
-  JsonScanner scanner{metadata};
-  const auto value = scanner.take_value();
-  if (!value || value->front() != '{' || !scanner.at_end())
-    throw Undecodable(std::string(attribute) + ": is not a JSON object");
-}
-
-void require_specversion(std::string_view version) {
-  if (!version.starts_with("1."))
-    throw Undecodable("specversion: \"" + std::string{version} + "\" is not supported, expected 1.x");
-}
-
-void complete(Event& event, std::string_view message_id, std::string_view subject_type) {
-  if (event.id.empty()) event.id = message_id;
-  if (event.id.empty()) throw Undecodable("id: neither ce-id nor Nats-Msg-Id is there");
-  if (event.type.empty()) event.type = subject_type;
-  if (event.type.empty()) throw Undecodable("type: ce-type is missing");
-  if (event.partition_key.empty()) event.partition_key = event.aggregate_id;
 }
 
 bool is_structured(const Headers& headers) {
@@ -95,7 +241,7 @@ Event decode_structured(const Headers& headers, std::string_view payload, std::s
   if (document.contains("data_base64")) throw Undecodable("data_base64: is not supported, send JSON in data");
   Event event;
   for (const auto& attribute : text_attributes)
-    event.*attribute.value = text_member(document, attribute.name());
+    event.*attribute.value = text_member(document, std::string{attribute.header.substr(3)});
   event.version = version_member(document);
   event.metadata = metadata_member(document);
   event.traceparent = text_member(document, "traceparent");
@@ -103,6 +249,48 @@ Event decode_structured(const Headers& headers, std::string_view payload, std::s
   if (const auto data = document.find("data"); data != document.end()) event.data = data->dump();
   complete(event, header(headers, "Nats-Msg-Id"), subject_type);
   return event;
+}
+
+}  // namespace
+
+std::string_view header(const Headers& headers, std::string_view name) {
+  for (const auto& [key, value] : headers)
+    if (equal_ignoring_case(key, name)) return value;
+  return {};
+}
+
+nlohmann::json Event::json() const {
+  try {
+    return nlohmann::json::parse(data);
+  } catch (const nlohmann::json::exception& error) {
+    throw Undecodable(std::string("data: is not JSON: ") + error.what());
+  }
+}
+
+WireMessage encode(const Event& event) {
+  WireMessage message;
+  encode(event, message);
+  return message;
+}
+
+void encode(const Event& event, WireMessage& out) {
+  encode_headers(event, out.headers);
+  out.payload = event.data;
+}
+
+Event decode(const Headers& headers, std::string_view payload, std::string_view subject_type) {
+  Event event;
+  decode(headers, payload, subject_type, event);
+  return event;
+}
+
+void decode(const Headers& headers, std::string_view payload, std::string_view subject_type, Event& out) {
+  if (is_structured(headers)) {
+    out = decode_structured(headers, payload, subject_type);
+  } else {
+    decode_headers(headers, subject_type, out);
+    out.data = payload;
+  }
 }
 
 }  // namespace tidings
