@@ -3,7 +3,7 @@
 // Registers users: the user and its UserCreatedEvent are one commit. Here the auth service ends: it adds the
 // event to the outbox (producer/outbox), which knows nothing of users and carries it from there.
 
-#include "registration.hpp"
+#include "registration_input.hpp"
 #include "user.hpp"
 
 #include <tidings/outbox_repository.hpp>

@@ -1,4 +1,4 @@
-#include "registration.hpp"
+#include "registration_input.hpp"
 
 #include "event/valid_utf8.hpp"
 
