@@ -1,7 +1,5 @@
 #include "consumer/batch_executor.hpp"
 
-#include "consumer/inbox_guard.hpp"
-
 #include <algorithm>
 #include <utility>
 

@@ -1,7 +1,5 @@
 #include "consumer/concurrent_executor.hpp"
 
-#include "consumer/inbox_guard.hpp"
-
 #include <algorithm>
 #include <utility>
 

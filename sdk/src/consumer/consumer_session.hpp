@@ -14,7 +14,6 @@
 #include "consumer/settler.hpp"
 
 #include <chrono>
-#include <cstddef>
 #include <optional>
 #include <stop_token>
 #include <string>

@@ -9,7 +9,6 @@
 #include <tidings/consumer_options.hpp>
 
 #include <chrono>
-#include <string>
 #include <string_view>
 
 namespace tidings {

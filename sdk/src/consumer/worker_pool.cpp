@@ -1,7 +1,5 @@
 #include "consumer/worker_pool.hpp"
 
-#include <utility>
-
 namespace tidings {
 
 WorkerPool::WorkerPool(int workers, const FailurePolicy& policy, std::function<void()> wake)
