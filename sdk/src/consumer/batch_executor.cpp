@@ -165,14 +165,4 @@ bool BatchExecutor::overdue(std::uint64_t stream_sequence) const {
   return running_ == stream_sequence && Clock::now() - since > options_.handler_time_limit;
 }
 
-void BatchExecutor::forget(const std::string& event_id) {
-  transact(inbox_, [&] { inbox_.forget_attempts(event_id); });
-}
-
-bool BatchExecutor::prune(std::chrono::hours age, int limit) {
-  bool round_done = false;
-  transact(inbox_, [&] { round_done = inbox_.prune(age, limit); });
-  return round_done;
-}
-
 }  // namespace tidings

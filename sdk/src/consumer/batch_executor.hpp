@@ -52,12 +52,6 @@ class BatchExecutor {
   /// InboxUnavailable is not a new start.
   [[nodiscard]] Settlement run_isolated(Delivery& delivery);
 
-  /// After the dead letter's original is terminated: a redriven copy starts from zero.
-  void forget(const std::string& event_id);
-
-  /// A small step of forgetting what was handled longer than `age` ago; true at the end of a round.
-  bool prune(std::chrono::hours age, int limit);
-
   /// Whether the handler of this message runs longer than it may. Thread-safe.
   [[nodiscard]] bool overdue(std::uint64_t stream_sequence) const;
 

@@ -39,7 +39,7 @@ bool ConcurrentMode::step() {
 
 bool ConcurrentMode::leave_to_others() {
   const bool stuck = executor_.all_stuck();
-  const bool was_stuck = puller_.paused();
+  const bool was_stuck = std::exchange(stuck_, stuck);
   puller_.pause(stuck);
   if (stuck && executor_.size() > 0) {
     std::vector<ConcurrentExecutor::Settled> settlements;

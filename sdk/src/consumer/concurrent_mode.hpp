@@ -58,6 +58,7 @@ class ConcurrentMode {
   OutageWait& outage_;
   std::unordered_map<ConcurrentExecutor::Ticket, StreamMessagePtr> messages_;
   ConcurrentExecutor::Ticket next_ticket_ = 0;
+  bool stuck_ = false;  // as leave_to_others() last found
   ConcurrentExecutor executor_;
 };
 

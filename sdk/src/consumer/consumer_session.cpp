@@ -1,10 +1,14 @@
 #include "consumer/consumer_session.hpp"
 
+#include "consumer/inbox_guard.hpp"
 #include "retry_loop.hpp"
 
 #include <tidings/stream.hpp>
 
 #include <algorithm>
+#include <span>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 namespace tidings {
@@ -76,13 +80,8 @@ bool ConsumerSession::join() {
 void ConsumerSession::start() {
   puller_.emplace(connection_, *group_, options_.subject_prefix, prefetch(options_), context_.meters.group,
                   [this](std::uint64_t sequence) { return !executor_.overdue(sequence); });
-  settler_.emplace(
-      context_, *puller_, dead_letters_, outage_,
-      [this](const std::string& event_id) { executor_.forget(event_id); }, stop_);
-  if (options_.workers > 0)
-    concurrent_.emplace(context_, *puller_, *settler_, outage_);
-  else
-    batches_.emplace(executor_, *settler_, outage_, stop_);
+  settler_.emplace(context_, *puller_, dead_letters_, outage_, stop_);
+  if (options_.workers > 0) concurrent_.emplace(context_, *puller_, *settler_, outage_);
 }
 
 /// Takes and handles what has come. False when there was nothing to take, as far as can be seen.
@@ -158,7 +157,47 @@ void ConsumerSession::handle(std::vector<StreamMessagePtr> messages) {
       events.push_back(std::move(message));
     }
   }
-  if (batches_) batches_->handle(std::move(events));
+  if (!events.empty()) handle_in_transactions(std::move(events));
+}
+
+/// In batches what is handed out for the first time, in isolation what comes again.
+void ConsumerSession::handle_in_transactions(std::vector<StreamMessagePtr> messages) {
+  // What comes again is handled after the others, and so is what follows it in its key.
+  std::vector<StreamMessagePtr> first, again;
+  std::unordered_set<std::string_view> keys_again;
+  for (auto& message : messages) {
+    const std::string_view key = message->delivery.event.partition_key;
+    const bool comes_again =
+        message->delivery.delivered > 1 || (!keys_again.empty() && keys_again.contains(key));
+    if (comes_again && !key.empty()) keys_again.insert(key);
+    (comes_again ? again : first).push_back(std::move(message));
+  }
+  run_batch(std::move(first));
+  for (auto& message : again) run_isolated(std::move(message));
+}
+
+void ConsumerSession::run_batch(std::vector<StreamMessagePtr> batch) {
+  std::vector<Delivery*> deliveries;
+  deliveries.reserve(batch.size());
+  for (const auto& message : batch) deliveries.push_back(&message->delivery);
+  std::size_t done = 0;
+  while (done < batch.size() && !stop_.stop_requested()) {
+    std::vector<Settlement> settlements;
+    const auto rest = std::span{deliveries}.subspan(done);
+    if (!outage_.until_done("inbox", [&] { settlements = executor_.run_batch(rest); })) break;
+    settler_->committed(settlements.size());
+    for (const auto& settlement : settlements) settler_->settle(std::move(batch[done++]), settlement);
+  }
+  for (; done < batch.size(); ++done) settler_->keep_for_drain(std::move(batch[done]));
+}
+
+void ConsumerSession::run_isolated(StreamMessagePtr message) {
+  Settlement settlement;
+  if (stop_.stop_requested() ||
+      !outage_.until_done("inbox", [&] { settlement = executor_.run_isolated(message->delivery); }))
+    return settler_->keep_for_drain(std::move(message));
+  settler_->committed(1);
+  settler_->settle(std::move(message), settlement);
 }
 
 /// What is handed out again may come behind later events of its key.
@@ -179,7 +218,9 @@ void ConsumerSession::prune_if_due() {
   if (stop_.stop_requested() || Clock::now() < prune_again_) return;
   const auto begun = Clock::now();
   (void)outage_.until_done("inbox", [this] {
-    const bool round_done = executor_.prune(options_.inbox_retention, prune_step);
+    bool round_done = false;
+    transact(context_.inbox,
+             [&] { round_done = context_.inbox.prune(options_.inbox_retention, prune_step); });
     prune_again_ = Clock::now() + (round_done ? prune_interval : seconds{0});
   });
   idle_since_ += Clock::now() - begun;  // waiting for the inbox is not idling

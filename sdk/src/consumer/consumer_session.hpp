@@ -4,7 +4,6 @@
 // and settled until it is stopped or idle, and then drains.
 
 #include "consumer/batch_executor.hpp"
-#include "consumer/batch_mode.hpp"
 #include "consumer/concurrent_mode.hpp"
 #include "consumer/consumer_context.hpp"
 #include "consumer/dead_letter.hpp"
@@ -41,6 +40,9 @@ class ConsumerSession {
   void show_status();
   [[nodiscard]] std::string waiting_for() const;
   void handle(std::vector<StreamMessagePtr> messages);
+  void handle_in_transactions(std::vector<StreamMessagePtr> messages);
+  void run_batch(std::vector<StreamMessagePtr> batch);
+  void run_isolated(StreamMessagePtr message);
   void bring_in_order(std::vector<StreamMessagePtr>& messages);
   void prune_if_due();
   void drain();
@@ -58,8 +60,7 @@ class ConsumerSession {
   std::optional<Group> group_;
   std::optional<Puller> puller_;
   std::optional<Settler> settler_;
-  std::optional<BatchMode> batches_;
-  std::optional<ConcurrentMode> concurrent_;  // instead, with workers
+  std::optional<ConcurrentMode> concurrent_;  // with workers, instead of the batch executor
 };
 
 }  // namespace tidings

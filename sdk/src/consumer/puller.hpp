@@ -54,7 +54,6 @@ class Puller {
 
   /// While paused, no messages are asked for; some may still come.
   void pause(bool paused) noexcept { paused_ = paused; }
-  [[nodiscard]] bool paused() const noexcept { return paused_; }
 
   /// The group has answered since it was joined or fell silent. Before that, the fact that no message comes
   /// does not mean that there is none. A push consumer answers nothing, and always counts as answering.

@@ -1,5 +1,7 @@
 #include "consumer/settler.hpp"
 
+#include "consumer/inbox_guard.hpp"
+
 #include <tidings/timestamp.hpp>
 
 #include <spdlog/spdlog.h>
@@ -17,13 +19,13 @@ std::chrono::nanoseconds age(const Delivery& delivery) {
 }  // namespace
 
 Settler::Settler(ConsumerContext& context, Puller& puller, DeadLetters& dead_letters, OutageWait& outage,
-                 std::function<void(const std::string&)> forget, std::stop_token stop)
-    : options_(context.options),
+                 std::stop_token stop)
+    : inbox_(context.inbox),
+      options_(context.options),
       meters_(context.meters),
       puller_(puller),
       dead_letters_(dead_letters),
       outage_(outage),
-      forget_(std::move(forget)),
       stop_(std::move(stop)) {}
 
 void Settler::committed(std::size_t messages) {
@@ -89,7 +91,9 @@ void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement
   tell_failure(delivery, settlement);
   const auto id = delivery.event.id;
   puller_.terminate(std::move(message));
-  if (!id.empty()) (void)outage_.until_done("inbox", [&] { forget_(id); });
+  if (id.empty()) return;
+  // A redriven copy starts from zero.
+  (void)outage_.until_done("inbox", [&] { transact(inbox_, [&] { inbox_.forget_attempts(id); }); });
 }
 
 void Settler::try_dead_letter_later(StreamMessagePtr message) {

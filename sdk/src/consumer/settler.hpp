@@ -10,18 +10,16 @@
 #include "consumer/settlement.hpp"
 
 #include <cstddef>
-#include <functional>
 #include <stop_token>
-#include <string>
+#include <utility>
 #include <vector>
 
 namespace tidings {
 
 class Settler {
  public:
-  /// `forget` drops what the inbox keeps of the attempts of an event.
   Settler(ConsumerContext& context, Puller& puller, DeadLetters& dead_letters, OutageWait& outage,
-          std::function<void(const std::string&)> forget, std::stop_token stop);
+          std::stop_token stop);
 
   /// The inbox has committed so many messages; 0 when it has committed only starts.
   void committed(std::size_t messages);
@@ -37,12 +35,12 @@ class Settler {
   void try_dead_letter_later(StreamMessagePtr message);
   void tell_failure(const Delivery& delivery, const Settlement& settlement) const;
 
+  Inbox& inbox_;
   const ConsumerOptions& options_;
   ConsumerMeters& meters_;
   Puller& puller_;
   DeadLetters& dead_letters_;
   OutageWait& outage_;
-  std::function<void(const std::string&)> forget_;
   std::stop_token stop_;
   std::vector<StreamMessagePtr> kept_;
 };

@@ -214,7 +214,7 @@ TEST_CASE("a dead letter that is sent again after all starts from zero") {
                       if (broken) reject();
                     })};
   CHECK(instance.run_isolated("a").kind == Kind::dead_letter);
-  instance.executor.forget("a");
+  transact(instance.inbox, [&] { instance.inbox.forget_attempts("a"); });
   broken = false;
   CHECK(instance.run_isolated("a").kind == Kind::handled);
   CHECK(instance.attempts == std::vector{1, 1});
@@ -491,6 +491,6 @@ TEST_CASE("what is pruned may take effect again, and nothing else") {
   Instance instance{folder / "inbox.db"};
   CHECK(instance.run_batch({"old", "new"}).size() == 2);
   sqlite::execute(folder / "inbox.db", "UPDATE inbox SET handled_at = 1000 WHERE event_id = 'old'");
-  CHECK(instance.executor.prune(std::chrono::hours{24}, 100));
+  transact(instance.inbox, [&] { CHECK(instance.inbox.prune(std::chrono::hours{24}, 100)); });
   CHECK(kinds(instance.run_batch({"old", "new"})) == std::vector{Kind::handled, Kind::duplicate});
 }
