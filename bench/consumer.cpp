@@ -180,7 +180,8 @@ double handler_limit(const std::vector<WireMessage>& messages) {
                  emails.write(delivery.event.json().get<UserCreated>());
                }});
   auto options = options_for("nats://none");
-  BatchExecutor executor{inbox.tables(), handlers, options};
+  KeyOrder key_order{options};
+  BatchExecutor executor{inbox.tables(), handlers, options, key_order};
   const double took = seconds([&] {
     for (std::size_t done = 0; done < messages.size();) {
       std::vector<Delivery> batch;

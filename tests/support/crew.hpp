@@ -129,7 +129,8 @@ class Crew {
   std::vector<std::pair<std::string, Settlement>> settled;  ///< in the order of their settlements
   std::function<void()> on_wake;                            ///< on a worker's thread
   std::atomic<int> wakes{0};
-  ConcurrentExecutor executor{inbox.tables(), handlers, options, [this] {
+  KeyOrder key_order{options};
+  ConcurrentExecutor executor{inbox.tables(), handlers, options, key_order, [this] {
                                 ++wakes;
                                 if (on_wake) on_wake();
                               }};

@@ -32,16 +32,16 @@ std::vector<Settlement> BatchExecutor::in_one_transaction(std::span<Delivery* co
     for (auto* delivery : batch) {
       if (inbox_.claims_ahead() && settlements.size() % claim_step == 0)
         claim_ahead(batch.subspan(settlements.size()));
-      const bool held = hold_back_.holds(*delivery);
+      const bool held = key_order_.holds(*delivery);
       settlements.push_back(held ? Settlement{.kind = Kind::held_back} : in_savepoint(*delivery));
       const auto time = Clock::now();
-      if (!held) hold_back_.settled(*delivery, settlements.back(), time);
+      if (!held) key_order_.settled(*delivery, settlements.back(), time);
       if (time - begun >= options_.max_batch_time) break;
     }
     inbox_.commit();
     // Their delays begin now: the messages go back after the commit.
     const auto now = Clock::now();
-    for (std::size_t i = 0; i < settlements.size(); ++i) hold_back_.settled(*batch[i], settlements[i], now);
+    for (std::size_t i = 0; i < settlements.size(); ++i) key_order_.settled(*batch[i], settlements[i], now);
     return settlements;
   });
 }
@@ -89,9 +89,9 @@ Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
 Settlement BatchExecutor::run_isolated(Delivery& delivery) {
   const auto* entry = handlers_.find(delivery.event.type);
   Settlement settlement{.kind = Kind::held_back};
-  if (!hold_back_.holds(delivery))
+  if (!key_order_.holds(delivery))
     settlement = entry != nullptr ? start_and_run(delivery, *entry) : policy_.unhandled(delivery);
-  hold_back_.settled(delivery, settlement, Clock::now());
+  key_order_.settled(delivery, settlement, Clock::now());
   return settlement;
 }
 

@@ -27,18 +27,13 @@ class BatchExecutor {
  public:
   using Clock = std::chrono::steady_clock;
 
-  BatchExecutor(Inbox& inbox, const Handlers& handlers, const ConsumerOptions& options)
+  BatchExecutor(Inbox& inbox, const Handlers& handlers, const ConsumerOptions& options, KeyOrder& key_order)
       : inbox_(inbox),
         handlers_(handlers),
         options_(options),
         policy_(options),
         poison_(inbox, policy_),
-        hold_back_(options) {}
-
-  /// To be told of each message before any that came with it is handled.
-  void arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
-    hold_back_.arrived(consumer_sequence, at);
-  }
+        key_order_(key_order) {}
 
   /// Group commit: messages that JetStream hands out for the first time, in one transaction with a savepoint
   /// each, so that one that fails rolls back alone. Ends early when the batch's time is up: returns the
@@ -69,7 +64,7 @@ class BatchExecutor {
   const ConsumerOptions& options_;
   FailurePolicy policy_;
   PoisonDetector poison_;
-  KeyOrder hold_back_;
+  KeyOrder& key_order_;
   // The event whose start is committed and whose handler has not ended: the inbox became unavailable
   // meanwhile.
   std::optional<std::string> interrupted_;

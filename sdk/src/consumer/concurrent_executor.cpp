@@ -19,13 +19,13 @@ std::string queue_of(const Event& event) {
 }  // namespace
 
 ConcurrentExecutor::ConcurrentExecutor(Inbox& inbox, const Handlers& handlers, const ConsumerOptions& options,
-                                       std::function<void()> wake)
+                                       KeyOrder& key_order, std::function<void()> wake)
     : inbox_(inbox),
       handlers_(handlers),
       options_(options),
       policy_(options),
       poison_(inbox, policy_),
-      hold_back_(options),
+      key_order_(key_order),
       pool_(options.workers, policy_, std::move(wake)) {}
 
 void ConcurrentExecutor::submit(Ticket ticket, Delivery delivery) {
@@ -33,10 +33,10 @@ void ConcurrentExecutor::submit(Ticket ticket, Delivery delivery) {
   message.ticket = ticket;
   message.key = queue_of(delivery.event);
   message.entry = handlers_.find(delivery.event.type);
-  if (hold_back_.holds(delivery)) {
+  if (key_order_.holds(delivery)) {
     message.stage = Stage::held_back;
   } else {
-    hold_back_.release(delivery);
+    key_order_.release(delivery);
     queues_.add(message.key, ticket, delivery.stream_sequence);
   }
   message.delivery = std::move(delivery);
@@ -169,7 +169,7 @@ void ConcurrentExecutor::run(Message& message, PoisonDetector::Start start) {
 
 void ConcurrentExecutor::settle(Message& message, Settlement settlement, std::vector<Settled>& settled) {
   const auto key = std::move(message.key);
-  const bool with_later_ones = hold_back_.goes_back(settlement);
+  const bool with_later_ones = key_order_.goes_back(settlement);
   leave(message, std::move(settlement), Clock::now(), settled);
   if (with_later_ones) give_back_behind(key, settled);
   queues_.done(key);
@@ -180,7 +180,7 @@ void ConcurrentExecutor::give_back_behind(const std::string& key, std::vector<Se
   const auto time = Clock::now();
   for (const auto ticket : queues_.clear(key)) {
     auto& waiting = messages_.at(ticket);
-    if (hold_back_.holds(waiting.delivery))
+    if (key_order_.holds(waiting.delivery))
       leave(waiting, {.kind = Kind::held_back}, time, settled);
     else
       queues_.add(key, ticket, waiting.delivery.stream_sequence);
@@ -197,7 +197,7 @@ std::vector<ConcurrentExecutor::Settled> ConcurrentExecutor::give_back_held() {
 
 void ConcurrentExecutor::leave(Message& message, Settlement settlement, Clock::time_point time,
                                std::vector<Settled>& settled) {
-  hold_back_.settled(message.delivery, settlement, time);
+  key_order_.settled(message.delivery, settlement, time);
   settled.push_back({message.ticket, std::move(message.delivery), std::move(settlement)});
   in(message.stage).erase(message.ticket);
   messages_.erase(settled.back().ticket);

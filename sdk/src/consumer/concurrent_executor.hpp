@@ -43,12 +43,8 @@ class ConcurrentExecutor {
 
   /// `wake` is called on another thread when step() has something to do.
   ConcurrentExecutor(Inbox& inbox, const Handlers& handlers, const ConsumerOptions& options,
-                     std::function<void()> wake);
+                     KeyOrder& key_order, std::function<void()> wake);
 
-  /// To be told of each message before any that came with it is submitted.
-  void arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
-    hold_back_.arrived(consumer_sequence, at);
-  }
   /// An event waits for earlier ones of its key. The ticket, larger for each message, comes back with what is
   /// to become of the message.
   void submit(Ticket ticket, Delivery delivery);
@@ -126,7 +122,7 @@ class ConcurrentExecutor {
   const ConsumerOptions& options_;
   FailurePolicy policy_;
   PoisonDetector poison_;
-  KeyOrder hold_back_;
+  KeyOrder& key_order_;
   KeyQueues queues_;
   std::map<Ticket, Message> messages_;
   std::array<Messages, stage_count> by_stage_;

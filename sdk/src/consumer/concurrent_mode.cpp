@@ -15,12 +15,13 @@ constexpr milliseconds stuck_delay{100};  // before messages that found no worke
 
 }  // namespace
 
-ConcurrentMode::ConcurrentMode(ConsumerContext& context, Puller& puller, Settler& settler, OutageWait& outage)
+ConcurrentMode::ConcurrentMode(ConsumerContext& context, KeyOrder& key_order, Puller& puller,
+                               Settler& settler, OutageWait& outage)
     : workers_(context.options.workers),
       puller_(puller),
       settler_(settler),
       outage_(outage),
-      executor_(context.inbox, context.handlers, context.options, [&puller] { puller.wake(); }) {}
+      executor_(context.inbox, context.handlers, context.options, key_order, [&puller] { puller.wake(); }) {}
 
 void ConcurrentMode::submit(StreamMessagePtr message) {
   const auto ticket = next_ticket_++;

@@ -23,12 +23,9 @@ class ConcurrentMode {
   /// Taken ahead for each worker.
   static constexpr int ahead_of_a_worker = 8;
 
-  ConcurrentMode(ConsumerContext& context, Puller& puller, Settler& settler, OutageWait& outage);
+  ConcurrentMode(ConsumerContext& context, KeyOrder& key_order, Puller& puller, Settler& settler,
+                 OutageWait& outage);
 
-  /// See ConcurrentExecutor::arrived().
-  void arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
-    executor_.arrived(consumer_sequence, at);
-  }
   void submit(StreamMessagePtr message);
 
   /// Settles what has ended and starts what may run. True when there was something to do.

@@ -46,7 +46,8 @@ ConsumerSession::ConsumerSession(ConsumerContext& context, const std::stop_token
       connection_(named_connection(options_), stop),
       outage_(connection_, context.status, stop),
       dead_letters_(connection_, options_),
-      executor_(context.inbox, context.handlers, options_) {}
+      key_order_(options_),
+      executor_(context.inbox, context.handlers, options_, key_order_) {}
 
 void ConsumerSession::work() {
   context_.status.set(ConsumerStatus::State::joining);
@@ -81,7 +82,7 @@ void ConsumerSession::start() {
   puller_.emplace(connection_, *group_, options_.subject_prefix, prefetch(options_), context_.meters.group,
                   [this](std::uint64_t sequence) { return !executor_.overdue(sequence); });
   settler_.emplace(context_, *puller_, dead_letters_, outage_, stop_);
-  if (options_.workers > 0) concurrent_.emplace(context_, *puller_, *settler_, outage_);
+  if (options_.workers > 0) concurrent_.emplace(context_, key_order_, *puller_, *settler_, outage_);
 }
 
 /// Takes and handles what has come. False when there was nothing to take, as far as can be seen.
@@ -202,12 +203,7 @@ void ConsumerSession::run_isolated(StreamMessagePtr message) {
 
 /// What is handed out again may come behind later events of its key.
 void ConsumerSession::bring_in_order(std::vector<StreamMessagePtr>& messages) {
-  for (const auto& message : messages) {
-    if (concurrent_)
-      concurrent_->arrived(message->consumer_sequence, message->arrived);
-    else
-      executor_.arrived(message->consumer_sequence, message->arrived);
-  }
+  for (const auto& message : messages) key_order_.arrived(message->consumer_sequence, message->arrived);
   if (std::ranges::any_of(messages, [](const auto& message) { return message->delivery.delivered > 1; }))
     std::ranges::stable_sort(messages, {},
                              [](const auto& message) { return message->delivery.stream_sequence; });

@@ -8,6 +8,7 @@
 #include "consumer/consumer_context.hpp"
 #include "consumer/dead_letter.hpp"
 #include "consumer/group.hpp"
+#include "consumer/key_order.hpp"
 #include "consumer/outage_wait.hpp"
 #include "consumer/puller.hpp"
 #include "consumer/settler.hpp"
@@ -53,6 +54,7 @@ class ConsumerSession {
   Connection connection_;
   OutageWait outage_;
   DeadLetters dead_letters_;
+  KeyOrder key_order_;
   BatchExecutor executor_;
   Clock::time_point prune_again_{};
   Clock::time_point idle_since_{};  // time in which messages are handled, or none could come, is not idle

@@ -82,7 +82,8 @@ class Instance {
   Inbox& inbox{sqlite_inbox.tables()};
   ConsumerOptions options;
   Handlers handlers;
-  BatchExecutor executor{inbox, handlers, options};
+  KeyOrder key_order{options};
+  BatchExecutor executor{inbox, handlers, options, key_order};
   std::vector<std::string> started;  ///< ids, in the order in which the handler was called
   std::vector<int> attempts;         ///< which attempt each call was told to be
 };
