@@ -2,7 +2,7 @@
 // forks, and where a server was started there are threads.
 
 #include "support/child.hpp"
-#include "support/crew.hpp"
+#include "support/manual_consumer.hpp"
 
 #include <csignal>
 #include <cstdlib>
@@ -36,40 +36,44 @@ TEST_CASE("an event that kills its process among others ends as a dead letter, a
     Meeting all_four{4};
     Gate never;
     Room room;
-    Crew crew{inbox,
-              [&](const Delivery& delivery) {
-                if (former == 0) all_four.join();
-                if (former > 0 && !room.alone()) ::_exit(1);  // which ends this too early, and is seen
-                if (delivery.event.id == "killer") std::abort();
-                if (former == 0) never.pass();
-              },
-              change};
-    crew.submit_all(ids);
-    (void)crew.settle(ids.size());
+    ManualConsumer consumer{inbox,
+                            [&](const Delivery& delivery) {
+                              if (former == 0) all_four.join();
+                              if (former > 0 && !room.alone())
+                                ::_exit(1);  // which ends this too early, and is seen
+                              if (delivery.event.id == "killer") std::abort();
+                              if (former == 0) never.pass();
+                            },
+                            change};
+    consumer.submit_all(ids);
+    (void)consumer.settle(ids.size());
   });
   // A death beside others blames nobody: even where one attempt is all, there is a second death, alone.
   const auto expected = std::max(2, max_attempts);
   CHECK(deaths == expected);
 
-  Crew crew{inbox, {}, change};
-  crew.submit_all(ids);
-  REQUIRE(crew.settle(ids.size()));
-  CHECK(crew.kind("killer") == Kind::dead_letter);
-  CHECK(crew.settlement("killer").reason == "the process ended while handling it");
-  CHECK(crew.settlement("killer").attempts == expected);
-  for (const auto* id : {"before", "after", "last"}) CHECK(crew.kind(id) == Kind::duplicate);
+  ManualConsumer consumer{inbox, {}, change};
+  consumer.submit_all(ids);
+  REQUIRE(consumer.settle(ids.size()));
+  CHECK(consumer.kind("killer") == Kind::dead_letter);
+  CHECK(consumer.settlement("killer").reason == "the process ended while handling it");
+  CHECK(consumer.settlement("killer").attempts == expected);
+  for (const auto* id : {"before", "after", "last"}) CHECK(consumer.kind(id) == Kind::duplicate);
   CHECK(place.count("inbox") == 3);
-  CHECK(crew.calls().empty());
+  CHECK(consumer.calls().empty());
 }
 
 TEST_CASE("with workers, errors before and deaths after are one count") {
   const TempDir folder;
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
-  CHECK(Crew(inbox, [](const Delivery&) { throw std::runtime_error("mail server down"); }).handle("a").kind ==
-        Kind::retry);
-  CHECK(deaths_of([&](int) { (void)Crew{inbox, [](const Delivery&) { std::abort(); }}.handle("a"); }) == 2);
-  const auto settlement = Crew(inbox).handle("a");
+  CHECK(ManualConsumer(inbox, [](const Delivery&) { throw std::runtime_error("mail server down"); })
+            .handle("a")
+            .kind == Kind::retry);
+  CHECK(deaths_of([&](int) {
+          (void)ManualConsumer{inbox, [](const Delivery&) { std::abort(); }}.handle("a");
+        }) == 2);
+  const auto settlement = ManualConsumer(inbox).handle("a");
   CHECK(settlement.kind == Kind::dead_letter);
   CHECK(settlement.attempts == 3);
 }
@@ -79,26 +83,26 @@ TEST_CASE("after a process has died, what it had started runs alone, and the res
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
   CHECK(signal_that_ends([&] {
-          Crew crew{inbox, on_id("killer", [] { std::abort(); }), workers(1)};
-          crew.submit_all({"killer", "b", "c", "d", "e"});
-          (void)crew.settle(5);
+          ManualConsumer consumer{inbox, on_id("killer", [] { std::abort(); }), workers(1)};
+          consumer.submit_all({"killer", "b", "c", "d", "e"});
+          (void)consumer.settle(5);
         }) == SIGABRT);
   // The killer, and two that were written down as its worker's next.
   REQUIRE(place.count("inbox_attempt") == 3);
 
   Meeting both{2};
   Room room;
-  Crew crew{inbox, [&](const Delivery& delivery) {
-              const auto& id = delivery.event.id;
-              if (id == "d" || id == "e") both.join();
-              const bool alone = room.alone();
-              if ((id == "b" || id == "c") && !alone) throw Reject("others ran beside it");
-            }};
-  crew.submit_all({"b", "d", "c", "e"});
-  REQUIRE(crew.settle(4));
-  for (const auto* id : {"b", "c", "d", "e"}) CHECK(crew.settlement(id).reason.empty());
-  for (const auto* id : {"b", "c", "d", "e"}) CHECK(crew.kind(id) == Kind::handled);
-  for (const auto& call : crew.calls()) CHECK(call.attempt == 1);
+  ManualConsumer consumer{inbox, [&](const Delivery& delivery) {
+                            const auto& id = delivery.event.id;
+                            if (id == "d" || id == "e") both.join();
+                            const bool alone = room.alone();
+                            if ((id == "b" || id == "c") && !alone) throw Reject("others ran beside it");
+                          }};
+  consumer.submit_all({"b", "d", "c", "e"});
+  REQUIRE(consumer.settle(4));
+  for (const auto* id : {"b", "c", "d", "e"}) CHECK(consumer.settlement(id).reason.empty());
+  for (const auto* id : {"b", "c", "d", "e"}) CHECK(consumer.kind(id) == Kind::handled);
+  for (const auto& call : consumer.calls()) CHECK(call.attempt == 1);
 }
 
 TEST_CASE("while a suspect runs, nothing is started beside it") {
@@ -106,17 +110,17 @@ TEST_CASE("while a suspect runs, nothing is started beside it") {
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
   CHECK(signal_that_ends([&] {
-          (void)Crew{inbox, [](const Delivery&) { std::abort(); }}.handle("suspect");
+          (void)ManualConsumer{inbox, [](const Delivery&) { std::abort(); }}.handle("suspect");
         }) == SIGABRT);
   Gate gate;
-  Crew crew{inbox, on_id("suspect", [&] { gate.pass(); })};
-  crew.submit("suspect");
-  REQUIRE_WITHIN(10s, (crew.executor.more_to_do() ? crew.step() : void(), gate.entered() == 1));
-  crew.submit("other");
-  CHECK_FALSE(crew.executor.more_to_do());
+  ManualConsumer consumer{inbox, on_id("suspect", [&] { gate.pass(); })};
+  consumer.submit("suspect");
+  REQUIRE_WITHIN(10s, (consumer.executor.more_to_do() ? consumer.step() : void(), gate.entered() == 1));
+  consumer.submit("other");
+  CHECK_FALSE(consumer.executor.more_to_do());
   gate.open();
-  REQUIRE(crew.settle(2));
-  CHECK(crew.settled_ids() == std::vector<std::string>{"suspect", "other"});
+  REQUIRE(consumer.settle(2));
+  CHECK(consumer.settled_ids() == std::vector<std::string>{"suspect", "other"});
 }
 
 TEST_CASE("a suspect that goes back at a stop stays one") {
@@ -124,19 +128,19 @@ TEST_CASE("a suspect that goes back at a stop stays one") {
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
   CHECK(signal_that_ends([&] {
-          (void)Crew{inbox, [](const Delivery&) { std::abort(); }}.handle("suspect");
+          (void)ManualConsumer{inbox, [](const Delivery&) { std::abort(); }}.handle("suspect");
         }) == SIGABRT);
-  const auto before = Crew{inbox}.inbox.attempts("suspect");
+  const auto before = ManualConsumer{inbox}.inbox.attempts("suspect");
   Gate gate;
-  Crew crew{inbox, {}, workers(1)};
-  crew.on_wake = [&] { gate.pass(); };  // the only worker comes to the suspect late
-  REQUIRE(crew.handle("first").kind == Kind::handled);
-  crew.submit("suspect");
-  while (crew.executor.more_to_do()) crew.step();
-  CHECK(crew.inbox.attempts("suspect")->starts == 1);
-  crew.withdraw();
-  CHECK(crew.kind("suspect") == Kind::not_started);
-  CHECK(crew.inbox.attempts("suspect")->starts == before->starts);
-  CHECK(crew.inbox.attempts("suspect")->reason == before->reason);
+  ManualConsumer consumer{inbox, {}, workers(1)};
+  consumer.on_wake = [&] { gate.pass(); };  // the only worker comes to the suspect late
+  REQUIRE(consumer.handle("first").kind == Kind::handled);
+  consumer.submit("suspect");
+  while (consumer.executor.more_to_do()) consumer.step();
+  CHECK(consumer.inbox.attempts("suspect")->starts == 1);
+  consumer.withdraw();
+  CHECK(consumer.kind("suspect") == Kind::not_started);
+  CHECK(consumer.inbox.attempts("suspect")->starts == before->starts);
+  CHECK(consumer.inbox.attempts("suspect")->reason == before->reason);
   gate.open();
 }

@@ -1,13 +1,13 @@
 // Handlers side by side when something goes wrong: a handler that takes too long, an inbox
 // in trouble, a stop in the middle. Without NATS.
 
-#include "support/crew.hpp"
 #include "support/inbox_faults.hpp"
+#include "support/manual_consumer.hpp"
 
 using namespace tidings;
 using namespace tidings::test;
 using Kind = Settlement::Kind;
-using Calls = std::vector<Crew::Call>;
+using Calls = std::vector<ManualConsumer::Call>;
 
 namespace {
 
@@ -22,42 +22,43 @@ TEST_CASE("a handler that runs longer than it may is a failure, and its late suc
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
   Gate gate;
-  Crew crew{inbox, on_id("slow-1", [&] { gate.pass(); }), with_limit};
-  crew.submit("slow-1", "slow");
-  crew.submit("slow-2", "slow");
-  CHECK_FALSE(crew.executor.next_overdue());
+  ManualConsumer consumer{inbox, on_id("slow-1", [&] { gate.pass(); }), with_limit};
+  consumer.submit("slow-1", "slow");
+  consumer.submit("slow-2", "slow");
+  CHECK_FALSE(consumer.executor.next_overdue());
   const auto begun = std::chrono::steady_clock::now();
-  crew.step();
-  REQUIRE_WITHIN(10s, crew.executor.next_overdue().has_value());
-  CHECK(*crew.executor.next_overdue() <= std::chrono::steady_clock::now() + limit + 1ms);
-  CHECK(crew.executor.stuck() == 0);
+  consumer.step();
+  REQUIRE_WITHIN(10s, consumer.executor.next_overdue().has_value());
+  CHECK(*consumer.executor.next_overdue() <= std::chrono::steady_clock::now() + limit + 1ms);
+  CHECK(consumer.executor.stuck() == 0);
 
-  REQUIRE(crew.settle(2));
+  REQUIRE(consumer.settle(2));
   CHECK(std::chrono::steady_clock::now() >= begun + limit);
-  const auto settlement = crew.settlement("slow-1");
+  const auto settlement = consumer.settlement("slow-1");
   CHECK(settlement.kind == Kind::retry);
   CHECK(settlement.reason == "the handler ran longer than 100 ms");
   CHECK(settlement.attempts == 1);
-  CHECK(settlement.delay == crew.options.backoff.delay(1, "slow-1"));
-  CHECK(crew.kind("slow-2") == Kind::held_back);
-  CHECK(crew.inbox.attempts("slow-1")->starts == 1);
-  CHECK(crew.executor.stuck() == 1);
-  CHECK(crew.executor.size() == 0);
-  CHECK(crew.handle("other").kind == Kind::handled);  // by another worker
+  CHECK(settlement.delay == consumer.options.backoff.delay(1, "slow-1"));
+  CHECK(consumer.kind("slow-2") == Kind::held_back);
+  CHECK(consumer.inbox.attempts("slow-1")->starts == 1);
+  CHECK(consumer.executor.stuck() == 1);
+  CHECK(consumer.executor.size() == 0);
+  CHECK(consumer.handle("other").kind == Kind::handled);  // by another worker
 
   gate.open();
-  REQUIRE_WITHIN(10s, !crew.executor.more_to_do() && crew.executor.stuck() == 0);
-  CHECK(crew.settled.size() == 3);
-  CHECK_FALSE(crew.inbox.handled("slow-1"));
-  CHECK(crew.inbox.attempts("slow-1")->reason == settlement.reason);
+  REQUIRE_WITHIN(10s, !consumer.executor.more_to_do() && consumer.executor.stuck() == 0);
+  CHECK(consumer.settled.size() == 3);
+  CHECK_FALSE(consumer.inbox.handled("slow-1"));
+  CHECK(consumer.inbox.attempts("slow-1")->reason == settlement.reason);
 }
 
 TEST_CASE("a handler that runs too long at its last attempt is a dead letter") {
   const TempDir folder;
   const InboxPlace place{folder};
   Gate gate;
-  Crew crew{place.location("inbox"), [&](const Delivery&) { gate.pass(); }, with_limit, {.max_attempts = 1}};
-  CHECK(crew.handle("a").kind == Kind::dead_letter);
+  ManualConsumer consumer{
+      place.location("inbox"), [&](const Delivery&) { gate.pass(); }, with_limit, {.max_attempts = 1}};
+  CHECK(consumer.handle("a").kind == Kind::dead_letter);
   gate.open();
 }
 
@@ -66,9 +67,9 @@ TEST_CASE("while a late handler still runs, another instance handles its event, 
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
   Gate gate;
-  Crew late{inbox, [&](const Delivery&) { gate.pass(); }, with_limit};
+  ManualConsumer late{inbox, [&](const Delivery&) { gate.pass(); }, with_limit};
   CHECK(late.handle("a").kind == Kind::retry);
-  Crew other{inbox};
+  ManualConsumer other{inbox};
   CHECK(other.handle("a").kind == Kind::handled);
   CHECK(other.calls() == Calls{{"a", 2}});
   gate.open();
@@ -85,11 +86,11 @@ TEST_CASE("a result that comes after another instance has started the event is o
   const bool succeeds = GENERATE(true, false);
   INFO("the late one succeeds: " << succeeds);
   Gate one_ends, other_ends;
-  Crew one{inbox, [&](const Delivery&) {
-             one_ends.pass();
-             if (!succeeds) throw std::runtime_error("mail server down");
-           }};
-  Crew other{inbox, [&](const Delivery&) { other_ends.pass(); }};
+  ManualConsumer one{inbox, [&](const Delivery&) {
+                       one_ends.pass();
+                       if (!succeeds) throw std::runtime_error("mail server down");
+                     }};
+  ManualConsumer other{inbox, [&](const Delivery&) { other_ends.pass(); }};
   one.submit("a");
   one.step();
   REQUIRE_WITHIN(10s, one_ends.entered() == 1);
@@ -124,48 +125,48 @@ TEST_CASE("an unavailable inbox changes nothing, and the same is settled after i
   const TempDir folder;
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
-  Crew crew{inbox, on_id("b", [] { throw std::runtime_error("mail server down"); })};
-  wait_for_nothing(crew.inbox);
+  ManualConsumer consumer{inbox, on_id("b", [] { throw std::runtime_error("mail server down"); })};
+  wait_for_nothing(consumer.inbox);
   std::optional<InboxLock> lock;
-  crew.submit_all({"a", "b"});
+  consumer.submit_all({"a", "b"});
   lock.emplace(place);
-  for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(crew.step(), InboxUnavailable);
-  CHECK(crew.executor.more_to_do());
-  CHECK(crew.calls().empty());  // no start without its row
+  for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(consumer.step(), InboxUnavailable);
+  CHECK(consumer.executor.more_to_do());
+  CHECK(consumer.calls().empty());  // no start without its row
   lock.reset();
-  crew.step();
-  REQUIRE_WITHIN(10s, crew.calls().size() == 2 && crew.executor.more_to_do());
+  consumer.step();
+  REQUIRE_WITHIN(10s, consumer.calls().size() == 2 && consumer.executor.more_to_do());
   lock.emplace(place);
-  for (int i = 0; i < 5; ++i) CHECK_THROWS_AS(crew.step(), InboxUnavailable);  // more than max_attempts
-  CHECK(crew.executor.more_to_do());
-  CHECK(crew.settled.empty());
-  CHECK(crew.executor.size() == 2);
+  for (int i = 0; i < 5; ++i) CHECK_THROWS_AS(consumer.step(), InboxUnavailable);  // more than max_attempts
+  CHECK(consumer.executor.more_to_do());
+  CHECK(consumer.settled.empty());
+  CHECK(consumer.executor.size() == 2);
   lock.reset();
-  REQUIRE(crew.settle(2));
-  CHECK(crew.kind("a") == Kind::handled);
-  CHECK(crew.kind("b") == Kind::retry);
-  CHECK(crew.settlement("b").attempts == 1);
-  CHECK(crew.inbox.attempts("b")->starts == 1);
-  CHECK(crew.calls().size() == 2);
+  REQUIRE(consumer.settle(2));
+  CHECK(consumer.kind("a") == Kind::handled);
+  CHECK(consumer.kind("b") == Kind::retry);
+  CHECK(consumer.settlement("b").attempts == 1);
+  CHECK(consumer.inbox.attempts("b")->starts == 1);
+  CHECK(consumer.calls().size() == 2);
 }
 
 TEST_CASE("an error in the middle of a commit leaves nothing of it behind") {
   const TempDir folder;
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
-  Crew crew{inbox};
-  make_full(crew.inbox);
+  ManualConsumer consumer{inbox};
+  make_full(consumer.inbox);
   const std::vector<std::string> ids = [] {
     std::vector<std::string> long_ones;
     for (int i = 0; i < 12; ++i) long_ones.push_back(std::to_string(i) + std::string(2000, 'x'));
     return long_ones;
   }();
-  crew.submit_all(ids);
-  CHECK_THROWS_AS(crew.step(), InboxUnavailable);
+  consumer.submit_all(ids);
+  CHECK_THROWS_AS(consumer.step(), InboxUnavailable);
   CHECK(place.count("inbox_attempt") == 0);
-  CHECK(crew.calls().empty());
-  make_room(crew.inbox);
-  REQUIRE(crew.settle(ids.size()));
+  CHECK(consumer.calls().empty());
+  make_room(consumer.inbox);
+  REQUIRE(consumer.settle(ids.size()));
   CHECK(place.count("inbox") == 12);
 }
 
@@ -173,14 +174,14 @@ TEST_CASE("a row that the inbox refuses is a permanent error, and leaves no tran
   const TempDir folder;
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
-  Crew crew{inbox};
-  refuse_b(crew.inbox);
-  crew.submit_all({"a", "b"});
-  CHECK_THAT(error_of<DatabaseError>([&] { crew.step(); }), ContainsSubstring("no b"));
+  ManualConsumer consumer{inbox};
+  refuse_b(consumer.inbox);
+  consumer.submit_all({"a", "b"});
+  CHECK_THAT(error_of<DatabaseError>([&] { consumer.step(); }), ContainsSubstring("no b"));
   CHECK(place.count("inbox_attempt") == 0);
-  CHECK(crew.calls().empty());
-  take_b(crew.inbox);
-  REQUIRE(crew.settle(2));
+  CHECK(consumer.calls().empty());
+  take_b(consumer.inbox);
+  REQUIRE(consumer.settle(2));
   CHECK(place.count("inbox") == 2);
 }
 
@@ -190,49 +191,51 @@ TEST_CASE("with workers, what a handler's error says is no record of ours") {
   const std::string words = GENERATE("for the dead letters: x", "the process ended while handling it",
                                      "the process ended while handling it and others");
   INFO(words);
-  Crew crew{place.location("inbox"), [&words](const Delivery&) { throw std::runtime_error(words); }};
-  CHECK(crew.handle("a").kind == Kind::retry);
-  CHECK(crew.handle("a").kind == Kind::retry);
-  const auto last = crew.handle("a");
+  ManualConsumer consumer{place.location("inbox"),
+                          [&words](const Delivery&) { throw std::runtime_error(words); }};
+  CHECK(consumer.handle("a").kind == Kind::retry);
+  CHECK(consumer.handle("a").kind == Kind::retry);
+  const auto last = consumer.handle("a");
   CHECK(last.kind == Kind::dead_letter);
   CHECK(last.reason == words);
-  CHECK(crew.calls() == Calls{{"a", 1}, {"a", 2}, {"a", 3}});
+  CHECK(consumer.calls() == Calls{{"a", 1}, {"a", 2}, {"a", 3}});
 }
 
 TEST_CASE("at a stop, what no worker has started goes back with its former count") {
   const TempDir folder;
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
-  CHECK(Crew(inbox, [](const Delivery&) { throw std::runtime_error("mail server down"); }).handle("b").kind ==
-        Kind::retry);
+  CHECK(ManualConsumer(inbox, [](const Delivery&) { throw std::runtime_error("mail server down"); })
+            .handle("b")
+            .kind == Kind::retry);
   Gate gate;
-  Crew crew{inbox, on_id("a", [&] { gate.pass(); }), workers(1)};
-  crew.submit_all({"a", "b", "c", "d", "e"});
-  crew.step();
+  ManualConsumer consumer{inbox, on_id("a", [&] { gate.pass(); }), workers(1)};
+  consumer.submit_all({"a", "b", "c", "d", "e"});
+  consumer.step();
   REQUIRE_WITHIN(10s, gate.entered() == 1);
-  CHECK(crew.inbox.attempts("b")->reason != "mail server down");  // b and c are written down as started
+  CHECK(consumer.inbox.attempts("b")->reason != "mail server down");  // b and c are written down as started
 
-  SECTION("with a good inbox") { crew.withdraw(); }
+  SECTION("with a good inbox") { consumer.withdraw(); }
   SECTION("once its inbox is no longer in trouble") {
-    wait_for_nothing(crew.inbox);
+    wait_for_nothing(consumer.inbox);
     std::optional<InboxLock> lock{place};
-    CHECK_THROWS_AS(crew.withdraw(), InboxUnavailable);
-    CHECK(crew.settled.empty());
-    CHECK(crew.executor.size() == 5);
+    CHECK_THROWS_AS(consumer.withdraw(), InboxUnavailable);
+    CHECK(consumer.settled.empty());
+    CHECK(consumer.executor.size() == 5);
     lock.reset();
-    crew.withdraw();
+    consumer.withdraw();
   }
-  CHECK(crew.settled_ids() == std::vector<std::string>{"b", "c", "d", "e"});
-  for (const auto& [id, settlement] : crew.settled) CHECK(settlement.kind == Kind::not_started);
-  CHECK(crew.inbox.attempts("b")->starts == 1);
-  CHECK(crew.inbox.attempts("b")->reason == "mail server down");
+  CHECK(consumer.settled_ids() == std::vector<std::string>{"b", "c", "d", "e"});
+  for (const auto& [id, settlement] : consumer.settled) CHECK(settlement.kind == Kind::not_started);
+  CHECK(consumer.inbox.attempts("b")->starts == 1);
+  CHECK(consumer.inbox.attempts("b")->reason == "mail server down");
   CHECK(place.count("inbox_attempt") == 2);  // that one, and what runs
 
   gate.open();
-  REQUIRE(crew.settle(5));
-  CHECK(crew.kind("a") == Kind::handled);
-  CHECK(crew.calls() == Calls{{"a", 1}});
-  CHECK(crew.executor.size() == 0);
+  REQUIRE(consumer.settle(5));
+  CHECK(consumer.kind("a") == Kind::handled);
+  CHECK(consumer.calls() == Calls{{"a", 1}});
+  CHECK(consumer.executor.size() == 0);
 }
 
 TEST_CASE("while all workers are held by late handlers, what waits is nacked for others to handle") {
@@ -240,89 +243,90 @@ TEST_CASE("while all workers are held by late handlers, what waits is nacked for
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
   Gate gate;
-  Crew crew{inbox, on_id("late", [&] { gate.pass(); }), [](ConsumerOptions& options) {
-              options.workers = 1;
-              with_limit(options);
-            }};
-  crew.submit("late", "late");
-  for (const auto* id : {"b1", "b2"}) crew.submit(id, "b");
-  REQUIRE(crew.settle(1));
-  CHECK(crew.executor.all_stuck());
-  CHECK(crew.executor.size() == 2);
+  ManualConsumer consumer{inbox, on_id("late", [&] { gate.pass(); }), [](ConsumerOptions& options) {
+                            options.workers = 1;
+                            with_limit(options);
+                          }};
+  consumer.submit("late", "late");
+  for (const auto* id : {"b1", "b2"}) consumer.submit(id, "b");
+  REQUIRE(consumer.settle(1));
+  CHECK(consumer.executor.all_stuck());
+  CHECK(consumer.executor.size() == 2);
 
-  crew.withdraw(10s);
-  CHECK(crew.settled_ids() == std::vector<std::string>{"late", "b1", "b2"});
+  consumer.withdraw(10s);
+  CHECK(consumer.settled_ids() == std::vector<std::string>{"late", "b1", "b2"});
   for (const auto* id : {"b1", "b2"}) {
-    CHECK(crew.kind(id) == Kind::not_started);
-    CHECK(crew.settlement(id).delay == 10s);
+    CHECK(consumer.kind(id) == Kind::not_started);
+    CHECK(consumer.settlement(id).delay == 10s);
   }
   CHECK(place.count("inbox_attempt") == 1);  // of the late one
-  CHECK(crew.executor.size() == 0);
-  crew.submit("b3", "b");  // would overtake them
-  crew.submit("c", "c");
-  crew.step();
-  CHECK(crew.kind("b3") == Kind::held_back);
-  CHECK(crew.executor.size() == 1);
+  CHECK(consumer.executor.size() == 0);
+  consumer.submit("b3", "b");  // would overtake them
+  consumer.submit("c", "c");
+  consumer.step();
+  CHECK(consumer.kind("b3") == Kind::held_back);
+  CHECK(consumer.executor.size() == 1);
   CHECK(place.count("inbox_attempt") == 1);  // nothing is started
 
   gate.open();
-  REQUIRE(crew.settle(5));
-  CHECK(crew.kind("c") == Kind::handled);
-  CHECK_FALSE(crew.executor.all_stuck());
-  crew.submit("b1", "b");
-  REQUIRE(crew.settle(6));
-  CHECK(crew.kind("b1") == Kind::handled);
-  crew.submit("b2", "b");
-  REQUIRE(crew.settle(7));
-  CHECK(crew.kind("b2") == Kind::handled);
+  REQUIRE(consumer.settle(5));
+  CHECK(consumer.kind("c") == Kind::handled);
+  CHECK_FALSE(consumer.executor.all_stuck());
+  consumer.submit("b1", "b");
+  REQUIRE(consumer.settle(6));
+  CHECK(consumer.kind("b1") == Kind::handled);
+  consumer.submit("b2", "b");
+  REQUIRE(consumer.settle(7));
+  CHECK(consumer.kind("b2") == Kind::handled);
 }
 
 TEST_CASE("handlers that are given up on leave their events the count they had before") {
   const TempDir folder;
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
-  CHECK(Crew(inbox, [](const Delivery&) { throw std::runtime_error("mail server down"); }).handle("b").kind ==
-        Kind::retry);
+  CHECK(ManualConsumer(inbox, [](const Delivery&) { throw std::runtime_error("mail server down"); })
+            .handle("b")
+            .kind == Kind::retry);
   Gate gate;
-  Crew crew{inbox, [&](const Delivery&) { gate.pass(); }, workers(2)};
-  wait_for_nothing(crew.inbox);
-  crew.submit_all({"a", "b", "c"});
-  crew.step();
+  ManualConsumer consumer{inbox, [&](const Delivery&) { gate.pass(); }, workers(2)};
+  wait_for_nothing(consumer.inbox);
+  consumer.submit_all({"a", "b", "c"});
+  consumer.step();
   REQUIRE_WITHIN(10s, gate.entered() == 2);
 
   SECTION("with a good inbox") {
-    crew.abandon_all();
+    consumer.abandon_all();
     CHECK(place.count("inbox_attempt") == 1);
-    CHECK(crew.inbox.attempts("b")->starts == 1);
-    CHECK(crew.inbox.attempts("b")->reason == "mail server down");
+    CHECK(consumer.inbox.attempts("b")->starts == 1);
+    CHECK(consumer.inbox.attempts("b")->reason == "mail server down");
   }
   SECTION("but not where the inbox is in trouble") {
     const InboxLock lock{place};
-    CHECK_NOTHROW(crew.abandon_all());
+    CHECK_NOTHROW(consumer.abandon_all());
   }
   SECTION("but not where another has started the event since") {
-    Crew other{inbox, [](const Delivery&) { throw std::runtime_error("mail server still down"); }};
+    ManualConsumer other{inbox, [](const Delivery&) { throw std::runtime_error("mail server still down"); }};
     CHECK(other.handle("b").kind == Kind::retry);
-    crew.abandon_all();
+    consumer.abandon_all();
     CHECK(place.count("inbox_attempt") == 1);
-    CHECK(crew.inbox.attempts("b")->reason == "mail server still down");
+    CHECK(consumer.inbox.attempts("b")->reason == "mail server still down");
   }
-  CHECK(crew.settled.size() == 3);
-  CHECK(crew.executor.size() == 0);
+  CHECK(consumer.settled.size() == 3);
+  CHECK(consumer.executor.size() == 0);
   gate.open();
-  REQUIRE_WITHIN(10s, !crew.executor.more_to_do() && crew.executor.stuck() == 0);
+  REQUIRE_WITHIN(10s, !consumer.executor.more_to_do() && consumer.executor.stuck() == 0);
   CHECK(place.count("inbox") == 0);
 }
 
 TEST_CASE("a handler that has ended too late for a commit is given up on like one that runs") {
   const TempDir folder;
   const InboxPlace place{folder};
-  Crew crew{place.location("inbox")};
-  crew.submit("a");
-  crew.step();
-  REQUIRE_WITHIN(10s, crew.executor.more_to_do());
-  crew.abandon_all();
-  CHECK(crew.kind("a") == Kind::not_started);
+  ManualConsumer consumer{place.location("inbox")};
+  consumer.submit("a");
+  consumer.step();
+  REQUIRE_WITHIN(10s, consumer.executor.more_to_do());
+  consumer.abandon_all();
+  CHECK(consumer.kind("a") == Kind::not_started);
   CHECK(place.count("inbox_attempt") == 0);
   CHECK(place.count("inbox") == 0);
 }
@@ -332,18 +336,18 @@ TEST_CASE("handlers that are given up on are of no effect when they end") {
   const InboxPlace place{folder};
   const auto inbox = place.location("inbox");
   Gate gate;
-  Crew crew{inbox, [&](const Delivery&) { gate.pass(); }};
-  crew.submit_all({"a", "b"});
-  crew.step();
+  ManualConsumer consumer{inbox, [&](const Delivery&) { gate.pass(); }};
+  consumer.submit_all({"a", "b"});
+  consumer.step();
   REQUIRE_WITHIN(10s, gate.entered() == 2);
-  crew.abandon_all();
-  CHECK(crew.settled.size() == 2);
-  for (const auto& [id, settlement] : crew.settled) CHECK(settlement.kind == Kind::not_started);
-  CHECK(crew.executor.size() == 0);
-  CHECK_FALSE(crew.executor.more_to_do());
-  CHECK(crew.executor.stuck() == 2);
+  consumer.abandon_all();
+  CHECK(consumer.settled.size() == 2);
+  for (const auto& [id, settlement] : consumer.settled) CHECK(settlement.kind == Kind::not_started);
+  CHECK(consumer.executor.size() == 0);
+  CHECK_FALSE(consumer.executor.more_to_do());
+  CHECK(consumer.executor.stuck() == 2);
   gate.open();
-  REQUIRE_WITHIN(10s, !crew.executor.more_to_do() && crew.executor.stuck() == 0);
-  CHECK(crew.settled.size() == 2);
+  REQUIRE_WITHIN(10s, !consumer.executor.more_to_do() && consumer.executor.stuck() == 0);
+  CHECK(consumer.settled.size() == 2);
   CHECK(place.count("inbox") == 0);
 }

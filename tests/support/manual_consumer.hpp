@@ -24,7 +24,7 @@
 namespace tidings::test {
 
 /// An instance of a consumer with workers, which its test drives by hand.
-class Crew {
+class ManualConsumer {
  public:
   using Handler = std::function<void(const Delivery&)>;
   struct Call {
@@ -33,8 +33,9 @@ class Crew {
     friend bool operator==(const Call&, const Call&) = default;
   };
 
-  explicit Crew(const std::string& location, Handler handler = {},
-                const std::function<void(ConsumerOptions&)>& change = {}, const RetryPolicy& retry = {})
+  explicit ManualConsumer(const std::string& location, Handler handler = {},
+                          const std::function<void(ConsumerOptions&)>& change = {},
+                          const RetryPolicy& retry = {})
       : inbox(location), options(options_with(change)) {
     inbox.join("mailer");
     handlers.add("user.created", {[this, handler = std::move(handler)](const Delivery& delivery) {
@@ -141,7 +142,7 @@ inline std::function<void(ConsumerOptions&)> workers(int count) {
 }
 
 /// Handlers for one id; the others succeed.
-inline Crew::Handler on_id(const std::string& id, std::function<void()> action) {
+inline ManualConsumer::Handler on_id(const std::string& id, std::function<void()> action) {
   return [id, action = std::move(action)](const Delivery& delivery) {
     if (delivery.event.id == id) action();
   };
