@@ -32,8 +32,7 @@ inline const std::string row = event + R"sql(, e."lastError", e."processedAt", e
 [[nodiscard]] std::vector<OutboxRow> take_rows(SqlRows rows, Database::Kind kind);
 
 /// However the writer stored it: ISO text, `YYYY-MM-DD HH:MM:SS`, milliseconds since the epoch. The epoch
-/// itself
-/// (`Timestamp{}`) for everything else.
+/// itself (`Timestamp{}`) for everything else.
 [[nodiscard]] Timestamp read_time(std::string_view text);
 /// As an int that is not negative.
 [[nodiscard]] int read_count(const SqlRows& rows, std::size_t number, std::size_t column);

@@ -12,9 +12,8 @@
 // Effects inside the transaction happen once among instances that share the
 // inbox. Effects outside of it (mail, HTTP) happen at least once.
 //
-// Handlers that wait for other services run side by side when `workers` is set
-// (concurrent mode): then there is no transaction for them, and the event's inbox
-// row is committed after its handler has succeeded.
+// Handlers that wait for other services run side by side when `workers` is set (concurrent mode): then there
+// is no transaction for them, and the event's inbox row is committed after its handler has succeeded.
 
 #include <tidings/consumer_options.hpp>
 #include <tidings/consumer_status.hpp>

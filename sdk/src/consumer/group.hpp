@@ -1,8 +1,7 @@
 #pragma once
 
-// A consumer group is a durable on the server: a pull consumer shared by all
-// instances (made when missing), or an existing push consumer with a deliver
-// group, JetStream's classic queue group.
+// A consumer group is a durable on the server: a pull consumer shared by all instances (made when missing),
+// or an existing push consumer with a deliver group, JetStream's classic queue group.
 
 #include <tidings/consumer_options.hpp>
 

@@ -1,7 +1,6 @@
 #pragma once
 
-// The limits of a consumer's options, for what is set in code and for what the
-// environment says. Does no I/O.
+// The limits of a consumer's options, for what is set in code and for what the environment says. Does no I/O.
 
 #include <tidings/consumer_options.hpp>
 

@@ -1,8 +1,7 @@
 #pragma once
 
-// Where messages come from: our own pull loop (ADR-37) on core NATS requests, or
-// a push consumer's queue subscription. Fetching and decoding run ahead of handling,
-// on nats.c's own thread.
+// Where messages come from: our own pull loop (ADR-37) on core NATS requests, or a push consumer's queue
+// subscription. Fetching and decoding run ahead of handling, on nats.c's own thread.
 
 #include "consumer/group.hpp"
 #include "consumer/mailbox.hpp"

@@ -1,7 +1,6 @@
 #pragma once
 
-// A message from the stream while it is in flight: decoded, kept alive, and settled
-// exactly once.
+// A message from the stream while it is in flight: decoded, kept alive, and settled exactly once.
 
 #include "consumer/in_flight.hpp"
 #include "nats/acknowledgement.hpp"
