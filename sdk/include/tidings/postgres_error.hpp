@@ -5,7 +5,6 @@
 #include <tidings/error.hpp>
 
 #include <string>
-#include <utility>
 
 namespace tidings {
 
