@@ -30,15 +30,15 @@ class Lease {
   Lease(std::string holder, std::chrono::milliseconds duration)
       : holder_(std::move(holder)), duration_(duration) {}
 
-  /// Takes the lease when it is free, released, past its time, or has not been renewed for `duration` by this
+  /// Takes the lease when it is free, released, expired, or has not been renewed for `duration` by this
   /// process's own steady clock (so a stepped wall clock cannot lock everyone out). True when held. Only
   /// reads while another holds it, so that any number of processes may stand by; they should ask several
   /// times within `duration`.
   bool try_take(Database& database);
 
   /// Inside a transaction: true when this epoch still holds; then everything else in the transaction is
-  /// fenced. Extends the lease, for fresh() only once the transaction is committed: after a rollback, others
-  /// may still take over as if nothing had happened. False gives it up.
+  /// fenced. Extends the lease; fresh() reflects this only after the commit: after a rollback, others may
+  /// still take over as if nothing had happened. When false, the lease is given up.
   [[nodiscard]] bool renew(Transaction& transaction);
 
   /// Frees it for others at once. Does nothing when another holds it.
