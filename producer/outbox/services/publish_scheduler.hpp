@@ -6,13 +6,13 @@
 // In commit order (the normal state), many events are in flight. Where the stream may be chained to, each
 // event names the one sent before it as the stream's expected last message, so the first that is not stored
 // makes the stream refuse all behind it. A chain begins with an event that is sent alone and that the stream
-// did not have: it then stands behind everything that an earlier processor left there. Behind a duplicate the
-// chain could hold although events before it are not stored. Where the stream may not be chained to, an event
-// whose aggregate has one in flight waits for it, and so do all others behind it.
+// did not have, so it is stored after everything an earlier processor published. If it were a duplicate, the
+// chain could succeed even though earlier events were never stored. Where the stream may not be chained to,
+// an event whose aggregate has one in flight waits for it, and so do all others behind it.
 //
-// In passing (after a failure), each aggregate has one event in flight; its next follows when that is stored,
-// and other aggregates pass meanwhile. After a while commit order is tried again; without a chain only when
-// no aggregate has rows left in the table.
+// In per-aggregate mode ("passing", after a failure), each aggregate has one event in flight; its next
+// follows when that is stored, and other aggregates pass meanwhile. After a while commit order is tried
+// again; without a chain only when no aggregate has rows left in the table.
 //
 // An aggregate has a queue while it has something in flight, waiting or FAILED. Rows
 // that a queue cannot hold stay in the table and are read again when it is their turn,
@@ -73,7 +73,7 @@ class PublishScheduler {
   /// The next event to publish; empty when none may go now.
   [[nodiscard]] std::optional<Send> next_send();
 
-  // Outcomes come back. Each returns the event when it is settled by it.
+  // Outcomes come back. stored() and refused() return the event if the outcome settles it.
 
   /// `duplicate`: the stream had it already.
   [[nodiscard]] std::optional<OutboxEvent> stored(std::uint64_t token, bool duplicate = false);
