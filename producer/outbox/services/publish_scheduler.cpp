@@ -5,10 +5,10 @@
 namespace tidings {
 namespace {
 
-// Where aggregates pass each other, a hot one must not fill the window with events that wait.
+// In per-aggregate mode, a busy aggregate must not fill the window with waiting events.
 constexpr std::uint32_t most_waiting_in_a_queue = 64;
 
-// An order that breaks again soon (another publisher on the stream) is tried less and less often.
+// If commit order soon fails again (another publisher on the stream), it is retried at growing intervals.
 constexpr std::uint64_t shortest_passing = 256;
 constexpr std::uint64_t longest_passing = 65536;
 
@@ -118,7 +118,7 @@ std::optional<OutboxEvent> PublishScheduler::refused(std::uint64_t token, const 
   if (in_order_) break_order();
   if (const auto time = retry_at(event)) {
     // What waits behind it stays in the table, so that blocked aggregates cost little memory.
-    // Events in flight are left there, too, when their results are in.
+    // Events in flight are dropped from memory too, once their results arrive.
     drop_unsent(queue);
     block(queue, event, *time);
   } else {
@@ -157,7 +157,7 @@ std::optional<Timestamp> PublishScheduler::next_retry() const {
 
 void PublishScheduler::take(Queue& queue, OutboxEvent&& event) {
   auto& entry = queues_.push(queue, std::move(event));
-  if (settling_) return;  // made ready when that is over
+  if (settling_) return;  // becomes ready once settling is over
   if (in_order_ || queue.size == 1) ready_.push_back(&entry);
 }
 
@@ -199,9 +199,9 @@ void PublishScheduler::break_order() {
 
 void PublishScheduler::try_order_again() {
   if (in_order_ || settling_ || stored_in_this_state_ < passing_for_) return;
-  // Rows that were left behind come in aggregate by aggregate, and would wait for each other one by one.
+  // Rows that were left behind come in aggregate by aggregate, and would block one another in turn.
   if (!chain_allowed_ && queues_.left_behind() > 0) return;
-  // A chain begins when no unchained event is in flight, or one could be overtaken.
+  // Start a chain only when no unchained event is in flight; otherwise one could be overtaken.
   stored_in_this_state_ = 0;
   in_order_ = true;
   settling_ = true;
