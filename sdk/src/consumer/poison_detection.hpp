@@ -14,9 +14,9 @@
 
 namespace tidings {
 
-/// A start whose process ended blames nobody while others ran beside it: the event is a suspect, and runs
-/// isolated from then on. Once it has ended a process isolated, too, the first one was its doing. Everything
-/// here happens inside of a transaction of the inbox.
+/// If the process died while several handlers were running, no single event can be blamed: each becomes a
+/// suspect and from then on runs isolated. If the process dies again while a suspect runs isolated, that
+/// event is to blame for both deaths. Everything here happens inside an inbox transaction.
 class PoisonDetector {
  public:
   PoisonDetector(Inbox& inbox, const FailurePolicy& policy) : inbox_(inbox), policy_(policy) {}
