@@ -34,7 +34,7 @@ PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handler
   const auto& id = delivery.event.id;
   auto known = inbox_.attempts(id);
   if (inbox_.handled(id)) {
-    if (known) inbox_.forget_attempts(id);  // another copy has succeeded between a failure and its retry
+    if (known) inbox_.forget_attempts(id);  // another copy succeeded between a failure and its retry
     return {.settled = Settlement{.kind = Kind::duplicate}, .start = {}};
   }
   Attempts past;
