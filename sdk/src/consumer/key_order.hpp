@@ -1,7 +1,7 @@
 #pragma once
 
-// Keeps the order of a key's events: one that this instance has given back to the group, for its retry or
-// behind another one, takes effect before later ones, which are given back as well until it has come again.
+// Keeps the order of a key's events: an event that this instance gave back must be handled before later
+// events of its key; those are given back too until it has been redelivered.
 
 #include "consumer/settlement.hpp"
 
@@ -22,12 +22,12 @@ namespace tidings {
 ///
 /// While this instance gets all that the group hands out, what it gave back comes to it again, and a hold
 /// lasts until then. What goes to another instance shows as a gap in the consumer's sequence: that instance
-/// may have settled the event, and does not tell. Then only a retry holds, until a little after its time.
+/// may have settled the event without telling us. Then only a retry holds, until a little after its time.
 class KeyOrder {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// A hold outlasts the time of its event, which may have been deleted meanwhile, by two AckWaits at most.
+  /// A hold ends two AckWaits after its event was due at most: the event may have been deleted meanwhile.
   explicit KeyOrder(const ConsumerOptions& options)
       : wanted_(options.hold_back), longest_(2 * options.ack_wait) {}
 
