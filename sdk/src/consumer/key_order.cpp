@@ -12,7 +12,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds behind{50};
 // That delay is doubled each time the one ahead was late: 3.2 s at most.
 constexpr int most_doublings = 6;
-// How long a retry that may have gone to another instance holds past its time.
+// How long past its due time a retry holds back later events when another instance may have received it.
 constexpr milliseconds grace{500};
 
 }  // namespace
@@ -64,7 +64,7 @@ milliseconds KeyOrder::hold_behind(const Delivery& delivery, Clock::time_point n
     if (own != events.begin()) {
       for (const auto* ahead : {&events.begin()->second, &std::prev(own)->second}) {
         due = std::max(due, ahead->due + (ahead->retry ? behind : milliseconds{0}));
-        // The server counts from when it reads this: with the same delay, it stays behind the one ahead.
+        // The delay starts when the server reads the NAK, so an equal delay keeps this behind the one ahead.
         if (ahead->round == round_) out.delay = std::max(out.delay, ahead->delay);
       }
     }
@@ -97,7 +97,7 @@ void KeyOrder::release(const Delivery& delivery) {
   if (found->second.empty()) out_.erase(found);
 }
 
-/// Drops the holds of keys that nothing comes for any more.
+/// Drops all holds that are over; holds() does so only for keys that still receive events.
 void KeyOrder::forget_old() {
   for (auto entry = out_.begin(); entry != out_.end();) {
     std::erase_if(entry->second, [this](const auto& event) { return is_over(event.second); });
