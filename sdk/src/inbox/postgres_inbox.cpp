@@ -14,8 +14,8 @@
 namespace tidings {
 namespace {
 
-// A session that stands still in its transaction, frozen or gone, must stop its group for a while only. $1:
-// for the transaction alone. A time that the login or the URL sets was chosen by somebody.
+// A session that hangs or vanishes mid-transaction must block its group only briefly. $1: true for this
+// transaction only. A timeout set by the login or the URL is deliberate and is kept.
 constexpr const char* limit_waits =
     "SELECT CASE current_setting('lock_timeout') WHEN '0' THEN set_config('lock_timeout', '5s', $1::bool) "
     "END, "
@@ -32,8 +32,8 @@ const std::string& require_postgresql(const std::string& url) {
   return url;
 }
 
-/// Makes the tables that are missing, and adds what is missing in older ones. A login that may make nothing
-/// needs them to be complete.
+/// Creates the tables that are missing, and adds what is missing in older ones. A login without CREATE rights
+/// needs them to be complete already.
 void make_inbox_tables(PostgresConnection& database) {
   try {
     database.script(inbox_schema::postgres);
@@ -79,15 +79,15 @@ class PostgresInbox::Tables final : public Inbox {
     connect();
     take_claims_back();
     database.queue("BEGIN");
-    if (database.pooled()) database.queue(limit_waits, true);  // the session is others', too
+    if (database.pooled()) database.queue(limit_waits, true);  // the session is shared
     database.keep_transaction(true);
   }
 
   void commit() override {
     database.require_kept_transaction();  // without one, COMMIT would not fail
     database.keep_transaction(false);
-    // By place: nobody else moves a row of ours, and a planner that expects few rows for a key would read
-    // through all.
+    // Delete by ctid: nobody else moves our rows, and a planner that expects few rows per key would scan the
+    // whole table.
     std::string not_taken;
     for (const auto& [id, row] : ahead_)
       if (row.state == Ahead::State::written)
@@ -106,7 +106,7 @@ class PostgresInbox::Tables final : public Inbox {
     database.keep_transaction(false);
     database.rollback();
     if (committed) {
-      // The claims of events whose handlers have not begun, or not ended.
+      // The claims of events whose handlers have not started or not finished.
       for (const auto& [id, row] : ahead_)
         if (row.state == Ahead::State::written) claims_to_take_back_.push_back(bytea_key(id));
       if (!claimed_.empty()) claims_to_take_back_.push_back(bytea_key(claimed_));
@@ -132,7 +132,7 @@ class PostgresInbox::Tables final : public Inbox {
     if (const auto taken = ahead_.find(claimed_); taken != ahead_.end())
       taken->second.state = Ahead::State::written;
     database.exec("ROLLBACK TO SAVEPOINT delivery");
-    database.end_tried_ = false;  // it was refused, or the savepoint would be gone
+    database.end_tried_ = false;  // ending the transaction was refused, or the savepoint would be gone
   }
 
   void require_sound() const override { database.require_sound(); }
@@ -210,8 +210,8 @@ class PostgresInbox::Tables final : public Inbox {
   }
 
   bool prune(std::chrono::hours age, int limit) override {
-    // In a transaction without a handler, so these are nobody else's settings. The planner expects no rows
-    // behind the position while they are newer than the statistics, and would read and sort all of them.
+    // No handler runs in this transaction, so SET LOCAL affects nobody else. The planner expects no rows
+    // after the position until the statistics are updated, and would read and sort all of them.
     database.queue("SET LOCAL enable_seqscan = off");
     database.queue("SET LOCAL enable_bitmapscan = off");
     const auto end = database.exec(R"sql(
@@ -235,7 +235,7 @@ class PostgresInbox::Tables final : public Inbox {
     return true;
   }
 
-  /// A queued statement belongs to a handler: waiting does not make it quicker.
+  /// A cancelled queued statement came from a handler; retrying later will not make it faster.
   bool is_transient(const std::exception& error) const noexcept override {
     const auto* own = dynamic_cast<const PostgresError*>(&error);
     return own != nullptr && own->retryable() && !(own->cancelled() && own->queued());
@@ -260,12 +260,12 @@ class PostgresInbox::Tables final : public Inbox {
     try {
       database.plan_and_exec(limit_waits, false);
     } catch (const PostgresError&) {
-      database.disconnect();  // the next one must have it
+      database.disconnect();  // the limits must be set on every connection
       throw;
     }
   }
 
-  /// Those that a handler has committed.
+  /// Deletes claims that a handler committed too early.
   void take_claims_back() {
     if (claims_to_take_back_.empty()) return;
     database.plan_and_exec("DELETE FROM inbox WHERE group_id = $1 AND event_id = ANY ($2::bytea[])", group_,
