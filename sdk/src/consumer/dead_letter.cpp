@@ -15,7 +15,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t longest_reason = 1000;
-constexpr milliseconds long_silence{500};  // an error comes sooner
+constexpr milliseconds long_silence{500};  // a real error arrives sooner than this
 constexpr milliseconds longest_pause{30000};
 
 /// One line of valid header text, cut at a character's end.
@@ -28,14 +28,14 @@ std::string header_text(std::string text) {
 
 bool fits_into_subject(std::string_view type) { return type.size() < 200 && is_literal_subject(type); }
 
-/// nats.c keeps headers under the names as given; ours replace nothing of the sender's.
+/// nats.c tells names apart by case, so this replaces only a header of exactly the same name.
 void set_header(natsMsg* message, const char* name, const std::string& value) {
   check(natsMsgHeader_Set(message, name, value.c_str()), std::string("set the header ") + name);
 }
 
 void copy_headers(natsMsg* message, const Headers& headers) {
   for (const auto& [name, value] : headers) {
-    // Nats-* were for the original's stream (message id, expected last message).
+    // Nats-* headers addressed the original stream (message id, expected last message): not copied.
     const bool for_the_stream = name.starts_with("Nats-") || name.starts_with("nats-");
     if (!for_the_stream && !value.empty())
       check(natsMsgHeader_Add(message, name.c_str(), value.c_str()), "copy the header " + name);
@@ -93,7 +93,7 @@ MessagePtr DeadLetters::copy(const Delivery& delivery, const Settlement& settlem
 }
 
 natsStatus DeadLetters::send(natsMsg* letter, const Delivery& delivery, jsErrCode* code) const {
-  // A stream that is deleted and made again starts with the same sequences: the time tells them apart.
+  // A stream that is deleted and created again starts with the same sequences: the time tells them apart.
   const auto id = delivery.stream + ":" + options_.group + ":" + std::to_string(delivery.stream_sequence) +
                   ":" + std::to_string(delivery.stored_at.time_since_epoch().count());
   jsPubOptions publish_options;
@@ -104,7 +104,7 @@ natsStatus DeadLetters::send(natsMsg* letter, const Delivery& delivery, jsErrCod
   jsPubAck* raw_answer = nullptr;
   const auto status = js_PublishMsg(&raw_answer, jetstream(connection_), letter, &publish_options, code);
   const PubAckPtr answer{raw_answer};
-  // A leader that does not know yet whether it has the letter: see EventPublisher.
+  // A leader that cannot yet tell whether the dead letter is stored: see EventPublisher.
   if (status == NATS_OK && answer->Duplicate && answer->Sequence == 0) return NATS_TIMEOUT;
   return status;
 }
