@@ -18,7 +18,7 @@ class DeadLetters {
   DeadLetters(Connection& connection, const ConsumerOptions& options)
       : connection_(connection), options_(options) {}
 
-  /// Makes or checks the stream. Throws as ensure_stream does.
+  /// Creates or checks the stream. Throws as ensure_stream does.
   void ensure();
 
   /// Returns once the stream has confirmed the copy; it recognises a second copy of the same message. A
@@ -27,7 +27,7 @@ class DeadLetters {
   /// ended.
   void publish(const Delivery& delivery, std::string_view payload, const Settlement& settlement);
 
-  /// How long to wait with the next dead letter after the stream did not answer one: nothing else is handled
+  /// How long to hold off the next dead letter after the stream did not answer one: nothing else is handled
   /// while we wait for an answer, so others have their turn first. Longer each time.
   [[nodiscard]] std::chrono::milliseconds pause_left() const;
 
