@@ -8,8 +8,8 @@ namespace {
 
 using Kind = Settlement::Kind;
 
-// Few enough that little is claimed in vain when the batch's time is up, and enough to make the cost of their
-// one statement small.
+// Small enough that few claims are wasted when the batch runs out of time, large enough to amortise the
+// statement.
 constexpr std::size_t claim_step = 50;
 
 }  // namespace
