@@ -1,7 +1,6 @@
 #pragma once
 
-// What a consumer answers to a message of JetStream, and what the subject of the answers tells about the
-// delivery:
+// How a consumer answers a JetStream message, and what the reply subject says about the delivery:
 //   $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
 //   $JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.<…the same…>[.<token>…]
 // The second form is the default from nats-server 2.15 on (ADR-15).
