@@ -95,7 +95,7 @@ void check_name(const std::string& name) {
   if (std::any_of(all.begin(), all.end(), is_control)) refuse("name", "has a control character");
 }
 
-/// Only a domain is known to ignore case; what stands before the @ is kept as its owner writes it.
+/// Only the domain is known to be case-insensitive; the part before the @ is kept as typed.
 std::string lower_domain(std::string email) {
   for (auto i = email.find('@'); i < email.size(); ++i)
     if (email[i] >= 'A' && email[i] <= 'Z') email[i] = static_cast<char>(email[i] - 'A' + 'a');
