@@ -31,9 +31,9 @@ class AlreadyRegistered : public InvalidRegistration {
 /// Reads `{"email": …, "name": …}`; other members are ignored. Throws InvalidRegistration.
 [[nodiscard]] Registration parse_registration(std::string_view json);
 
-/// The user as given, but for the address's domain in lower case: refuses rather than mends, since a trimmed
-/// or cut value is not what its owner typed. Throws InvalidRegistration for an address that is not of the
-/// form local@domain.tld or longer than 254 bytes, a name that is blank or longer than 255 characters,
+/// The user as given, except that the domain is lower-cased; invalid input is refused, not repaired, since a
+/// trimmed or cut value is not what its owner typed. Throws InvalidRegistration for an address that is not of
+/// the form local@domain.tld or longer than 254 bytes, a name that is blank or longer than 255 characters,
 /// control characters, and text that is not UTF-8.
 [[nodiscard]] User new_user(const Registration& registration);
 
