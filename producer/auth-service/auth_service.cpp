@@ -32,8 +32,8 @@ std::vector<AuthService::Outcome> AuthService::register_users(std::span<const Re
   return outcomes;
 }
 
-// Every refusal comes before the first row is written, so that a refused registration has nothing to undo
-// in a transaction with others. What fails after that (the database) fails the whole transaction.
+// Every refusal comes before the first row is written, so a refused registration leaves nothing to undo when
+// it shares a transaction with others. What fails after that (the database) fails the whole transaction.
 void AuthService::insert(Transaction& transaction, const User& user) {
   if (!users_.insert(transaction, user)) throw AlreadyRegistered();
   outbox_->add(transaction, UserCreatedEvent{user});
