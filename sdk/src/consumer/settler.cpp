@@ -70,7 +70,7 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
   }
 }
 
-/// The copy is confirmed before the original is ended. Without a confirmed copy the message stays. Its
+/// The copy is confirmed before the original is terminated. Without a confirmed copy the message stays. Its
 /// attempts are on disk, so its next receiver starts no handler.
 void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement) {
   if (stop_.stop_requested())
