@@ -26,7 +26,7 @@ class KeyQueues {
 
   /// Empties the queue and returns what waited in it, in order.
   std::vector<Ticket> clear(const std::string& key);
-  /// Empties all; those that are out stay out.
+  /// Empties all queues; tickets already handed out are unaffected.
   void clear();
 
  private:
