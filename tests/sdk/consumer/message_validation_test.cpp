@@ -149,7 +149,7 @@ TEST_CASE("messages that are wrong are dead letters that name what is wrong, as 
       {"an event version that is no number",
        {{"ce-id", "i"}, {"ce-eventversion", "two"}},
        good_data,
-       "ce-eventversion: \"two\" is not a whole number"},
+       "ce-eventversion: \"two\" is not a 32-bit integer"},
       {"an event version that is too large",
        {{"ce-id", "j"}, {"CE-EVENTVERSION", "99999999999"}},
        good_data,
