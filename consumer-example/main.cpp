@@ -128,9 +128,7 @@ int complain(const std::exception& error, int exit_code) {
   return exit_code;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   Flags flags;
   CLI::App app{"Writes a welcome e-mail into a table for each registered user.", "consumer-example"};
   add_flags(app, flags);
@@ -143,6 +141,14 @@ int main(int argc, char** argv) {
     return error.get_exit_code() == 0 ? app.exit(error) : complain(error, 2);  // 0: --help, --version
   } catch (const tidings::SettingError& error) {
     return complain(error, 2);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
   } catch (const std::exception& error) {
     return complain(error, 1);
   }

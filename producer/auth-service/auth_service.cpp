@@ -10,7 +10,7 @@ AuthService::AuthService(Database& database)
 void AuthService::migrate(Database& database) { database.migrate(UserRepository::schema(database.kind())); }
 
 User AuthService::register_user(const Registration& registration) {
-  const auto user = new_user(registration);
+  auto user = new_user(registration);
   database_.transact([&](Transaction& transaction) { insert(transaction, user); });
   return user;
 }

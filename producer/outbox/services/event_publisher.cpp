@@ -231,8 +231,8 @@ void EventPublisher::collect(std::vector<PublishResult>& out) {
     own.wake_at = std::clamp<std::size_t>(still_in_flight / 4, 1, most_answers_unseen);
   }
   for (auto& answer : own.taken)
-    if (answer.token >= own.first && answer.token - own.first < own.flights.size())
-      own.settle(own.flights[answer.token - own.first], std::move(answer), out);
+    if (const auto place = answer.token - own.first; answer.token >= own.first && place < own.flights.size())
+      own.settle(own.flights[place], std::move(answer), out);
   own.taken.clear();
 
   const auto time = steady_clock::now();

@@ -133,7 +133,7 @@ class PostgresConnection {
   [[nodiscard]] bool begin_session();
   void require_transactions();
   void enqueue(Command command);
-  PostgresRows run(Command last);
+  PostgresRows run(const Command& last);
   void send(const Command& command, std::vector<Answer>& answers);
   PostgresRows receive(const std::vector<Answer>& answers, std::size_t queued);
   [[noreturn]] void lost();

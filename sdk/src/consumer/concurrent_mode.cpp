@@ -87,7 +87,7 @@ void ConcurrentMode::drain(Clock::time_point deadline) {
   settle(executor_.abandon_all());
 }
 
-void ConcurrentMode::settle(std::vector<ConcurrentExecutor::Settled> settlements) {
+void ConcurrentMode::settle(std::vector<ConcurrentExecutor::Settled>&& settlements) {
   for (auto& [ticket, delivery, settlement] : settlements) {
     auto message = std::move(messages_.extract(ticket).mapped());
     message->delivery = std::move(delivery);

@@ -47,7 +47,7 @@ class ConcurrentMode {
   void drain(Clock::time_point deadline);
 
  private:
-  void settle(std::vector<ConcurrentExecutor::Settled> settlements);
+  void settle(std::vector<ConcurrentExecutor::Settled>&& settlements);
 
   const int workers_;
   Puller& puller_;

@@ -25,12 +25,12 @@ void PostgresConnection::enqueue(Command command) {
 
 void PostgresConnection::flush() {
   if (queued_.empty()) return;
-  auto last = std::move(queued_.back());
+  const auto last = std::move(queued_.back());
   queued_.pop_back();
-  (void)run(std::move(last));
+  (void)run(last);
 }
 
-PostgresRows PostgresConnection::run(Command last) {
+PostgresRows PostgresConnection::run(const Command& last) {
   refuse_end(last.statement);
   // Never on a new connection by itself: a transaction that was lost would go on as single statements.
   if (!connected() || PQenterPipelineMode(connection_) != 1) lost();
