@@ -8,7 +8,7 @@ bool Lease::try_take(Database& database) {
   if (held() && fresh()) return true;
   epoch_.reset();
   return attempt("take the lease", [&] {
-    // Read before the write: processes that stand by must not keep the service from writing.
+    // Read before the write: standby processes must not block the service's writes.
     const auto row = read(database);
     return is_free(row, database.time()) && take(database, row);
   });
@@ -17,7 +17,7 @@ bool Lease::try_take(Database& database) {
 bool Lease::take(Database& database, const std::optional<Row>& row) {
   const auto taken_at = BootClock::now();
   const std::int64_t epoch = row ? row->epoch + 1 : 1;
-  // Changes nothing when another was faster, or its holder has shown life meanwhile.
+  // Changes nothing if another process was faster or the holder has renewed since.
   const auto taken =
       database.exec(R"sql(
       INSERT INTO outbox_lease (name, holder, epoch, beat, "expiresAt") VALUES ('outbox', $1, $2, 0, $3)
@@ -44,8 +44,8 @@ std::optional<Lease::Row> Lease::read(Database& database) const {
 
 bool Lease::is_free(const std::optional<Row>& row, Timestamp time) {
   if (!row || row->holder == holder_) return true;
-  if (row->expires_at <= time.time_since_epoch().count()) return true;  // released, or past its time
-  // Not past its time; but if the wall clock was set back, that may stay so for years. So it is free, too,
+  if (row->expires_at <= time.time_since_epoch().count()) return true;  // released, or expired
+  // If the wall clock was set back, the lease could look valid for years. It therefore also counts as free
   // when its holder has not renewed it for as long as a lease lasts.
   const auto read_at = BootClock::now();
   if (!seen_ || seen_->epoch != row->epoch || seen_->beat != row->beat) {
@@ -58,7 +58,8 @@ bool Lease::is_free(const std::optional<Row>& row, Timestamp time) {
 bool Lease::renew(Transaction& transaction) {
   if (!held()) return false;
   return attempt("renew the lease", [&] {
-    // Taken before the write: a slow commit must not make this process believe longer than others do.
+    // Taken before the write: however slow the commit is, this process must not believe for longer than the
+    // others that it holds the lease.
     const auto renewed_at = BootClock::now();
     auto& database = transaction.database();
     const auto updated = database.exec(R"sql(
