@@ -7,6 +7,7 @@
 #include <tidings/stop_signals.hpp>
 
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdint>
@@ -61,8 +62,10 @@ class UserImport {
       const bool pause = read == idle || read == stopped || read == end;
       if (pause || pending_.size() >= batch_) commit(stop);
       result_.stopped = read == stopped;
-      if (read == stopped || read == end) return result_;
+      if (read == stopped || read == end) break;
     }
+    std::cerr << clear_progress() << std::flush;
+    return result_;
   }
 
  private:
@@ -89,12 +92,16 @@ class UserImport {
     for (const auto& [line, error] : pending_) {
       const auto& refusal = error.empty() ? (outcome++)->error : error;
       ++(refusal.empty() ? result_.registered : result_.refused);
-      if (!refusal.empty()) std::cerr << "line " << line << ": " << refusal << std::endl;
+      if (!refusal.empty()) std::cerr << clear_progress() << "line " << line << ": " << refusal << std::endl;
       result_.last_line = line;
     }
     pending_.clear();
     registrations_.clear();
+    if (terminal_) std::cerr << '\r' << result_.registered << " registered" << std::flush;
   }
+
+  /// On a terminal, errors and the summary take the place of the progress line.
+  [[nodiscard]] const char* clear_progress() const { return terminal_ ? "\r\033[K" : ""; }
 
   std::vector<AuthService::Outcome> register_with_retries(const std::stop_token& stop) {
     if (registrations_.empty()) return {};
@@ -119,6 +126,7 @@ class UserImport {
   std::vector<Registration> registrations_;
   std::vector<Pending> pending_;
   ImportResult result_;
+  const bool terminal_ = ::isatty(STDERR_FILENO) == 1;
 };
 
 std::string summary_json(const ImportResult& result, double seconds) {
