@@ -32,8 +32,8 @@ class CommandLine {
   /// A command that only holds others (`tidings outbox`).
   CLI::App& family(const std::string& name, const std::string& description);
 
-  /// A command under the program itself, or under `parent`. Its own flags are added to the result,
-  /// whose callback is taken.
+  /// A command of the program, or of `parent`. Its own flags are added to the result, whose callback is
+  /// taken.
   CLI::App& command(const std::string& name, const std::string& description,
                     std::initializer_list<SettingGroup> settings, Work work, CLI::App* parent = nullptr);
 

@@ -92,8 +92,7 @@ HttpServer::HttpServer(const std::string& database_url, BackgroundProcessor& pro
   // of a refused body could be read as a next request.
   server_.set_keep_alive_max_count(1);
   server_.set_tcp_nodelay(true);
-  // The library's default is SO_REUSEPORT, with which a second server can start on a busy port and takes half
-  // of the requests.
+  // The library sets SO_REUSEPORT: a second server on a busy port would start and take half of the requests.
   server_.set_socket_options([this](auto socket) {
     const int yes = 1;
     setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);

@@ -46,8 +46,7 @@ class HttpServer {
   int socket_ = -1;
   BackgroundProcessor& processor_;
 
-  // SQLite has one writer at a time anyway: taking turns is fairer and cheaper than threads that
-  // poll for the file's lock.
+  // SQLite has one writer at a time anyway: turns are fairer and cheaper than polling for the file's lock.
   std::timed_mutex turn_;
   std::unique_ptr<Database> database_;  // this and the next belong to the thread that has the turn
   AuthService service_;

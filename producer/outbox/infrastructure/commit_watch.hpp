@@ -19,8 +19,7 @@ class CommitWatch {
   CommitWatch(const CommitWatch&) = delete;
   CommitWatch& operator=(const CommitWatch&) = delete;
 
-  /// Returns when the database should be read, at wake(), or after `timeout` (up to a day). True when it
-  /// should be read.
+  /// Returns true when the database should be read, false at wake() or after `timeout` (up to a day).
   virtual bool wait(std::chrono::milliseconds timeout) = 0;
   /// The read that wait() asked for found something: there may be more soon.
   virtual void found() noexcept {}

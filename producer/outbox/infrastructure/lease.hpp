@@ -1,7 +1,7 @@
 #pragma once
 
-// One active processor per outbox. The lease is a row with an epoch: a write under an older epoch changes
-// nothing (fencing).
+// One active processor per outbox. The lease is a row with an epoch: older epochs can write nothing
+// (fencing).
 
 #include <tidings/database.hpp>
 
@@ -32,8 +32,8 @@ class Lease {
 
   /// Takes the lease when it is free, released, expired, or has not been renewed for `duration` by this
   /// process's own steady clock (so a stepped wall clock cannot lock everyone out). True when held. Only
-  /// reads while another holds it, so that any number of processes may stand by; they should ask several
-  /// times within `duration`.
+  /// reads while another holds it, so that any number may stand by; they should ask several times within
+  /// `duration`.
   bool try_take(Database& database);
 
   /// Inside a transaction: true when this epoch still holds; then everything else in the transaction is
@@ -46,8 +46,7 @@ class Lease {
 
   [[nodiscard]] bool held() const noexcept { return epoch_.has_value(); }
 
-  /// False once `duration` has passed since the last committed renewal: stop publishing, another may be
-  /// active.
+  /// False once `duration` has passed since the last committed renewal: then another may be active.
   [[nodiscard]] bool fresh() const noexcept { return held() && BootClock::now() < fresh_until(); }
   /// When fresh() ends without another renewal.
   [[nodiscard]] BootClock::time_point fresh_until() const noexcept { return renewed_ + duration_; }

@@ -60,8 +60,8 @@ bool is_at_its_position(Database& database, const Outcome& outcome) {
 int write_run(Database& database, Iterator begin, Iterator end, bool delete_published) {
   const auto last = end - 1;
   int published = 0;
-  // VACUUM may have renumbered rows. It keeps their order, so when both ends are where they were, everything
-  // between them is.
+  // VACUUM may have renumbered rows, in the same order: when both ends are where they were, all between them
+  // is.
   if (end - begin >= shortest_run && is_at_its_position(database, *begin) &&
       is_at_its_position(database, *last)) {
     const auto changed = write_between(database, *begin, *last, delete_published);

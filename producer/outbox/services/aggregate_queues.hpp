@@ -1,7 +1,6 @@
 #pragma once
 
-// The events that are held in memory, in a queue for each aggregate, and what is known
-// of an aggregate's rows in the table.
+// The events in memory, in a queue for each aggregate, and what is known of an aggregate's rows in the table.
 
 #include <tidings/outbox_event.hpp>
 

@@ -102,8 +102,7 @@ bool OutcomeWriter::take(Batch& batch, const std::stop_token& stop) {
   std::unique_lock lock{mutex_};
   work_.wait_until(lock, stop, std::min(renew_at_, clean_up_at_),
                    [this] { return !outcomes_.empty() || report_; });
-  // Committed one by one, outcomes would keep the lock from the service's writers, and make the disk sync,
-  // once for each event.
+  // Committed one by one, outcomes would take the lock from the service's writers, and sync, for each event.
   work_.wait_for(lock, stop, outcomes_gather,
                  [this] { return outcomes_.size() >= enough_outcomes || report_; });
   const auto count = static_cast<std::ptrdiff_t>(std::min(outcomes_.size(), most_outcomes_at_once));

@@ -1,7 +1,6 @@
 #pragma once
 
-// What the stream answers to a publish: a PubAck, the refusal of this event, or a transient error of the
-// broker.
+// What the stream answers to a publish: a PubAck, the event's refusal, or a transient error of the broker.
 
 #include <tidings/event_publisher.hpp>
 

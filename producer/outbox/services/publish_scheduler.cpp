@@ -63,8 +63,8 @@ void PublishScheduler::refill(const Refill& request, std::vector<OutboxEvent> ro
   } else if (!rows.empty()) {
     rows.front().retry_count = std::max(rows.front().retry_count, request.retry_count);
   }
-  // These rows go out after those in memory, although they are older: in commit order everything behind
-  // them would have to wait.
+  // These rows go out after those in memory, though they are older: in commit order all behind them would
+  // wait.
   if (in_order_ && !chain_allowed_ && !rows.empty()) break_order();
   for (auto& row : rows) take(queue, std::move(row));
   if (queue.size == 0) advance(queue);

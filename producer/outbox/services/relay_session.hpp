@@ -23,8 +23,7 @@
 
 namespace tidings {
 
-/// What a processor shares with its sessions, one after the other. The flags are set from any thread, which
-/// then wakes the watch.
+/// What a processor shares with its sessions. Any thread may set the flags, and then wakes the watch.
 struct RelayContext {
   Connection& connection;
   const OutboxProcessorOptions options;
@@ -37,8 +36,7 @@ struct RelayContext {
 
 class RelaySession {
  public:
-  /// `reading` and `writing` are two connections to the same database that nobody else uses; the lease is
-  /// held.
+  /// `reading` and `writing` are two connections to one database that nobody else uses; the lease is held.
   RelaySession(RelayContext& context, Database& reading, Database& writing, Lease& lease);
 
   /// Returns when stopped, when the lease is lost, or, with `drain`, when nothing is left to publish: only

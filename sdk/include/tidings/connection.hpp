@@ -1,7 +1,7 @@
 #pragma once
 
-// One connection to NATS that never gives up: it waits for a server that is not there yet, and comes back by
-// itself after every cut.
+// One connection to NATS that never gives up: it waits for a server, and comes back by itself after every
+// cut.
 
 #include <tidings/settings.hpp>
 
@@ -61,8 +61,7 @@ class Connection {
   /// before, or, for some 5 s, the two refuse each other's certificate.
   void require_open() const;
 
-  /// Grows by one with each cut. What was sent under an older generation and is not confirmed may or may not
-  /// have arrived.
+  /// Grows by one with each cut. What was sent before it and is not confirmed may or may not have arrived.
   [[nodiscard]] std::uint64_t generation() const noexcept;
 
   /// The largest message (headers and payload) that the server takes, in bytes.

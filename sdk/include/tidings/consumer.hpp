@@ -1,7 +1,6 @@
 #pragma once
 
-// The consumer: joins a group on a stream, and runs one handler per event type
-// inside the inbox's transaction.
+// The consumer: joins a group on a stream and runs one handler per event type in the inbox's transaction.
 //
 //   return               commit, then ack
 //   throw Reject         dead letter now
@@ -55,8 +54,7 @@ class ConsumerEngine {
   std::unique_ptr<ConsumerContext> state_;
 };
 
-/// `InboxType` decides what handlers get: SqliteInbox gives a SQLite::Database&, PostgresInbox a
-/// PostgresTransaction&.
+/// `InboxType` decides what handlers get: a SQLite::Database& (SqliteInbox) or a PostgresTransaction&.
 template <class InboxType>
 class Consumer {
  public:

@@ -1,7 +1,6 @@
 #pragma once
 
-// What a consumer is told: which group it joins, how it takes messages, and what
-// becomes of those whose handler fails.
+// What a consumer is told: which group it joins, how it takes messages, and what becomes of those that fail.
 
 #include <tidings/backoff.hpp>
 #include <tidings/connection.hpp>
@@ -31,8 +30,7 @@ struct Failure {
   std::chrono::milliseconds delay;  ///< until the next attempt
 };
 
-/// Checked when the consumer is built. The defaults are constants; from_environment() is what reads the
-/// environment:
+/// Checked when the consumer is built. The defaults are constants; from_environment() reads the environment:
 ///
 ///     auto options = tidings::ConsumerOptions::from_environment();
 ///     options.group = "welcome-mailer";
@@ -44,8 +42,8 @@ struct ConsumerOptions {
   std::string dead_letter_stream = "AUTH_DLQ";
   std::string dead_letter_prefix = "auth.dlq";
   bool manage_streams = true;  ///< make missing streams and the group's durable consumer
-  /// Copies of the streams that it makes, 1 to 5. A stream that exists with fewer is an error when
-  /// `manage_streams` is set.
+  /// Copies of the streams that it makes, 1 to 5. With `manage_streams`, an existing one with fewer is an
+  /// error.
   int replicas = 1;
 
   int max_attempts = 5;  ///< starts of a handler before the dead letter, 1 to 1000
@@ -58,9 +56,9 @@ struct ConsumerOptions {
   /// group instead of handling them: they would overtake it.
   bool hold_back = true;
 
-  /// 0: transactional mode. 1 to 1024: concurrent mode, with this many handlers at once and one at a time for
-  /// each partition key. Handlers take (event, delivery) then, without a transaction, and are called on
-  /// several threads.
+  /// 0: transactional mode. 1 to 1024: concurrent mode, with this many handlers at once, one at a time for
+  /// each partition key. They take (event, delivery) then, without a transaction, and are called on several
+  /// threads.
   int workers = 0;
 
   /// A handler that runs longer loses its message, which is tried again as after a failure, here or

@@ -36,8 +36,7 @@ class PostgresTransaction {
     connection_.queue(statement, values...);
   }
 
-  /// Runs `work` so that it can be undone alone: when it throws, what it wrote is rolled back and the
-  /// exception goes on.
+  /// Runs `work` so that it can be undone alone: when it throws, what it wrote is rolled back. Rethrows.
   template <class Work>
   void savepoint(Work&& work) {
     connection_.exec("SAVEPOINT handler");

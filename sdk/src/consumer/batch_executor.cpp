@@ -8,8 +8,7 @@ namespace {
 
 using Kind = Settlement::Kind;
 
-// Small enough that few claims are wasted when the batch runs out of time, large enough to amortise the
-// statement.
+// Small enough to waste few claims when the batch runs out of time, large enough to amortise the statement.
 constexpr std::size_t claim_step = 50;
 
 }  // namespace

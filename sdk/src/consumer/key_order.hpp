@@ -42,8 +42,8 @@ class KeyOrder {
   /// The event is here again, and is handled in its turn.
   void release(const Delivery& delivery);
 
-  /// Must be told of each message. Sets the delay of one that is held back: longer each time when the one
-  /// that it waits for is late.
+  /// Must be told of each message. Sets the delay of one that is held back: it grows while what it waits for
+  /// is late.
   void settled(const Delivery& delivery, Settlement& settlement, Clock::time_point now);
 
   /// True when later events of its key go back with an event that is settled in this way.

@@ -160,9 +160,8 @@ void PullLoop::on_new_leader(Time now) {
   pause(leader_begins, now);
 }
 
-/// Requests die with the connection. The group may have been deleted meanwhile, and a pull from one that is
-/// not there gets no answer at all (2.9.10). It is not looked up first: while the group has no leader, that
-/// would take seconds.
+/// Requests die with the connection. The group may have been deleted meanwhile, and a pull from none gets no
+/// answer at all (2.9.10). It is not looked up first: while it has no leader, that would take seconds.
 void PullLoop::on_reconnect() {
   pull_again_ = {};
   pull_anew();

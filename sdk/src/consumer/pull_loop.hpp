@@ -29,7 +29,7 @@ struct PullRequest {
   [[nodiscard]] std::string json() const;
 };
 
-/// What the server says about a pull request, beside the messages: heartbeats, the request's end, refusals
+/// What the server says about a pull request beside messages: heartbeats, the request's end, refusals
 /// (ADR-37).
 struct PullStatus {
   enum class Kind {

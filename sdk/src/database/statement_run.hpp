@@ -1,8 +1,7 @@
 #pragma once
 
-// One run of a prepared statement. A statement that is not reset keeps its read transaction open, and an open
-// read keeps the WAL from being checkpointed: it would grow without end. So the end of the scope resets,
-// however it is left.
+// One run of a prepared statement. Until it is reset its read transaction is open, which keeps the WAL from
+// being checkpointed: it would grow without end. So the end of the scope resets, however it is left.
 
 #include <SQLiteCpp/Column.h>
 #include <SQLiteCpp/Statement.h>

@@ -112,8 +112,7 @@ void percent_decode(std::string_view text, std::string& out) {
   }
 }
 
-/// For a value that goes out as it is: nats.c would take a line break in it for the next header, and trims
-/// spaces when reading.
+/// For a value that goes out as it is: nats.c takes a line break for the next header and trims spaces.
 void require_header_safe(const char* attribute, const std::string& value) {
   const auto is_control = [](char letter) {
     return static_cast<unsigned char>(letter) < ' ' || letter == '\x7f';

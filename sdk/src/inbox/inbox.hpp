@@ -34,8 +34,8 @@ class Inbox {
 
   virtual ~Inbox() = default;
 
-  /// Binds this inbox to one group; called once, before anything else. Throws Error when another consumer
-  /// already uses this object.
+  /// Binds this inbox to one group; called first, and once. Throws Error when another consumer uses this
+  /// object.
   virtual void join(const std::string& group) = 0;
 
   virtual void begin() = 0;
@@ -73,8 +73,7 @@ class Inbox {
   /// True when the error is the database's (locked, full, read-only, lost) and not the message's: the engine
   /// then waits and tries again without using up an attempt.
   [[nodiscard]] virtual bool is_transient(const std::exception& error) const noexcept = 0;
-  /// The same for an error that a handler has thrown: it is itself to blame for a statement that takes too
-  /// long.
+  /// The same for an error that a handler has thrown: a statement that takes too long is its own fault.
   [[nodiscard]] virtual bool is_transient_in_handler(const std::exception& error) const noexcept {
     return is_transient(error);
   }

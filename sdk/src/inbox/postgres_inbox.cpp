@@ -86,8 +86,8 @@ class PostgresInbox::Tables final : public Inbox {
   void commit() override {
     database.require_kept_transaction();  // without one, COMMIT would not fail
     database.keep_transaction(false);
-    // Delete by ctid: nobody else moves our rows, and a planner that expects few rows per key would scan the
-    // whole table.
+    // Delete by ctid: nobody else moves our rows, and a planner that expects few per key would scan the
+    // table.
     std::string not_taken;
     for (const auto& [id, row] : ahead_)
       if (row.state == Ahead::State::written)

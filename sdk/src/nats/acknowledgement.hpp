@@ -37,8 +37,8 @@ struct Acknowledgement {
   std::chrono::nanoseconds delay{};
 };
 
-/// Does not wait for the server. When the answer is lost with the connection, the message is handed out again
-/// after its AckWait.
+/// Does not wait for the server. If it is lost with the connection, the message comes again after its
+/// AckWait.
 void send(natsConnection* connection, natsMsg* message, Acknowledgement acknowledgement);
 
 }  // namespace tidings

@@ -21,8 +21,7 @@ namespace tidings {
 
 using std::chrono::milliseconds;
 
-/// What a connection shares with nats.c's callbacks, which tell of cuts, returns, refusals and the end on
-/// threads of their own.
+/// What a connection shares with nats.c's callbacks, which tell of cuts and refusals on threads of their own.
 struct Connection::State {
   explicit State(ConnectionOptions options);
 
@@ -146,8 +145,7 @@ void check_tls(Connection::State& state, natsStatus status) {
 /// Throws: not retryable when the server refuses us, retryable when none answers.
 void connect_once(Connection::State& state) {
   forget_tls_errors();
-  // nats.c before 3.8 leaves out a signature whose first byte is zero: one of 256 logins that sign is
-  // refused.
+  // nats.c before 3.8 leaves out a signature whose first byte is zero: one of 256 such logins is refused.
   const bool signs = !state.options.credentials_file.empty() || !state.options.nkey_seed_file.empty();
   auto status = NATS_CONNECTION_AUTH_FAILED;
   for (int tries = signs ? 4 : 1; tries > 0 && status == NATS_CONNECTION_AUTH_FAILED; --tries)

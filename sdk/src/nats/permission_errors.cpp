@@ -12,8 +12,8 @@ constexpr std::size_t most_remembered = 64;
 
 bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
 
-/// The text without its numbers, since each ack has a subject of its own:
-/// `$JS.ACK.AUTH_EVENTS.mailer.1.7.7.1700000000.0`.
+/// The text without its numbers, since each ack has its own subject:
+/// `$JS.ACK.AUTH_EVENTS.mailer.1.7.7.170.0`.
 std::string kind(std::string_view text) {
   std::string kind;
   std::unique_copy(text.begin(), text.end(), std::back_inserter(kind),

@@ -20,9 +20,8 @@ TlsFailure in_handshake(const std::string& text) {
   return {Kind::refused, text};
 }
 
-/// In TLS 1.3 a server that does not like our certificate, or the lack of one, says so after the handshake.
-/// nats.c takes its alert for the end of the connection; but OpenSSL has kept it, unless nats.c has it in its
-/// own text.
+/// In TLS 1.3 a server that does not like our certificate, or has none, says so after the handshake. nats.c
+/// takes its alert for the end of the connection; OpenSSL has kept it, unless nats.c has it in its text.
 TlsFailure after_handshake(const std::string& text) {
   const char* reason = ERR_reason_error_string(ERR_peek_error());
   const std::string kept = reason != nullptr ? reason : "";

@@ -1,7 +1,6 @@
 #pragma once
 
-// Why a connect failed, as far as TLS is concerned: whether to wait for the server, or whether one side
-// refuses the other.
+// Why a connect failed, as far as TLS is concerned: whether to wait, or whether one side refuses the other.
 
 #include <nats/nats.h>
 

@@ -32,8 +32,7 @@ class Transaction {
     read    ///< all that is read is as of one moment
   };
 
-  /// Throws a retryable DatabaseError when the lock is not free within the busy timeout, or the server cannot
-  /// be reached.
+  /// Throws a retryable DatabaseError when the lock is not free within the busy timeout or no server answers.
   explicit Transaction(Database& database, Access access = Access::write);
   ~Transaction();
   Transaction(const Transaction&) = delete;
@@ -95,12 +94,12 @@ class Database {
   /// process at a time; the outbox's part is idempotent, and so should the service's be.
   void migrate(std::string_view own_tables = {});
 
-  /// PostgreSQL: lets the relay be woken by other writers' commits too. Throws SettingError for SQLite, which
-  /// needs no trigger.
+  /// PostgreSQL: wakes the relay after other writers' commits, too. SQLite needs none, and throws
+  /// SettingError.
   virtual void add_notify_trigger() = 0;
 
-  /// Throws DatabaseError "run the service's migration" when the outbox or its lease is not there, or
-  /// lacks a column.
+  /// Throws DatabaseError "run the service's migration" when a table of the outbox is missing or lacks a
+  /// column.
   void require_schema();
 
   /// The repository uses this database and must not outlive it. Throws DatabaseError when there is no table.

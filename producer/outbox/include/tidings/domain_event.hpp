@@ -1,7 +1,6 @@
 #pragma once
 
-// Something that happened to an aggregate. A kind of event derives from this and
-// fills it in its constructor; see UserCreatedEvent.
+// Something that happened to an aggregate. Events derive from it and fill it in their constructors.
 
 #include <tidings/error.hpp>
 #include <tidings/timestamp.hpp>

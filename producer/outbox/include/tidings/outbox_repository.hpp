@@ -34,8 +34,7 @@ struct BlockedAggregate {
 /// on status and from the processor's count of published rows, never from a walk through what is published.
 struct OutboxStats {
   std::int64_t pending = 0, processing = 0, failed = 0, dead_letter = 0;
-  /// As the processor counted when it wrote outcomes and cleaned up: it misses what others do to published
-  /// rows.
+  /// As counted by the processor's own writes and cleanups: it misses what others do to published rows.
   std::int64_t published = 0;
   std::optional<Timestamp> oldest_pending;  ///< createdAt
   std::int64_t blocked_aggregates = 0;

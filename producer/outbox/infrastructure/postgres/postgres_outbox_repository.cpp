@@ -95,17 +95,15 @@ std::uint32_t read_transaction(const SqlRows& rows, std::size_t number, std::siz
   return static_cast<std::uint32_t>(rows.integer(number, at));
 }
 
-/// What it knows of transactions holds for one server. Once that is connected to again, has been started
-/// again, or another one has taken its place behind a pooler, read_pending() throws, and the caller makes a
-/// new repository.
+/// What it knows of transactions holds for one server. After a reconnect, a restart, or a change of server
+/// behind a pooler, read_pending() throws, and the caller makes a new repository.
 class PostgresOutboxRepository final : public OutboxRepository {
  public:
   explicit PostgresOutboxRepository(PostgresDatabase& database)
       : OutboxRepository(database), postgres_(database), session_(database.session()) {}
 
-  /// createdAt is the server's clock at the insert, not at the begin of the transaction, and never before
-  /// that of the aggregate's rows that this transaction sees: writers that a row lock puts in order stay in
-  /// order.
+  /// createdAt is the server's clock at the insert, not at the begin, and never before that of the
+  /// aggregate's rows that the transaction sees: writers that a row lock puts in order stay in order.
   void add(Transaction& transaction, const DomainEvent& added) override;
   bool rewind() override;
   /// Not within a transaction, where PostgreSQL tells the next transaction id only once.

@@ -47,9 +47,8 @@ class FileCommitWatch final : public CommitWatch {
     if (inotify_ >= 0) ::close(inotify_);
   }
 
-  /// The database should be read after a write since the last call, at most once a millisecond; and, as the
-  /// write of a commit is seen before the commit is (its fsync comes between), a few more times in the second
-  /// after it.
+  /// The database should be read after a write since the last call, at most once a millisecond; and, as a
+  /// commit's write is seen before the commit (its fsync comes between), a few more times in the next second.
   bool wait(milliseconds timeout) override;
 
  private:

@@ -109,8 +109,8 @@ std::vector<OutboxRow> SqliteOutboxRepository::list(std::optional<RowStatus> sta
 
 OutboxRepository::CleanupPage SqliteOutboxRepository::delete_published(const OutboxPosition& after,
                                                                        Timestamp before, int limit) {
-  // Older Prisma clients put numbers, which SQLite sorts before all texts. The column's affinity makes
-  // numbers of these texts again.
+  // Older Prisma clients put numbers, which sort before all texts; the column's affinity makes numbers of
+  // these.
   const std::string beginning = "-9223372036854775808";
   const auto rows = database_.exec(R"sql(
       SELECT rowid, createdAt, publishedAt, updatedAt FROM outbox_event
