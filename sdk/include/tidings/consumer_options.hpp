@@ -19,6 +19,9 @@ namespace tidings {
 struct RetryPolicy {
   std::optional<int> max_attempts{};
   std::optional<Backoff> backoff{};
+
+  /// Throws SettingError for a value outside of the limits that ConsumerOptions has, naming `type`.
+  void validate(const std::string& type) const;
 };
 
 /// A failed attempt, or a message that could not be decoded.
@@ -91,6 +94,9 @@ struct ConsumerOptions {
   /// CONSUMER_ACK_WAIT_MS, OUTBOX_STREAM, OUTBOX_SUBJECT_PREFIX, OUTBOX_STREAM_REPLICAS, and those of
   /// ConnectionOptions::from_environment(). Throws SettingError naming the variable.
   [[nodiscard]] static ConsumerOptions from_environment();
+
+  /// Throws SettingError naming the option that cannot be used, its value and what it takes. Does no I/O.
+  void validate() const;
 };
 
 }  // namespace tidings

@@ -1,12 +1,11 @@
 #include "consumer/consumer_session.hpp"
-#include "consumer/option_limits.hpp"
 
 #include <tidings/consumer.hpp>
 
 namespace tidings {
 
 ConsumerEngine::ConsumerEngine(Inbox& inbox, ConsumerOptions options) {
-  validate(options);
+  options.validate();
   state_ = std::make_unique<ConsumerContext>(inbox, std::move(options));
   inbox.join(state_->options.group);
 }
@@ -19,7 +18,7 @@ void ConsumerEngine::on(const std::string& type, Handler handler, Takes takes, R
   if (takes == Takes::transaction && state_->options.workers > 0)
     throw Error("the handler for " + type +
                 " takes a transaction; workers > 0: handlers take (event, delivery), without a transaction");
-  validate(type, retry);
+  retry.validate(type);
   if (!state_->handlers.add(type, {std::move(handler), retry}))
     throw Error("the type " + type + " already has a handler: each type takes one");
 }

@@ -1,7 +1,6 @@
-#include "consumer/option_limits.hpp"
-
 #include "nats/subject.hpp"
 
+#include <tidings/consumer_options.hpp>
 #include <tidings/error.hpp>
 #include <tidings/settings.hpp>
 
@@ -69,42 +68,42 @@ ConsumerOptions ConsumerOptions::from_environment() {
   return options;
 }
 
-void validate(const ConsumerOptions& options) {
+void ConsumerOptions::validate() const {
   const auto named = [](const char* option) { return std::string("ConsumerOptions::") + option; };
-  require_name(named("group"), options.group);
-  require_name(named("stream"), options.stream);
-  require_name(named("dead_letter_stream"), options.dead_letter_stream);
-  require_prefix(named("subject_prefix"), options.subject_prefix);
-  require_prefix(named("dead_letter_prefix"), options.dead_letter_prefix);
-  require(named("backoff"), options.backoff);
+  require_name(named("group"), group);
+  require_name(named("stream"), stream);
+  require_name(named("dead_letter_stream"), dead_letter_stream);
+  require_prefix(named("subject_prefix"), subject_prefix);
+  require_prefix(named("dead_letter_prefix"), dead_letter_prefix);
+  require(named("backoff"), backoff);
 
-  const auto prefetch_bytes = std::min<std::uint64_t>(options.prefetch_bytes, unlimited);
+  const auto bytes = std::min<std::uint64_t>(prefetch_bytes, unlimited);
   const struct {
     const char* option;
     std::int64_t value;
     Range range;
     const char* unit = "";
   } numbers[] = {
-      {"replicas", options.replicas, replicas},
-      {"max_attempts", options.max_attempts, max_attempts},
-      {"ack_wait", options.ack_wait.count(), ack_wait_ms, " ms"},
-      {"max_batch", options.max_batch, {1, 10000}},
-      {"prefetch", options.prefetch, {options.max_batch, 100000}},
-      {"prefetch_bytes", static_cast<std::int64_t>(prefetch_bytes), {65536}},
-      {"workers", options.workers, {0, 1024}},
-      {"handler_time_limit", options.handler_time_limit.count(), {100}, " ms"},
-      {"max_batch_time", options.max_batch_time.count(), {0}, " ms"},
-      {"inbox_retention", options.inbox_retention.count(), {1}, " h"},
-      {"exit_when_idle", options.exit_when_idle.value_or(milliseconds{1}).count(), {1}, " ms"},
-      {"drain_timeout", options.drain_timeout.count(), {1}, " ms"},
+      {"replicas", replicas, tidings::replicas},
+      {"max_attempts", max_attempts, tidings::max_attempts},
+      {"ack_wait", ack_wait.count(), ack_wait_ms, " ms"},
+      {"max_batch", max_batch, {1, 10000}},
+      {"prefetch", prefetch, {max_batch, 100000}},
+      {"prefetch_bytes", static_cast<std::int64_t>(bytes), {65536}},
+      {"workers", workers, {0, 1024}},
+      {"handler_time_limit", handler_time_limit.count(), {100}, " ms"},
+      {"max_batch_time", max_batch_time.count(), {0}, " ms"},
+      {"inbox_retention", inbox_retention.count(), {1}, " h"},
+      {"exit_when_idle", exit_when_idle.value_or(milliseconds{1}).count(), {1}, " ms"},
+      {"drain_timeout", drain_timeout.count(), {1}, " ms"},
   };
   for (const auto& [option, value, range, unit] : numbers) require(named(option), value, range, unit);
 }
 
-void validate(const std::string& type, const RetryPolicy& retry) {
+void RetryPolicy::validate(const std::string& type) const {
   const auto named = [&type](const char* option) { return "RetryPolicy of " + type + ": " + option; };
-  if (retry.max_attempts) require(named("max_attempts"), *retry.max_attempts, max_attempts);
-  if (retry.backoff) require(named("backoff"), *retry.backoff);
+  if (max_attempts) require(named("max_attempts"), *max_attempts, tidings::max_attempts);
+  if (backoff) require(named("backoff"), *backoff);
 }
 
 }  // namespace tidings

@@ -1,4 +1,3 @@
-#include "consumer/option_limits.hpp"
 #include "support/catch.hpp"
 #include "support/environment.hpp"
 
@@ -36,14 +35,14 @@ TEST_CASE("a consumer's options read the environment only when they are asked to
   CHECK(options.backoff.base == 20ms);
   CHECK(options.backoff.max == 400ms);
   CHECK(options.connection.urls == std::vector<std::string>{"nats://one:1", "nats://two:2"});
-  CHECK_NOTHROW(validate(options));
+  CHECK_NOTHROW(options.validate());
 }
 
 TEST_CASE(
     "a limit is the same in code, where the option is named, and in the environment, where the variable is") {
   ConsumerOptions options{.group = "mailer"};
   options.max_attempts = 1001;
-  CHECK_THAT(error_of<SettingError>([&] { validate(options); }),
+  CHECK_THAT(error_of<SettingError>([&] { options.validate(); }),
              ContainsSubstring("ConsumerOptions::max_attempts=1001: takes 1 to 1000"));
   const EnvironmentVariable attempts{"CONSUMER_MAX_ATTEMPTS", "1001"};
   CHECK_THAT(error_of<SettingError>([] { (void)ConsumerOptions::from_environment(); }),
