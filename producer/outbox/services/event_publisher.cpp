@@ -251,7 +251,6 @@ void EventPublisher::collect(std::vector<PublishResult>& out) {
 }
 
 void EventPublisher::expect_answers_soon() { state_->hasten(after_error); }
-
 std::size_t EventPublisher::in_flight() const { return state_->in_flight + state_->immediate.size(); }
 
 }  // namespace tidings

@@ -52,8 +52,6 @@ class Connection {
   /// One try; throws NatsError when no server answers.
   explicit Connection(ConnectionOptions options);
   ~Connection();
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
 
   [[nodiscard]] bool connected() const noexcept;
 

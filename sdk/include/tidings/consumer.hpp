@@ -40,8 +40,6 @@ class ConsumerEngine {
 
   ConsumerEngine(Inbox& inbox, ConsumerOptions options);
   ~ConsumerEngine();
-  ConsumerEngine(const ConsumerEngine&) = delete;
-  ConsumerEngine& operator=(const ConsumerEngine&) = delete;
 
   enum class Takes { transaction, no_transaction };
 

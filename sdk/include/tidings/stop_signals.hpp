@@ -11,8 +11,6 @@ class StopSignals {
  public:
   StopSignals();
   ~StopSignals();
-  StopSignals(const StopSignals&) = delete;
-  StopSignals& operator=(const StopSignals&) = delete;
 
   [[nodiscard]] std::stop_token token() const noexcept { return source_.get_token(); }
 

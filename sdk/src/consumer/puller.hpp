@@ -29,8 +29,6 @@ class Puller {
   Puller(Connection& connection, Group group, std::string subject_prefix, Prefetch prefetch,
          GroupGauges& gauges, InFlight::MayExtend may_extend);
   ~Puller();
-  Puller(const Puller&) = delete;
-  Puller& operator=(const Puller&) = delete;
 
   /// Waits for messages, at most for `wait` and until woken, and returns up to `max` of those that are here.
   [[nodiscard]] std::vector<StreamMessagePtr> take(std::size_t max, std::chrono::milliseconds wait,

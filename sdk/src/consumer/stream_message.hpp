@@ -21,8 +21,6 @@ class StreamMessage {
   StreamMessage(natsConnection* connection, InFlight& in_flight)
       : connection_(connection), in_flight_(in_flight) {}
   ~StreamMessage();
-  StreamMessage(const StreamMessage&) = delete;
-  StreamMessage& operator=(const StreamMessage&) = delete;
 
   /// Takes the message and decodes it over an earlier one, whose memory is used again. What follows
   /// `subject_prefix` stands in for a missing type.

@@ -46,8 +46,6 @@ class WorkerPool {
   WorkerPool(int workers, const FailurePolicy& policy, std::function<void()> wake);
   /// Waits for running handlers.
   ~WorkerPool();
-  WorkerPool(const WorkerPool&) = delete;
-  WorkerPool& operator=(const WorkerPool&) = delete;
 
   void start(RunPtr run);
   [[nodiscard]] std::vector<RunPtr> take_ended();

@@ -28,9 +28,7 @@ void PostgresRows::require() const {
 }
 
 int PostgresRows::size() const noexcept { return PQntuples(result_.get()); }
-
 int PostgresRows::columns() const noexcept { return PQnfields(result_.get()); }
-
 std::string_view PostgresRows::command() const noexcept { return PQcmdStatus(result_.get()); }
 
 std::int64_t PostgresRows::affected() const {

@@ -9,7 +9,6 @@ namespace {
 constexpr int deepest = 512;
 
 bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
-
 unsigned char byte(char letter) { return static_cast<unsigned char>(letter); }
 
 /// In a string, a character of one byte that is neither its end nor an escape.

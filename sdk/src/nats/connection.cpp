@@ -224,7 +224,6 @@ void Connection::require_open() const {
 }
 
 std::uint64_t Connection::generation() const noexcept { return state_->generation.load(); }
-
 std::int64_t Connection::max_payload() const { return natsConnection_GetMaxPayload(state_->connection); }
 
 std::string Connection::new_inbox() const {
