@@ -8,16 +8,12 @@
 #include <utility>
 
 namespace tidings {
-namespace {
-
-constexpr std::chrono::seconds retry_interval{10};
-
-}  // namespace
 
 void BackgroundProcessor::start(std::string database_url, ConnectionOptions connecting,
                                 OutboxProcessorOptions options) {
   thread_ = std::jthread{[this, database_url = std::move(database_url), connecting = std::move(connecting),
                           options = std::move(options)](const std::stop_token& stop) {
+    constexpr std::chrono::seconds retry_interval{10};
     while (!stop.stop_requested()) {
       try {
         Connection connection{connecting, stop};

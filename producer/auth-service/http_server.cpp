@@ -38,14 +38,13 @@ void answer_error(httplib::Response& response, int status, const std::string& er
 /// checks a Content-Length against the limit, but not the size of a chunked or compressed body.
 std::optional<std::string> read_body(const httplib::Request& request, httplib::Response& response,
                                      const httplib::ContentReader& content) {
-  if (!request.has_header("Content-Length") && !request.has_header("Transfer-Encoding")) {
-    answer_error(response, 411, "send the body with its Content-Length");
+  const auto refuse = [&response](int status, const std::string& why) {
+    answer_error(response, status, why);
     return std::nullopt;
-  }
-  if (request.is_multipart_form_data()) {
-    answer_error(response, 415, "send application/json");
-    return std::nullopt;
-  }
+  };
+  if (!request.has_header("Content-Length") && !request.has_header("Transfer-Encoding"))
+    return refuse(411, "send the body with its Content-Length");
+  if (request.is_multipart_form_data()) return refuse(415, "send application/json");
   std::string body;
   std::size_t size = 0;
   const bool complete = content([&](const char* data, std::size_t length) {
@@ -53,14 +52,10 @@ std::optional<std::string> read_body(const httplib::Request& request, httplib::R
     if (size <= longest_body) body.append(data, length);
     return size <= most_discarded;
   });
-  if (size > longest_body || response.status == 413) {
-    answer_error(response, 413, "body is longer than " + std::to_string(longest_body) + " bytes");
-    return std::nullopt;
-  }
-  if (!complete) {
-    answer_error(response, response.status > 0 ? response.status : 400, "body is incomplete or unreadable");
-    return std::nullopt;
-  }
+  if (size > longest_body || response.status == 413)
+    return refuse(413, "body is longer than " + std::to_string(longest_body) + " bytes");
+  if (!complete)
+    return refuse(response.status > 0 ? response.status : 400, "body is incomplete or unreadable");
   return body;
 }
 

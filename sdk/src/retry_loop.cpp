@@ -5,16 +5,8 @@
 #include <mutex>
 
 namespace tidings {
-namespace {
 
-using std::chrono::milliseconds;
-
-constexpr milliseconds first_pause{50};
-constexpr milliseconds longest_pause{1000};
-
-}  // namespace
-
-void pause(const std::stop_token& stop, milliseconds duration) {
+void pause(const std::stop_token& stop, std::chrono::milliseconds duration) {
   std::mutex mutex;
   std::condition_variable_any never;
   std::unique_lock lock{mutex};
@@ -23,6 +15,7 @@ void pause(const std::stop_token& stop, milliseconds duration) {
 
 bool retry(const std::stop_token& stop, const std::function<void()>& work,
            const std::function<void(const Error&)>& failed) {
+  constexpr std::chrono::milliseconds first_pause{50}, longest_pause{1000};
   for (auto delay = first_pause;; delay = std::min(delay * 2, longest_pause)) {
     try {
       work();

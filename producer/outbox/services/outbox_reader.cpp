@@ -5,12 +5,6 @@
 #include <utility>
 
 namespace tidings {
-namespace {
-
-constexpr int retries_page = 1000;
-constexpr std::size_t most_outcomes_waiting = 20000;
-
-}  // namespace
 
 OutboxReader::OutboxReader(Database& database, const OutboxProcessorOptions& options,
                            PublishScheduler& scheduler, RetrySchedule& retries, OutcomeWriter& writer,
@@ -23,11 +17,12 @@ OutboxReader::OutboxReader(Database& database, const OutboxProcessorOptions& opt
       watch_(watch) {}
 
 void OutboxReader::load() {
+  constexpr int page = 1000;
   OutboxPosition after;
   for (;;) {
-    const auto rows = outbox_->read_retries(after, retries_page);
+    const auto rows = outbox_->read_retries(after, page);
     for (const auto& row : rows) scheduler_.block(row, retries_.due(row));
-    if (rows.size() < static_cast<std::size_t>(retries_page)) break;
+    if (rows.size() < static_cast<std::size_t>(page)) break;
     after = rows.back().position;
   }
   rewind();
@@ -53,6 +48,7 @@ bool OutboxReader::read() {
 }
 
 bool OutboxReader::has_room(std::size_t rows) const {
+  constexpr std::size_t most_outcomes_waiting = 20000;
   return scheduler_.room() >= rows && writer_.waiting() < most_outcomes_waiting;
 }
 

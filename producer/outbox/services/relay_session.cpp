@@ -15,15 +15,6 @@ namespace tidings {
 using std::chrono::milliseconds;
 using Phase = ProcessorStatus::Phase;
 
-namespace {
-
-constexpr Backoff broker_backoff{.base = milliseconds{50}, .max = milliseconds{5000}};
-constexpr std::chrono::minutes until_replicas_are_asked_again{1};
-constexpr milliseconds between_deadline_checks{250};
-constexpr milliseconds stop_takes_at_most{5000};
-
-}  // namespace
-
 RelaySession::RelaySession(RelayContext& context, Database& reading, Database& writing, Lease& lease)
     : context_(context),
       options_(context.options),
@@ -130,9 +121,10 @@ void RelaySession::enter(Phase phase, const std::string& why) {
 /// A transient error uses up no attempt: wait until the pause is over or the broker is back. The key differs
 /// in each relay, so that those which lost the same server do not come back to it at the same moment.
 void RelaySession::wait_for_broker(const std::string& why) {
+  constexpr Backoff backoff{.base = milliseconds{50}, .max = milliseconds{5000}};
   if (Clock::now() < paused_until_) return;
   enter(Phase::waiting_for_broker, why);
-  paused_until_ = Clock::now() + broker_backoff.delay(++broker_failures_, pause_key_);
+  paused_until_ = Clock::now() + backoff.delay(++broker_failures_, pause_key_);
   stream_check_at_ = {};
 }
 
@@ -166,6 +158,7 @@ bool RelaySession::may_publish() {
 /// At first, after each transient error and with each new leader: the stream may have been deleted meanwhile.
 void RelaySession::check_stream() {
   const auto& stream = options_.publisher.stream;
+  constexpr std::chrono::minutes asked_again_after{1};
   std::optional<int> replicas;
   if (options_.manage_stream)
     replicas = ensure_stream(context_.connection, {.name = stream,
@@ -176,7 +169,7 @@ void RelaySession::check_stream() {
   if (!replicas && replicas_known_)
     spdlog::warn("cannot learn how many replicas the stream {} has: nothing is chained to it", stream);
   replicas_known_ = replicas.has_value();
-  stream_check_at_ = replicas ? Clock::time_point::max() : Clock::now() + until_replicas_are_asked_again;
+  stream_check_at_ = replicas ? Clock::time_point::max() : Clock::now() + asked_again_after;
   // From nats-server 2.14 on, a chain that breaks stops a stream with several replicas for good.
   scheduler_.allow_chain(replicas == 1);
 }
@@ -196,6 +189,7 @@ bool RelaySession::send() {
 }
 
 void RelaySession::wait() {
+  constexpr milliseconds between_deadline_checks{250};
   auto longest = options_.processing_interval;
   const auto at_most = [&longest](milliseconds limit) { longest = std::min(longest, limit); };
   if (publisher_.in_flight() > 0) at_most(between_deadline_checks);
@@ -210,6 +204,7 @@ void RelaySession::wait() {
 
 /// Stopped: what is in flight is confirmed and written back, so that the next holder need not send it again.
 void RelaySession::finish() {
+  constexpr milliseconds stop_takes_at_most{5000};
   const auto deadline = Clock::now() + stop_takes_at_most;
   publisher_.flush();
   while (publisher_.in_flight() > 0 && Clock::now() < deadline && context_.connection.connected()) {

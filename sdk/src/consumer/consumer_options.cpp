@@ -5,7 +5,6 @@
 #include <tidings/settings.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <string_view>
