@@ -104,8 +104,8 @@ std::string lower_domain(std::string email) {
 
 std::string text_member(const nlohmann::json& object, const std::string& name) {
   const auto member = object.find(name);
-  if (member == object.end()) refuse(name, "missing");
-  if (!member->is_string()) refuse(name, "must be a text");
+  if (member == object.end()) refuse(name, "is missing");
+  if (!member->is_string()) refuse(name, "must be a string");
   return member->get<std::string>();
 }
 

@@ -33,7 +33,7 @@ struct DatabaseUrl {
   Kind kind = Kind::sqlite;
   std::string location;  ///< the file's path, or the whole postgresql:// URL
 
-  /// Throws SettingError naming `setting` when the URL is of no known kind.
+  /// Throws SettingError naming `setting` when the URL is of an unknown kind.
   [[nodiscard]] static DatabaseUrl parse(const std::string& url, const std::string& setting = "DATABASE_URL");
 };
 

@@ -80,8 +80,8 @@ void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement
   try {
     dead_letters_.publish(delivery, message->payload(), settlement);
   } catch (const NatsError& error) {
-    spdlog::error("dead letter not stored, the message stays: id={} {}", delivery.event.id,
-                  outage_.reason(error));
+    spdlog::error("the dead letter was not stored, the message stays on its stream: id={} {}",
+                  delivery.event.id, outage_.reason(error));
     return try_dead_letter_later(std::move(message));
   }
   spdlog::error("dead letter id={} type={} sequence={} attempts={} reason=\"{}\"", delivery.event.id,

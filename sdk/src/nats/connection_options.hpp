@@ -1,7 +1,7 @@
 #pragma once
 
 // Which servers a connection goes to, how it logs in, and whom it trusts: the NATS_* settings as nats.c takes
-// them, and as error texts tell of them.
+// them, and as error messages describe them.
 
 #include <tidings/connection.hpp>
 
@@ -17,7 +17,7 @@ void apply(const ConnectionOptions& options, natsOptions* target);
 /// Which login was tried, never the secret.
 [[nodiscard]] std::string login_method(const ConnectionOptions& options);
 
-/// The text of an error of TLS: a failure says little without the files that were used.
+/// The text of a TLS error: a failure says little without the files that were used.
 [[nodiscard]] std::string tls_refusal(const ConnectionOptions& options, const std::string& why);
 
 }  // namespace tidings

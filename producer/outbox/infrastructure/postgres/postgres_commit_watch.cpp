@@ -94,7 +94,7 @@ void PostgresCommitWatch::listen() {
     return;
   }
   connection_.exec(wake_lock::listen);
-  if (std::exchange(warned_, false)) spdlog::info("commits are seen as they come again");
+  if (std::exchange(warned_, false)) spdlog::info("commits are seen as they come, as before");
 }
 
 /// True: the outbox has to be read either way, a last time before notifications or because writers are busy.
