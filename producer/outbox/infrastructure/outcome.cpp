@@ -27,16 +27,13 @@ bool is_published(const Outcome& outcome) { return outcome.status == RowStatus::
 std::int64_t write_between(Database& database, const Outcome& first, const Outcome& last,
                            bool delete_published) {
   const std::string rows = " WHERE rowid >= $1 AND rowid < $2 AND status = 'PENDING'";
+  const auto begin = first.position.row, end = last.position.row;
   if (delete_published)
-    return database.exec("DELETE FROM outbox_event NOT INDEXED" + rows, first.position.row, last.position.row)
-        .affected;
-  return database
-      .exec(R"sql(
-          UPDATE outbox_event NOT INDEXED
-          SET status = 'PUBLISHED', publishedAt = $3, processedAt = $3, updatedAt = $3, lastError = NULL)sql" +
-                rows,
-            first.position.row, last.position.row, to_iso8601(last.at))
-      .affected;
+    return database.exec("DELETE FROM outbox_event NOT INDEXED" + rows, begin, end).affected;
+  const std::string set = R"sql(
+      UPDATE outbox_event NOT INDEXED
+      SET status = 'PUBLISHED', publishedAt = $3, processedAt = $3, updatedAt = $3, lastError = NULL)sql";
+  return database.exec(set + rows, begin, end, to_iso8601(last.at)).affected;
 }
 
 /// SQLite: by the id, whatever its position is now. Returns how many rows have become PUBLISHED.
@@ -109,33 +106,19 @@ int write_published_to_postgres(Database& database, Iterator begin, Iterator end
 
 void write_other(Database& database, const Outcome& outcome) {
   const std::string row = " WHERE id = $1" + not_settled;
-  const auto at = to_iso8601(outcome.at);
+  if (outcome.status == RowStatus::processing) {
+    // updatedAt stays: it says when the last attempt failed, and backoff is counted from there.
+    database.exec("UPDATE outbox_event SET status = 'PROCESSING'" + row, outcome.id);
+    return;
+  }
+  const bool dead = outcome.status == RowStatus::dead_letter;
   auto error = valid_utf8(outcome.error);
   cut_utf8(error, longest_error);
-  switch (outcome.status) {
-    case RowStatus::published:  // see write_published
-    case RowStatus::pending:    // not what becomes of an event
-      break;
-    case RowStatus::failed:
-      database.exec(R"sql(
-          UPDATE outbox_event
-          SET status = 'FAILED', "retryCount" = $2, "lastError" = $3, "updatedAt" = $4)sql" +
-                        row,
-                    outcome.id, outcome.retry_count, error, at);
-      break;
-    case RowStatus::dead_letter:
-      database.exec(R"sql(
-          UPDATE outbox_event
-          SET status = 'DEAD_LETTER', "retryCount" = $2, "lastError" = $3, "processedAt" = $4,
-              "updatedAt" = $4)sql" +
-                        row,
-                    outcome.id, outcome.retry_count, error, at);
-      break;
-    case RowStatus::processing:
-      // updatedAt stays: it says when the last attempt failed, and backoff is counted from there.
-      database.exec("UPDATE outbox_event SET status = 'PROCESSING'" + row, outcome.id);
-      break;
-  }
+  database.exec(R"sql(
+      UPDATE outbox_event
+      SET "retryCount" = $2, "lastError" = $3, "updatedAt" = $4, status = )sql" +
+                    std::string{dead ? R"sql('DEAD_LETTER', "processedAt" = $4)sql" : "'FAILED'"} + row,
+                outcome.id, outcome.retry_count, error, to_iso8601(outcome.at));
 }
 
 }  // namespace
@@ -162,15 +145,14 @@ void write_processor_record(Transaction& transaction, const ProcessorStatus& sta
     const auto* phase = to_string(status.phase);
     const auto since = status.since.time_since_epoch().count();
     const auto time = database.time().time_since_epoch().count();
-    const auto updated = database
-                             .exec(R"sql(
+    const auto updated =
+        database.exec(R"sql(
         UPDATE outbox_state
         SET phase = $1, since = $2, trouble = $3, "inFlight" = $4, "writtenAt" = $5,
             published = CASE WHEN published + $6 < 0 THEN 0 ELSE published + $6 END
         WHERE name = 'outbox')sql",
-                                   phase, since, status.waiting_because, status.in_flight, time, published)
-                             .affected;
-    if (updated > 0) return;
+                      phase, since, status.waiting_because, status.in_flight, time, published);
+    if (updated.affected > 0) return;
     database.exec(R"sql(
         INSERT INTO outbox_state (name, phase, since, trouble, "inFlight", "writtenAt", published)
         VALUES ('outbox', $1, $2, $3, $4, $5, (SELECT count(*) FROM outbox_event WHERE status = 'PUBLISHED'))

@@ -125,12 +125,10 @@ OutboxRepository::CleanupPage SqliteOutboxRepository::delete_published(const Out
     auto published_at = read_time(rows.text(number, 2));
     if (published_at == Timestamp{}) published_at = read_time(rows.text(number, 3));
     if (published_at >= before) continue;
-    page.deleted += static_cast<int>(
-        database_
-            .exec(
-                "DELETE FROM outbox_event WHERE rowid = $1 AND rowid < (SELECT max(rowid) FROM outbox_event)",
-                page.last.row)
-            .affected);
+    const auto deleted = database_.exec(
+        "DELETE FROM outbox_event WHERE rowid = $1 AND rowid < (SELECT max(rowid) FROM outbox_event)",
+        page.last.row);
+    page.deleted += static_cast<int>(deleted.affected);
   }
   return page;
 }
