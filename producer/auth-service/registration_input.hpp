@@ -18,13 +18,11 @@ struct Registration {
 
 /// The registration cannot be accepted, and nothing was written. Says which field and why, without the text
 /// that was given, which may be anyone's.
-class InvalidRegistration : public Error {
- public:
+struct InvalidRegistration : Error {
   using Error::Error;
 };
 
-class AlreadyRegistered : public InvalidRegistration {
- public:
+struct AlreadyRegistered : InvalidRegistration {
   AlreadyRegistered() : InvalidRegistration("email: is already registered") {}
 };
 

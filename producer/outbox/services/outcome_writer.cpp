@@ -13,21 +13,6 @@ namespace tidings {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-namespace {
-
-constexpr milliseconds first_pause{50};
-constexpr milliseconds longest_pause{1000};
-
-// A transaction keeps the service's writers waiting. The size of a cleanup follows the time it takes.
-constexpr std::size_t most_outcomes_at_once = 2000;
-constexpr std::size_t enough_outcomes = 200;
-constexpr milliseconds outcomes_gather{5};
-constexpr milliseconds cleanup_takes_at_most{8};
-constexpr int smallest_cleanup = 10;
-constexpr int largest_cleanup = 1000;
-
-}  // namespace
-
 OutcomeWriter::OutcomeWriter(Database& database, Lease& lease, SharedProcessorStatus& status,
                              const OutboxProcessorOptions& options, std::function<void()> on_change)
     : database_(database),
@@ -72,6 +57,7 @@ std::size_t OutcomeWriter::waiting() const {
 /// Unlike retry(), it goes on after any error of the database, with the same outcomes and those that came
 /// meanwhile, until it is stopped or the lease is lost.
 void OutcomeWriter::run(const std::stop_token& stop) {
+  constexpr milliseconds first_pause{50}, longest_pause{1000};
   Batch batch;
   auto delay = first_pause;
   while (!lost()) {
@@ -99,13 +85,16 @@ void OutcomeWriter::run(const std::stop_token& stop) {
 
 /// Waits for something to write. False when stopped, and everything is written.
 bool OutcomeWriter::take(Batch& batch, const std::stop_token& stop) {
+  constexpr std::size_t enough_outcomes = 200;
+  constexpr milliseconds outcomes_gather{5};
+  constexpr std::size_t most_at_once = 2000;  // a transaction keeps the service's writers waiting
   std::unique_lock lock{mutex_};
   work_.wait_until(lock, stop, std::min(renew_at_, clean_up_at_),
                    [this] { return !outcomes_.empty() || report_; });
   // Committed one by one, outcomes would take the lock from the service's writers, and sync, for each event.
   work_.wait_for(lock, stop, outcomes_gather,
                  [this] { return outcomes_.size() >= enough_outcomes || report_; });
-  const auto count = static_cast<std::ptrdiff_t>(std::min(outcomes_.size(), most_outcomes_at_once));
+  const auto count = static_cast<std::ptrdiff_t>(std::min(outcomes_.size(), most_at_once));
   const auto end = outcomes_.begin() + count;
   batch.outcomes.assign(std::move_iterator{outcomes_.begin()}, std::move_iterator{end});
   outcomes_.erase(outcomes_.begin(), end);
@@ -124,8 +113,11 @@ void OutcomeWriter::write(Batch& batch) {
   writing_ = 0;
 }
 
-/// One small step; the next follows at once, or after the outcomes that came meanwhile.
+/// One small step, whose size follows the time that it takes, for writers wait meanwhile. The next follows at
+/// once, or after the outcomes that came meanwhile.
 void OutcomeWriter::clean_up() {
+  constexpr milliseconds takes_at_most{8};
+  constexpr int smallest = 10, largest = 1000;
   auto begun = steady_clock::now();
   if (begun < clean_up_at_) return;
   OutboxRepository::Cleanup done;
@@ -140,9 +132,8 @@ void OutcomeWriter::clean_up() {
     status.longest_cleanup =
         std::max(status.longest_cleanup, std::chrono::duration_cast<std::chrono::microseconds>(took));
   });
-  cleanup_step_ =
-      std::clamp(took > cleanup_takes_at_most ? cleanup_step_ / 2 : cleanup_step_ + cleanup_step_ / 4 + 1,
-                 smallest_cleanup, largest_cleanup);
+  cleanup_step_ = std::clamp(took > takes_at_most ? cleanup_step_ / 2 : cleanup_step_ + cleanup_step_ / 4 + 1,
+                             smallest, largest);
   if (!done.more) clean_up_at_ = steady_clock::now() + options_.cleanup_interval;
 }
 

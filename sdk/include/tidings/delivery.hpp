@@ -24,8 +24,7 @@ struct Delivery {
 };
 
 /// Thrown by a handler: never try again, dead letter now.
-class Reject : public Error {
- public:
+struct Reject : Error {
   explicit Reject(const std::string& reason) : Error(reason) {}
 };
 

@@ -23,20 +23,17 @@ class Error : public std::runtime_error {
 };
 
 /// A setting, flag or option that cannot be used. Names it, the value and what it takes.
-class SettingError : public Error {
- public:
+struct SettingError : Error {
   using Error::Error;
 };
 
 /// NATS said no or did not answer.
-class NatsError : public Error {
- public:
+struct NatsError : Error {
   using Error::Error;
 };
 
 /// The database said no. Retryable for a lock, a full disk, a lost connection.
-class DatabaseError : public Error {
- public:
+struct DatabaseError : Error {
   using Error::Error;
 };
 

@@ -35,8 +35,7 @@ struct Event {
 };
 
 /// A message that is not an event, with the reason.
-class Undecodable : public Error {
- public:
+struct Undecodable : Error {
   using Error::Error;
 };
 

@@ -8,15 +8,6 @@
 #include <cstddef>
 
 namespace tidings {
-namespace {
-
-// For each session: statements whose text is always new must not fill the server's memory, or ours.
-constexpr std::size_t most_prepared = 200;
-
-/// A table or a type has changed, or the session has no prepared statement of that name.
-bool says_plan_is_invalid(const std::string& state) { return state == "0A000" || state == "26000"; }
-
-}  // namespace
 
 void PostgresConnection::enqueue(Command command) {
   refuse_end(command.statement);
@@ -45,6 +36,8 @@ PostgresRows PostgresConnection::run(const Command& last) {
 
 /// A statement is prepared at its first use, in the same round trip.
 void PostgresConnection::send(const Command& command, std::vector<Answer>& answers) {
+  // For each session: statements whose text is always new must not fill the server's memory, or ours.
+  constexpr std::size_t most_prepared = 200;
   std::vector<const char*> values;
   values.reserve(command.parameters.size());
   for (const auto& value : command.parameters) values.push_back(value ? value->c_str() : nullptr);
@@ -85,7 +78,8 @@ PostgresRows PostgresConnection::receive(const std::vector<Answer>& answers, std
     if (status == PGRES_FATAL_ERROR && !error) {
       const auto state = sqlstate(result);
       auto of = i < queued ? PostgresError::Of::queued_statement : PostgresError::Of::statement;
-      if (answer.to == Answer::To::kept_plan && says_plan_is_invalid(state)) {
+      // A table or a type has changed, or the session has no prepared statement of that name.
+      if (answer.to == Answer::To::kept_plan && (state == "0A000" || state == "26000")) {
         of = PostgresError::Of::kept_plan;
         plan_invalid_ = true;
         prepared_.erase(answer.statement);

@@ -1,16 +1,11 @@
 #include "inbox/event_key.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <string_view>
 
 namespace tidings {
 namespace {
-
-std::optional<unsigned> hex_digit(char letter) {
-  if (letter >= '0' && letter <= '9') return static_cast<unsigned>(letter - '0');
-  if (letter >= 'a' && letter <= 'f') return static_cast<unsigned>(letter - 'a') + 10U;
-  return std::nullopt;
-}
 
 std::string hex(std::string_view bytes) {
   constexpr std::string_view digits = "0123456789abcdef";
@@ -26,18 +21,15 @@ std::string hex(std::string_view bytes) {
 }  // namespace
 
 std::optional<std::string> uuid_bytes(const std::string& id) {
-  if (id.size() != 36) return std::nullopt;
-  std::string bytes(16, '\0');
-  std::size_t digits = 0;
-  for (std::size_t i = 0; i < id.size(); ++i) {
-    if (i == 8 || i == 13 || i == 18 || i == 23) {
-      if (id[i] != '-') return std::nullopt;
-      continue;
-    }
-    const auto digit = hex_digit(id[i]);
-    if (!digit) return std::nullopt;
-    auto& byte = bytes[digits++ / 2];
-    byte = static_cast<char>((static_cast<unsigned char>(byte) << 4U) | *digit);
+  if (id.size() != 36 || id.find_first_of("ABCDEF") != std::string::npos) return std::nullopt;
+  std::string bytes;
+  for (std::size_t at = 0; at < id.size(); at += 2) {
+    const bool dash = at == 8 || at == 13 || at == 18 || at == 23;
+    if (dash && id[at++] != '-') return std::nullopt;
+    unsigned char byte = 0;
+    const char* const end = id.data() + at + 2;
+    if (std::from_chars(id.data() + at, end, byte, 16).ptr != end) return std::nullopt;
+    bytes += static_cast<char>(byte);
   }
   return bytes;
 }

@@ -153,8 +153,7 @@ class Database {
 };
 
 /// The engine's own words, without what was attempted: attempt() adds that.
-class SqlError : public DatabaseError {
- public:
+struct SqlError : DatabaseError {
   using DatabaseError::DatabaseError;
 };
 
