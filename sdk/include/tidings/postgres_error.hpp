@@ -19,6 +19,7 @@ class PostgresError : public DatabaseError {
   /// Which statement failed. A plan that the session kept may have become invalid.
   enum class Of { statement, queued_statement, kept_plan };
 
+  /// `what` may be libpq's own text: it is put on one line.
   PostgresError(const std::string& what, std::string sqlstate, Of of = Of::statement);
 
   /// Five characters (PostgreSQL manual, appendix A); empty when the connection was lost.

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 extern "C" {
@@ -21,6 +22,8 @@ class PostgresRows {
   explicit PostgresRows(PGresult* result);
   /// Throws PostgresError when this is an error.
   void require() const;
+  /// Five characters; empty when this is not an error.
+  [[nodiscard]] std::string sqlstate() const;
 
   [[nodiscard]] int size() const noexcept;
   [[nodiscard]] int columns() const noexcept;

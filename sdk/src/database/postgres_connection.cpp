@@ -1,10 +1,10 @@
-#include "database/postgres_result.hpp"
 #include "database/postgres_url.hpp"
 #include "database/transaction_end.hpp"
 #include "redacted_url.hpp"
 
 #include <tidings/postgres_connection.hpp>
 
+#include <libpq-fe.h>
 #include <poll.h>
 
 #include <array>
@@ -47,7 +47,8 @@ bool PostgresConnection::connect() {
                                           "read-write", "UTF8", url_.c_str(), nullptr};
   connection_ = PQconnectdbParams(names.data(), values.data(), 1);
   if (PQstatus(connection_) != CONNECTION_OK) {
-    const auto why = one_line(PQerrorMessage(connection_));
+    std::string why = PQerrorMessage(connection_);
+    why.erase(why.find_last_not_of('\n') + 1);
     disconnect();
     // PgBouncer's words: its clients share sessions, and so their settings.
     const bool refuses_setting = why.find("unsupported startup parameter") != std::string::npos;
@@ -203,7 +204,7 @@ void PostgresConnection::rollback() noexcept {
 }
 
 void PostgresConnection::lost() {
-  const auto why = one_line(connection_ != nullptr ? PQerrorMessage(connection_) : "");
+  const std::string why = connection_ != nullptr ? PQerrorMessage(connection_) : "";
   disconnect();
   throw PostgresError("the connection to " + name() + " was lost: " + why, "");
 }

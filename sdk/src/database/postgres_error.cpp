@@ -1,7 +1,16 @@
 #include <tidings/postgres_error.hpp>
 
+#include <algorithm>
+
 namespace tidings {
 namespace {
+
+/// libpq's messages end in a newline and may have several lines.
+std::string one_line(std::string text) {
+  text.erase(text.find_last_not_of(" \n") + 1);
+  std::ranges::replace(text, '\n', ' ');
+  return text;
+}
 
 /// Whether the same statement may succeed later.
 bool may_pass(const std::string& sqlstate, PostgresError::Of of) {
@@ -16,7 +25,7 @@ bool may_pass(const std::string& sqlstate, PostgresError::Of of) {
 }  // namespace
 
 PostgresError::PostgresError(const std::string& what, std::string sqlstate, Of of)
-    : DatabaseError(what, may_pass(sqlstate, of) ? Retry::yes : Retry::no),
+    : DatabaseError(one_line(what), may_pass(sqlstate, of) ? Retry::yes : Retry::no),
       sqlstate_(std::move(sqlstate)),
       of_(of) {}
 

@@ -1,9 +1,9 @@
 // How a PostgresConnection sends statements: the queued ones and the one that is run share a round trip, and
 // are prepared where the session is its own.
 
-#include "database/postgres_result.hpp"
-
 #include <tidings/postgres_connection.hpp>
+
+#include <libpq-fe.h>
 
 #include <cstddef>
 
@@ -76,7 +76,7 @@ PostgresRows PostgresConnection::receive(const std::vector<Answer>& answers, std
     last.emplace(result);
     const auto status = PQresultStatus(result);
     if (status == PGRES_FATAL_ERROR && !error) {
-      const auto state = sqlstate(result);
+      const auto state = last->sqlstate();
       auto of = i < queued ? PostgresError::Of::queued_statement : PostgresError::Of::statement;
       // A table or a type has changed, or the session has no prepared statement of that name.
       if (answer.to == Answer::To::kept_plan && (state == "0A000" || state == "26000")) {
@@ -84,7 +84,7 @@ PostgresRows PostgresConnection::receive(const std::vector<Answer>& answers, std
         plan_invalid_ = true;
         prepared_.erase(answer.statement);
       }
-      error.emplace(one_line(PQresultErrorMessage(result)), state, of);
+      error.emplace(PQresultErrorMessage(result), state, of);
       if (i < queued) queued_failed_ = true;  // and stays so, whatever follows in this transaction
     }
     if (status != PGRES_COMMAND_OK && answer.to == Answer::To::prepare) prepared_.erase(answer.statement);

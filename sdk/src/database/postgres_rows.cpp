@@ -1,30 +1,23 @@
-#include "database/postgres_result.hpp"
-
 #include <tidings/postgres_error.hpp>
 #include <tidings/postgres_rows.hpp>
+
+#include <libpq-fe.h>
 
 #include <charconv>
 #include <stdexcept>
 
 namespace tidings {
 
-std::string one_line(std::string text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
-  for (char& letter : text)
-    if (letter == '\n') letter = ' ';
-  return text;
-}
-
-std::string sqlstate(const PGresult* result) {
-  const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-  return state != nullptr ? state : "";
-}
-
 PostgresRows::PostgresRows(PGresult* result) : result_(result, PQclear) {}
 
 void PostgresRows::require() const {
   if (PQresultStatus(result_.get()) == PGRES_FATAL_ERROR)
-    throw PostgresError(one_line(PQresultErrorMessage(result_.get())), sqlstate(result_.get()));
+    throw PostgresError(PQresultErrorMessage(result_.get()), sqlstate());
+}
+
+std::string PostgresRows::sqlstate() const {
+  const char* state = PQresultErrorField(result_.get(), PG_DIAG_SQLSTATE);
+  return state != nullptr ? state : "";
 }
 
 int PostgresRows::size() const noexcept { return PQntuples(result_.get()); }
