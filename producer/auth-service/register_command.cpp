@@ -35,8 +35,7 @@ struct RegisterFlags {
 };
 
 struct ImportResult {
-  std::uint64_t registered = 0;
-  std::uint64_t refused = 0;
+  std::uint64_t registered = 0, refused = 0;
   std::uint64_t last_line = 0;  ///< everything up to here is committed or refused
   bool stopped = false;         ///< asked to stop before the end of the input
 };

@@ -12,8 +12,7 @@
 namespace tidings {
 
 struct Registration {
-  std::string email;
-  std::string name;
+  std::string email, name;
 };
 
 /// The registration cannot be accepted, and nothing was written. Says which field and why, without the text

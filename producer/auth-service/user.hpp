@@ -14,9 +14,7 @@
 namespace tidings {
 
 struct User {
-  std::string id;
-  std::string email;
-  std::string name;
+  std::string id, email, name;
   bool email_verified = false;
   Timestamp created_at;
 };

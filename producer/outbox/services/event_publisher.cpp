@@ -32,8 +32,7 @@ constexpr std::chrono::microseconds gathering{500};
 /// Shared with the subscription, whose callback may still run when the publisher is gone.
 struct EventPublisher::State {
   struct Flight {
-    std::uint64_t token = 0;
-    std::uint64_t generation = 0;
+    std::uint64_t token = 0, generation = 0;
     steady_clock::time_point deadline;
     bool done = false;
   };

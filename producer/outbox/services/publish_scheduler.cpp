@@ -9,8 +9,7 @@ namespace {
 constexpr std::uint32_t most_waiting_in_a_queue = 64;
 
 // If commit order soon fails again (another publisher on the stream), it is retried at growing intervals.
-constexpr std::uint64_t shortest_passing = 256;
-constexpr std::uint64_t longest_passing = 65536;
+constexpr std::uint64_t shortest_passing = 256, longest_passing = 65536;
 
 }  // namespace
 

@@ -11,8 +11,7 @@ namespace {
 
 using std::chrono::microseconds;
 
-constexpr microseconds shortest{100};
-constexpr microseconds longest{1000};
+constexpr microseconds shortest{100}, longest{1000};
 // After them, the holder of the lock is slow: one try a millisecond is enough.
 constexpr int short_waits = 200;
 

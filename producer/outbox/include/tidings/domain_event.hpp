@@ -14,8 +14,7 @@ namespace tidings {
 
 struct DomainEvent {
   std::string id = new_uuid();
-  std::string aggregate_id;
-  std::string aggregate_type;
+  std::string aggregate_id, aggregate_type;
   std::string event_type;  ///< `user.created`; becomes the end of the subject
   int event_version = 1;
   Timestamp occurred_at = now();

@@ -43,10 +43,7 @@ struct OutboxPosition {
 
 struct OutboxEvent {
   OutboxPosition position;
-  std::string id;
-  std::string aggregate_id;
-  std::string aggregate_type;
-  std::string event_type;
+  std::string id, aggregate_id, aggregate_type, event_type;
   std::string event_data;  ///< JSON text, as in the column
   int event_version = 1;
   Timestamp occurred_at;

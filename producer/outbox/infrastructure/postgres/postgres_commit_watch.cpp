@@ -13,8 +13,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds first_pause{2};
-constexpr milliseconds longest_pause{20};
+constexpr milliseconds first_pause{2}, longest_pause{20};
 constexpr std::chrono::seconds between_connects{1};
 // So many notifications at once say that writers overlap: then being read costs them less than notifying.
 constexpr int busy = 2;
