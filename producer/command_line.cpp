@@ -165,8 +165,7 @@ int CommandLine::run(int argc, const char* const* argv) {
   }
 }
 
-int CommandLine::complain(const std::string& what, int code) const {
-  std::string line = what;
+int CommandLine::complain(std::string line, int code) const {
   std::replace(line.begin(), line.end(), '\n', ' ');
   std::cout.flush();
   std::cerr << app_.get_name() << ": " << line << std::endl;

@@ -41,7 +41,7 @@ class CommandLine {
   int run(int argc, const char* const* argv);
 
  private:
-  int complain(const std::string& what, int code) const;
+  int complain(std::string line, int code) const;
 
   CLI::App app_;
   Work chosen_;

@@ -127,8 +127,7 @@ int HttpServer::bind(const Address& address) {
 void HttpServer::run(const std::stop_token& stop) {
   std::mutex mutex;
   std::condition_variable_any wake;
-  bool ended = false;
-  bool orderly = false;
+  bool ended = false, orderly = false;
   std::thread listener{[&] {
     orderly = server_.listen_after_bind();
     const std::lock_guard lock{mutex};

@@ -14,9 +14,6 @@
 namespace tidings {
 namespace {
 
-constexpr int idle_ms = 100;
-constexpr std::size_t chunk = 65536;
-
 Error failure(const std::string& path, const char* action) {
   return Error(std::string("cannot ") + action + ' ' + (path == "-" ? "stdin" : path) + ": " +
                std::generic_category().message(errno));
@@ -51,6 +48,8 @@ LineReader::Result LineReader::next(std::string& line, const std::stop_token& st
 
 /// False when nothing came.
 bool LineReader::fill() {
+  constexpr int idle_ms = 100;
+  constexpr std::size_t chunk = 65536;
   // A regular file is always ready; a pipe or a terminal may keep us waiting.
   pollfd ready{fd_, POLLIN, 0};
   const int count = poll(&ready, 1, idle_ms);

@@ -58,10 +58,8 @@ void PostgresConnection::send(const Command& command, std::vector<Answer>& answe
   }
   const auto& [name, transaction] = known->second;
   if (PQsendQueryPrepared(connection_, name.c_str(), count, values.data(), nullptr, nullptr, 0) != 1) lost();
-  if (transaction == transactions_)
-    answers.push_back({Answer::To::statement});
-  else
-    answers.push_back({Answer::To::kept_plan, text});
+  answers.push_back(transaction == transactions_ ? Answer{Answer::To::statement}
+                                                 : Answer{Answer::To::kept_plan, text});
 }
 
 /// Reads results up to the sync that ends them; the first `queued` belong to queued statements. Returns the

@@ -12,8 +12,7 @@ std::string hex(std::string_view bytes) {
   std::string text = "\\x";
   for (const char letter : bytes) {
     const auto byte = static_cast<unsigned char>(letter);
-    text += digits[byte >> 4U];
-    text += digits[byte & 0xfU];
+    text += {digits[byte >> 4U], digits[byte & 0xfU]};
   }
   return text;
 }

@@ -44,9 +44,7 @@ std::optional<AckSubject> AckSubject::parse(std::string_view subject) {
   }
   if (count < 9 || count == 10 || tokens[0] != "$JS" || tokens[1] != "ACK") return std::nullopt;
   const std::size_t first = count == 9 ? 2 : 4;  // past $JS.ACK, and past domain and account
-  AckSubject ack;
-  ack.stream = tokens[first];
-  ack.consumer = tokens[first + 1];
+  AckSubject ack{.stream = tokens[first], .consumer = tokens[first + 1]};
   const bool numbers = read(tokens[first + 2], ack.delivered) &&
                        read(tokens[first + 3], ack.stream_sequence) &&
                        read(tokens[first + 4], ack.consumer_sequence) &&
