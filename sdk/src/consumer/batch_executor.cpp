@@ -117,7 +117,7 @@ Settlement BatchExecutor::run_started(Delivery& delivery, const Handlers::Entry&
   if (inbox_.claim(delivery.event.id)) settlement = run(delivery, entry);
   if (settlement.kind == Kind::handled || settlement.kind == Kind::duplicate) {
     try {
-      inbox_.forget_attempts(delivery.event.id);
+      inbox_.forget_attempts(attempts_key(delivery));
       inbox_.commit();  // where a deferred constraint fails
       return settlement;
     } catch (const std::exception& error) {

@@ -142,13 +142,14 @@ void ConcurrentExecutor::choose() {
 /// shows that the event was started again after this run: then that start owns the event.
 Settlement ConcurrentExecutor::commit_end(const Message& message) {
   const auto& id = message.delivery.event.id;
+  const auto key = attempts_key(message.delivery);
   auto settlement = message.settlement;
-  if (inbox_.attempts(id) != message.start.running) {
+  if (inbox_.attempts(key) != message.start.running) {
     settlement.kind = inbox_.handled(id) ? Kind::duplicate : Kind::fenced;
   } else if (settlement.kind != Kind::handled) {
     poison_.fail(message.delivery, settlement);
   } else if (inbox_.claim(id)) {
-    inbox_.forget_attempts(id);
+    inbox_.forget_attempts(key);
   } else {
     settlement.kind = Kind::duplicate;
   }

@@ -149,7 +149,9 @@ void ConsumerSession::handle(std::vector<StreamMessagePtr> messages) {
   bring_in_order(messages);
   std::vector<StreamMessagePtr> events;
   for (auto& message : messages) {
-    if (!message->undecodable.empty()) {
+    if (!message->for_group.empty() && message->for_group != options_.group) {
+      settler_->settle(std::move(message), {.kind = Settlement::Kind::ignored});
+    } else if (!message->undecodable.empty()) {
       const Settlement settlement{.kind = Settlement::Kind::dead_letter, .reason = message->undecodable};
       settler_->settle(std::move(message), settlement);
     } else if (concurrent_) {

@@ -1,5 +1,7 @@
 #include "consumer/poison_detection.hpp"
 
+#include "event/redrive_headers.hpp"
+
 #include <tidings/timestamp.hpp>
 
 #include <utility>
@@ -29,12 +31,17 @@ Attempts running_isolated(const Attempts& past) {
 
 }  // namespace
 
+std::string attempts_key(const Delivery& delivery) {
+  if (header(delivery.headers, redrive_headers::for_group).empty()) return delivery.event.id;
+  return delivery.event.id + ' ' + std::string{header(delivery.headers, "Nats-Msg-Id")};
+}
+
 PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handlers::Entry& entry,
                                                Conditions conditions) {
-  const auto& id = delivery.event.id;
-  auto known = inbox_.attempts(id);
-  if (inbox_.handled(id)) {
-    if (known) inbox_.forget_attempts(id);  // another copy succeeded between a failure and its retry
+  const auto key = attempts_key(delivery);
+  auto known = inbox_.attempts(key);
+  if (inbox_.handled(delivery.event.id)) {
+    if (known) inbox_.forget_attempts(key);  // another copy succeeded between a failure and its retry
     return {.settled = Settlement{.kind = Kind::duplicate}, .start = {}};
   }
   Attempts past;
@@ -52,17 +59,17 @@ PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handler
   delivery.attempt = past.starts + 1;
   auto running = conditions.isolated ? running_isolated(past)
                                      : Attempts{.starts = past.starts, .state = State::running_in_batch};
-  inbox_.record_attempts(id, running);
+  inbox_.record_attempts(key, running);
   return {.settled = {}, .start = Start{std::move(known), std::move(running)}};
 }
 
 void PoisonDetector::undo(const Delivery& delivery, const Start& start) {
-  const auto& id = delivery.event.id;
-  if (inbox_.attempts(id) != start.running) return;
+  const auto key = attempts_key(delivery);
+  if (inbox_.attempts(key) != start.running) return;
   if (start.before)
-    inbox_.record_attempts(id, *start.before);
+    inbox_.record_attempts(key, *start.before);
   else
-    inbox_.forget_attempts(id);
+    inbox_.forget_attempts(key);
 }
 
 void PoisonDetector::fail(const Delivery& delivery, const Settlement& settlement) {
@@ -71,7 +78,7 @@ void PoisonDetector::fail(const Delivery& delivery, const Settlement& settlement
     attempts.state = State::dead_letter;
   else
     attempts.next_attempt = now() + settlement.delay;
-  inbox_.record_attempts(delivery.event.id, attempts);
+  inbox_.record_attempts(attempts_key(delivery), attempts);
 }
 
 }  // namespace tidings

@@ -11,8 +11,13 @@
 #include <tidings/delivery.hpp>
 
 #include <optional>
+#include <string>
 
 namespace tidings {
+
+/// By which the inbox keeps the attempts of a delivery: the event's id. Those of a redriven event are its own
+/// and start at 0, whatever an earlier copy of it has left behind.
+[[nodiscard]] std::string attempts_key(const Delivery& delivery);
 
 /// If the process died while several handlers were running, no single event can be blamed: each becomes a
 /// suspect and from then on runs isolated. If the process dies again while a suspect runs isolated, that

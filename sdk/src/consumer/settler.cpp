@@ -1,6 +1,7 @@
 #include "consumer/settler.hpp"
 
 #include "consumer/inbox_guard.hpp"
+#include "consumer/poison_detection.hpp"
 
 #include <tidings/timestamp.hpp>
 
@@ -88,11 +89,11 @@ void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement
                 delivery.event.type, delivery.stream_sequence, settlement.attempts, settlement.reason);
   ++meters_.dead_lettered;
   tell_failure(delivery, settlement);
-  const auto id = delivery.event.id;
+  if (delivery.event.id.empty()) return puller_.terminate(std::move(message));
+  const auto key = attempts_key(delivery);
   puller_.terminate(std::move(message));
-  if (id.empty()) return;
-  // A redriven copy starts from zero.
-  (void)outage_.until_done("inbox", [&] { transact(inbox_, [&] { inbox_.forget_attempts(id); }); });
+  // A copy that somebody sends again starts from zero.
+  (void)outage_.until_done("inbox", [&] { transact(inbox_, [&] { inbox_.forget_attempts(key); }); });
 }
 
 void Settler::try_dead_letter_later(StreamMessagePtr message) {

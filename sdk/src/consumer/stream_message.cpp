@@ -1,5 +1,6 @@
 #include "consumer/stream_message.hpp"
 
+#include "event/redrive_headers.hpp"
 #include "nats/message_headers.hpp"
 
 #include <algorithm>
@@ -37,6 +38,7 @@ void StreamMessage::read(MessagePtr message, std::string_view subject_prefix) {
   delivery.delivered = std::max<std::uint64_t>(ack.delivered, 1);
   delivery.attempt = 0;
   delivery.stored_at = Timestamp{std::chrono::duration_cast<milliseconds>(nanoseconds{ack.stored_at_ns})};
+  for_group = header(delivery.headers, redrive_headers::for_group);
   const auto type = type_in_subject(delivery.subject, subject_prefix);
   try {
     decode(delivery.headers, payload(), type, delivery.event);

@@ -29,6 +29,8 @@ class StreamMessage {
   Delivery delivery;
   /// Why the message cannot be read as an event; empty when it can.
   std::string undecodable;
+  /// The group that the message was redriven for; empty for an event that is for all.
+  std::string for_group;
   /// How many messages of the group were behind this one on the stream when it was handed out.
   std::uint64_t pending = 0;
   /// Counts what the group hands out, to any instance; 0 when the message does not say.

@@ -3,6 +3,7 @@
 // attribute.
 
 #include "event/json_scanner.hpp"
+#include "event/redrive_headers.hpp"
 
 #include <tidings/event.hpp>
 
@@ -66,8 +67,9 @@ void require_specversion(std::string_view version) {
 }
 
 /// Fills in what a sender may leave out, and rejects events that lack what has no default.
-void complete(Event& event, std::string_view message_id, std::string_view subject_type) {
-  if (event.id.empty()) event.id = message_id;
+void complete(Event& event, const Headers& headers, std::string_view subject_type) {
+  if (event.id.empty()) event.id = header(headers, redrive_headers::original_id);
+  if (event.id.empty()) event.id = header(headers, "Nats-Msg-Id");
   if (event.id.empty()) throw Undecodable("id: neither ce-id nor Nats-Msg-Id is there");
   if (event.type.empty()) event.type = subject_type;
   if (event.type.empty()) throw Undecodable("type: is missing");
@@ -173,14 +175,11 @@ void clear(Event& event) {
 
 void decode_headers(const Headers& headers, std::string_view subject_type, Event& event) {
   clear(event);
-  std::string_view message_id;
   for (const auto& [name, value] : headers) {
     const auto is = [&name = name](std::string_view wanted) { return equal_ignoring_case(name, wanted); };
     const auto attribute = std::ranges::find_if(text_attributes, is, &TextAttribute::header);
     if (attribute != text_attributes.end()) {
       percent_decode(value, event.*attribute->value);
-    } else if (is("Nats-Msg-Id")) {
-      message_id = value;
     } else if (is("ce-eventversion")) {
       event.version = parse_event_version(value);
     } else if (is("ce-metadata")) {
@@ -194,7 +193,7 @@ void decode_headers(const Headers& headers, std::string_view subject_type, Event
       event.tracestate = value;
     }
   }
-  complete(event, message_id, subject_type);
+  complete(event, headers, subject_type);
 }
 
 std::string text_member(const Json& document, const std::string& name) {
@@ -246,7 +245,7 @@ Event decode_structured(const Headers& headers, std::string_view payload, std::s
   event.traceparent = text_member(document, "traceparent");
   event.tracestate = text_member(document, "tracestate");
   if (const auto data = document.find("data"); data != document.end()) event.data = data->dump();
-  complete(event, header(headers, "Nats-Msg-Id"), subject_type);
+  complete(event, headers, subject_type);
   return event;
 }
 
