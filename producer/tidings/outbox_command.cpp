@@ -1,5 +1,6 @@
 #include "command_line.hpp"
 #include "commands.hpp"
+#include "printing.hpp"
 
 #include <tidings/database.hpp>
 #include <tidings/error.hpp>
@@ -7,25 +8,17 @@
 #include <tidings/outbox_repository.hpp>
 #include <tidings/timestamp.hpp>
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <cctype>
-#include <cstddef>
 #include <cstdint>
-#include <iomanip>
 #include <iostream>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace tidings {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 struct OutboxFlags {
   std::string status;
@@ -38,72 +31,6 @@ struct Outbox {
   std::unique_ptr<Database> database = Database::open(database_url());
   std::unique_ptr<OutboxRepository> rows = database->outbox();
 };
-
-// One object a line, whatever bytes another writer has put into the table.
-void print(const Json& json) {
-  std::cout << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
-}
-
-/// Control characters become `?`: a text in a row must not steer the operator's terminal.
-std::string printable(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    // U+0080 to U+009F are controls too, written in UTF-8 as C2 80 to C2 9F.
-    const bool c1 = byte == 0xc2U && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0U;
-    if (c1) ++i;
-    out += c1 || byte < 0x20U || byte == 0x7fU ? '?' : text[i];
-  }
-  return out;
-}
-
-bool continues(char byte) { return (static_cast<unsigned char>(byte) & 0xc0U) == 0x80U; }
-
-std::size_t width(const std::string& text) {
-  return text.size() - static_cast<std::size_t>(std::count_if(text.begin(), text.end(), continues));
-}
-
-/// At most `limit` characters (code points), the last one `…` when cut.
-std::string shorten(const std::string& text, std::size_t limit) {
-  if (width(text) <= limit) return text;
-  std::size_t end = 0;
-  for (std::size_t characters = 0; end < text.size(); ++end)
-    if (!continues(text[end]) && ++characters == limit) break;
-  return text.substr(0, end) + "…";
-}
-
-/// Rows of cells, as many in each, in columns as wide as they need to be.
-using TextTable = std::vector<std::vector<std::string>>;
-
-void print_table(const TextTable& table) {
-  std::vector<std::size_t> widths;
-  for (const auto& row : table) {
-    widths.resize(row.size(), 0);
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
-  }
-  for (const auto& row : table) {
-    std::string line;
-    for (std::size_t i = 0; i < row.size(); ++i)
-      line += row[i] + std::string(widths[i] - width(row[i]) + 2, ' ');
-    std::cout << line.erase(line.find_last_not_of(' ') + 1) << '\n';
-  }
-}
-
-std::string age_text(std::chrono::milliseconds age) {
-  const auto text = [seconds = static_cast<double>(age.count()) / 1000](double unit, const char* name) {
-    std::ostringstream out;
-    out << std::fixed << std::setprecision(1) << seconds / unit << name;
-    return out.str();
-  };
-  if (age < std::chrono::minutes{2}) return text(1, " s");
-  if (age < std::chrono::hours{2}) return text(60, " min");
-  if (age < std::chrono::hours{48}) return text(3600, " h");
-  return text(86400, " d");
-}
-
-/// For JSON: null when there is none.
-Json or_null(const std::string& text) { return text.empty() ? Json{} : Json(text); }
 
 /// What is known of the processor that holds the lease, or held it last. Its state is a phase, stopped (it
 /// handed the lease back), lost (it did not renew the lease) or none.
@@ -222,12 +149,6 @@ int list(const OutboxFlags& flags) {
   return exit_code::done;
 }
 
-/// eventData as an object, or as the text that it is when it cannot be read.
-Json event_data_json(const OutboxEvent& event) {
-  auto json = Json::parse(event.event_data, nullptr, false);
-  return json.is_discarded() ? Json(event.event_data) : json;
-}
-
 void print_row(const OutboxRow& row) {
   const auto json = row_json(row);
   TextTable table;
@@ -236,12 +157,9 @@ void print_row(const OutboxRow& row) {
                            : value.is_string() ? printable(value.get<std::string>())
                                                : value.dump()});
   print_table(table);
-  const auto data = event_data_json(row.event);
-  // JSON escapes controls below 0x20 by itself; the line breaks are its own.
+  const auto data = json_or_text(row.event.event_data);
   std::cout << "eventData\n"
-            << (data.is_string() ? printable(row.event.event_data)
-                                 : data.dump(2, ' ', false, nlohmann::json::error_handler_t::replace))
-            << '\n';
+            << (data.is_string() ? printable(row.event.event_data) : json_text(data, 2)) << '\n';
 }
 
 int show(const OutboxFlags& flags) {
@@ -255,7 +173,7 @@ int show(const OutboxFlags& flags) {
     return exit_code::done;
   }
   auto json = row_json(*row);
-  json["eventData"] = event_data_json(row->event);
+  json["eventData"] = json_or_text(row->event.event_data);
   print(json);
   return exit_code::done;
 }
