@@ -11,4 +11,10 @@ void add_relay_command(CommandLine& line);
 /// `tidings outbox stats|list|show`: what an operator asks of the table.
 void add_outbox_commands(CommandLine& line);
 
+/// `tidings dlq list|show|redrive|purge`: consumers' dead letters.
+void add_dlq_commands(CommandLine& line);
+
+/// `tidings groups`: how far each consumer group is.
+void add_groups_command(CommandLine& line);
+
 }  // namespace tidings

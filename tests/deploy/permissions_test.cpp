@@ -162,7 +162,8 @@ TEST_CASE("the operator may look, make groups and clear dead letters, but not ta
        "$JS.API.STREAM.PURGE.AUTH_DLQ", "$JS.API.STREAM.MSG.DELETE.AUTH_DLQ",
        "$JS.API.CONSUMER.NAMES.AUTH_EVENTS", "$JS.API.CONSUMER.LIST.AUTH_EVENTS",
        "$JS.API.CONSUMER.INFO.AUTH_EVENTS.audit", "$JS.API.CONSUMER.DURABLE.CREATE.AUTH_EVENTS.new",
-       "$JS.API.CONSUMER.CREATE.AUTH_EVENTS.new.auth.events.>", "auth.events.user.created"});
+       "$JS.API.CONSUMER.CREATE.AUTH_EVENTS.new.auth.events.>", "auth.events.user.created",
+       "$SYS.REQ.ACCOUNT.PING.CONNZ"});
   check_publishing(oper, false,
                    {"$JS.API.STREAM.DELETE.AUTH_EVENTS", "$JS.API.STREAM.PURGE.AUTH_EVENTS",
                     "$JS.API.STREAM.MSG.DELETE.AUTH_EVENTS", "$JS.API.STREAM.CREATE.OTHER",
@@ -172,6 +173,31 @@ TEST_CASE("the operator may look, make groups and clear dead letters, but not ta
                     "$SYS.REQ.SERVER.PING", "$JS.API.ACCOUNT.PURGE.AUTH", "_INBOX_relay.x"});
   check_subscribing(oper, true, {"_INBOX_operator.x", "auth.events.>", "auth.dlq.>", "$JS.EVENT.ADVISORY.>"});
   check_subscribing(oper, false, {">", "_INBOX.>", "_INBOX_relay.>", "$SYS.>", "$JS.API.>"});
+}
+
+TEST_CASE("the operator's commands need no more than the operator's rights") {
+  Scene scene;
+  JetStream mailer{mailer_login().url(scene.server.port()), 10s, mailer_login().inbox_prefix};
+  mailer.publish("auth.dlq.welcome-mailer.user.created", "{}",
+                 {{"ce-id", "one"},
+                  {"tidings-group", "welcome-mailer"},
+                  {"tidings-reason", "no such address"},
+                  {"tidings-original-stream", "AUTH_EVENTS"},
+                  {"tidings-original-subject", "auth.events.user.created"}});
+  auto environment = operator_login().settings();
+  environment.emplace_back("NATS_URL", scene.server.url());
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"groups"},
+                                                                     {"dlq", "list"},
+                                                                     {"dlq", "show", "1"},
+                                                                     {"dlq", "redrive", "1"},
+                                                                     {"dlq", "purge", "--yes"}}) {
+    const auto finished = run(executable("tidings"), arguments, {.environment = environment});
+    CAPTURE(arguments, finished.out);
+    CHECK(finished.exit == exited(0));
+    CHECK(finished.err.empty());
+  }
+  CHECK(scene.js.message_count("AUTH_EVENTS") == 2);
+  CHECK(scene.js.message_count("AUTH_DLQ") == 0);
 }
 
 TEST_CASE("the monitor sees servers and no event") {

@@ -1,7 +1,7 @@
 #pragma once
 
-// Headers of an event that `tidings dlq redrive` has sent again. Such a message is in the stream for one group
-// only: all others ack it and pass it over. They are part of the wire (docs/dead-letters.md).
+// Headers of an event that `tidings dlq redrive` has sent again. Such a message is in the stream for one
+// group only: all others ack it and pass it over. They are part of the wire (docs/dead-letters.md).
 
 namespace tidings::redrive_headers {
 

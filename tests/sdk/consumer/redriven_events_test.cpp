@@ -99,7 +99,8 @@ TEST_CASE("the attempts of a redriven event start at 0, whatever is left of an e
   CHECK(instance->stats().dead_lettered == 0);
 }
 
-TEST_CASE("a redriven event that was handed out before it was started is not taken for the copy that failed") {
+TEST_CASE(
+    "a redriven event that was handed out before it was started is not taken for the copy that failed") {
   Scene scene;
   const int workers = GENERATE(0, 2);
   CAPTURE(workers);
@@ -143,9 +144,9 @@ TEST_CASE("a redriven event whose only id was its message's keeps it") {
   Scene scene;
   const HeaderList structured{{"content-type", "application/cloudevents+json"}};
   const auto publish = [&](const std::string& data, HeaderList headers) {
-    headers.insert(headers.end(), {{"Nats-Msg-Id", "again-" + data},
-                                   {"tidings-original-id", "one"},
-                                   {"tidings-for-group", "mailer"}});
+    headers.insert(
+        headers.end(),
+        {{"Nats-Msg-Id", "again-" + data}, {"tidings-original-id", "one"}, {"tidings-for-group", "mailer"}});
     scene.js.publish("auth.events.user.created", data, headers);
   };
   publish("{}", {});

@@ -1,0 +1,196 @@
+#include "redrive.hpp"
+
+#include "event/redrive_headers.hpp"
+#include "nats/handle.hpp"
+#include "nats/subject.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+namespace tidings {
+namespace {
+
+constexpr int stream_not_found = 10059;
+constexpr int longest_chain = 4;  // of streams that are copies of each other
+
+bool begins_with(std::string_view name, std::string_view lower_case) {
+  const auto lower = [](char letter) {
+    return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
+  };
+  return std::ranges::equal(name.substr(0, lower_case.size()), lower_case, {}, lower);
+}
+
+/// Ours and the server's are of the letter, not of the event.
+bool is_of_letter(std::string_view name) {
+  return begins_with(name, "tidings-") || begins_with(name, "nats-");
+}
+
+bool is_incomplete(const DeadLetter& letter) {
+  return std::ranges::any_of(letter.headers, [](const auto& entry) {
+    return begins_with(entry.first, "tidings-") && entry.first.find("left-out") != std::string::npos;
+  });
+}
+
+/// The same for each try, and for a second copy of the letter: the stream takes it once within its window.
+std::string message_id(const DeadLetter& letter, const std::string& stream) {
+  const auto id = header(letter.headers, "Nats-Msg-Id");
+  return "redrive:" + (id.empty() ? stream + ":" + std::to_string(letter.sequence) : std::string{id});
+}
+
+/// A consumer's message id of a dead letter ends with the time at which the original was stored.
+bool is_original(const StoredEvent& stored, const DeadLetter& letter) {
+  const auto id = header(letter.headers, "Nats-Msg-Id");
+  const auto time = std::to_string(stored.stored.time_since_epoch().count());
+  return stored.subject == letter.original_subject && (id.empty() || id.ends_with(":" + time));
+}
+
+MessagePtr message_of(const DeadLetter& letter) {
+  natsMsg* raw = nullptr;
+  check(natsMsg_Create(&raw, letter.original_subject.c_str(), nullptr, letter.data.data(),
+                       static_cast<int>(letter.data.size())),
+        "make the message");
+  MessagePtr message{raw};
+  const auto add = [raw](const char* name, const std::string& value) {
+    check(natsMsgHeader_Add(raw, name, value.c_str()), std::string("add the header ") + name);
+  };
+  for (const auto& [name, value] : letter.headers)
+    if (!is_of_letter(name) && !value.empty()) add(name.c_str(), value);
+  add(redrive_headers::for_group, letter.group);
+  add(redrive_headers::first_sequence, std::to_string(letter.first_sequence));
+  if (!letter.event.id.empty()) add(redrive_headers::original_id, letter.event.id);
+  return message;
+}
+
+std::vector<std::string> filters_of(const Json& config) {
+  auto filters = config.value("filter_subjects", std::vector<std::string>{});
+  if (const auto one = config.value("filter_subject", std::string{}); !one.empty()) filters.push_back(one);
+  return filters;
+}
+
+/// Whether the consumer belongs to the group (one of its partitions, with them) and is handed such a subject.
+bool hands_out(const Json& consumer, const std::string& group, const std::string& subject) {
+  const auto config = consumer.value("config", Json::object());
+  const auto name = config.value("durable_name", std::string{});
+  if (name != group && !name.starts_with(group + "-p")) return false;
+  const auto filters = filters_of(config);
+  return filters.empty() ||
+         std::ranges::any_of(filters, [&](const auto& filter) { return covers(filter, subject); });
+}
+
+}  // namespace
+
+RedriveStep RedriveStep::of(const DeadLetter& letter) {
+  const auto& event = letter.event;
+  const auto& key = event.partition_key.empty() ? event.aggregate_id : event.partition_key;
+  return {.sequence = letter.sequence,
+          .stream = letter.original_stream,
+          .position = letter.first_sequence,
+          .order_key = key.empty() ? std::string{} : letter.group + ' ' + key};
+}
+
+std::vector<RedriveStep> in_order(std::vector<RedriveStep> steps) {
+  std::ranges::sort(
+      steps, {}, [](const RedriveStep& step) { return std::tie(step.stream, step.position, step.sequence); });
+  return steps;
+}
+
+RedriveResult Redrive::send(const RedriveStep& step) {
+  if (const auto before = refused_by_key_.find(step.order_key);
+      !step.order_key.empty() && before != refused_by_key_.end())
+    return {.reason = "waits for the letter " + std::to_string(before->second) + " of its aggregate"};
+  auto letter = letters_.find(step.sequence);
+  auto result = letter ? send(*std::move(letter)) : RedriveResult{.reason = "is not there any more"};
+  if (result.kind == RedriveResult::Kind::refused && letter)
+    refused_by_key_.emplace(step.order_key, step.sequence);
+  return result;
+}
+
+RedriveResult Redrive::send(DeadLetter letter) {
+  const auto id = message_id(letter, letters_.stream());
+  if (auto why_not = objection(letter); !why_not.empty()) return {.reason = std::move(why_not)};
+  if (auto why_not = restore(letter); !why_not.empty()) return {.reason = std::move(why_not)};
+  const auto message = message_of(letter);
+  jsPubOptions options;
+  jsPubOptions_Init(&options);
+  options.MsgId = id.c_str();
+  jsPubAck* raw = nullptr;
+  jsErrCode code{};
+  const auto status = js_PublishMsg(&raw, jetstream(api_.connection()), message.get(), &options, &code);
+  const PubAckPtr answer{raw};
+  if (status == NATS_MAX_PAYLOAD || code == JSStreamMessageExceedsMaximumErr)
+    return {.reason = "with the header that names its group it is larger than the server takes"};
+  check(status, "send to " + letter.original_subject, code);
+  // A leader that cannot yet tell whether it has the event: see EventPublisher.
+  if (answer->Duplicate && answer->Sequence == 0)
+    throw NatsError("the stream " + letter.original_stream + " cannot tell yet whether it has the event",
+                    Error::Retry::yes);
+  letters_.remove(letter.sequence);
+  return {.kind = answer->Duplicate ? RedriveResult::Kind::sent_before : RedriveResult::Kind::sent,
+          .new_sequence = answer->Sequence};
+}
+
+/// Why the letter cannot be sent; empty when it can. Its headers are somebody's words: they decide neither
+/// about other groups than the one that was allowed to write to its subject, nor about other subjects than
+/// those of the stream of events.
+std::string Redrive::objection(const DeadLetter& letter) {
+  const auto& subject = letter.original_subject;
+  if (!letter.written_by_consumer()) return "was not written by a consumer of Tidings: it names no group";
+  if (!letters_.is_from_its_group(letter))
+    return "says that it is of the group " + letter.group + ", and its subject is " + letter.subject;
+  if (letter.original_stream.empty() || !is_literal_subject(subject) || subject.starts_with('$'))
+    return "does not say where it came from: its original subject is " + subject;
+  if (letter.original_stream.find_first_of(" \t.*>/\\") != std::string::npos)
+    return "does not say where it came from: its original stream is " + letter.original_stream;
+  const auto& to = target(letter.original_stream);
+  if (!to.exists) return "came from the stream " + letter.original_stream + ", which does not exist";
+  if (std::ranges::none_of(to.subjects, [&](const auto& own) { return covers(own, subject); }))
+    return "came from the stream " + letter.original_stream + ", which does not take " + subject;
+  if (std::ranges::none_of(to.consumers,
+                           [&](const auto& one) { return hands_out(one, letter.group, subject); }))
+    return "nobody would get it: the group " + letter.group + " on the stream " + letter.original_stream +
+           " does not exist, or its filter leaves out " + subject;
+  return {};
+}
+
+/// Takes what did not fit into the letter from the original. Returns what is in the way of that.
+std::string Redrive::restore(DeadLetter& letter) {
+  if (!is_incomplete(letter)) return {};
+  auto stored = find_message(api_.connection(), letter.original_stream, letter.original_sequence);
+  if (!stored || !is_original(*stored, letter))
+    return "a part of it was left out, and the stream " + letter.original_stream +
+           " has the original no more";
+  letter.headers = std::move(stored->headers);
+  letter.data = std::move(stored->data);
+  return {};
+}
+
+const Redrive::Target& Redrive::target(const std::string& stream) {
+  if (const auto known = targets_.find(stream); known != targets_.end()) return known->second;
+  Target found;
+  look_up(stream, longest_chain, found);
+  if (found.exists) found.consumers = api_.consumers(stream);
+  return targets_.emplace(stream, std::move(found)).first->second;
+}
+
+/// What is sent to a stream that is a copy goes to the one that it is a copy of.
+void Redrive::look_up(const std::string& stream, int copies_left, Target& target) {
+  Json config;
+  try {
+    config = api_.request("STREAM.INFO." + stream).at("config");
+  } catch (const JetStreamRefusal& refusal) {
+    if (refusal.code() == stream_not_found) return;
+    throw;
+  }
+  target.exists = true;
+  for (const auto& subject : config.value("subjects", Json::array())) target.subjects.push_back(subject);
+  if (copies_left == 0) return;
+  auto origins = config.value("sources", Json::array());
+  if (config.contains("mirror")) origins.push_back(config.at("mirror"));
+  for (const auto& origin : origins)
+    if (!origin.contains("external")) look_up(origin.at("name"), copies_left - 1, target);
+}
+
+}  // namespace tidings
