@@ -32,17 +32,25 @@ bool is_structured(const DeadLetter& letter) {
   return header(letter.headers, "content-type").starts_with("application/cloudevents");
 }
 
+/// In exactly this case, as consumers write it: the event may have headers of its own that look alike.
+std::string_view own_header(const Headers& headers, std::string_view name) {
+  const auto found = std::ranges::find(headers, name, &Headers::value_type::first);
+  return found != headers.end() ? std::string_view{found->second} : std::string_view{};
+}
+
 /// Headers are what a letter consists of; what cannot be read of the event stays empty.
 void interpret(DeadLetter& letter) {
-  const auto text = [&letter](std::string_view name) { return std::string{header(letter.headers, name)}; };
+  const auto text = [&letter](std::string_view name) {
+    return std::string{own_header(letter.headers, name)};
+  };
   letter.group = text("tidings-group");
   letter.reason = text("tidings-reason");
   letter.failed_at = text("tidings-failed-at");
   letter.original_stream = text("tidings-original-stream");
   letter.original_subject = text("tidings-original-subject");
-  letter.attempts = number<int>(header(letter.headers, "tidings-attempts"));
-  letter.original_sequence = number<std::uint64_t>(header(letter.headers, "tidings-original-sequence"));
-  const auto first = number<std::uint64_t>(header(letter.headers, redrive_headers::first_sequence));
+  letter.attempts = number<int>(own_header(letter.headers, "tidings-attempts"));
+  letter.original_sequence = number<std::uint64_t>(own_header(letter.headers, "tidings-original-sequence"));
+  const auto first = number<std::uint64_t>(own_header(letter.headers, redrive_headers::first_sequence));
   letter.first_sequence = first > 0 ? first : letter.original_sequence;
   try {
     decode(letter.headers, letter.data, {}, letter.event);

@@ -74,7 +74,10 @@ std::vector<std::string> filters_of(const Json& config) {
 bool hands_out(const Json& consumer, const std::string& group, const std::string& subject) {
   const auto config = consumer.value("config", Json::object());
   const auto name = config.value("durable_name", std::string{});
-  if (name != group && !name.starts_with(group + "-p")) return false;
+  const auto partition = group + "-p";
+  const bool of_partition = name.starts_with(partition) && name.size() > partition.size() &&
+                            name.find_first_not_of("0123456789", partition.size()) == std::string::npos;
+  if (name != group && !of_partition) return false;
   const auto filters = filters_of(config);
   return filters.empty() ||
          std::ranges::any_of(filters, [&](const auto& filter) { return covers(filter, subject); });

@@ -19,7 +19,9 @@ TEST_CASE("dead letters are listed and shown as a consumer has written them") {
                                       {"ce-type", "user.created"},
                                       {"ce-subject", "user 1"},
                                       {"ce-aggregatetype", "User"},
-                                      {"x-extra", "kept"}})
+                                      {"x-extra", "kept"},
+                                      {"Tidings-Group", "billing"},
+                                      {"TIDINGS-REASON", "not ours"}})
                             .seq;
   Instance instance{scene.inbox(), scene.options(), on_event("bad", [] { throw Reject("no such address"); })};
   instance.start();

@@ -205,11 +205,18 @@ TEST_CASE("a letter of a group that is gone, or that is not handed its subject a
   scene.add_letters_stream();
   scene.letter("one", "user-1", 1);
   CHECK_THAT(scene.tidings({"dlq", "redrive", "--all"}).err, ContainsSubstring("does not exist"));
+  scene.add_group("mailer-private");
+  CHECK_THAT(scene.tidings({"dlq", "redrive", "--all"}).err, ContainsSubstring("does not exist"));
   scene.js.add_consumer("AUTH_EVENTS", "mailer", {{"filter_subject", "auth.events.user.renamed"}});
   CHECK_THAT(scene.tidings({"dlq", "redrive", "--all"}).err, ContainsSubstring("its filter leaves out"));
   CHECK(scene.dead_letters().size() == 1);
   scene.js.delete_consumer("AUTH_EVENTS", "mailer");
   scene.js.add_consumer("AUTH_EVENTS", "mailer", {{"filter_subject", "auth.events.user.created"}});
+  CHECK(redrive_all(scene).at(0).at("outcome") == "sent");
+  // A group may have a durable for each of its partitions.
+  scene.js.delete_consumer("AUTH_EVENTS", "mailer");
+  scene.add_group("mailer-p07");
+  scene.letter("two", "user-2", 2);
   CHECK(redrive_all(scene).at(0).at("outcome") == "sent");
 }
 
