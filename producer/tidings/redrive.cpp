@@ -13,8 +13,9 @@
 namespace tidings {
 namespace {
 
-constexpr int stream_not_found = 10059;
-constexpr int longest_chain = 4;  // of streams that are copies of each other
+constexpr std::size_t longest_stream_name = 255;
+constexpr std::size_t longest_subject = 1024;  // a server's max_control_line is 4096, unless it is configured
+constexpr int longest_chain = 4;               // of streams that are copies of each other
 
 bool begins_with(std::string_view name, std::string_view lower_case) {
   const auto lower = [](char letter) {
@@ -62,6 +63,11 @@ MessagePtr message_of(const DeadLetter& letter) {
   add(redrive_headers::first_sequence, std::to_string(letter.first_sequence));
   if (!letter.event.id.empty()) add(redrive_headers::original_id, letter.event.id);
   return message;
+}
+
+bool is_stream_name(const std::string& name) {
+  return !name.empty() && name.size() <= longest_stream_name &&
+         name.find_first_of(" \t.*>/\\") == std::string::npos;
 }
 
 std::vector<std::string> filters_of(const Json& config) {
@@ -143,10 +149,9 @@ std::string Redrive::objection(const DeadLetter& letter) {
   if (!letter.written_by_consumer()) return "was not written by a consumer of Tidings: it names no group";
   if (!letters_.is_from_its_group(letter))
     return "says that it is of the group " + letter.group + ", and its subject is " + letter.subject;
-  if (letter.original_stream.empty() || !is_literal_subject(subject) || subject.starts_with('$'))
-    return "does not say where it came from: its original subject is " + subject;
-  if (letter.original_stream.find_first_of(" \t.*>/\\") != std::string::npos)
-    return "does not say where it came from: its original stream is " + letter.original_stream;
+  if (subject.size() > longest_subject || !is_literal_subject(subject) || subject.starts_with('$'))
+    return "has an original subject that no event can have";
+  if (!is_stream_name(letter.original_stream)) return "has an original stream that cannot be";
   const auto& to = target(letter.original_stream);
   if (!to.exists) return "came from the stream " + letter.original_stream + ", which does not exist";
   if (std::ranges::none_of(to.subjects, [&](const auto& own) { return covers(own, subject); }))
@@ -183,9 +188,8 @@ void Redrive::look_up(const std::string& stream, int copies_left, Target& target
   Json config;
   try {
     config = api_.request("STREAM.INFO." + stream).at("config");
-  } catch (const JetStreamRefusal& refusal) {
-    if (refusal.code() == stream_not_found) return;
-    throw;
+  } catch (const JetStreamRefusal&) {  // for JetStream, it does not exist
+    return;
   }
   target.exists = true;
   for (const auto& subject : config.value("subjects", Json::array())) target.subjects.push_back(subject);

@@ -188,16 +188,23 @@ TEST_CASE("a letter sends nothing to where its writer could not have written by 
                {{"tidings-original-subject", "other.thing"}, {"Nats-Msg-Id", "3"}});
   scene.letter("a wildcard", "d", 4, {{"tidings-original-subject", "auth.events.>"}, {"Nats-Msg-Id", "4"}});
   scene.letter("no stream", "e", 5, {{"tidings-original-stream", "NONE"}, {"Nats-Msg-Id", "5"}});
+  // A server closes the connection of whoever names such a subject.
+  scene.letter("long", "f", 6,
+               {{"tidings-original-subject", "auth.events." + std::string(5000, 'x')}, {"Nats-Msg-Id", "6"}});
+  scene.letter("long stream", "g", 7,
+               {{"tidings-original-stream", std::string(5000, 'x')}, {"Nats-Msg-Id", "7"}});
   scene.js.publish("auth.dlq.mailer.x", "{}", {{"ce-id", "somebody else's"}});
   const auto finished = scene.tidings({"dlq", "redrive", "--all", "--json"});
   CHECK(finished.exit == exited(1));
-  for (const auto& told : OperatorScene::lines(finished.out)) {
+  const auto all = OperatorScene::lines(finished.out);
+  CHECK(all.size() == 8);
+  for (const auto& told : all) {
     CAPTURE(told);
     CHECK(told.at("outcome") == "refused");
   }
   CHECK(scene.js.message_count("AUTH_EVENTS") == 0);
   CHECK(scene.js.message_count("OTHER") == 0);
-  CHECK(scene.dead_letters().size() == 6);
+  CHECK(scene.dead_letters().size() == 8);
 }
 
 TEST_CASE("a letter of a group that is gone, or that is not handed its subject any more, stays") {
