@@ -26,7 +26,7 @@ struct ConsumerStats {
   std::uint64_t retried = 0;     ///< handler failed, will be redelivered
   std::uint64_t held_back = 0;   ///< given back unstarted: an earlier event of its aggregate is retried
   std::uint64_t dead_lettered = 0;
-  std::uint64_t ignored = 0;  ///< no handler for the type
+  std::uint64_t ignored = 0;  ///< no handler for the type, or redriven for another group
   std::uint64_t fenced = 0;   ///< handler ended too late: without effect, the message was tried again
   std::uint64_t commits = 0;
 

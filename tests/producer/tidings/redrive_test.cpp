@@ -268,3 +268,21 @@ TEST_CASE("what a group has failed on a mirror goes to the stream that is mirror
   CHECK(told[1].at("outcome") == "refused");
   REQUIRE_WITHIN(10s, scene.js.message_count("COPY") == 1);
 }
+
+TEST_CASE("a redrive and a purge show on a terminal how far they are, and nowhere else") {
+  OperatorScene scene;
+  scene.add_letters_stream();
+  scene.add_group();
+  for (const char* command : {"redrive --all", "purge --yes"}) {
+    for (std::uint64_t i = 1; i <= 3; ++i)
+      scene.letter(command + std::to_string(i), "user-1", i, {{"Nats-Msg-Id", command + std::to_string(i)}});
+    const auto line = executable("tidings").string() + " dlq " + command;
+    const auto finished = run("script", {"--quiet", "--return", "--command", line, "/dev/null"},
+                              {.environment = {{"NATS_URL", scene.server.url()}}});
+    CAPTURE(finished.out);
+    CHECK(finished.exit == exited(0));
+    CHECK_THAT(finished.out, ContainsSubstring("\r") && ContainsSubstring(" 1 of 3"));
+  }
+  scene.letter("one", "user-1", 1, {{"Nats-Msg-Id", "last"}});
+  CHECK(scene.tidings({"dlq", "redrive", "--all"}).err.empty());
+}
