@@ -42,8 +42,11 @@ struct ConsumerOptions {
 
   std::string stream = "AUTH_EVENTS";
   std::string subject_prefix = "auth.events";
-  std::string dead_letter_stream = "AUTH_DLQ";
-  std::string dead_letter_prefix = "auth.dlq";
+  /// Where dead letters go; another stream than `stream`. Empty: named after it, AUTH_DLQ for AUTH_EVENTS.
+  std::string dead_letter_stream{};
+  /// Of their subjects, which must not lie within `subject_prefix`. Empty: named after the dead-letter stream,
+  /// auth.dlq for AUTH_DLQ.
+  std::string dead_letter_prefix{};
   bool manage_streams = true;  ///< make missing streams and the group's durable consumer
   /// Copies of the streams that it makes, 1 to 5. With `manage_streams`, an existing one with fewer is an
   /// error.
@@ -91,8 +94,9 @@ struct ConsumerOptions {
   ConnectionOptions connection{};
 
   /// CONSUMER_GROUP, CONSUMER_MAX_ATTEMPTS, CONSUMER_BACKOFF_BASE_MS, CONSUMER_BACKOFF_MAX_MS,
-  /// CONSUMER_ACK_WAIT_MS, OUTBOX_STREAM, OUTBOX_SUBJECT_PREFIX, OUTBOX_STREAM_REPLICAS, and those of
-  /// ConnectionOptions::from_environment(). Throws SettingError naming the variable.
+  /// CONSUMER_ACK_WAIT_MS, CONSUMER_DLQ_STREAM, CONSUMER_DLQ_PREFIX, OUTBOX_STREAM, OUTBOX_SUBJECT_PREFIX,
+  /// OUTBOX_STREAM_REPLICAS, and those of ConnectionOptions::from_environment(). Throws SettingError naming
+  /// the variable.
   [[nodiscard]] static ConsumerOptions from_environment();
 
   /// Throws SettingError naming the option that cannot be used, its value and what it takes. Does no I/O.

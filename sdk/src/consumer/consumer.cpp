@@ -5,6 +5,7 @@
 namespace tidings {
 
 ConsumerEngine::ConsumerEngine(Inbox& inbox, ConsumerOptions options) {
+  options.follow_stream();
   options.validate();
   state_ = std::make_unique<ConsumerContext>(inbox, std::move(options));
   inbox.join(state_->options.group);

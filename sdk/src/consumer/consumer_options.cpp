@@ -5,6 +5,7 @@
 #include <tidings/settings.hpp>
 
 #include <algorithm>
+#include <cctype>
 #include <cstdint>
 #include <limits>
 #include <string_view>
@@ -13,6 +14,8 @@ namespace tidings {
 namespace {
 
 using std::chrono::milliseconds;
+
+constexpr std::string_view event_suffix = "_EVENTS", dead_letter_suffix = "_DLQ";
 
 constexpr auto unlimited = std::numeric_limits<std::int64_t>::max();
 
@@ -44,11 +47,43 @@ void require_name(const std::string& option, const std::string& name) {
           name, "1 to 31 letters, digits, _ or -");
 }
 
+std::string dead_letter_stream_of(const std::string& stream) {
+  if (stream.ends_with(dead_letter_suffix)) return stream;  // which is then refused
+  const auto stem = stream.ends_with(event_suffix) ? stream.size() - event_suffix.size() : stream.size();
+  return stream.substr(0, stem).append(dead_letter_suffix);
+}
+
+/// Follows the stream's name, not the prefix of events: no two dead-letter streams claim the same subjects.
+std::string dead_letter_prefix_of(const std::string& dead_letter_stream, const std::string& subject_prefix) {
+  auto stem = dead_letter_stream;
+  if (stem.ends_with(dead_letter_suffix)) stem.resize(stem.size() - dead_letter_suffix.size());
+  std::ranges::transform(stem, stem.begin(), [](unsigned char letter) { return std::tolower(letter); });
+  const auto prefix = stem + ".dlq";
+  return covers(subject_prefix + ".>", prefix) ? "dlq." + stem : prefix;
+}
+
+/// Each dead letter of such a group would come back to it, and become another.
+void require_apart(const ConsumerOptions& options) {
+  constexpr auto remedy = ": dead letters are sent again with `tidings dlq redrive`";
+  require(options.stream != options.dead_letter_stream, "ConsumerOptions::stream", options.stream,
+          "another stream than its dead-letter stream (CONSUMER_DLQ_STREAM)" + std::string{remedy});
+  const auto events = options.subject_prefix + ".>", letters = options.dead_letter_prefix + ".>";
+  require(!covers(events, letters) && !covers(letters, events), "ConsumerOptions::dead_letter_prefix",
+          options.dead_letter_prefix,
+          "a prefix apart from " + options.subject_prefix + ", that of events" + remedy);
+}
+
 void require_prefix(const std::string& option, const std::string& subject) {
   require(is_literal_subject(subject), option, subject, "a subject without wildcards");
 }
 
 }  // namespace
+
+void ConsumerOptions::follow_stream() {
+  if (dead_letter_stream.empty()) dead_letter_stream = dead_letter_stream_of(stream);
+  if (dead_letter_prefix.empty())
+    dead_letter_prefix = dead_letter_prefix_of(dead_letter_stream, subject_prefix);
+}
 
 ConsumerOptions ConsumerOptions::from_environment() {
   const auto integer_or = [](const char* variable, int fallback, Range range) {
@@ -58,6 +93,8 @@ ConsumerOptions ConsumerOptions::from_environment() {
   options.group = settings::text_or("CONSUMER_GROUP", options.group);
   options.stream = settings::text_or("OUTBOX_STREAM", options.stream);
   options.subject_prefix = settings::text_or("OUTBOX_SUBJECT_PREFIX", options.subject_prefix);
+  options.dead_letter_stream = settings::text_or("CONSUMER_DLQ_STREAM", options.dead_letter_stream);
+  options.dead_letter_prefix = settings::text_or("CONSUMER_DLQ_PREFIX", options.dead_letter_prefix);
   options.replicas = integer_or("OUTBOX_STREAM_REPLICAS", options.replicas, tidings::replicas);
   options.max_attempts = integer_or("CONSUMER_MAX_ATTEMPTS", options.max_attempts, tidings::max_attempts);
   options.backoff = Backoff::from_environment("CONSUMER_BACKOFF_BASE_MS", "CONSUMER_BACKOFF_MAX_MS");
@@ -69,11 +106,14 @@ ConsumerOptions ConsumerOptions::from_environment() {
 
 void ConsumerOptions::validate() const {
   const auto named = [](const char* option) { return std::string("ConsumerOptions::") + option; };
+  auto used = *this;
+  used.follow_stream();
   require_name(named("group"), group);
   require_name(named("stream"), stream);
-  require_name(named("dead_letter_stream"), dead_letter_stream);
+  require_name(named("dead_letter_stream"), used.dead_letter_stream);
   require_prefix(named("subject_prefix"), subject_prefix);
-  require_prefix(named("dead_letter_prefix"), dead_letter_prefix);
+  require_prefix(named("dead_letter_prefix"), used.dead_letter_prefix);
+  require_apart(used);
   require(named("backoff"), backoff);
 
   const auto bytes = std::min<std::uint64_t>(prefetch_bytes, unlimited);

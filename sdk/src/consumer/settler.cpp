@@ -12,6 +12,8 @@
 namespace tidings {
 namespace {
 
+constexpr std::size_t most_types_told = 100;  // who makes up types must not fill the memory
+
 std::chrono::nanoseconds age(const Delivery& delivery) {
   return now() - parse_timestamp(delivery.event.time).value_or(delivery.stored_at);
 }
@@ -48,6 +50,7 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
       return puller_.ack(std::move(message));
     case Kind::ignored:
       ++meters_.ignored;
+      tell_ignored(delivery.event.type);
       return puller_.ack(std::move(message));
     case Kind::retry:
       ++meters_.retried;
@@ -69,6 +72,12 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
     case Kind::dead_letter:
       return dead_letter(std::move(message), settlement);
   }
+}
+
+/// Once: a name that was mistyped shows, and a type that is meant for other groups does not fill the log.
+void Settler::tell_ignored(const std::string& type) {
+  if (ignored_types_.size() < most_types_told && ignored_types_.insert(type).second)
+    spdlog::warn("no handler for type={}: its events are acked and counted as ignored", type);
 }
 
 /// The copy is confirmed before the original is terminated. Without a confirmed copy the message stays. Its

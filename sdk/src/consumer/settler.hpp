@@ -10,7 +10,9 @@
 #include "consumer/settlement.hpp"
 
 #include <cstddef>
+#include <set>
 #include <stop_token>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -33,6 +35,7 @@ class Settler {
  private:
   void dead_letter(StreamMessagePtr message, const Settlement& settlement);
   void try_dead_letter_later(StreamMessagePtr message);
+  void tell_ignored(const std::string& type);
   void tell_failure(const Delivery& delivery, const Settlement& settlement) const;
 
   Inbox& inbox_;
@@ -43,6 +46,7 @@ class Settler {
   OutageWait& outage_;
   std::stop_token stop_;
   std::vector<StreamMessagePtr> kept_;
+  std::set<std::string> ignored_types_;  // that were told of
 };
 
 }  // namespace tidings

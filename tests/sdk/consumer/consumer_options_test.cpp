@@ -38,6 +38,56 @@ TEST_CASE("a consumer's options read the environment only when they are asked to
   CHECK_NOTHROW(options.validate());
 }
 
+TEST_CASE("dead letters go to a stream that is named after that of the events, unless settings name it") {
+  struct Case {
+    std::string stream, subject_prefix, letters, prefix;
+  };
+  const auto is = GENERATE(values<Case>({
+      {"AUTH_EVENTS", "auth.events", "AUTH_DLQ", "auth.dlq"},
+      {"ORDER_EVENTS", "order.events", "ORDER_DLQ", "order.dlq"},
+      {"ORDER_EVENTS", "auth.events", "ORDER_DLQ", "order.dlq"},
+      {"SHOP", "shop", "SHOP_DLQ", "dlq.shop"},  // shop.dlq would be an event's subject
+      {"SHOP", "shop.events", "SHOP_DLQ", "shop.dlq"},
+  }));
+  ConsumerOptions options{.group = "mailer", .stream = is.stream, .subject_prefix = is.subject_prefix};
+  CHECK_NOTHROW(options.validate());
+  options.follow_stream();
+  CHECK(options.dead_letter_stream == is.letters);
+  CHECK(options.dead_letter_prefix == is.prefix);
+
+  const EnvironmentVariable letters{"CONSUMER_DLQ_STREAM", "GRAVES"};
+  auto named = ConsumerOptions::from_environment();
+  named.stream = is.stream;
+  named.follow_stream();
+  CHECK(named.dead_letter_stream == "GRAVES");
+  CHECK(named.dead_letter_prefix == "graves.dlq");
+  const EnvironmentVariable prefix{"CONSUMER_DLQ_PREFIX", "six.feet"};
+  CHECK(ConsumerOptions::from_environment().dead_letter_prefix == "six.feet");
+}
+
+TEST_CASE("a group whose dead letters would come back to it is refused, with what to do instead") {
+  struct Case {
+    std::string stream, subject_prefix, letters, prefix, told;
+  };
+  const auto is = GENERATE(values<Case>({
+      {"AUTH_DLQ", "auth.dlq", "", "", "ConsumerOptions::stream=AUTH_DLQ"},
+      {"AUTH_DLQ", "auth.dlq", "AUTH_DLQ", "", "ConsumerOptions::stream=AUTH_DLQ"},
+      {"SHOP", "shop", "SHOP", "shop.dlq", "ConsumerOptions::stream=SHOP"},
+      // Another stream, which may have these subjects from a source.
+      {"RETRIES", "auth.dlq", "AUTH_DLQ", "", "ConsumerOptions::dead_letter_prefix=auth.dlq"},
+      {"RETRIES", "auth", "AUTH_DLQ", "auth.dlq", "ConsumerOptions::dead_letter_prefix=auth.dlq"},
+      {"RETRIES", "auth.dlq.mailer", "AUTH_DLQ", "", "ConsumerOptions::dead_letter_prefix=auth.dlq"},
+  }));
+  const ConsumerOptions options{.group = "mailer",
+                                .stream = is.stream,
+                                .subject_prefix = is.subject_prefix,
+                                .dead_letter_stream = is.letters,
+                                .dead_letter_prefix = is.prefix};
+  const auto told = error_of<SettingError>([&] { options.validate(); });
+  CHECK_THAT(told, ContainsSubstring(is.told));
+  CHECK_THAT(told, ContainsSubstring("tidings dlq redrive"));
+}
+
 TEST_CASE(
     "a limit is the same in code, where the option is named, and in the environment, where the variable is") {
   ConsumerOptions options{.group = "mailer"};

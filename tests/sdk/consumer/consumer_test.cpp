@@ -2,6 +2,7 @@
 // dead_letter_test.cpp, and when a server or a network fails in consumer_outage_test.cpp.
 
 #include "support/consuming.hpp"
+#include "support/log.hpp"
 
 using namespace tidings;
 using namespace tidings::test;
@@ -230,6 +231,28 @@ TEST_CASE("a type without a handler is acked and counted") {
   CHECK(instance.stats().ignored == 1);
   CHECK(instance.stats().handled == 1);
   CHECK(scene.dead_letters().empty());
+}
+
+TEST_CASE("a type without a handler is told of once") {
+  Scene scene;
+  scene.publish("one", "{}", "user.renamed");
+  scene.publish("two", "{}", "user.renamed");
+  scene.publish("three", "{}", "user.deleted");
+  const Log log;
+  {
+    Instance instance{scene.inbox(), scene.options()};
+    instance.start();
+    REQUIRE_WITHIN(10s, scene.all_acked());
+  }
+  const auto told = log.text();
+  const auto times = [&told](const std::string& type) {
+    int count = 0;
+    for (auto at = told.find("type=" + type); at != std::string::npos; at = told.find("type=" + type, at + 1))
+      ++count;
+    return count;
+  };
+  CHECK(times("user.renamed") == 1);
+  CHECK(times("user.deleted") == 1);
 }
 
 TEST_CASE("each type goes to its own handler") {
