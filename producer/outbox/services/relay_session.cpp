@@ -166,6 +166,7 @@ void RelaySession::check_stream() {
                                                    .replicas = options_.stream_replicas});
   else
     replicas = replicas_of(context_.connection, stream);
+  if (!std::exchange(discards_told_, true)) warn_of_discards(context_.connection, stream);
   if (!replicas && replicas_known_)
     spdlog::warn("cannot learn how many replicas the stream {} has: nothing is chained to it", stream);
   replicas_known_ = replicas.has_value();

@@ -76,6 +76,7 @@ class RelaySession {
   const std::string pause_key_ = new_uuid();
   Clock::time_point stream_check_at_{};
   bool replicas_known_ = true;
+  bool discards_told_ = false;
 };
 
 }  // namespace tidings

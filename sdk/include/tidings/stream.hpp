@@ -17,6 +17,10 @@ struct StreamSpec {
   int replicas = 1;                            ///< used when made; fewer on the server is an error
   std::chrono::seconds duplicate_window{120};  ///< used when made; a shorter one on the server is an error
   std::chrono::seconds max_age{0};             ///< 0 keeps for ever
+  enum class Use { publish, read };
+  /// To read, a mirror or a stream with sources will do, and so will one that a transform leads to the
+  /// subjects.
+  Use use = Use::publish;
 };
 
 /// Makes the stream (file storage, limits retention) or checks the one that is there; returns its replicas.
@@ -25,6 +29,10 @@ struct StreamSpec {
 /// server that is not in a cluster; retryable when JetStream does not answer, or when its cluster has too few
 /// servers for the replicas: they may still come.
 int ensure_stream(Connection& connection, const StreamSpec& spec);
+
+/// Logs a warning when the stream discards what a group may not have seen: retention other than limits,
+/// max_msgs_per_subject, max_msgs or max_bytes that discard the oldest, a max_age of less than a day.
+void warn_of_discards(Connection& connection, const std::string& stream);
 
 /// How many replicas the stream has; empty when it is not there, or when there is no answer within 1 s.
 [[nodiscard]] std::optional<int> replicas_of(Connection& connection, const std::string& stream);

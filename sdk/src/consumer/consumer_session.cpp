@@ -4,6 +4,9 @@
 #include "retry_loop.hpp"
 
 #include <tidings/stream.hpp>
+#include <tidings/timestamp.hpp>
+
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <span>
@@ -57,6 +60,7 @@ void ConsumerSession::work() {
   while (!stop_.stop_requested() && !idle_for_too_long()) {
     if (turn()) idle_since_ = Clock::now();
     prune_if_due();
+    keep_position_if_due();
   }
   context_.status.set(ConsumerStatus::State::draining);
   drain();
@@ -70,12 +74,37 @@ bool ConsumerSession::join() {
       ensure_stream(connection_, {.name = options_.stream,
                                   .subjects = {options_.subject_prefix + ".>"},
                                   .replicas = options_.replicas,
-                                  .duplicate_window = seconds{0}});
+                                  .duplicate_window = seconds{0},
+                                  .use = StreamSpec::Use::read});
       dead_letters_.ensure();
     }
-    group_ = join_group(connection_, options_, group_);
-    warn_of_replay_beyond(connection_, options_);
+    stream_ = EventStream::look_up(connection_, options_.stream);
+    if (stream_) require_events(*stream_, options_);
+    const bool first_time = !group_;
+    group_ = join_group(connection_, options_, group_, [this] { return first_sequence(); });
+    if (first_time) warn_of_stream();
   });
+}
+
+/// Of a group that has to be made. Without the right to look its stream up, nobody can tell where it stood.
+std::uint64_t ConsumerSession::first_sequence() {
+  if (!stream_) return 0;
+  return guarded(context_.inbox, [this] {
+    return first_unsettled(*stream_, options_, context_.inbox.position(options_.stream),
+                           context_.inbox.has_handled_events(), now());
+  });
+}
+
+void ConsumerSession::warn_of_stream() {
+  warn_of_discards(connection_, options_.stream);
+  if (!context_.inbox.keeps_positions())
+    spdlog::warn(
+        "the inbox's login has no SELECT, INSERT and UPDATE on inbox_position: nobody knows where the group {} "
+        "stood if it is lost",
+        options_.group);
+  if (!stream_) return;
+  warn_of_transform(*stream_, options_);
+  warn_of_replay_beyond(*stream_, options_, now());
 }
 
 void ConsumerSession::start() {
@@ -209,6 +238,19 @@ void ConsumerSession::bring_in_order(std::vector<StreamMessagePtr>& messages) {
   if (std::ranges::any_of(messages, [](const auto& message) { return message->delivery.delivered > 1; }))
     std::ranges::stable_sort(messages, {},
                              [](const auto& message) { return message->delivery.stream_sequence; });
+}
+
+/// For a durable that is lost and has to be made again.
+void ConsumerSession::keep_position_if_due() {
+  if (stop_.stop_requested() || !stream_ || !context_.inbox.keeps_positions()) return;
+  const Inbox::Position position{stream_->created, puller_->settled_to()};
+  if (position == kept_position_) return;
+  const auto begun = Clock::now();
+  (void)outage_.until_done("inbox", [&] {
+    transact(context_.inbox, [&] { context_.inbox.keep_position(options_.stream, position); });
+    kept_position_ = position;
+  });
+  idle_since_ += Clock::now() - begun;
 }
 
 void ConsumerSession::prune_if_due() {

@@ -7,6 +7,7 @@
 #include "consumer/concurrent_mode.hpp"
 #include "consumer/consumer_context.hpp"
 #include "consumer/dead_letter.hpp"
+#include "consumer/event_stream.hpp"
 #include "consumer/group.hpp"
 #include "consumer/key_order.hpp"
 #include "consumer/outage_wait.hpp"
@@ -14,6 +15,7 @@
 #include "consumer/settler.hpp"
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -33,6 +35,9 @@ class ConsumerSession {
   using Clock = std::chrono::steady_clock;
 
   [[nodiscard]] bool join();
+  [[nodiscard]] std::uint64_t first_sequence();
+  void warn_of_stream();
+  void keep_position_if_due();
   void start();
   [[nodiscard]] bool turn();
   [[nodiscard]] std::optional<Clock::time_point> idle_deadline() const;
@@ -59,7 +64,9 @@ class ConsumerSession {
   Clock::time_point prune_again_{};
   Clock::time_point idle_since_{};  // time in which messages are handled, or none could come, is not idle
   // Once the group is joined.
+  std::optional<EventStream> stream_;  // empty without the right to look it up
   std::optional<Group> group_;
+  Inbox::Position kept_position_;
   std::optional<Puller> puller_;
   std::optional<Settler> settler_;
   std::optional<ConcurrentMode> concurrent_;  // with workers, instead of the batch executor

@@ -1,14 +1,21 @@
 #include "consumer/group.hpp"
 
 #include "nats/handle.hpp"
+#include "nats/jetstream_request.hpp"
+#include "nats/stream_config.hpp"
 #include "nats/subject.hpp"
 
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <utility>
+#include <vector>
+
 namespace tidings {
 namespace {
 
+using nlohmann::json;
 using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
@@ -18,61 +25,108 @@ constexpr int64_t max_ack_pending = 20000;
 
 std::string filter(const ConsumerOptions& options) { return options.subject_prefix + ".>"; }
 
-ConsumerInfoPtr find(Connection& connection, const ConsumerOptions& options) {
-  jsOptions lookup;
-  jsOptions_Init(&lookup);
-  lookup.Wait = 1000;  // without a leader nobody answers: asking again is better than waiting
-  jsConsumerInfo* info = nullptr;
-  jsErrCode code{};
-  const auto status = js_GetConsumerInfo(&info, jetstream(connection), options.stream.c_str(),
-                                         options.group.c_str(), &lookup, &code);
-  if (code == JSConsumerNotFoundErr) return nullptr;
+/// Its info; empty when it is not there.
+json find(Connection& connection, const ConsumerOptions& options) {
+  const auto action = "look up the group " + options.group + " on the stream " + options.stream;
+  auto info = ask_jetstream(connection, "CONSUMER.INFO." + options.stream + "." + options.group, action);
+  const auto code = error_code(info);
+  if (code == JSConsumerNotFoundErr) return {};
   if (code == JSStreamNotFoundErr)
     throw NatsError("the stream " + options.stream + " does not exist yet", Error::Retry::yes);
-  check(status, "look up the group " + options.group + " on the stream " + options.stream, code);
-  return ConsumerInfoPtr{info};
+  require_done(info, action);
+  return info;
 }
 
-ConsumerInfoPtr make(Connection& connection, const ConsumerOptions& options) {
+void make(Connection& connection, const ConsumerOptions& options, std::uint64_t first_sequence) {
   const auto subject = filter(options);
   jsConsumerConfig config;
   jsConsumerConfig_Init(&config);
   config.Durable = options.group.c_str();
   config.AckPolicy = js_AckExplicit;
   config.DeliverPolicy = js_DeliverAll;  // a group that joins late still gets what the stream holds
+  if (first_sequence > 0) {
+    config.DeliverPolicy = js_DeliverByStartSequence;
+    config.OptStartSeq = first_sequence;
+  }
   config.AckWait = duration_cast<nanoseconds>(options.ack_wait).count();
   config.MaxDeliver = -1;  // the inbox counts attempts; the server's limit would drop without a dead letter
   config.MaxAckPending = max_ack_pending;
   config.FilterSubject = subject.c_str();
-  jsConsumerInfo* info = nullptr;
   jsErrCode code{};
   const auto status =
-      js_AddConsumer(&info, jetstream(connection), options.stream.c_str(), &config, nullptr, &code);
+      js_AddConsumer(nullptr, jetstream(connection), options.stream.c_str(), &config, nullptr, &code);
   check(status, "make the group " + options.group + " on the stream " + options.stream, code);
-  spdlog::info("made group={} stream={} filter={}", options.group, options.stream, subject);
-  return ConsumerInfoPtr{info};
+  spdlog::info("made group={} stream={} filter={} from={}", options.group, options.stream, subject,
+               first_sequence);
 }
 
-std::string text(const char* value) { return value == nullptr ? std::string{} : std::string{value}; }
+std::string text(const json& config, const char* field) { return config.value(field, std::string{}); }
 
-void compare(const jsConsumerConfig& is, const ConsumerOptions& options) {
+std::int64_t number(const json& config, const char* field) { return config.value(field, std::int64_t{0}); }
+
+/// The name of the field that has them, and they.
+std::pair<const char*, std::vector<std::string>> filters(const json& config) {
+  if (const auto several = config.find("filter_subjects"); several != config.end() && several->is_array())
+    return {"filter_subjects", several->get<std::vector<std::string>>()};
+  const auto one = text(config, "filter_subject");
+  return {"filter_subject", one.empty() ? std::vector<std::string>{} : std::vector{one}};
+}
+
+/// How texts about a durable begin.
+std::string has(const ConsumerOptions& options, const std::string& field, const std::string& value,
+                const std::string& expected) {
+  return "group " + options.group + " on the stream " + options.stream + " has " + field + " " + value +
+         ", expected " + expected + ": ";
+}
+
+void compare(const json& is, const ConsumerOptions& options) {
   const auto require = [&options](bool fits, const char* field, const std::string& value,
                                   const std::string& expected) {
     if (!fits)
-      throw NatsError("group " + options.group + " on the stream " + options.stream + " has " + field + " " +
-                      value + ", expected " + expected +
-                      ": change the consumer on the server or use another group");
+      throw NatsError(has(options, field, value, expected) +
+                      "change the consumer on the server or use another group");
   };
-  require(is.AckPolicy == js_AckExplicit, "ack_policy", is.AckPolicy == js_AckNone ? "none" : "all",
-          "explicit");
-  require(is.MaxDeliver <= 0, "max_deliver", std::to_string(is.MaxDeliver), "-1");
-  require(!is.HeadersOnly, "headers_only", "true", "false");  // every message would become a dead letter
-  const auto wanted = filter(options), filtered = text(is.FilterSubject);
-  require(filtered.empty() || covers(filtered, wanted) || covers(wanted, filtered), "filter_subject",
-          filtered, wanted);
-  const auto deliver_subject = text(is.DeliverSubject);
-  require(deliver_subject.empty() || !text(is.DeliverGroup).empty(), "a deliver_subject",
+  const auto ack_policy = text(is, "ack_policy");
+  require(ack_policy == "explicit", "ack_policy", ack_policy, "explicit");
+  const auto max_deliver = number(is, "max_deliver");
+  require(max_deliver <= 0, "max_deliver", std::to_string(max_deliver), "-1");
+  // Every message would become a dead letter.
+  require(!is.value("headers_only", false), "headers_only", "true", "false");
+  const auto wanted = filter(options);
+  const auto [field, subjects] = filters(is);
+  require(subjects.empty() ||
+              std::ranges::any_of(subjects, [&](const auto& subject) { return overlaps(subject, wanted); }),
+          field, list_of(subjects), wanted);
+  const auto deliver_subject = text(is, "deliver_subject");
+  require(deliver_subject.empty() || !text(is, "deliver_group").empty(), "a deliver_subject",
           deliver_subject + " without deliver_group", "a pull consumer or a deliver_group");
+}
+
+std::string milliseconds_text(std::int64_t time) {
+  return std::to_string(duration_cast<milliseconds>(nanoseconds{time}).count()) + " ms";
+}
+
+/// Of what is served, though not as one may expect.
+void warn(const json& is, const ConsumerOptions& options) {
+  const auto warn_of = [&options](const char* field, const std::string& value, const std::string& expected,
+                                  const char* what) {
+    spdlog::warn("{}{}", has(options, field, value, expected), what);
+  };
+  if (const auto backoff = is.find("backoff"); backoff != is.end() && backoff->is_array()) {
+    std::vector<std::string> times;
+    for (const auto& time : *backoff) times.push_back(milliseconds_text(time.get<std::int64_t>()));
+    if (!times.empty())
+      warn_of(
+          "backoff", list_of(times), "none",
+          "the server adds it to the delay of each retry, and its first entry takes the place of ack_wait");
+  }
+  if (const auto threshold = number(is, "inactive_threshold"); threshold > 0)
+    warn_of("inactive_threshold", milliseconds_text(threshold), "none",
+            "the server deletes the group when no instance has run for that long");
+  if (text(is, "replay_policy") == "original")
+    warn_of("replay_policy", "original", "instant", "events come as slowly as they were published");
+  if (is.value("mem_storage", false))
+    warn_of("mem_storage", "true", "false", "a server that restarts forgets how far the group has come");
 }
 
 /// What is not limited has 0 on the server.
@@ -81,22 +135,34 @@ Limit limit(int64_t value) {
   return value > 0 ? Limit(value) : std::numeric_limits<Limit>::max();
 }
 
-Group describe(const jsConsumerConfig& config, const ConsumerOptions& options) {
+std::uint64_t ack_floor(const json& info) {
+  const auto floor = info.find("ack_floor");
+  return floor != info.end() && floor->is_object() ? floor->value("stream_seq", std::uint64_t{0}) : 0;
+}
+
+milliseconds read_ack_wait(const json& config) {
+  return duration_cast<milliseconds>(nanoseconds{number(config, "ack_wait")});
+}
+
+Group describe(const json& info, const ConsumerOptions& options) {
+  const auto& config = info.at("config");
   compare(config, options);
   return {.stream = options.stream,
           .durable = options.group,
-          .deliver_subject = text(config.DeliverSubject),
-          .deliver_group = text(config.DeliverGroup),
-          .ack_wait = duration_cast<milliseconds>(nanoseconds{config.AckWait}),
-          .max_request_batch = limit<int>(config.MaxRequestBatch),
-          .max_expires = nanoseconds{limit<nanoseconds::rep>(config.MaxRequestExpires)},
-          .max_request_bytes = limit<std::size_t>(config.MaxRequestMaxBytes)};
+          .deliver_subject = text(config, "deliver_subject"),
+          .deliver_group = text(config, "deliver_group"),
+          .ack_wait = read_ack_wait(config),
+          .created = text(info, "created"),
+          .settled_to = ack_floor(info),
+          .max_request_batch = limit<int>(number(config, "max_batch")),
+          .max_expires = nanoseconds{limit<nanoseconds::rep>(number(config, "max_expires"))},
+          .max_request_bytes = limit<std::size_t>(number(config, "max_bytes"))};
 }
 
 }  // namespace
 
 GroupState GroupState::parse(std::string_view answer) {
-  const auto state = nlohmann::json::parse(answer, nullptr, false);
+  const auto state = json::parse(answer, nullptr, false);
   if (!state.is_object()) return {};  // empty from nobody: JetStream is electing
   if (const auto error = state.find("error"); error != state.end()) {
     const int code = error->value("err_code", 0);
@@ -105,44 +171,35 @@ GroupState GroupState::parse(std::string_view answer) {
   }
   return {.kind = Kind::present,
           .created = state.value("created", std::string{}),
-          .num_pending = state.value("num_pending", std::uint64_t{0})};
+          .num_pending = state.value("num_pending", std::uint64_t{0}),
+          .settled_to = ack_floor(state),
+          .ack_wait = read_ack_wait(state.value("config", json::object()))};
 }
 
-Group join_group(Connection& connection, const ConsumerOptions& options, const std::optional<Group>& before) {
+Group join_group(Connection& connection, const ConsumerOptions& options, const std::optional<Group>& before,
+                 const std::function<std::uint64_t()>& first_sequence) {
   auto info = find(connection, options);
-  if (!info && before && before->push())
+  if (info.empty() && before && before->push())
     throw NatsError(
         "the push consumer " + options.group + " on the stream " + options.stream +
         " was deleted while this consumer ran: make it again, or start this consumer again to have "
         "a pull consumer made");
-  if (!info && !options.manage_streams)
+  if (info.empty() && !options.manage_streams)
     throw NatsError("the group " + options.group + " does not exist on the stream " + options.stream +
                     ": make it, or let the consumer do so (manage_streams)");
-  if (!info) info = make(connection, options);
-  auto group = describe(*info->Config, options);
+  if (info.empty()) {
+    make(connection, options, first_sequence ? first_sequence() : 0);
+    info = find(connection, options);
+    if (info.empty())
+      throw NatsError("the group " + options.group + " was gone right after it was made", Error::Retry::yes);
+  }
+  auto group = describe(info, options);
   if (before &&
       (group.deliver_subject != before->deliver_subject || group.deliver_group != before->deliver_group))
     throw NatsError("the group " + group.durable +
                     " was changed between pull and push while this consumer ran: start it again");
+  if (!before) warn(info.at("config"), options);
   return group;
-}
-
-void warn_of_replay_beyond(Connection& connection, const ConsumerOptions& options) {
-  jsStreamInfo* raw = nullptr;
-  if (js_GetStreamInfo(&raw, jetstream(connection), options.stream.c_str(), nullptr, nullptr) != NATS_OK)
-    return;
-  const StreamInfoPtr info{raw};
-  const auto age = std::chrono::system_clock::now().time_since_epoch() - nanoseconds{info->State.FirstTime};
-  const bool older_already = info->State.Msgs > 0 && age > options.inbox_retention;
-  const nanoseconds max_age{info->Config->MaxAge};
-  if (older_already || max_age > options.inbox_retention)
-    spdlog::warn(
-        "inbox_retention is {} h, and the stream {} keeps events for {}: if the group {} is made again, "
-        "older ones take effect a second time",
-        options.inbox_retention.count(), options.stream,
-        max_age.count() > 0 ? std::to_string(duration_cast<std::chrono::hours>(max_age).count()) + " h"
-                            : "ever",
-        options.group);
 }
 
 }  // namespace tidings

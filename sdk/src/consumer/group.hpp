@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -22,6 +23,8 @@ struct Group {
   std::string deliver_subject;  ///< of a push consumer; empty for a pull consumer
   std::string deliver_group;
   std::chrono::milliseconds ack_wait{};
+  std::string created;           ///< when the durable was made, as the server writes it
+  std::uint64_t settled_to = 0;  ///< every stream sequence up to here was settled when the group was joined
   // What the durable allows a pull to ask for.
   int max_request_batch = std::numeric_limits<int>::max();
   std::chrono::nanoseconds max_expires = std::chrono::nanoseconds::max();
@@ -42,19 +45,19 @@ struct GroupState {
   Kind kind = Kind::unknown;  ///< unknown: nobody can tell at the moment, as while JetStream is electing
   std::string created{};      ///< when the durable was made, as the server writes it
   std::uint64_t num_pending = 0;
+  std::uint64_t settled_to = 0;          ///< every stream sequence up to here is settled
+  std::chrono::milliseconds ack_wait{};  ///< 0: the answer does not say
 
   [[nodiscard]] static GroupState parse(std::string_view answer);
 };
 
-/// Finds or makes the durable. Throws NatsError: retryable when JetStream does not answer; else naming what
-/// does not fit (ack policy, deliver limit, headers only, filter, a push consumer without group). When it was
-/// joined `before`, a pull consumer that is gone is made again, and someone else's push consumer is not; then
-/// it is also an error when it is of the other kind now.
+/// Finds or makes the durable, which begins at `first_sequence` of the stream then (0: with all that it
+/// holds). Throws NatsError: retryable when JetStream does not answer; else naming what does not fit (ack
+/// policy, deliver limit, headers only, filters, a push consumer without group). When it was joined `before`,
+/// a pull consumer that is gone is made again, and someone else's push consumer is not; then it is also an
+/// error when it is of the other kind now.
 [[nodiscard]] Group join_group(Connection& connection, const ConsumerOptions& options,
-                               const std::optional<Group>& before = {});
-
-/// Logs a warning when the stream can hand out events again that are older than what the inbox remembers:
-/// they would take effect a second time.
-void warn_of_replay_beyond(Connection& connection, const ConsumerOptions& options);
+                               const std::optional<Group>& before = {},
+                               const std::function<std::uint64_t()>& first_sequence = {});
 
 }  // namespace tidings

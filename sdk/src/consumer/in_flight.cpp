@@ -1,12 +1,15 @@
 #include "consumer/in_flight.hpp"
 
-#include <condition_variable>
+#include <algorithm>
 #include <utility>
 
 namespace tidings {
 namespace {
 
 constexpr std::size_t headers_and_subject = 512;  // an estimate: nats.c does not tell their size
+
+// Someone may have set an AckWait of next to nothing.
+constexpr std::chrono::milliseconds shortest_interval{5};
 
 std::size_t size(natsMsg* message) {
   return static_cast<std::size_t>(natsMsg_GetDataLength(message)) + headers_and_subject;
@@ -17,14 +20,17 @@ std::size_t size(natsMsg* message) {
 InFlight::InFlight(natsConnection* connection, std::chrono::milliseconds ack_wait,
                    std::atomic<std::uint64_t>& count, MayExtend may_extend)
     : connection_(connection),
-      ack_wait_(ack_wait),
       count_(count),
       may_extend_(std::move(may_extend)),
+      ack_wait_(ack_wait),
       extender_([this](const std::stop_token& stop) { extend_all(stop); }) {}
 
 InFlight::Slot InFlight::add(natsMsg* message, const AckSubject& delivery) {
   const std::lock_guard lock{mutex_};
-  if (delivery.delivered == 1) disown_when_stream_is_new(delivery);
+  if (delivery.delivered == 1)
+    disown_when_stream_is_new(delivery);
+  else
+    notice_lapse(delivery.stream_sequence);
   bytes_ += size(message);
   ++count_;
   if (free_.empty()) {
@@ -45,6 +51,22 @@ bool InFlight::remove(Slot slot) {
   entries_[slot] = {};
   free_.push_back(slot);
   return owned;
+}
+
+void InFlight::use(std::chrono::milliseconds ack_wait) {
+  const std::lock_guard lock{mutex_};
+  if (ack_wait == ack_wait_) return;
+  ack_wait_ = ack_wait;
+  extend_now_ = true;
+  ack_wait_changed_.notify_all();
+}
+
+/// Looks at all: what comes again is rare.
+void InFlight::notice_lapse(std::uint64_t stream_sequence) {
+  const bool here = std::ranges::any_of(entries_, [stream_sequence](const Entry& entry) {
+    return entry.message != nullptr && !entry.disowned && entry.stream_sequence == stream_sequence;
+  });
+  if (here) ++lapses_;
 }
 
 void InFlight::disown() {
@@ -75,8 +97,11 @@ std::size_t InFlight::bytes() const {
 
 void InFlight::extend_all(const std::stop_token& stop) {
   std::unique_lock lock{mutex_};
-  std::condition_variable_any never;
-  while (!never.wait_for(lock, stop, ack_wait_ / 3, [&stop] { return stop.stop_requested(); })) {
+  while (!stop.stop_requested()) {
+    ack_wait_changed_.wait_for(lock, stop, std::max(ack_wait_ / 3, shortest_interval),
+                               [this] { return extend_now_; });
+    extend_now_ = false;
+    if (stop.stop_requested()) break;
     for (const auto& entry : entries_)
       if (entry.message != nullptr && !entry.disowned && may_extend_(entry.stream_sequence))
         send(connection_, entry.message, {Acknowledgement::Kind::in_progress});

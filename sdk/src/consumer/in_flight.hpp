@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -27,6 +28,12 @@ class InFlight {
   /// Extends each message three times in `ack_wait`. Keeps the number of messages in `count`.
   InFlight(natsConnection* connection, std::chrono::milliseconds ack_wait, std::atomic<std::uint64_t>& count,
            MayExtend may_extend);
+
+  /// The group's AckWait is another one now. All messages are extended at once.
+  void use(std::chrono::milliseconds ack_wait);
+
+  /// How often a message came again while it was here: it was not extended in time.
+  [[nodiscard]] std::uint64_t lapses() const noexcept { return lapses_; }
 
   [[nodiscard]] Slot add(natsMsg* message, const AckSubject& delivery);
   /// Must come before the message is settled: a +WPI that follows a delayed -NAK would replace its delay by
@@ -51,15 +58,20 @@ class InFlight {
   };
 
   void extend_all(const std::stop_token& stop);
+  void notice_lapse(std::uint64_t stream_sequence);
   void disown_when_stream_is_new(const AckSubject& delivery);
   void disown_all();
 
   natsConnection* connection_;
-  std::chrono::milliseconds ack_wait_;
   std::atomic<std::uint64_t>& count_;
   MayExtend may_extend_;
 
-  mutable std::mutex mutex_;         // guards what follows
+  std::atomic<std::uint64_t> lapses_{0};
+
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable_any ack_wait_changed_;
+  std::chrono::milliseconds ack_wait_;
+  bool extend_now_ = false;
   std::uint64_t last_sequence_ = 0;  // on the stream: the latest of a first delivery
   std::int64_t last_stored_at_ = 0;  // when that was stored
   std::vector<Entry> entries_;

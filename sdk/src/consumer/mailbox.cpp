@@ -1,5 +1,7 @@
 #include "consumer/mailbox.hpp"
 
+#include "consumer/group.hpp"
+
 #include <iterator>
 #include <string_view>
 #include <utility>
@@ -7,9 +9,23 @@
 namespace tidings {
 namespace {
 
+using std::string_view_literals::operator""sv;
+
 bool is_delivery(natsMsg* message) {
   const char* reply = natsMsg_GetReply(message);
   return reply != nullptr && std::string_view{reply}.starts_with("$JS.ACK.");
+}
+
+/// Flow control of a push consumer: until it is answered, the server sends no more (ADR-15). A heartbeat
+/// names the same subject when that message was lost, or sent to an instance that has ended.
+void answer_flow_control(natsConnection* connection, natsMsg* status) {
+  const char* code = nullptr;
+  if (natsMsgHeader_Get(status, "Status", &code) != NATS_OK || code == nullptr || code != "100"sv) return;
+  const char* stalled = nullptr;
+  const char* reply = natsMsg_GetReply(status);
+  if (natsMsgHeader_Get(status, "Nats-Consumer-Stalled", &stalled) == NATS_OK && stalled != nullptr)
+    reply = stalled;
+  if (reply != nullptr && *reply != '\0') natsConnection_Publish(connection, reply, nullptr, 0);
 }
 
 }  // namespace
@@ -38,21 +54,47 @@ void Mailbox::update(Change&& change) {
 void Mailbox::deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
   auto& mailbox = *static_cast<Mailbox*>(closure);
   MessagePtr received{raw};
-  if (!is_delivery(raw))
+  if (!is_delivery(raw)) {
+    answer_flow_control(mailbox.connection_, raw);
     return mailbox.update([&] { mailbox.mail_.statuses.push_back(std::move(received)); });
+  }
   if (mailbox.own_spare_.empty())
     mailbox.own_spare_.push_back(std::make_unique<StreamMessage>(mailbox.connection_, mailbox.in_flight));
   auto message = std::move(mailbox.own_spare_.back());
   mailbox.own_spare_.pop_back();
   message->read(std::move(received), mailbox.subject_prefix_);
+  if (message->delivery.delivered > 1) mailbox.notice_lapses();
   mailbox.update([&] {
     mailbox.mail_.messages.push_back(std::move(message));
     if (mailbox.own_spare_.empty()) mailbox.own_spare_.swap(mailbox.spare_);
   });
 }
 
+void Mailbox::on_lapse(std::function<void()> action) {
+  const std::lock_guard lock{mutex_};
+  on_lapse_ = std::move(action);
+}
+
+void Mailbox::notice_lapses() {
+  const auto lapses = in_flight.lapses();
+  const auto now = std::chrono::steady_clock::now();
+  if (lapses == lapses_ || now < next_lapse_) return;
+  lapses_ = lapses;
+  next_lapse_ = now + std::chrono::seconds{1};
+  std::function<void()> action;
+  {
+    const std::lock_guard lock{mutex_};
+    action = on_lapse_;
+  }
+  if (action) action();
+}
+
+/// A new AckWait is kept at once: the consumer's thread may be in a handler.
 void Mailbox::deliver_state(natsConnection*, natsSubscription*, natsMsg* raw, void* closure) {
   auto& mailbox = *static_cast<Mailbox*>(closure);
+  const auto state =
+      GroupState::parse({natsMsg_GetData(raw), static_cast<std::size_t>(natsMsg_GetDataLength(raw))});
+  if (state.ack_wait.count() > 0) mailbox.in_flight.use(state.ack_wait);
   mailbox.update([&] { mailbox.mail_.states.emplace_back(raw); });
 }
 

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <stop_token>
 #include <string>
@@ -38,6 +39,10 @@ class Mailbox {
   static void deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* closure);
   static void deliver_state(natsConnection*, natsSubscription*, natsMsg* raw, void* closure);
 
+  /// Called by the delivering thread, once a second at most, when a message has come again that is still
+  /// here.
+  void on_lapse(std::function<void()> action);
+
   void tell_of_new_leader();
   /// Ends the running collect(), or else the next.
   void wake();
@@ -55,17 +60,22 @@ class Mailbox {
   InFlight in_flight;
 
  private:
+  void notice_lapses();
   template <class Change>
   void update(Change&& change);
 
   natsConnection* const connection_;
   const std::string subject_prefix_;
-  std::vector<StreamMessagePtr> own_spare_;  // used by the delivering thread alone
+  // Used by the delivering thread alone.
+  std::vector<StreamMessagePtr> own_spare_;
+  std::uint64_t lapses_ = 0;
+  std::chrono::steady_clock::time_point next_lapse_{};
 
   std::mutex mutex_;  // guards all that follows
   std::condition_variable_any arrived_;
   Mail mail_;
   std::vector<StreamMessagePtr> spare_;
+  std::function<void()> on_lapse_;
 };
 
 }  // namespace tidings

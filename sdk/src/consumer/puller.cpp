@@ -33,12 +33,17 @@ Puller::Puller(Connection& connection, Group group, std::string subject_prefix, 
                               : subscribe(inbox_, {}, Mailbox::deliver)),
       states_(subscribe(state_inbox_, {}, Mailbox::deliver_state)),
       loop_(group_, prefetch, steady_clock::now()),
-      generation_(connection.generation()) {
+      generation_(connection.generation()),
+      settled_to_(group_.settled_to) {
   // The prefetch is the bound; nats.c's own would drop messages.
   natsSubscription_SetPendingLimits(messages_, -1, -1);
   if (!group_.push())
     advisories_.emplace(connection, group_.stream, group_.durable,
                         [mailbox = mailbox_] { mailbox->tell_of_new_leader(); });
+  // By the thread that delivers: ours may be in a handler for as long as the others' AckWaits last.
+  mailbox_->on_lapse([connection = native(connection), subject = api_subject("INFO"), inbox = state_inbox_] {
+    natsConnection_PublishRequest(connection, subject.c_str(), inbox.c_str(), nullptr, 0);
+  });
   // Pull again as soon as the connection is back.
   connection.observe([mailbox = mailbox_](bool) { mailbox->wake(); });
 }
@@ -124,9 +129,13 @@ void Puller::ask_for_state_if_due() {
   request("INFO", {}, state_inbox_);
 }
 
+std::string Puller::api_subject(const char* what) const {
+  return std::string("$JS.API.CONSUMER.") + what + "." + group_.stream + "." + group_.durable;
+}
+
 /// Nobody waits for the answers: they come to `inbox`, and so into the mailbox.
 bool Puller::request(const char* what, const std::string& body, const std::string& inbox) {
-  const auto subject = std::string("$JS.API.CONSUMER.") + what + "." + group_.stream + "." + group_.durable;
+  const auto subject = api_subject(what);
   return natsConnection_PublishRequest(native(connection_), subject.c_str(), inbox.c_str(), body.data(),
                                        static_cast<int>(body.size())) == NATS_OK;
 }
@@ -181,14 +190,17 @@ void Puller::on_status(const PullStatus& status) {
 void Puller::on_group_state(GroupState state) {
   if (state.kind == GroupState::Kind::deleted) return on_deleted();
   if (state.kind == GroupState::Kind::unknown) return;
+  if (state.created != group_.created) return on_deleted();  // it was made again
   gauges_.lag = state.num_pending;
-  const auto before = std::exchange(created_, std::move(state.created));
-  if (before && before != created_) mailbox_->in_flight.disown();  // it was made again
+  settled_to_ = state.settled_to;
+  if (state.ack_wait.count() == 0 || state.ack_wait == group_.ack_wait) return;
+  spdlog::warn("ack_wait of the group {} was changed from {} ms to {} ms", group_.durable,
+               group_.ack_wait.count(), state.ack_wait.count());
+  group_.ack_wait = state.ack_wait;
 }
 
 void Puller::on_deleted() {
   mailbox_->in_flight.disown();
-  created_.reset();
   loop_.on_deleted();
 }
 
@@ -198,7 +210,10 @@ std::optional<milliseconds> Puller::rejoin_after() const noexcept {
 }
 
 void Puller::use(Group group) {
+  if (group.created != group_.created) mailbox_->in_flight.disown();
   group_ = std::move(group);
+  settled_to_ = group_.settled_to;
+  mailbox_->in_flight.use(group_.ack_wait);
   loop_.on_rejoined(group_);
 }
 

@@ -52,6 +52,9 @@ class Puller {
   /// While paused, no messages are asked for; some may still come.
   void pause(bool paused) noexcept { paused_ = paused; }
 
+  /// Every stream sequence up to here is settled, as the server has told within the last ten seconds or so.
+  [[nodiscard]] std::uint64_t settled_to() const noexcept { return settled_to_; }
+
   /// The group has answered since it was joined or fell silent. Before that, the fact that no message comes
   /// does not mean that there is none. A push consumer answers nothing, and always counts as answering.
   [[nodiscard]] bool answered() const noexcept { return loop_.is<PullLoop::Steady>() || group_.push(); }
@@ -74,6 +77,7 @@ class Puller {
   void pull_if_due();
   void warn_of_silence(const std::string& what);
   void ask_for_state_if_due();
+  [[nodiscard]] std::string api_subject(const char* what) const;
   bool request(const char* what, const std::string& body, const std::string& inbox);
   /// True when woken.
   bool read_mail(bool want_messages, Time deadline, const std::stop_token& stop);
@@ -96,7 +100,7 @@ class Puller {
   bool paused_ = false;       // by the owner, whatever the loop's state
   std::uint64_t generation_;  // of the connection that pulls were sent on
   Time ask_for_state_again_{};
-  std::optional<std::string> created_;  // when the durable was made, as the server writes it
+  std::uint64_t settled_to_;  // as the server has last told
 
   Mail mail_;                            // being read
   std::deque<StreamMessagePtr> ready_;   // out of the mailbox, not taken yet

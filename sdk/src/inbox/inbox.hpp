@@ -6,6 +6,7 @@
 #include <tidings/timestamp.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <exception>
 #include <optional>
 #include <string>
@@ -65,6 +66,22 @@ class Inbox {
   [[nodiscard]] virtual std::optional<Attempts> attempts(const std::string& event_id) = 0;
   virtual void record_attempts(const std::string& event_id, const Attempts& attempts) = 0;
   virtual void forget_attempts(const std::string& event_id) = 0;
+
+  /// Up to where the group has settled everything on a stream, as the server has last told. The durable that
+  /// knew it may be gone.
+  struct Position {
+    std::string stream_created;  ///< as the server writes it: it tells streams of one name apart
+    std::uint64_t settled_to = 0;
+
+    friend bool operator==(const Position&, const Position&) = default;
+  };
+  /// False where the login has no right to the table of positions, which older versions did not have: nothing
+  /// is kept then, and there is none.
+  [[nodiscard]] virtual bool keeps_positions() const noexcept { return true; }
+  [[nodiscard]] virtual std::optional<Position> position(const std::string& stream) = 0;
+  virtual void keep_position(const std::string& stream, const Position& position) = 0;
+  /// The group has handled events that it still remembers.
+  [[nodiscard]] virtual bool has_handled_events() = 0;
 
   /// Looks at up to `limit` rows, from where the last call ended, and deletes those handled longer than `age`
   /// ago. True when the end was reached (the next call starts again).

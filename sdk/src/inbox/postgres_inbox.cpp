@@ -2,7 +2,7 @@
 #include "inbox/attempt_columns.hpp"
 #include "inbox/event_key.hpp"
 #include "inbox/inbox.hpp"
-#include "inbox/schema/schema.hpp"
+#include "inbox/postgres_tables.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/postgres_inbox.hpp>
@@ -22,30 +22,12 @@ constexpr const char* limit_waits =
     "CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' "
     "THEN set_config('idle_in_transaction_session_timeout', '60s', $1::bool) END";
 
-// SQLSTATEs.
-constexpr const char* not_allowed = "42501";
-constexpr const char* in_failed_transaction = "25P02";
+constexpr const char* in_failed_transaction = "25P02";  // a SQLSTATE
 
 const std::string& require_postgresql(const std::string& url) {
   if (DatabaseUrl::parse(url, "the inbox").kind != DatabaseUrl::Kind::postgresql)
     throw SettingError("the inbox is not a PostgreSQL database: takes postgresql://HOST/DATABASE");
   return url;
-}
-
-/// Creates the tables that are missing, and adds what is missing in older ones. A login without CREATE rights
-/// needs them to be complete already.
-void make_inbox_tables(PostgresConnection& database) {
-  try {
-    database.script(inbox_schema::postgres);
-  } catch (const PostgresError& error) {
-    if (error.sqlstate() != not_allowed) throw;
-    database.rollback();
-    try {
-      database.exec("SELECT state, next_attempt_at FROM inbox_group, inbox, inbox_attempt LIMIT 0");
-    } catch (const PostgresError&) {
-      throw error;
-    }
-  }
 }
 
 }  // namespace
@@ -55,7 +37,7 @@ class PostgresInbox::Tables final : public Inbox {
   explicit Tables(const std::string& url) : database(require_postgresql(url)) {
     try {
       connect();
-      make_inbox_tables(database);
+      keeps_positions_ = make_inbox_tables(database);
     } catch (const PostgresError& error) {
       throw DatabaseError("cannot make the inbox tables in " + database.name() + ": " + error.what(),
                           error.retryable() ? Error::Retry::yes : Error::Retry::no);
@@ -209,6 +191,30 @@ class PostgresInbox::Tables final : public Inbox {
                            bytea_key(event_id));
   }
 
+  bool keeps_positions() const noexcept override { return keeps_positions_; }
+
+  std::optional<Position> position(const std::string& stream) override {
+    if (!keeps_positions_) return std::nullopt;
+    const auto rows = database.exec(
+        "SELECT stream_created, settled_to FROM inbox_position WHERE group_id = $1 AND stream = $2", group_,
+        stream);
+    if (rows.empty()) return std::nullopt;
+    return Position{std::string{rows.text(0, 0)}, static_cast<std::uint64_t>(rows.integer(0, 1))};
+  }
+
+  void keep_position(const std::string& stream, const Position& position) override {
+    if (!keeps_positions_) return;
+    database.exec(R"sql(
+        INSERT INTO inbox_position(group_id, stream, stream_created, settled_to) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (group_id, stream) DO UPDATE SET
+            stream_created = excluded.stream_created, settled_to = excluded.settled_to, updated_at = now())sql",
+                  group_, stream, position.stream_created, static_cast<std::int64_t>(position.settled_to));
+  }
+
+  bool has_handled_events() override {
+    return !database.exec("SELECT 1 FROM inbox WHERE group_id = $1 LIMIT 1", group_).empty();
+  }
+
   bool prune(std::chrono::hours age, int limit) override {
     // No handler runs in this transaction, so SET LOCAL affects nobody else. The planner expects no rows
     // after the position until the statistics are updated, and would read and sort all of them.
@@ -273,6 +279,7 @@ class PostgresInbox::Tables final : public Inbox {
     claims_to_take_back_.clear();
   }
 
+  bool keeps_positions_ = true;
   std::string group_;  // its id in the database
   std::unordered_map<std::string, Ahead> ahead_;
   std::string claimed_;                           // the id whose handler runs

@@ -99,6 +99,13 @@ struct Statements {
           reason = excluded.reason, next_attempt_at = excluded.next_attempt_at,
           updated_at = excluded.updated_at)sql"};
   SQLite::Statement forget{database, "DELETE FROM inbox_attempt WHERE group_id = ? AND event_id = ?"};
+  SQLite::Statement position{database, R"sql(
+      SELECT stream_created, settled_to FROM inbox_position WHERE group_id = ? AND stream = ?)sql"};
+  SQLite::Statement keep_position{database, R"sql(
+      INSERT INTO inbox_position(group_id, stream, stream_created, settled_to, updated_at) VALUES (?, ?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET stream_created = excluded.stream_created, settled_to = excluded.settled_to,
+                                updated_at = excluded.updated_at)sql"};
+  SQLite::Statement any_handled{database, "SELECT 1 FROM inbox WHERE group_id = ? LIMIT 1"};
   SQLite::Statement prune_attempts{database,
                                    "DELETE FROM inbox_attempt WHERE group_id = ? AND updated_at < ?"};
   SQLite::Statement prune_end{database, R"sql(
@@ -172,6 +179,23 @@ class SqliteInbox::Tables final : public Inbox {
   void forget_attempts(const std::string& event_id) override {
     const auto key = key_of(event_id);
     StatementRun{statements_->forget}.bind(statements_->group_id, key).exec();
+  }
+
+  std::optional<Position> position(const std::string& stream) override {
+    StatementRun run{statements_->position};
+    if (!run.bind(statements_->group_id, stream).next()) return std::nullopt;
+    return Position{run.column(0).getString(), static_cast<std::uint64_t>(run.column(1).getInt64())};
+  }
+
+  void keep_position(const std::string& stream, const Position& position) override {
+    StatementRun{statements_->keep_position}
+        .bind(statements_->group_id, stream, position.stream_created,
+              static_cast<std::int64_t>(position.settled_to), milliseconds(now()))
+        .exec();
+  }
+
+  bool has_handled_events() override {
+    return StatementRun{statements_->any_handled}.bind(statements_->group_id).next();
   }
 
   bool prune(std::chrono::hours age, int limit) override {

@@ -20,7 +20,25 @@ Error::Retry retry(natsStatus status) {
   }
 }
 
+const char* remedy(jsErrCode code) {
+  switch (code) {
+    case JSNotEnabledErr:
+      return ": is JetStream off on the NATS server? Turn it on: `nats-server -js`, or `jetstream {}` in its "
+             "configuration";
+    case JSNotEnabledForAccountErr:
+      return ": JetStream is off for this account: turn it on in the configuration of the NATS server, "
+             "`jetstream: enabled` for the account";
+    default:
+      return "";
+  }
+}
+
 }  // namespace
+
+std::string jetstream_code(jsErrCode code) {
+  if (code == jsErrCode{}) return {};
+  return " [JetStream " + std::to_string(static_cast<int>(code)) + "]" + remedy(code);
+}
 
 void check(natsStatus status, const std::string& action, jsErrCode code) {
   if (status == NATS_OK) return;
@@ -28,8 +46,7 @@ void check(natsStatus status, const std::string& action, jsErrCode code) {
   const char* detail = nats_GetLastError(&detailed);
   std::string what = "cannot " + action + ": " + natsStatus_GetText(status);
   if (detailed == status && detail != nullptr && *detail != '\0') what += std::string(" (") + detail + ")";
-  if (code != jsErrCode{}) what += " [JetStream " + std::to_string(static_cast<int>(code)) + "]";
-  throw NatsError(what, retry(status));
+  throw NatsError(what + jetstream_code(code), retry(status));
 }
 
 }  // namespace tidings

@@ -49,4 +49,7 @@ class DiscardedMessages {
 /// a denied permission may pass by itself, so it is retryable.
 void check(natsStatus status, const std::string& action, jsErrCode code = jsErrCode{});
 
+/// JetStream's number for an error as texts end with it, and what to do where that is known; empty for none.
+[[nodiscard]] std::string jetstream_code(jsErrCode code);
+
 }  // namespace tidings

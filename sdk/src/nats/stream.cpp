@@ -1,28 +1,25 @@
 #include "nats/handle.hpp"
-#include "nats/subject.hpp"
+#include "nats/jetstream_request.hpp"
+#include "nats/stream_config.hpp"
 
 #include <tidings/stream.hpp>
 
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
-
 namespace tidings {
 namespace {
 
+using nlohmann::json;
 using std::chrono::duration_cast;
 using std::chrono::nanoseconds;
 
-StreamInfoPtr find(Connection& connection, const std::string& name) {
-  jsOptions options;
-  jsOptions_Init(&options);
-  options.Wait = 1000;  // without a leader there is no answer: asking again is better than waiting
-  jsStreamInfo* info = nullptr;
-  jsErrCode code{};
-  const auto status = js_GetStreamInfo(&info, jetstream(connection), name.c_str(), &options, &code);
-  if (status == NATS_NOT_FOUND) return nullptr;
-  check(status, "look up the stream " + name, code);
-  return StreamInfoPtr{info};
+/// Its info; empty when it is not there.
+json find(Connection& connection, const std::string& name) {
+  const auto action = "look up the stream " + name;
+  auto info = ask_jetstream(connection, "STREAM.INFO." + name, action);
+  if (error_code(info) == JSStreamNotFoundErr) return {};
+  require_done(info, action);
+  return info;
 }
 
 void make(Connection& connection, const StreamSpec& spec) {
@@ -49,52 +46,43 @@ void make(Connection& connection, const StreamSpec& spec) {
   spdlog::info("made stream={} subject={} replicas={}", spec.name, spec.subjects.front(), spec.replicas);
 }
 
-void compare(const jsStreamConfig& is, const StreamSpec& spec) {
-  const auto require = [&spec](bool fits, const char* field, const std::string& value,
-                               const std::string& expected) {
-    if (!fits)
-      throw NatsError("stream " + spec.name + " has " + field + " " + value + ", expected " + expected +
-                      ": change the stream or the settings");
-  };
-  const auto in_seconds = [](nanoseconds time) {
-    return std::to_string(duration_cast<std::chrono::seconds>(time).count()) + " s";
-  };
-  require(is.Storage == js_FileStorage, "storage", "memory", "file");
-  require(is.Replicas >= spec.replicas, "num_replicas", std::to_string(is.Replicas),
-          "at least " + std::to_string(spec.replicas));
-  require(!is.NoAck, "no_ack", "true", "false");
-  const nanoseconds window{is.Duplicates};
-  require(window >= spec.duplicate_window, "duplicate_window", in_seconds(window),
-          "at least " + in_seconds(spec.duplicate_window));
-  const std::vector<std::string> subjects(is.Subjects, is.Subjects + is.SubjectsLen);
-  std::string present;
-  for (const auto& subject : subjects) present += (present.empty() ? "" : ", ") + subject;
-  for (const auto& wanted : spec.subjects)
-    require(std::ranges::any_of(subjects, [&](const auto& subject) { return covers(subject, wanted); }),
-            "subjects", present, wanted);
-}
+int replicas(const json& info) { return info.at("config").value("num_replicas", 1); }
 
 }  // namespace
 
 int ensure_stream(Connection& connection, const StreamSpec& spec) {
   auto info = find(connection, spec.name);
-  if (!info) {
+  if (info.empty()) {
     make(connection, spec);
     info = find(connection, spec.name);
-    if (!info)
+    if (info.empty())
       throw NatsError("the stream " + spec.name + " was gone right after it was made", Error::Retry::yes);
   }
-  compare(*info->Config, spec);
-  return static_cast<int>(info->Config->Replicas);
+  compare(info.at("config"), spec);
+  return replicas(info);
 }
 
 std::optional<int> replicas_of(Connection& connection, const std::string& stream) {
   try {
     const auto info = find(connection, stream);
-    if (info) return static_cast<int>(info->Config->Replicas);
+    if (!info.empty()) return replicas(info);
   } catch (const NatsError&) {
   }
   return std::nullopt;
+}
+
+void warn_of_discards(Connection& connection, const std::string& stream) {
+  try {
+    const auto info = find(connection, stream);
+    const auto limits = info.empty() ? std::string{} : discarding_limits(info.at("config"));
+    if (limits.empty()) return;
+    spdlog::warn(
+        "stream {} has {}, expected retention limits and none that discard: events that a group has not seen yet can "
+        "be lost; change the stream",
+        stream, limits);
+  } catch (const NatsError& error) {
+    spdlog::debug("the limits of the stream {} are not known: {}", stream, error.what());
+  }
 }
 
 }  // namespace tidings

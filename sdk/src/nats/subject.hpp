@@ -16,13 +16,15 @@ namespace tidings {
          subject.find("..") == std::string_view::npos && std::ranges::none_of(subject, is_illegal);
 }
 
+/// Cuts the first token off.
+[[nodiscard]] inline std::string_view take_token(std::string_view& subject) {
+  const auto token = subject.substr(0, subject.find('.'));
+  subject.remove_prefix(std::min(token.size() + 1, subject.size()));
+  return token;
+}
+
 /// True when every subject that `narrow` can match is matched by `wide` (NATS wildcards).
 [[nodiscard]] inline bool covers(std::string_view wide, std::string_view narrow) {
-  const auto take_token = [](std::string_view& subject) {
-    const auto token = subject.substr(0, subject.find('.'));
-    subject.remove_prefix(std::min(token.size() + 1, subject.size()));
-    return token;
-  };
   while (!wide.empty() && !narrow.empty()) {
     const auto wide_token = take_token(wide);
     const auto narrow_token = take_token(narrow);
@@ -30,6 +32,16 @@ namespace tidings {
     if (narrow_token == ">" || (wide_token != "*" && wide_token != narrow_token)) return false;
   }
   return wide.empty() && narrow.empty();
+}
+
+/// True when some subject is matched by both (NATS wildcards).
+[[nodiscard]] inline bool overlaps(std::string_view one, std::string_view other) {
+  while (!one.empty() && !other.empty()) {
+    const auto its = take_token(one), others = take_token(other);
+    if (its == ">" || others == ">") return true;
+    if (its != "*" && others != "*" && its != others) return false;
+  }
+  return one.empty() && other.empty();
 }
 
 }  // namespace tidings

@@ -330,3 +330,25 @@ TEST_CASE("an error of somebody else's is not a transient error of the database"
   const Place place;
   CHECK_FALSE(Joined { place } -> is_transient(std::runtime_error("database is locked")));
 }
+
+TEST_CASE("each group's place on each stream is kept, and the latest counts") {
+  const Place place;
+  using Position = Inbox::Position;
+  {
+    Joined mailer{place};
+    CHECK_FALSE(mailer->position("AUTH_EVENTS"));
+    CHECK_FALSE(mailer->has_handled_events());
+    mailer->begin();
+    mailer->keep_position("AUTH_EVENTS", {"2025", 7});
+    mailer->keep_position("AUTH_EVENTS", {"2026", 3});  // of another stream in its place
+    mailer->keep_position("SHOP", {"2024", 5'000'000'000});
+    mailer->commit();
+    CHECK(claim(*mailer, uuid));
+  }
+  Joined mailer{place}, audit{place, "audit"};
+  CHECK(mailer->position("AUTH_EVENTS") == Position{"2026", 3});
+  CHECK(mailer->position("SHOP") == Position{"2024", 5'000'000'000});
+  CHECK(mailer->has_handled_events());
+  CHECK_FALSE(audit->position("AUTH_EVENTS"));
+  CHECK_FALSE(audit->has_handled_events());
+}

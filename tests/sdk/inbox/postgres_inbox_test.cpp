@@ -157,4 +157,10 @@ TEST_CASE("a login that may make no tables uses those that are there, and is tol
   CHECK(tables.claim("one"));
   tables.commit();
   CHECK(tables.handled("one"));
+  // Tables that were made and granted for an older version do.
+  CHECK_FALSE(tables.keeps_positions());
+  tables.keep_position("AUTH_EVENTS", {"2026", 7});
+  CHECK_FALSE(tables.position("AUTH_EVENTS"));
+  owner.script("GRANT SELECT, INSERT, UPDATE ON inbox_position TO poor");
+  CHECK(PostgresInbox{url}.tables().keeps_positions());
 }

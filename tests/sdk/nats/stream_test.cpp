@@ -1,6 +1,7 @@
 #include "consumer/group.hpp"
 #include "support/catch.hpp"
 #include "support/jetstream.hpp"
+#include "support/log.hpp"
 #include "support/nats_cluster.hpp"
 #include "support/nats_server.hpp"
 #include "support/wait.hpp"
@@ -171,7 +172,71 @@ TEST_CASE("a server without JetStream is an error that may pass") {
   } catch (const NatsError& error) {
     CHECK(error.retryable());
     CHECK_THAT(error.what(), ContainsSubstring("AUTH_EVENTS"));
+    CHECK_THAT(error.what(), ContainsSubstring("nats-server -js"));
   }
+  const auto told = error_of<NatsError>([&] { (void)join_group(connection, mailer()); });
+  CHECK_THAT(told, ContainsSubstring("nats-server -js"));
+}
+
+TEST_CASE("an account without JetStream is told what to turn on") {
+  NatsServer server{{.config = "accounts { SHOP { users: [ { user: bob, password: word } ] } }",
+                     .arguments = {},
+                     .jetstream = true,
+                     .monitoring = false}};
+  auto options = to(server);
+  options.user = "bob";
+  options.password = "word";
+  Connection connection{options};
+  CHECK_THAT(error_of<NatsError>([&] { ensure_stream(connection, {}); }),
+             ContainsSubstring("jetstream: enabled"));
+}
+
+TEST_CASE("what a stream discards before a group has seen it is a warning with the fields and their values") {
+  Broker broker;
+  struct Case {
+    json config;
+    std::string told;
+  };
+  const auto is = GENERATE(values<Case>({
+      {{{"retention", "interest"}}, "AUTH_EVENTS has retention interest, expected"},
+      {{{"retention", "workqueue"}}, "AUTH_EVENTS has retention workqueue, expected"},
+      {{{"max_msgs_per_subject", 1}}, "AUTH_EVENTS has max_msgs_per_subject 1, expected"},
+      {{{"max_msgs", 100}, {"max_bytes", 200000}},
+       "AUTH_EVENTS has max_msgs 100, max_bytes 200000, expected"},
+      {{{"max_age", 900 * second}}, "AUTH_EVENTS has max_age 900 s, expected"},
+      {{{"max_msgs", 100}, {"discard", "new"}}, ""},
+      {{{"max_age", 7 * 24 * 3600 * second}}, ""},
+      {json::object(), ""},
+  }));
+  broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"}, is.config);
+  CHECK(broker.fault({.use = StreamSpec::Use::read}) == "none");
+  const Log log;
+  warn_of_discards(broker.connection, "AUTH_EVENTS");
+  if (is.told.empty())
+    CHECK(log.text().empty());
+  else
+    CHECK_THAT(log.text(), ContainsSubstring(is.told));
+}
+
+TEST_CASE("a mirror is to be read, and takes no events") {
+  Broker broker;
+  broker.js.add_stream("ORIGIN", {"auth.>"});
+  broker.js.add_stream("AUTH_EVENTS", {}, {{"mirror", {{"name", "ORIGIN"}}}});
+  CHECK(broker.fault({.use = StreamSpec::Use::read}) == "none");
+  CHECK_THAT(broker.fault({}), ContainsSubstring("has mirror ORIGIN, expected none"));
+}
+
+TEST_CASE("a mirror or source that filters for other events is refused by who reads") {
+  Broker broker;
+  const auto* const kind = GENERATE("mirror", "sources");
+  broker.js.add_stream("ORIGIN", {"auth.>"});
+  json from{{"name", "ORIGIN"}, {"filter_subject", "auth.other.>"}};
+  if (kind == std::string{"sources"}) from = json::array({from});
+  broker.js.add_stream("AUTH_EVENTS", {}, {{kind, from}});
+  // An older server knows no filter of a mirror (2.9.10).
+  if (broker.js.stream_config("AUTH_EVENTS").dump().find("auth.other") == std::string::npos) return;
+  CHECK_THAT(broker.fault({.use = StreamSpec::Use::read}),
+             ContainsSubstring("has subjects auth.other.>, expected auth.events.>"));
 }
 
 TEST_CASE("a missing group is made as a pull consumer that misses nothing and drops nothing") {
@@ -251,6 +316,55 @@ TEST_CASE(
              ContainsSubstring("filter_subject auth.other.>, expected auth.events.>"));
   CHECK(fault_with("auth.events.user.created") == "none");
   CHECK(fault_with("auth.>") == "none");
+}
+
+TEST_CASE("what a group of another hand does differently is a warning with the field and both values") {
+  Broker broker;
+  broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  struct Case {
+    json config;
+    std::string told;
+  };
+  const auto is = GENERATE(values<Case>({
+      {{{"inactive_threshold", 60 * second}}, "inactive_threshold 60000 ms, expected none"},
+      {{{"replay_policy", "original"}}, "replay_policy original, expected instant"},
+      {{{"mem_storage", true}}, "mem_storage true, expected false"},
+      {json::object(), ""},
+  }));
+  broker.js.add_consumer("AUTH_EVENTS", "mailer", is.config);
+  const Log log;
+  CHECK(broker.group_fault(mailer()) == "none");
+  if (is.told.empty())
+    CHECK(log.text().empty());
+  else
+    CHECK_THAT(log.text(), ContainsSubstring("group mailer on the stream AUTH_EVENTS has " + is.told));
+}
+
+TEST_CASE("filters and a backoff that an older server does not know are judged as well") {
+  Broker broker;
+  broker.js.add_stream("AUTH_EVENTS", {"auth.>"});
+  const auto group_with = [&broker](const json& config) {
+    try {
+      broker.js.add_consumer("AUTH_EVENTS", "mailer", config);
+    } catch (const std::runtime_error&) {
+      return false;  // 2.9.10
+    }
+    for (const auto& [field, value] : config.items())
+      if (!broker.js.consumer_config("AUTH_EVENTS", "mailer").contains(field)) return false;
+    return true;
+  };
+  if (group_with({{"filter_subjects", {"auth.other.>", "auth.more"}}}))
+    CHECK_THAT(broker.group_fault(mailer()),
+               ContainsSubstring("filter_subjects auth.other.>, auth.more, expected auth.events.>"));
+  broker.js.delete_consumer("AUTH_EVENTS", "mailer");
+  if (group_with({{"filter_subjects", {"auth.other.>", "auth.events.user.*"}}}))
+    CHECK(broker.group_fault(mailer()) == "none");
+  broker.js.delete_consumer("AUTH_EVENTS", "mailer");
+  const Log log;
+  if (group_with({{"backoff", {60 * second, 120 * second}}})) {
+    CHECK(broker.group_fault(mailer()) == "none");
+    CHECK_THAT(log.text(), ContainsSubstring("has backoff 60000 ms, 120000 ms, expected none"));
+  }
 }
 
 TEST_CASE("a missing group that must not be made is an error, and a missing stream may still come") {

@@ -9,6 +9,7 @@
 
 using tidings::covers;
 using tidings::is_literal_subject;
+using tidings::overlaps;
 
 namespace {
 
@@ -75,6 +76,23 @@ TEST_CASE("covers agrees with matching, for all subjects of up to three tokens")
       const bool expected = std::ranges::all_of(
           subjects, [&](const auto& subject) { return !matches(narrow, subject) || matches(wide, subject); });
       if (covers(wide, narrow) != expected) wrong.push_back(wide + " and " + narrow);
+    }
+  }
+  CHECK(wrong == std::vector<std::string>{});
+}
+
+TEST_CASE("overlaps agrees with matching, for all subjects of up to three tokens") {
+  auto patterns = subjects_of({"a", "b", "*"}, 3);
+  for (const auto& head : subjects_of({"a", "b", "*"}, 2)) patterns.push_back(head + ".>");
+  patterns.emplace_back(">");
+  const auto subjects = subjects_of({"a", "b", "c"}, 4);
+
+  std::vector<std::string> wrong;
+  for (const auto& one : patterns) {
+    for (const auto& other : patterns) {
+      const bool expected = std::ranges::any_of(
+          subjects, [&](const auto& subject) { return matches(one, subject) && matches(other, subject); });
+      if (overlaps(one, other) != expected) wrong.push_back(one + " and " + other);
     }
   }
   CHECK(wrong == std::vector<std::string>{});

@@ -24,6 +24,15 @@ CREATE TABLE IF NOT EXISTS inbox_attempt (
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (group_id, event_id)
 );
+-- Up to where a group has settled everything on a stream, which is told from another one of its name by its creation.
+CREATE TABLE IF NOT EXISTS inbox_position (
+    group_id integer NOT NULL,
+    stream text NOT NULL,
+    stream_created text NOT NULL,
+    settled_to bigint NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (group_id, stream)
+);
 -- One row.
 CREATE TABLE IF NOT EXISTS inbox_schema (
     version integer NOT NULL

@@ -19,6 +19,15 @@ CREATE TABLE IF NOT EXISTS inbox_attempt (
     updated_at INTEGER NOT NULL,
     PRIMARY KEY (group_id, event_id)
 ) WITHOUT ROWID;
+-- Up to where a group has settled everything on a stream, which is told from another one of its name by its creation.
+CREATE TABLE IF NOT EXISTS inbox_position (
+    group_id INTEGER NOT NULL,
+    stream TEXT NOT NULL,
+    stream_created TEXT NOT NULL,
+    settled_to INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (group_id, stream)
+) WITHOUT ROWID;
 -- One row. PRAGMA user_version belongs to the file, which handlers' tables share.
 CREATE TABLE IF NOT EXISTS inbox_schema (
     version INTEGER NOT NULL

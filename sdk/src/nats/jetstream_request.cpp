@@ -1,0 +1,39 @@
+#include "nats/jetstream_request.hpp"
+
+#include "nats/handle.hpp"
+
+#include <string_view>
+
+namespace tidings {
+
+using nlohmann::json;
+
+json ask_jetstream(Connection& connection, const std::string& request, const std::string& action) {
+  natsMsg* raw = nullptr;
+  const auto subject = "$JS.API." + request;
+  const auto status =
+      natsConnection_RequestString(&raw, native(connection), subject.c_str(), "", look_up_timeout.count());
+  const MessagePtr message{raw};
+  check(status, action, status == NATS_NO_RESPONDERS ? JSNotEnabledErr : jsErrCode{});
+  auto answer = json::parse(
+      std::string_view{natsMsg_GetData(raw), static_cast<std::size_t>(natsMsg_GetDataLength(raw))}, nullptr,
+      false);
+  if (!answer.is_object())
+    throw NatsError("cannot " + action + ": the answer is no JSON object", Error::Retry::yes);
+  return answer;
+}
+
+int error_code(const json& answer) {
+  const auto error = answer.find("error");
+  return error != answer.end() && error->is_object() ? error->value("err_code", -1) : 0;
+}
+
+void require_done(const json& answer, const std::string& action) {
+  const auto code = error_code(answer);
+  if (code == 0) return;
+  throw NatsError("cannot " + action + ": " + answer.at("error").value("description", std::string{}) +
+                      jetstream_code(static_cast<jsErrCode>(code)),
+                  Error::Retry::yes);
+}
+
+}  // namespace tidings

@@ -1,0 +1,29 @@
+#pragma once
+
+// Requests to the JetStream API whose answers are read as JSON: what newer servers say of streams and
+// consumers is not all in the structs of older nats.c.
+
+#include <tidings/connection.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <string>
+
+namespace tidings {
+
+/// Without a leader there is no answer: asking again is better than waiting.
+inline constexpr std::chrono::milliseconds look_up_timeout{1000};
+
+/// The answer to `$JS.API.<request>`, which may be an error; see error_code(). Throws NatsError
+/// "cannot <action>: …" when there is none.
+[[nodiscard]] nlohmann::json ask_jetstream(Connection& connection, const std::string& request,
+                                           const std::string& action);
+
+/// JetStream's number for the error that an answer tells of; 0 when it is none.
+[[nodiscard]] int error_code(const nlohmann::json& answer);
+
+/// Throws NatsError when the answer is an error.
+void require_done(const nlohmann::json& answer, const std::string& action);
+
+}  // namespace tidings
