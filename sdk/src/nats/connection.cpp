@@ -1,6 +1,7 @@
 #include "nats/connection_options.hpp"
 #include "nats/handle.hpp"
 #include "nats/permission_errors.hpp"
+#include "nats/server_url.hpp"
 #include "nats/tls_failure.hpp"
 #include "redacted_url.hpp"
 #include "retry_loop.hpp"
@@ -164,7 +165,7 @@ void connect_once(Connection::State& state) {
 
 }  // namespace
 
-Connection::State::State(ConnectionOptions given) : options(std::move(given)) {
+Connection::State::State(ConnectionOptions given) : options(with_decoded_login(std::move(given))) {
   natsOptions* raw = nullptr;
   check(natsOptions_Create(&raw), "make connection options");
   nats_options.reset(raw);

@@ -2,6 +2,7 @@
 
 #include "nats/handle.hpp"
 #include "nats/nkey.hpp"
+#include "nats/server_url.hpp"
 #include "nats/subject.hpp"
 #include "redacted_url.hpp"
 
@@ -64,6 +65,7 @@ ConnectionOptions ConnectionOptions::from_environment() {
     options.urls = split_urls(*list);
     if (options.urls.empty())
       throw SettingError("NATS_URL=" + *list + ": takes nats://HOST:PORT, several with commas");
+    require_server_urls(options.urls);
   } else {
     options.urls = {"nats://" + text_or("NATS_HOST", "localhost") + ":" +
                     std::to_string(settings::integer_or("NATS_PORT", 4222, 1, 65535))};
@@ -86,6 +88,7 @@ ConnectionOptions ConnectionOptions::from_environment() {
 }
 
 void apply(const ConnectionOptions& options, natsOptions* target) {
+  require_server_urls(options.urls);  // nats.c would wait for a server of another kind
   std::vector<const char*> urls;
   for (const auto& url : options.urls) urls.push_back(url.c_str());
   check(natsOptions_SetServers(target, urls.data(), static_cast<int>(urls.size())),

@@ -150,6 +150,58 @@ TEST_CASE("a login in the URL that is refused does not show") {
   CHECK(Connection{to("nats://bob:right-word@" + host)}.connected());
 }
 
+TEST_CASE("a login in the URL may be percent-encoded, a token as well") {
+  struct Case {
+    std::string authorization, login;
+  };
+  const auto is = GENERATE(values<Case>({
+      {R"(user: "bob@shop", password: "p:a/ss@wo%rd")", "bob%40shop:p%3Aa%2Fss%40wo%25rd@"},
+      {R"(user: "bob", password: "50%off")", "bob:50%off@"},  // taken as it is
+      {R"(token: "a/b+c=")", "a%2Fb+c%3d@"},
+  }));
+  auto server = server_with("authorization { " + is.authorization + " }");
+  const auto host = "127.0.0.1:" + std::to_string(server.port());
+  CHECK(Connection{to("nats://" + is.login + host)}.connected());
+  auto several = to("nats://" + is.login + host);
+  several.urls.push_back("nats://" + is.login + "127.0.0.1:1");
+  CHECK(Connection{several}.connected());
+  const auto error = error_of<NatsError>([&] { Connection connection{to("nats://%62ob:w%40rong@" + host)}; });
+  CHECK_THAT(error, ContainsSubstring("user bob and password"));
+  CHECK_THAT(error, !ContainsSubstring("rong"));
+}
+
+TEST_CASE("different logins of servers are an error when one is percent-encoded, without the secrets") {
+  auto options = to("nats://bob:on%65@127.0.0.1:1");
+  options.urls.push_back("nats://bob:two@127.0.0.1:2");
+  const auto error = error_of<SettingError>([&] { Connection connection{options, std::stop_token{}}; });
+  CHECK_THAT(error, ContainsSubstring("NATS_URL"));
+  CHECK_THAT(error, !ContainsSubstring("on%65") && !ContainsSubstring("two"));
+}
+
+TEST_CASE("a URL of another kind is an error at once, in the environment and in code") {
+  const auto* const url = GENERATE("ftp://x", "http://localhost:4222", "nats://", "nats://:4222",
+                                   "nats://host:0", "nats://host:port", "nats://host:70000",
+                                   "nats://bob:s3cret@", "nats:host", "ws://bob:s3cret@host", "ho st");
+  INFO(url);
+  const EnvironmentVariable set{"NATS_URL", url};
+  for (const auto& error : {error_of<SettingError>([] { (void)ConnectionOptions::from_environment(); }),
+                            error_of<SettingError>([&] {
+                              Connection connection{to(url), std::stop_token{}};
+                            })}) {
+    CHECK_THAT(error, ContainsSubstring("NATS_URL=") && ContainsSubstring("takes nats://HOST:PORT"));
+    CHECK_THAT(error, !ContainsSubstring("s3cret"));
+  }
+}
+
+TEST_CASE("URLs as they are in use are taken") {
+  const auto* const url =
+      GENERATE("nats://one:4222, tls://two:4222", "localhost:4222", "localhost", "[::1]:4222",
+               "nats://bob:pa/s:s@[fe80::1]:4222", "nats://token@host", "nats://host:4222/");
+  INFO(url);
+  const EnvironmentVariable set{"NATS_URL", url};
+  CHECK_NOTHROW(ConnectionOptions::from_environment());
+}
+
 TEST_CASE("an nkey logs in with the seed file alone") {
   const TempDir folder;
   const auto file = (folder / "user.nk").string();
