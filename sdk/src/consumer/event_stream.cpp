@@ -73,7 +73,6 @@ std::uint64_t first_unsettled(const EventStream& stream, const ConsumerOptions& 
   const bool same = position && position->stream_created == stream.created;
   // A stream that was restored from a backup may have lost its latest messages.
   if (same && position->settled_to <= stream.last_sequence) return position->settled_to + 1;
-  if (!same && position) return 0;  // another stream in its place
   const bool all_remembered = !stream.oldest || now - *stream.oldest < options.inbox_retention;
   if (!has_handled_events || all_remembered) return 0;
   throw NatsError(

@@ -152,7 +152,6 @@ Group describe(const json& info, const ConsumerOptions& options) {
           .deliver_subject = text(config, "deliver_subject"),
           .deliver_group = text(config, "deliver_group"),
           .ack_wait = read_ack_wait(config),
-          .created = text(info, "created"),
           .settled_to = ack_floor(info),
           .max_request_batch = limit<int>(number(config, "max_batch")),
           .max_expires = nanoseconds{limit<nanoseconds::rep>(number(config, "max_expires"))},

@@ -23,7 +23,6 @@ struct Group {
   std::string deliver_subject;  ///< of a push consumer; empty for a pull consumer
   std::string deliver_group;
   std::chrono::milliseconds ack_wait{};
-  std::string created;           ///< when the durable was made, as the server writes it
   std::uint64_t settled_to = 0;  ///< every stream sequence up to here was settled when the group was joined
   // What the durable allows a pull to ask for.
   int max_request_batch = std::numeric_limits<int>::max();

@@ -190,7 +190,8 @@ void Puller::on_status(const PullStatus& status) {
 void Puller::on_group_state(GroupState state) {
   if (state.kind == GroupState::Kind::deleted) return on_deleted();
   if (state.kind == GroupState::Kind::unknown) return;
-  if (state.created != group_.created) return on_deleted();  // it was made again
+  const auto before = std::exchange(created_, std::move(state.created));
+  if (before && before != created_) return on_deleted();  // it was made again
   gauges_.lag = state.num_pending;
   settled_to_ = state.settled_to;
   if (state.ack_wait.count() == 0 || state.ack_wait == group_.ack_wait) return;
@@ -201,6 +202,7 @@ void Puller::on_group_state(GroupState state) {
 
 void Puller::on_deleted() {
   mailbox_->in_flight.disown();
+  created_.reset();
   loop_.on_deleted();
 }
 
@@ -210,7 +212,6 @@ std::optional<milliseconds> Puller::rejoin_after() const noexcept {
 }
 
 void Puller::use(Group group) {
-  if (group.created != group_.created) mailbox_->in_flight.disown();
   group_ = std::move(group);
   settled_to_ = group_.settled_to;
   mailbox_->in_flight.use(group_.ack_wait);

@@ -65,6 +65,21 @@ TEST_CASE("a durable that is deleted under its consumer goes on where the group 
   CHECK(scene.effects().size() == 25);
 }
 
+TEST_CASE("a durable that is deleted under a consumer with workers goes on where the group stood") {
+  Scene scene;
+  scene.publish_many(20, "before");
+  Instance instance{scene.inbox(), with_workers(scene.options(), 4), nothing};
+  instance.start();
+  REQUIRE_WITHIN(15s, position_is(scene, 20));
+  forget_all(scene);
+  scene.js.delete_consumer("AUTH_EVENTS", "mailer");
+  scene.publish_many(5, "after");
+  REQUIRE_WITHIN(15s, scene.all_acked());
+  instance.stop();
+  CHECK(instance.error().empty());
+  CHECK(instance.stats().received == 25);
+}
+
 TEST_CASE("what a lost durable had not settled comes again, with what came after it") {
   Scene scene;
   scene.publish_many(10, "settled");

@@ -39,7 +39,7 @@ TEST_CASE("a group begins behind what its inbox knows to be settled on this stre
 
 TEST_CASE("a group begins with all of a stream that it has not read before") {
   CHECK(first_unsettled(stream(), mailer(), {}, false, today) == 0);
-  CHECK(first_unsettled(stream(), mailer(), Inbox::Position{"2019", 41}, true, today) == 0);
+  CHECK(first_unsettled(stream(hours{24}), mailer(), Inbox::Position{"2019", 41}, true, today) == 0);
 }
 
 TEST_CASE("a group that does not know how far it had come begins with all when it remembers all") {
@@ -53,6 +53,7 @@ TEST_CASE("a group that neither knows how far it had come nor remembers all is t
   };
   CHECK_THAT(told_at({}), ContainsSubstring("the group mailer is gone from the stream AUTH_EVENTS") &&
                               ContainsSubstring("nats consumer add AUTH_EVENTS mailer"));
+  CHECK_THAT(told_at(Inbox::Position{"2019", 41}), ContainsSubstring("nats consumer add"));
   // A stream that was restored from a backup has lost its latest messages.
   CHECK_THAT(told_at(Inbox::Position{"2025", 101}), ContainsSubstring("nats consumer add"));
 }
