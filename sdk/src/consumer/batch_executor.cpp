@@ -15,11 +15,17 @@ constexpr std::size_t claim_step = 50;
 
 std::vector<Settlement> BatchExecutor::run_batch(std::span<Delivery* const> batch) {
   interrupted_.reset();
+  handler_ran_ = false;
   try {
     return in_one_transaction(batch);
-  } catch (const DatabaseError&) {
-    return one_by_one(batch);
+  } catch (const HandlerUnavailable&) {
+    throw;
+  } catch (const InboxUnavailable&) {
+    // Where no message's start can be committed either, it is the inbox's trouble.
+    if (!handler_ran_ || transient_.tolerate(Clock::now())) throw;
+  } catch (const DatabaseError&) {  // below
   }
+  return one_by_one(batch);
 }
 
 std::vector<Settlement> BatchExecutor::in_one_transaction(std::span<Delivery* const> batch) {
@@ -32,7 +38,14 @@ std::vector<Settlement> BatchExecutor::in_one_transaction(std::span<Delivery* co
       if (inbox_.claims_ahead() && settlements.size() % claim_step == 0)
         claim_ahead(batch.subspan(settlements.size()));
       const bool held = key_order_.holds(*delivery);
-      settlements.push_back(held ? Settlement{.kind = Kind::held_back} : in_savepoint(*delivery));
+      try {
+        settlements.push_back(held ? Settlement{.kind = Kind::held_back} : in_savepoint(*delivery));
+      } catch (const HandlerUnavailable&) {
+        if (settlements.empty()) throw;
+        inbox_.rollback_to_savepoint();  // those before it are committed, and need not run again
+        inbox_.release_savepoint();
+        break;
+      }
       const auto time = Clock::now();
       if (!held) key_order_.settled(*delivery, settlements.back(), time);
       if (time - begun >= options_.max_batch_time) break;
@@ -121,7 +134,8 @@ Settlement BatchExecutor::run_started(Delivery& delivery, const Handlers::Entry&
       inbox_.commit();  // where a deferred constraint fails
       return settlement;
     } catch (const std::exception& error) {
-      if (settlement.kind == Kind::duplicate || inbox_.is_transient(error)) throw;
+      if (settlement.kind == Kind::duplicate) throw;
+      if (inbox_.is_transient(error) && transient_.tolerate(Clock::now())) throw;
       settlement = policy_.current_exception(delivery, entry);
     }
   }
@@ -138,12 +152,14 @@ Settlement BatchExecutor::run(Delivery& delivery, const Handlers::Entry& entry) 
   running_since_ = begun.time_since_epoch().count();
   running_ = delivery.stream_sequence;
   Settlement settlement{.kind = Kind::handled, .attempts = delivery.attempt};
+  handler_ran_ = true;
   try {
     entry.handle(delivery);
     inbox_.require_sound();
   } catch (const std::exception& error) {
     running_ = 0;
-    if (inbox_.is_transient_in_handler(error)) throw InboxUnavailable(error.what());
+    if (inbox_.is_transient_in_handler(error) && transient_.tolerate(Clock::now()))
+      throw HandlerUnavailable(delivery.event.type, error.what());
     settlement = policy_.current_exception(delivery, entry);
   } catch (...) {
     settlement = policy_.current_exception(delivery, entry);

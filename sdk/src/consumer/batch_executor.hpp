@@ -9,6 +9,7 @@
 #include "consumer/key_order.hpp"
 #include "consumer/poison_detection.hpp"
 #include "consumer/settlement.hpp"
+#include "consumer/transient_errors.hpp"
 #include "inbox/inbox.hpp"
 
 #include <tidings/consumer_options.hpp>
@@ -37,14 +38,16 @@ class BatchExecutor {
 
   /// Group commit: messages that JetStream hands out for the first time, in one transaction with a savepoint
   /// each, so that one that fails rolls back alone. Ends early when the batch's time is up: returns the
-  /// settlements of the messages that it came to, from the first on. When the transaction as a whole fails,
-  /// for a deferred constraint or a handler's own ROLLBACK, each runs isolated.
+  /// settlements of the messages that it came to, from the first on; also before one whose handler meets a
+  /// transient error. When the transaction as a whole fails, for a deferred constraint or a handler's own
+  /// ROLLBACK, or again and again for a transient error, each runs isolated.
   [[nodiscard]] std::vector<Settlement> run_batch(std::span<Delivery* const> batch);
 
   /// One redelivered message, or one that follows it. Its start is committed before the handler runs: a
   /// message that kills the process is found by its count, a dead letter after `max_attempts` deaths (one in
   /// a batch included), and its former neighbours are not blamed. A call with the same message after
-  /// InboxUnavailable is not a new start.
+  /// InboxUnavailable is not a new start. Transient errors of its handler are failures once there were too
+  /// many, and the inbox can commit that.
   [[nodiscard]] Settlement run_isolated(Delivery& delivery);
 
   /// Whether the handler of this message runs longer than it may. Thread-safe.
@@ -68,6 +71,8 @@ class BatchExecutor {
   // The event whose start is committed and whose handler has not ended: the inbox became unavailable
   // meanwhile.
   std::optional<std::string> interrupted_;
+  TransientErrors transient_;              // of handlers, and of commits behind them
+  bool handler_ran_ = false;               // in this batch
   std::atomic<std::uint64_t> running_{0};  // stream sequence of the message whose handler runs, or 0
   std::atomic<Clock::rep> running_since_{0};
 };

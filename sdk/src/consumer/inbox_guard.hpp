@@ -19,6 +19,14 @@ class InboxUnavailable : public Error {
   explicit InboxUnavailable(const std::string& what) : Error("inbox: " + what, Retry::yes) {}
 };
 
+/// The same for an error that a handler has thrown: the trouble may also be that of something else which the
+/// handler uses.
+class HandlerUnavailable : public InboxUnavailable {
+ public:
+  HandlerUnavailable(const std::string& type, const std::string& what)
+      : InboxUnavailable(what + " (thrown by the handler of " + type + ")") {}
+};
+
 /// Rolls back when `work` throws. Throws InboxUnavailable for a transient error of the database, and
 /// DatabaseError for another one.
 template <class Work>

@@ -176,6 +176,52 @@ TEST_CASE("a statement of a handler's that runs into statement_timeout is its ev
   CHECK_THAT(scene.dead_letters().at(0).header("tidings-reason"), ContainsSubstring("statement timeout"));
 }
 
+TEST_CASE(
+    "an error of a handler's statement that looks like PostgreSQL's trouble is its event's in the end") {
+  const PostgresServer postgres;
+  Scene scene;
+  const std::string state = GENERATE("55P03", "58P01", "53400", "40001", "57P03");
+  const bool queued = GENERATE(false, true);
+  CAPTURE(state, queued);
+  query(postgres,
+        "CREATE FUNCTION fail() RETURNS void LANGUAGE plpgsql AS $$BEGIN RAISE 'fails' "
+        "USING ERRCODE = '" +
+            state + "'; END$$");
+  auto options = scene.options();
+  options.max_attempts = 2;
+  scene.publish_many(10);
+  std::atomic<int> calls{0};
+  PostgresInstance instance{postgres.url(), options, [&](const Delivery& delivery, PostgresTransaction& tx) {
+                              ++calls;
+                              if (delivery.event.id != "event-3") return;
+                              if (queued)
+                                tx.queue("SELECT fail()");
+                              else
+                                tx.exec("SELECT fail()");
+                            }};
+  REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1 && scene.all_acked());
+  CHECK(instance.stats().handled == 9);
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == 9);
+  CHECK(scene.dead_letters().at(0).header("tidings-attempts") == "2");
+  CHECK_THAT(scene.dead_letters().at(0).header("tidings-reason"), ContainsSubstring("fails"));
+  if (!queued) CHECK(calls <= 9 + 6);
+}
+
+TEST_CASE("a handler that ends its own session again and again is its event's error") {
+  const PostgresServer postgres;
+  Scene scene;
+  auto options = scene.options();
+  options.max_attempts = 2;
+  scene.publish_many(10);
+  PostgresInstance instance{postgres.url(), options, [](const Delivery& delivery, PostgresTransaction& tx) {
+                              if (delivery.event.id != "event-3") return;
+                              tx.exec("SELECT pg_terminate_backend(pg_backend_pid())");
+                            }};
+  REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1 && scene.all_acked());
+  CHECK(instance.stats().handled == 9);
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == 9);
+}
+
 TEST_CASE("a statement of the inbox's own that runs into statement_timeout uses no attempt") {
   const PostgresServer postgres;
   Scene scene;
