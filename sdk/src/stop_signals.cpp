@@ -14,9 +14,17 @@ namespace {
 // A signal handler can reach nothing but what is static.
 std::atomic<int> wake_fd{-1};
 std::atomic<int> signals_seen{0};
+// The process that has the thread: a fork of it has the handler and the descriptor only.
+std::atomic<pid_t> watching{0};
 struct sigaction previous_interrupt, previous_terminate;
 
-void on_signal(int) {
+void on_signal(int signal) {
+  if (getpid() != watching.load()) {
+    // A forked child ends as it would without us. Its parent is not told: the signal is not the parent's.
+    sigaction(signal, signal == SIGINT ? &previous_interrupt : &previous_terminate, nullptr);
+    raise(signal);  // comes once this returns
+    return;
+  }
   if (signals_seen.fetch_add(1) > 0) _exit(130);
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto written = write(wake_fd.load(), &one, sizeof one);
@@ -33,6 +41,7 @@ StopSignals::StopSignals() {
     throw Error("signals are already watched: one StopSignals at a time");
   }
   signals_seen = 0;
+  watching = getpid();
   watcher_ = std::jthread([this, fd] {
     std::uint64_t count = 0;
     while (read(fd, &count, sizeof count) < 0) {
@@ -50,6 +59,11 @@ StopSignals::StopSignals() {
 StopSignals::~StopSignals() {
   sigaction(SIGINT, &previous_interrupt, nullptr);
   sigaction(SIGTERM, &previous_terminate, nullptr);
+  if (getpid() != watching.load()) {
+    watcher_.detach();  // a forked child has no such thread, and must not wake its parent's
+    close(wake_fd.exchange(-1));
+    return;
+  }
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto written = write(wake_fd.load(), &one, sizeof one);
   watcher_.join();

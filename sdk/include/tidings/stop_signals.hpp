@@ -6,7 +6,8 @@
 namespace tidings {
 
 /// Turns SIGINT and SIGTERM into a stop request while it lives; the previous handlers come back when it goes.
-/// A second signal ends the process at once with exit code 130, without the drain. One at a time.
+/// A second signal ends the process at once with exit code 130, without the drain. One at a time. A forked
+/// child gets the previous handlers at its first signal, which stops the child and not its parent.
 class StopSignals {
  public:
   StopSignals();
