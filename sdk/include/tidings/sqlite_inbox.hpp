@@ -19,7 +19,9 @@ class Inbox;
 ///     tidings::Consumer consumer{inbox, options};
 class SqliteInbox {
  public:
-  /// What handlers are given: statements on it are part of the event's transaction.
+  /// What handlers are given: statements on it are part of the event's transaction, which only the inbox
+  /// ends: COMMIT and ROLLBACK (other than to a savepoint) are refused. A statement that a handler has
+  /// stepped and not reset is reset after it.
   using Transaction = SQLite::Database;
 
   /// Opens or makes the file (WAL, synchronous=FULL) and the inbox tables. `url` is a path, `sqlite:PATH` or

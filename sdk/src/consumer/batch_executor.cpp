@@ -14,6 +14,7 @@ constexpr std::size_t claim_step = 50;
 }  // namespace
 
 std::vector<Settlement> BatchExecutor::run_batch(std::span<Delivery* const> batch) {
+  if (interrupted_ == batch.front()->event.id) return one_by_one(batch);  // its start is written down
   interrupted_.reset();
   handler_ran_ = false;
   try {
@@ -22,7 +23,7 @@ std::vector<Settlement> BatchExecutor::run_batch(std::span<Delivery* const> batc
     throw;
   } catch (const InboxUnavailable&) {
     // Where no message's start can be committed either, it is the inbox's trouble.
-    if (!handler_ran_ || transient_.tolerate(Clock::now())) throw;
+    if (!handler_ran_ || transient_.tolerate(batch.front()->event.id, true, Clock::now())) throw;
   } catch (const DatabaseError&) {  // below
   }
   return one_by_one(batch);
@@ -135,7 +136,7 @@ Settlement BatchExecutor::run_started(Delivery& delivery, const Handlers::Entry&
       return settlement;
     } catch (const std::exception& error) {
       if (settlement.kind == Kind::duplicate) throw;
-      if (inbox_.is_transient(error) && transient_.tolerate(Clock::now())) throw;
+      if (inbox_.is_transient(error) && tolerates(delivery)) throw;
       settlement = policy_.current_exception(delivery, entry);
     }
   }
@@ -158,13 +159,16 @@ Settlement BatchExecutor::run(Delivery& delivery, const Handlers::Entry& entry) 
     inbox_.require_sound();
   } catch (const std::exception& error) {
     running_ = 0;
-    if (inbox_.is_transient_in_handler(error) && transient_.tolerate(Clock::now()))
+    if (inbox_.is_transient_in_handler(error) && tolerates(delivery))
       throw HandlerUnavailable(delivery.event.type, error.what());
     settlement = policy_.current_exception(delivery, entry);
   } catch (...) {
     settlement = policy_.current_exception(delivery, entry);
   }
   running_ = 0;
+  if (settlement.kind != Kind::handled)
+    if (const auto remark = inbox_.remark_on_failure(); !settlement.reason.ends_with(remark))
+      settlement.reason += "; " + remark;
   const auto took = Clock::now() - begun;
   if (took > options_.handler_time_limit) {
     // The message is no longer kept alive and may be with another instance by now: the writes are undone.
@@ -173,6 +177,11 @@ Settlement BatchExecutor::run(Delivery& delivery, const Handlers::Entry& entry) 
   }
   settlement.took = took;
   return settlement;
+}
+
+/// A transient error of its handler's, or of the commit behind it: false when that counts as a failure.
+bool BatchExecutor::tolerates(const Delivery& delivery) {
+  return transient_.tolerate(delivery.event.id, inbox_.in_transaction(), Clock::now());
 }
 
 bool BatchExecutor::overdue(std::uint64_t stream_sequence) const {

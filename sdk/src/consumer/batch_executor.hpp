@@ -61,6 +61,7 @@ class BatchExecutor {
   [[nodiscard]] Settlement start_and_run(Delivery& delivery, const Handlers::Entry& entry);
   [[nodiscard]] Settlement run_started(Delivery& delivery, const Handlers::Entry& entry);
   [[nodiscard]] Settlement run(Delivery& delivery, const Handlers::Entry& entry);
+  [[nodiscard]] bool tolerates(const Delivery& delivery);
 
   Inbox& inbox_;
   const Handlers& handlers_;

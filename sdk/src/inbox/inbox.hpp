@@ -43,6 +43,9 @@ class Inbox {
   virtual void commit() = 0;
   virtual void rollback() noexcept = 0;
 
+  /// False once the transaction that was begun has been lost, with the connection or by an error.
+  [[nodiscard]] virtual bool in_transaction() const noexcept = 0;
+
   /// Inside a transaction: what follows can be undone alone, or kept.
   virtual void savepoint() = 0;
   virtual void release_savepoint() = 0;
@@ -57,6 +60,8 @@ class Inbox {
   /// Called after a handler. Throws when the handler has hidden that a statement failed, and with it the
   /// transaction, or when it has ended the transaction or tried to.
   virtual void require_sound() const {}
+  /// Called after a handler that has thrown: what its error does not say. Empty when there is nothing to add.
+  [[nodiscard]] virtual std::string remark_on_failure() const { return {}; }
 
   /// Writes the event's row. False when it is there already: handled before.
   [[nodiscard]] virtual bool claim(const std::string& event_id) = 0;

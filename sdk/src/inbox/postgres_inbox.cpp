@@ -101,6 +101,10 @@ class PostgresInbox::Tables final : public Inbox {
     claimed_.clear();
   }
 
+  [[nodiscard]] bool in_transaction() const noexcept override {
+    return database.connected() && database.in_transaction();
+  }
+
   void savepoint() override {
     claimed_.clear();
     database.queue("SAVEPOINT delivery");

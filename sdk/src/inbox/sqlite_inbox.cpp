@@ -4,6 +4,7 @@
 #include "inbox/event_key.hpp"
 #include "inbox/inbox.hpp"
 #include "inbox/schema/schema.hpp"
+#include "inbox/sqlite_transaction_guard.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/settings.hpp>
@@ -81,9 +82,9 @@ struct Statements {
   const std::int64_t group_id;
   SQLite::Statement begin{database, "BEGIN IMMEDIATE"};
   SQLite::Statement commit{database, "COMMIT"};
-  SQLite::Statement savepoint{database, "SAVEPOINT delivery"};
-  SQLite::Statement release{database, "RELEASE delivery"};
-  SQLite::Statement rollback_to{database, "ROLLBACK TO delivery"};
+  SQLite::Statement savepoint{database, "SAVEPOINT tidings_delivery"};
+  SQLite::Statement release{database, "RELEASE tidings_delivery"};
+  SQLite::Statement rollback_to{database, "ROLLBACK TO tidings_delivery"};
   SQLite::Statement claim{database, R"sql(
       INSERT INTO inbox(group_id, event_id, handled_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING)sql"};
   SQLite::Statement handled{database, "SELECT 1 FROM inbox WHERE group_id = ? AND event_id = ?"};
@@ -120,30 +121,55 @@ struct Statements {
 
 class SqliteInbox::Tables final : public Inbox {
  public:
-  explicit Tables(const std::string& url) : database(open(url)) {}
+  explicit Tables(const std::string& url) : database(open(url)), guard_(database.getHandle()) {}
 
   void join(const std::string& group) override {
     if (statements_)
       throw Error("this inbox already serves a consumer: give each its own SqliteInbox object");
     try {
-      statements_.emplace(database, group);
+      guard_.prepare_own([&] { statements_.emplace(database, group); });
     } catch (const SQLite::Exception& error) {
       throw DatabaseError("cannot join the group " + group + " in the inbox " + database.getFilename() +
                           ": " + error.what());
     }
   }
 
-  void begin() override { StatementRun{statements_->begin}.exec(); }
-  void commit() override { StatementRun{statements_->commit}.exec(); }
+  void begin() override {
+    run_own(statements_->begin);
+    guard_.begun();
+  }
+  void commit() override {
+    guard_.require_kept();
+    guard_.reset_statements();
+    run_own(statements_->commit);
+    guard_.ended();
+  }
   void rollback() noexcept override {
+    guard_.reset_statements();
     // SQLite may have rolled back by itself (disk full): then there is nothing to do.
+    const SqliteTransactionGuard::Own own{guard_};
     if (sqlite3_get_autocommit(database.getHandle()) == 0)
       sqlite3_exec(database.getHandle(), "ROLLBACK", nullptr, nullptr, nullptr);
+    guard_.ended();
   }
 
-  void savepoint() override { StatementRun{statements_->savepoint}.exec(); }
-  void release_savepoint() override { StatementRun{statements_->release}.exec(); }
-  void rollback_to_savepoint() override { StatementRun{statements_->rollback_to}.exec(); }
+  [[nodiscard]] bool in_transaction() const noexcept override { return guard_.kept(); }
+
+  void savepoint() override { run_own(statements_->savepoint); }
+  void release_savepoint() override {
+    guard_.require_kept();
+    guard_.reset_statements();
+    run_own(statements_->release);
+  }
+  void rollback_to_savepoint() override {
+    guard_.require_kept();
+    guard_.reset_statements();
+    run_own(statements_->rollback_to);
+    guard_.forget_tries();  // ending the transaction was refused
+  }
+
+  void require_sound() const override { guard_.require_not_tried(); }
+  [[nodiscard]] std::string remark_on_failure() const override { return guard_.complaint(); }
 
   bool claim(const std::string& event_id) override {
     const auto key = key_of(event_id);
@@ -238,6 +264,12 @@ class SqliteInbox::Tables final : public Inbox {
   SQLite::Database database;
 
  private:
+  void run_own(SQLite::Statement& statement) {
+    const SqliteTransactionGuard::Own own{guard_};
+    StatementRun{statement}.exec();
+  }
+
+  SqliteTransactionGuard guard_;
   std::optional<Statements> statements_;
   TextOrBlob prune_position_;  // the key that the last prune ended at
 };
