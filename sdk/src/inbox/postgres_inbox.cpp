@@ -2,11 +2,11 @@
 #include "inbox/attempt_columns.hpp"
 #include "inbox/event_key.hpp"
 #include "inbox/inbox.hpp"
-#include "inbox/postgres_tables.hpp"
+#include "inbox/postgres_session.hpp"
+#include "inbox/retention_clock.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/postgres_inbox.hpp>
-#include <tidings/settings.hpp>
 
 #include <unordered_map>
 #include <utility>
@@ -14,21 +14,8 @@
 namespace tidings {
 namespace {
 
-// A session that hangs or vanishes mid-transaction must block its group only briefly. $1: true for this
-// transaction only. A timeout set by the login or the URL is deliberate and is kept.
-constexpr const char* limit_waits =
-    "SELECT CASE current_setting('lock_timeout') WHEN '0' THEN set_config('lock_timeout', '5s', $1::bool) "
-    "END, "
-    "CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' "
-    "THEN set_config('idle_in_transaction_session_timeout', '60s', $1::bool) END";
-
-constexpr const char* in_failed_transaction = "25P02";  // a SQLSTATE
-
-const std::string& require_postgresql(const std::string& url) {
-  if (DatabaseUrl::parse(url, "the inbox").kind != DatabaseUrl::Kind::postgresql)
-    throw SettingError("the inbox is not a PostgreSQL database: takes postgresql://HOST/DATABASE");
-  return url;
-}
+constexpr const char* first_position = "\\x";           // of a round of prunes: below all keys
+constexpr const char* in_failed_transaction = "25P02";  // SQLSTATE
 
 }  // namespace
 
@@ -61,7 +48,7 @@ class PostgresInbox::Tables final : public Inbox {
     connect();
     take_claims_back();
     database.queue("BEGIN");
-    if (database.pooled()) database.queue(limit_waits, true);  // the session is shared
+    if (database.pooled()) queue_transaction_set_up(database);
     database.keep_transaction(true);
   }
 
@@ -224,24 +211,24 @@ class PostgresInbox::Tables final : public Inbox {
     // after the position until the statistics are updated, and would read and sort all of them.
     database.queue("SET LOCAL enable_seqscan = off");
     database.queue("SET LOCAL enable_bitmapscan = off");
+    if (prune_position_ == first_position) forget_before_ = now_for_retention() - age;
     const auto end = database.exec(R"sql(
         WITH step AS (SELECT event_id FROM inbox WHERE group_id = $1 AND event_id > $2::bytea
                        ORDER BY event_id LIMIT $3),
              last AS (SELECT event_id FROM step ORDER BY event_id DESC LIMIT 1),
              gone AS (DELETE FROM inbox WHERE group_id = $1 AND event_id > $2::bytea
                          AND event_id <= (SELECT event_id FROM last)
-                         AND handled_at < now() - make_interval(hours => $4::int))
+                         AND handled_at < to_timestamp($4::bigint / 1000.0))
         SELECT encode(event_id, 'hex'), (SELECT count(*) FROM step) FROM last)sql",
-                                   group_, prune_position_, limit, age.count());
+                                   group_, prune_position_, limit, forget_before_.time_since_epoch().count());
     if (!end.empty() && end.integer(0, 1) == limit) {
       prune_position_ = "\\x" + std::string{end.text(0, 0)};
       return false;
     }
-    prune_position_ = "\\x";
+    prune_position_ = first_position;
     database.exec(
-        "DELETE FROM inbox_attempt WHERE group_id = $1 AND updated_at < now() - make_interval(hours => "
-        "$2::int)",
-        group_, age.count());
+        "DELETE FROM inbox_attempt WHERE group_id = $1 AND updated_at < to_timestamp($2::bigint / 1000.0)",
+        group_, forget_before_.time_since_epoch().count());
     return true;
   }
 
@@ -268,11 +255,28 @@ class PostgresInbox::Tables final : public Inbox {
   void connect() {
     if (!database.connect() || database.pooled()) return;
     try {
-      database.plan_and_exec(limit_waits, false);
+      set_up_session(database);
     } catch (const PostgresError&) {
-      database.disconnect();  // the limits must be set on every connection
+      database.disconnect();  // every connection must be set up
       throw;
     }
+  }
+
+  [[nodiscard]] Timestamp now_for_retention() {
+    const auto times = database.exec(R"sql(
+        SELECT (extract(epoch FROM now()) * 1000)::bigint, (extract(epoch FROM seen_at) * 1000)::bigint
+          FROM inbox_group WHERE id = $1)sql",
+                                     group_);
+    const auto time = [&times](int column) {
+      return Timestamp{std::chrono::milliseconds{times.integer(0, column)}};
+    };
+    const auto seen = times.is_null(0, 1) ? std::nullopt : std::optional{time(1)};
+    const auto now = retention_clock_.advance(time(0), seen, RetentionClock::Steady::now());
+    if (!seen || now > *seen)
+      database.exec(
+          "UPDATE inbox_group SET seen_at = greatest(seen_at, to_timestamp($2::bigint / 1000.0)) WHERE id = $1",
+          group_, now.time_since_epoch().count());
+    return now;
   }
 
   /// Deletes claims that a handler committed too early.
@@ -288,7 +292,9 @@ class PostgresInbox::Tables final : public Inbox {
   std::unordered_map<std::string, Ahead> ahead_;
   std::string claimed_;                           // the id whose handler runs
   std::vector<std::string> claims_to_take_back_;  // keys of rows that a handler has committed too early
-  std::string prune_position_ = "\\x";
+  std::string prune_position_ = first_position;
+  Timestamp forget_before_{};  // for one round of prunes
+  RetentionClock retention_clock_;
 };
 
 PostgresInbox::PostgresInbox(const std::string& url) : tables_(std::make_unique<Tables>(url)) {}

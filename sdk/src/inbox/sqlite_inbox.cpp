@@ -3,6 +3,7 @@
 #include "inbox/attempt_columns.hpp"
 #include "inbox/event_key.hpp"
 #include "inbox/inbox.hpp"
+#include "inbox/retention_clock.hpp"
 #include "inbox/schema/schema.hpp"
 #include "inbox/sqlite_transaction_guard.hpp"
 
@@ -36,9 +37,14 @@ TextOrBlob key_of(const std::string& event_id) {
 void make_inbox_tables(SQLite::Database& database) {
   database.exec("BEGIN IMMEDIATE");  // another process may be opening it, too
   database.exec(inbox_schema::sqlite);
-  const auto columns =
-      database.execAndGet("SELECT count(*) FROM pragma_table_info('inbox_attempt') WHERE name = 'state'");
-  if (columns.getInt() == 0) database.exec(inbox_schema::sqlite_second_version);
+  const auto has = [&database](const std::string& table, const std::string& column) {
+    return database
+               .execAndGet("SELECT count(*) FROM pragma_table_info('" + table + "') WHERE name = '" + column +
+                           "'")
+               .getInt() > 0;
+  };
+  if (!has("inbox_attempt", "state")) database.exec(inbox_schema::sqlite_second_version);
+  if (!has("inbox_group", "seen_at")) database.exec(inbox_schema::sqlite_third_version);
   database.exec("COMMIT");
 }
 
@@ -109,6 +115,8 @@ struct Statements {
   SQLite::Statement any_handled{database, "SELECT 1 FROM inbox WHERE group_id = ? LIMIT 1"};
   SQLite::Statement prune_attempts{database,
                                    "DELETE FROM inbox_attempt WHERE group_id = ? AND updated_at < ?"};
+  SQLite::Statement seen{database, "SELECT seen_at FROM inbox_group WHERE id = ?"};
+  SQLite::Statement see{database, "UPDATE inbox_group SET seen_at = ? WHERE id = ?"};
   SQLite::Statement prune_end{database, R"sql(
       SELECT event_id FROM inbox WHERE group_id = ? AND event_id > ? ORDER BY event_id LIMIT 1 OFFSET ?)sql"};
   SQLite::Statement prune_range{database, R"sql(
@@ -226,7 +234,8 @@ class SqliteInbox::Tables final : public Inbox {
 
   bool prune(std::chrono::hours age, int limit) override {
     auto& own = *statements_;
-    const auto before = milliseconds(now() - age);
+    if (prune_position_.bytes.empty()) forget_before_ = now_for_retention() - age;
+    const auto before = milliseconds(forget_before_);
     std::optional<TextOrBlob> end;
     if (StatementRun run{own.prune_end}; run.bind(own.group_id, prune_position_, limit - 1).next()) {
       const auto key = run.column(0);
@@ -269,9 +278,22 @@ class SqliteInbox::Tables final : public Inbox {
     StatementRun{statement}.exec();
   }
 
+  [[nodiscard]] Timestamp now_for_retention() {
+    std::optional<Timestamp> seen;
+    if (StatementRun run{statements_->seen};
+        run.bind(statements_->group_id).next() && !run.column(0).isNull())
+      seen = Timestamp{std::chrono::milliseconds{run.column(0).getInt64()}};
+    const auto time = retention_clock_.advance(now(), seen, RetentionClock::Steady::now());
+    if (!seen || time > *seen)
+      StatementRun{statements_->see}.bind(milliseconds(time), statements_->group_id).exec();
+    return time;
+  }
+
   SqliteTransactionGuard guard_;
   std::optional<Statements> statements_;
   TextOrBlob prune_position_;  // the key that the last prune ended at
+  Timestamp forget_before_{};  // for one round of prunes
+  RetentionClock retention_clock_;
 };
 
 SqliteInbox::SqliteInbox(const std::string& url) : tables_(std::make_unique<Tables>(url)) {}

@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace tidings;
@@ -54,6 +55,18 @@ class Place {
            "'::bytea");
     else
       sqlite::execute(location(), "UPDATE inbox_attempt SET updated_at = 1000 WHERE event_id = '" + id + "'");
+  }
+  /// Everything that the inbox knows, what it has seen of time included.
+  void let_all_have_been_days_ago(int days) const {
+    const auto by = std::to_string(days);
+    for (const auto& [table, column] :
+         {std::pair{"inbox", "handled_at"}, {"inbox_attempt", "updated_at"}, {"inbox_group", "seen_at"}}) {
+      const auto change = std::string{"UPDATE "} + table + " SET " + column + " = " + column + " - ";
+      if (server_)
+        look(change + "interval '" + by + " days'");
+      else
+        sqlite::execute(location(), change + by + " * 86400000");
+    }
   }
 
  private:
@@ -281,6 +294,27 @@ TEST_CASE("pruning goes in steps, forgets only what is old, and comes to an end"
   place.let_handled_long_ago("'event-11'");
   CHECK_FALSE(prune(*inbox, hours{24}, limit));
   CHECK(count() == 9);
+}
+
+TEST_CASE("a clock that has jumped ahead makes an inbox forget nothing, also after a restart") {
+  const Place place;
+  const hours age{24 * 30};
+  {
+    Joined inbox{place};
+    CHECK(prune(*inbox, age, 100));
+    CHECK(claim(*inbox, "one"));
+    record(*inbox, "other", {.starts = 2, .reason = "x"});
+  }
+  place.let_all_have_been_days_ago(31);  // which is what a jump looks like
+  Joined again{place};
+  CHECK(prune(*again, age, 100));
+  CHECK(prune(*again, age, 100));
+  CHECK(again->handled("one"));
+  CHECK(again->attempts("other").has_value());
+  // A shorter retention is none of the clock's business.
+  place.let_handled_long_ago("'one'");
+  CHECK(prune(*again, age, 100));
+  CHECK_FALSE(again->handled("one"));
 }
 
 TEST_CASE("pruning an empty inbox ends at once") {

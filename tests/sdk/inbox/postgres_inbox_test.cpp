@@ -118,6 +118,26 @@ TEST_CASE("the inbox's sessions wait 5 s for a lock, and stand still in a transa
   }
 }
 
+TEST_CASE("what is committed is on the disk, whatever the login or the URL says") {
+  const PostgresServer server;
+  const PgBouncer pooler{server, {.sessions = 1}};
+  Queries queries{server};
+  struct Case {
+    std::string says, is;
+  };
+  const auto setting = GENERATE(values<Case>({{"off", "on"}, {"local", "local"}, {"on", "on"}}));
+  CAPTURE(setting.says);
+  queries.exec("ALTER ROLE tidings SET synchronous_commit = " + setting.says);
+  for (const auto& url :
+       {server.url(), pooler.url(), server.url() + "?options=-c synchronous_commit=" + setting.says}) {
+    CAPTURE(url);
+    PostgresInbox inbox{url};
+    inbox.tables().begin();
+    CHECK(inbox.database().exec("SHOW synchronous_commit").text(0, 0) == setting.is);
+    inbox.tables().commit();
+  }
+}
+
 TEST_CASE("a commit without the transaction that was begun is an error") {
   const PostgresServer server;
   Queries queries{server};

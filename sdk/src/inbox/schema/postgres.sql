@@ -47,5 +47,11 @@ BEGIN
         DELETE FROM inbox_schema;
         INSERT INTO inbox_schema(version) VALUES (2);
     END IF;
+    -- The third: the time that the group's prunes have seen.
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'inbox_group'::regclass AND attname = 'seen_at') THEN
+        ALTER TABLE inbox_group ADD COLUMN seen_at timestamptz;
+        DELETE FROM inbox_schema;
+        INSERT INTO inbox_schema(version) VALUES (3);
+    END IF;
 END $$;
 COMMIT;

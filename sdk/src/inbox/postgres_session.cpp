@@ -1,0 +1,61 @@
+#include "inbox/postgres_session.hpp"
+
+#include "inbox/schema/schema.hpp"
+
+#include <tidings/error.hpp>
+#include <tidings/settings.hpp>
+
+namespace tidings {
+namespace {
+
+// A session that hangs or vanishes mid-transaction must block its group only briefly. A timeout set by the
+// login or the URL is deliberate and is kept. An ack must not go out before its inbox row is on the disk:
+// with synchronous_commit=off, a crash of the server would lose effects that are acked. $1: true for this
+// transaction only.
+constexpr const char* set_up =
+    "SELECT CASE current_setting('lock_timeout') WHEN '0' THEN set_config('lock_timeout', '5s', $1::bool) "
+    "END, "
+    "CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' "
+    "THEN set_config('idle_in_transaction_session_timeout', '60s', $1::bool) END, "
+    "CASE current_setting('synchronous_commit') WHEN 'off' "
+    "THEN set_config('synchronous_commit', 'on', $1::bool) END";
+
+constexpr const char* not_allowed = "42501";  // SQLSTATE
+
+bool may_keep_positions(PostgresConnection& database) {
+  return database
+             .exec(R"sql(
+          SELECT 1 WHERE (SELECT bool_and(has_table_privilege(to_regclass('inbox_position'), needed))
+                            FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS needed))sql")
+             .size() == 1;
+}
+
+}  // namespace
+
+const std::string& require_postgresql(const std::string& url) {
+  if (DatabaseUrl::parse(url, "the inbox").kind != DatabaseUrl::Kind::postgresql)
+    throw SettingError("the inbox is not a PostgreSQL database: takes postgresql://HOST/DATABASE");
+  return url;
+}
+
+void set_up_session(PostgresConnection& database) { database.plan_and_exec(set_up, false); }
+
+void queue_transaction_set_up(PostgresConnection& database) { database.queue(set_up, true); }
+
+bool make_inbox_tables(PostgresConnection& database) {
+  try {
+    database.script(inbox_schema::postgres);
+    return true;
+  } catch (const PostgresError& error) {
+    if (error.sqlstate() != not_allowed) throw;
+    database.rollback();
+    try {
+      database.exec("SELECT state, next_attempt_at, seen_at FROM inbox_group, inbox, inbox_attempt LIMIT 0");
+      return may_keep_positions(database);
+    } catch (const PostgresError&) {
+      throw error;
+    }
+  }
+}
+
+}  // namespace tidings

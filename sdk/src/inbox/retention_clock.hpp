@@ -1,0 +1,39 @@
+#pragma once
+
+// By which clock ids of handled events are forgotten. The wall clock may jump ahead: it would empty the
+// inbox, and what the stream hands out again would take effect again.
+
+#include <tidings/timestamp.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+namespace tidings {
+
+/// Follows the wall clock, but moves no faster than `pace` times as fast as time really passes, from the time
+/// that the group's inbox has last seen. So a jump ahead leaves each id at least half of its retention,
+/// however many instances there are and however often they start; what they all slept through is caught up
+/// with. Does no I/O.
+class RetentionClock {
+ public:
+  using Steady = std::chrono::steady_clock;
+  static constexpr int pace = 2;
+
+  /// `seen` is what this returned last, for any instance of the group; none yet in a new inbox. To be kept
+  /// there when it is later than `seen`.
+  [[nodiscard]] Timestamp advance(Timestamp wall, std::optional<Timestamp> seen, Steady::time_point time) {
+    if (!start_) start_ = {seen.value_or(wall), time};
+    const auto passed = std::chrono::floor<Timestamp::duration>(time - start_->time);
+    return std::min(wall, std::max(seen.value_or(wall), start_->seen + pace * passed));
+  }
+
+ private:
+  struct Start {
+    Timestamp seen;
+    Steady::time_point time;
+  };
+  std::optional<Start> start_;
+};
+
+}  // namespace tidings
