@@ -23,7 +23,7 @@ std::vector<Settlement> BatchExecutor::run_batch(std::span<Delivery* const> batc
     throw;
   } catch (const InboxUnavailable&) {
     // Where no message's start can be committed either, it is the inbox's trouble.
-    if (!handler_ran_ || transient_.tolerate(batch.front()->event.id, true, Clock::now())) throw;
+    if (!handler_ran_ || transient_in_batch_.tolerate(batch.front()->event.id, true, Clock::now())) throw;
   } catch (const DatabaseError&) {  // below
   }
   return one_by_one(batch);
@@ -113,8 +113,7 @@ Settlement BatchExecutor::start_and_run(Delivery& delivery, const Handlers::Entr
   auto settlement = guarded(inbox_, [&] {
     if (interrupted_ != delivery.event.id) {
       inbox_.begin();
-      auto decision = poison_.start(delivery, entry,
-                                    {.isolated = true, .may_have_run_unrecorded = delivery.delivered > 1});
+      auto decision = poison_.start(delivery, entry, {.isolated = true});
       inbox_.commit();
       if (decision.settled) return std::move(*decision.settled);
       interrupted_ = delivery.event.id;

@@ -44,10 +44,10 @@ class BatchExecutor {
   [[nodiscard]] std::vector<Settlement> run_batch(std::span<Delivery* const> batch);
 
   /// One redelivered message, or one that follows it. Its start is committed before the handler runs: a
-  /// message that kills the process is found by its count, a dead letter after `max_attempts` deaths (one in
-  /// a batch included), and its former neighbours are not blamed. A call with the same message after
-  /// InboxUnavailable is not a new start. Transient errors of its handler are failures once there were too
-  /// many, and the inbox can commit that.
+  /// message that kills the process is found by its count, a dead letter after `max_attempts` deaths. One in
+  /// a batch before them does not count, since a message may also come again because it was given back; its
+  /// neighbours there are not blamed. A call with the same message after InboxUnavailable is not a new start.
+  /// Transient errors of its handler are failures once there were too many, and the inbox can commit that.
   [[nodiscard]] Settlement run_isolated(Delivery& delivery);
 
   /// Whether the handler of this message runs longer than it may. Thread-safe.
@@ -72,7 +72,8 @@ class BatchExecutor {
   // The event whose start is committed and whose handler has not ended: the inbox became unavailable
   // meanwhile.
   std::optional<std::string> interrupted_;
-  TransientErrors transient_;              // of handlers, and of commits behind them
+  TransientErrors transient_;              // of handlers, and of commits behind one
+  TransientErrors transient_in_batch_;     // after handlers of a batch have run, by its first event
   bool handler_ran_ = false;               // in this batch
   std::atomic<std::uint64_t> running_{0};  // stream sequence of the message whose handler runs, or 0
   std::atomic<Clock::rep> running_since_{0};

@@ -44,11 +44,7 @@ PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handler
     if (known) inbox_.forget_attempts(key);  // another copy succeeded between a failure and its retry
     return {.settled = Settlement{.kind = Kind::duplicate}, .start = {}};
   }
-  Attempts past;
-  if (known)
-    past = *known;
-  else if (conditions.may_have_run_unrecorded)
-    past.state = State::running_in_batch;
+  const auto past = known.value_or(Attempts{});
   const bool suspect = may_have_ended_a_process(past);
   if (past.state == State::dead_letter || failures(past) >= policy_.max_attempts(entry))
     return {.settled = Settlement{.kind = Kind::dead_letter,

@@ -21,7 +21,8 @@ namespace tidings {
 
 /// If the process died while several handlers were running, no single event can be blamed: each becomes a
 /// suspect and from then on runs isolated. If the process dies again while a suspect runs isolated, that
-/// event is to blame for both deaths. Everything here happens inside an inbox transaction.
+/// event is to blame for both deaths. Only starts that were written down count: a message that comes again
+/// may just have been given back. Everything here happens inside an inbox transaction.
 class PoisonDetector {
  public:
   PoisonDetector(Inbox& inbox, const FailurePolicy& policy) : inbox_(inbox), policy_(policy) {}
@@ -32,8 +33,7 @@ class PoisonDetector {
     Inbox::Attempts running;
   };
   struct Conditions {
-    bool isolated;                         ///< nothing runs beside it
-    bool may_have_run_unrecorded = false;  ///< in a batch, where starts are not written down
+    bool isolated;  ///< nothing runs beside it
   };
   /// With neither, the event is a suspect that must run isolated.
   struct Decision {

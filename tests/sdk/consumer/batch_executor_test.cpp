@@ -359,11 +359,12 @@ TEST_CASE("a message that kills the process is found by its count, and its neigh
   const TempDir folder;
   const auto file = folder / "inbox.db";
   const auto die = on_id("killer", [] { std::abort(); });
-  // First in a batch with others, then alone as redelivered; each time in a process of its own.
+  // First in a batch with others, which does not count, then alone as redelivered; each time in a process of
+  // its own.
   CHECK(signal_that_ends([&] {
           (void)Instance{file, die}.run_batch({"before", "killer", "after"});
         }) == SIGABRT);
-  for (int start = 2; start <= 3; ++start)
+  for (int start = 1; start <= 3; ++start)
     CHECK(signal_that_ends([&] { (void)Instance{file, die}.run_isolated("killer"); }) == SIGABRT);
 
   Instance instance{file, die};
@@ -375,6 +376,20 @@ TEST_CASE("a message that kills the process is found by its count, and its neigh
   CHECK(instance.run_isolated("after").kind == Kind::handled);
   CHECK(instance.attempts == std::vector{1, 1});
   CHECK(effects(file) == std::vector<std::string>{"before", "after"});
+}
+
+TEST_CASE("a death of a message that was merely given back before counts once") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  const auto twice = [](ConsumerOptions& options) { options.max_attempts = 2; };
+  // It comes again, and no handler has started it: at a stop, or behind a retry of its key.
+  CHECK(signal_that_ends([&] {
+          (void)Instance{file, on_id("a", [] { std::abort(); }), twice}.run_isolated("a");
+        }) == SIGABRT);
+  Instance instance{file, {}, twice};
+  const auto settlement = instance.run_isolated("a");
+  CHECK(settlement.kind == Kind::handled);
+  CHECK(settlement.attempts == 2);
 }
 
 TEST_CASE("errors before and deaths after are one count") {
