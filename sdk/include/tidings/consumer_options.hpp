@@ -28,9 +28,11 @@ struct RetryPolicy {
 struct Failure {
   const Delivery& delivery;
   const std::string& reason;
-  bool dead_letter;                 ///< otherwise it is tried again
-  int attempts;                     ///< how often a handler was started so far
-  std::chrono::milliseconds delay;  ///< until the next attempt
+  bool dead_letter;  ///< otherwise it is tried again
+  int attempts;      ///< how often a handler was started so far
+  /// Until the next attempt. 0 for a dead letter, and when the handler ended too late: the message belongs to
+  /// its next delivery then, here or elsewhere.
+  std::chrono::milliseconds delay;
 };
 
 /// Checked when the consumer is built. The defaults are constants; from_environment() reads the environment:

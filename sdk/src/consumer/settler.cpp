@@ -66,7 +66,10 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
       ++meters_.fenced;
       spdlog::warn("fenced id={} type={} attempt={}: its handler ended too late", delivery.event.id,
                    delivery.event.type, settlement.attempts);
-      return;
+      return tell_failure(
+          delivery, {.kind = Kind::fenced,
+                     .reason = settlement.reason.empty() ? "the handler ended too late" : settlement.reason,
+                     .attempts = settlement.attempts});
     case Kind::not_started:
       return puller_.nak(std::move(message), settlement.delay);
     case Kind::dead_letter:

@@ -119,6 +119,8 @@ TEST_CASE("a result that comes after its message went to another instance is of 
   auto options = with_workers(consumer_of(proxy.url()), 2);
   options.ack_wait = 300ms;
   Gate cut_off_ends, other_ends;
+  std::vector<std::string> told;  // on the thread of run() only
+  options.on_failure = [&told](const Failure& failure) { told.push_back(failure.reason); };
   Instance cut_off{scene.inbox(), options, [&](const Delivery&) { cut_off_ends.pass(); }};
   scene.publish("one");
   cut_off.start();
@@ -126,6 +128,7 @@ TEST_CASE("a result that comes after its message went to another instance is of 
   proxy.refuse(true);
   proxy.cut();
   options.connection.urls = {scene.server.url()};
+  options.on_failure = {};
   Instance other{scene.inbox(), options, [&](const Delivery&) { other_ends.pass(); }};
   other.start();
   REQUIRE_WITHIN(10s, other_ends.entered() == 1);
@@ -135,6 +138,7 @@ TEST_CASE("a result that comes after its message went to another instance is of 
   cut_off_ends.open();
   REQUIRE_WITHIN(10s, cut_off.stats().fenced == 1);
   cut_off.stop();
+  CHECK(told == std::vector<std::string>{"the handler ended too late"});
   CHECK(scene.group().num_ack_pending == 1);  // the other one's to settle
   CHECK(scene.place.rows().empty());
   other_ends.open();

@@ -71,6 +71,33 @@ TEST_CASE("on_failure is told each attempt that failed, with its delay, and the 
   CHECK(of("")[0].attempts == 0);
 }
 
+TEST_CASE(
+    "on_failure is told of an attempt that ran too long, whose message is not this instance's any more") {
+  Scene scene;
+  std::vector<Told> told;
+  auto options = scene.options();
+  options.handler_time_limit = 100ms;
+  options.ack_wait = 500ms;
+  options.on_failure = [&told](const Failure& failure) {
+    told.push_back(
+        {failure.delivery.event.id, failure.reason, failure.dead_letter, failure.attempts, failure.delay});
+  };
+  Instance instance{scene.inbox(), options, [](const Delivery& delivery, Tx&) {
+                      if (delivery.attempt == 1) take_time(200ms);
+                    }};
+  scene.publish("slow");
+  instance.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  instance.stop();
+  CHECK(instance.stats().fenced == 1);
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].id == "slow");
+  CHECK(told[0].reason == "the handler ran longer than 100 ms");
+  CHECK(told[0].attempts == 1);
+  CHECK_FALSE(told[0].dead_letter);
+  CHECK(told[0].delay == 0ms);
+}
+
 TEST_CASE("what a hook throws ends the run, and the message comes back to another") {
   Scene scene;
   auto options = scene.options();
