@@ -158,6 +158,8 @@ class SqliteInbox::Tables final : public Inbox {
     const SqliteTransactionGuard::Own own{guard_};
     if (sqlite3_get_autocommit(database.getHandle()) == 0)
       sqlite3_exec(database.getHandle(), "ROLLBACK", nullptr, nullptr, nullptr);
+    // A handler that has left it on would keep the inbox from ever writing again.
+    sqlite3_exec(database.getHandle(), "PRAGMA query_only = OFF", nullptr, nullptr, nullptr);
     guard_.ended();
   }
 

@@ -618,9 +618,9 @@ TEST_CASE("a handler that ends the transaction fails alone, however it does that
                     }};
   auto& database = instance.sqlite_inbox.database();
   database.exec("CREATE TABLE once(id INTEGER PRIMARY KEY); INSERT INTO once VALUES (1)");
-  SQLite::Statement at_hand{database, "COMMIT"}, other_at_hand{database, "ROLLBACK"};
-  commit = &at_hand;
-  rollback = &other_at_hand;
+  SQLite::Statement cached_commit{database, "COMMIT"}, cached_rollback{database, "ROLLBACK"};
+  commit = &cached_commit;
+  rollback = &cached_rollback;
   const auto settlements = instance.run_batch({"a", "b", "c"});
   CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK_THAT(settlements[1].reason, ContainsSubstring("must not end the inbox's transaction"));
@@ -651,6 +651,17 @@ TEST_CASE("handlers may make savepoints, except for the inbox's own") {
   CHECK(kinds(instance.run_batch({"a", "b", "c"})) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK(effects(file) == std::vector<std::string>{"a", "c"});
   CHECK_FALSE(instance.inbox.handled("b"));
+}
+
+TEST_CASE("a handler that makes the inbox's connection read-only fails alone") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  Instance instance{file, [](const Delivery& delivery, SQLite::Database& tx) {
+                      if (delivery.event.id == "b") tx.exec("PRAGMA query_only = ON");
+                    }};
+  const auto settlements = instance.run_through({"a", "b", "c"});
+  CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::retry, Kind::handled});
+  CHECK(effects(file) == std::vector<std::string>{"a", "c"});
 }
 
 TEST_CASE("a statement that a handler leaves before its end is reset, and told once") {
