@@ -72,6 +72,16 @@ struct ConsumerOptions {
   /// A handler that runs longer loses its message, which is tried again as after a failure, here or
   /// elsewhere; what the late handler wrote is rolled back, and its result is ignored. At least 100 ms.
   std::chrono::milliseconds handler_time_limit{std::chrono::minutes{5}};
+  /// Nothing can stop a handler that hangs. While one holds up this instance (in concurrent mode: one for
+  /// each worker), the messages behind it go to other instances, and the status says so.
+  enum class Overdue {
+    wait,        ///< until the handler ends
+    end_process  ///< with exit code 1 and a line in the log; it should be started again
+  };
+  /// Unset: end_process in transactional mode on SQLite, since the handler has the file's lock and no
+  /// instance can go on; else wait. An event whose handler hangs each time ends as a dead letter only if the
+  /// process does: the ends are counted as attempts.
+  std::optional<Overdue> on_overdue{};
 
   int max_batch = 500;  ///< messages in one transaction, 1 to 10000
   /// Messages pulled ahead of handling, max_batch to 100000; in concurrent mode at most 8 for each worker, so
@@ -89,7 +99,8 @@ struct ConsumerOptions {
   std::optional<std::chrono::milliseconds> exit_when_idle{};
   std::chrono::milliseconds drain_timeout{5000};  ///< for finishing and flushing after a stop request
 
-  // Called on the thread of run(), between transactions; an exception that they throw ends the run.
+  // Called on the thread of run(), between transactions; an exception that they throw ends the run. While a
+  // handler runs too long, on_status is called on another thread, which ends the process when it throws.
   std::function<void(const Failure&)> on_failure{};        ///< after each failed attempt
   std::function<void(const ConsumerStatus&)> on_status{};  ///< at each change
 

@@ -5,6 +5,7 @@
 #include <tidings/postgres_error.hpp>
 #include <tidings/postgres_rows.hpp>
 
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -118,7 +119,10 @@ class PostgresConnection {
     }
   }
 
-  friend class PostgresInbox;  // keeps handlers from ending its transaction
+  friend class PostgresInbox;  // keeps handlers from ending its transaction, and cuts what hangs
+  /// Ends the connection, whatever another thread waits for on it: that fails as for a lost connection.
+  /// Thread-safe.
+  void cut() noexcept;
   /// Whether statements that end the transaction are refused. Forgets what was tried.
   void keep_transaction(bool keep) noexcept;
   /// Throws when a handler has ended the transaction, or tried to.
@@ -141,6 +145,7 @@ class PostgresConnection {
   std::string url_;     // for libpq
   std::string schema_;  // of the URL, as it is called
   PGconn* connection_ = nullptr;
+  std::mutex connection_mutex_;  // held where connection_ changes, and by cut()
   bool pooled_ = false;
   std::vector<Command> queued_;
   bool queued_failed_ = false;

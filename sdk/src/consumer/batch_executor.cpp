@@ -84,6 +84,8 @@ std::vector<Settlement> BatchExecutor::one_by_one(std::span<Delivery* const> bat
 Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
   const auto* entry = handlers_.find(delivery.event.type);
   if (entry == nullptr) return policy_.unhandled(delivery);
+  // Its batch runs once more, since the inbox was cut off from the late handler.
+  if (given_up_ == std::pair{delivery.delivered, delivery.stream_sequence}) return {.kind = Kind::fenced};
   delivery.attempt = 1;
   inbox_.savepoint();
   if (!inbox_.claim(delivery.event.id)) {
@@ -151,6 +153,7 @@ Settlement BatchExecutor::run(Delivery& delivery, const Handlers::Entry& entry) 
   const auto begun = Clock::now();
   running_since_ = begun.time_since_epoch().count();
   running_ = delivery.stream_sequence;
+  inbox_.waits(false);
   Settlement settlement{.kind = Kind::handled, .attempts = delivery.attempt};
   handler_ran_ = true;
   try {
@@ -158,18 +161,23 @@ Settlement BatchExecutor::run(Delivery& delivery, const Handlers::Entry& entry) 
     inbox_.require_sound();
   } catch (const std::exception& error) {
     running_ = 0;
-    if (inbox_.is_transient_in_handler(error) && tolerates(delivery))
+    inbox_.waits(true);
+    // A late handler may have been cut off from the inbox, and its message is not ours any more.
+    const bool late = Clock::now() - begun > options_.handler_time_limit;
+    if (!late && inbox_.is_transient_in_handler(error) && tolerates(delivery))
       throw HandlerUnavailable(delivery.event.type, error.what());
     settlement = policy_.current_exception(delivery, entry);
   } catch (...) {
     settlement = policy_.current_exception(delivery, entry);
   }
   running_ = 0;
+  inbox_.waits(true);
   if (settlement.kind != Kind::handled)
     if (const auto remark = inbox_.remark_on_failure(); !settlement.reason.ends_with(remark))
       settlement.reason += "; " + remark;
   const auto took = Clock::now() - begun;
   if (took > options_.handler_time_limit) {
+    given_up_ = {delivery.delivered, delivery.stream_sequence};
     // The message is no longer kept alive and may be with another instance by now: the writes are undone.
     settlement = policy_.overdue(delivery, entry);
     if (settlement.kind == Kind::retry) settlement.kind = Kind::fenced;
@@ -183,9 +191,12 @@ bool BatchExecutor::tolerates(const Delivery& delivery) {
   return transient_.tolerate(delivery.event.id, inbox_.in_transaction(), Clock::now());
 }
 
-bool BatchExecutor::overdue(std::uint64_t stream_sequence) const {
+std::optional<std::uint64_t> BatchExecutor::overdue() const {
+  const auto running = running_.load();
   const auto since = Clock::time_point{Clock::duration{running_since_.load()}};
-  return running_ == stream_sequence && Clock::now() - since > options_.handler_time_limit;
+  const bool same = running_ == running;  // else `since` may be of the next one
+  if (running == 0 || !same || Clock::now() - since <= options_.handler_time_limit) return std::nullopt;
+  return running;
 }
 
 }  // namespace tidings

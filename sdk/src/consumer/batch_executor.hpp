@@ -20,6 +20,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tidings {
@@ -50,8 +51,8 @@ class BatchExecutor {
   /// Transient errors of its handler are failures once there were too many, and the inbox can commit that.
   [[nodiscard]] Settlement run_isolated(Delivery& delivery);
 
-  /// Whether the handler of this message runs longer than it may. Thread-safe.
-  [[nodiscard]] bool overdue(std::uint64_t stream_sequence) const;
+  /// The stream sequence of the message whose handler runs longer than it may. Thread-safe.
+  [[nodiscard]] std::optional<std::uint64_t> overdue() const;
 
  private:
   [[nodiscard]] std::vector<Settlement> in_one_transaction(std::span<Delivery* const> batch);
@@ -75,6 +76,9 @@ class BatchExecutor {
   TransientErrors transient_;              // of handlers, and of commits behind one
   TransientErrors transient_in_batch_;     // after handlers of a batch have run, by its first event
   bool handler_ran_ = false;               // in this batch
+  // Delivery number and stream sequence of the last message whose handler ran too long: it is not ours any
+  // more.
+  std::pair<std::uint64_t, std::uint64_t> given_up_{};
   std::atomic<std::uint64_t> running_{0};  // stream sequence of the message whose handler runs, or 0
   std::atomic<Clock::rep> running_since_{0};
 };

@@ -22,6 +22,8 @@ class ConcurrentMode {
   using Clock = std::chrono::steady_clock;
   /// Taken ahead for each worker.
   static constexpr int ahead_of_a_worker = 8;
+  static constexpr const char* all_stuck_reason =
+      "workers: all are held by handlers that ran longer than handler_time_limit";
 
   ConcurrentMode(ConsumerContext& context, KeyOrder& key_order, Puller& puller, Settler& settler,
                  OutageWait& outage);

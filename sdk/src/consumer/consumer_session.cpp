@@ -109,8 +109,9 @@ void ConsumerSession::warn_of_stream() {
 
 void ConsumerSession::start() {
   puller_.emplace(connection_, *group_, options_.subject_prefix, prefetch(options_), context_.meters.group,
-                  [this](std::uint64_t sequence) { return !executor_.overdue(sequence); });
+                  [this] { return !executor_.overdue(); });
   settler_.emplace(context_, *puller_, dead_letters_, outage_, stop_);
+  watchdog_.emplace(executor_, context_, stop_);
   if (options_.workers > 0) concurrent_.emplace(context_, key_order_, *puller_, *settler_, outage_);
 }
 
@@ -125,6 +126,10 @@ bool ConsumerSession::turn() {
   if (concurrent_) {
     busy = concurrent_->step() || busy;
     busy = concurrent_->leave_to_others() || busy;
+    if (concurrent_->all_stuck() && ends_process(context_)) {
+      connection_.flush(last_flush);
+      end_process(ConcurrentMode::all_stuck_reason);
+    }
   }
   if (const auto delay = puller_->rejoin_after()) {
     show_status();
@@ -168,8 +173,7 @@ std::string ConsumerSession::waiting_for() const {
   if (const auto refusal = puller_->refused_pulls(); !refusal.empty())
     return "NATS: the group refuses pulls: " + refusal;
   if (puller_->unanswered()) return "NATS: the group does not answer";
-  if (concurrent_ && concurrent_->all_stuck())
-    return "workers: all are held by handlers that ran longer than handler_time_limit";
+  if (concurrent_ && concurrent_->all_stuck()) return ConcurrentMode::all_stuck_reason;
   return {};
 }
 

@@ -13,6 +13,7 @@
 #include "consumer/outage_wait.hpp"
 #include "consumer/puller.hpp"
 #include "consumer/settler.hpp"
+#include "consumer/watchdog.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -69,6 +70,7 @@ class ConsumerSession {
   Inbox::Position kept_position_;
   std::optional<Puller> puller_;
   std::optional<Settler> settler_;
+  std::optional<Watchdog> watchdog_;
   std::optional<ConcurrentMode> concurrent_;  // with workers, instead of the batch executor
 };
 

@@ -102,8 +102,9 @@ void InFlight::extend_all(const std::stop_token& stop) {
                                [this] { return extend_now_; });
     extend_now_ = false;
     if (stop.stop_requested()) break;
+    if (!may_extend_()) continue;
     for (const auto& entry : entries_)
-      if (entry.message != nullptr && !entry.disowned && may_extend_(entry.stream_sequence))
+      if (entry.message != nullptr && !entry.disowned)
         send(connection_, entry.message, {Acknowledgement::Kind::in_progress});
   }
   nats_ReleaseThreadMemory();

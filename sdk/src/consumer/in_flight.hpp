@@ -22,8 +22,8 @@ namespace tidings {
 class InFlight {
  public:
   using Slot = std::size_t;
-  /// False when the message at this stream sequence must not be extended any more.
-  using MayExtend = std::function<bool(std::uint64_t)>;
+  /// False while messages must go to other instances: this one cannot handle them.
+  using MayExtend = std::function<bool()>;
 
   /// Extends each message three times in `ack_wait`. Keeps the number of messages in `count`.
   InFlight(natsConnection* connection, std::chrono::milliseconds ack_wait, std::atomic<std::uint64_t>& count,

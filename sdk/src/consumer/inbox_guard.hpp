@@ -27,10 +27,21 @@ class HandlerUnavailable : public InboxUnavailable {
       : InboxUnavailable(what + " (thrown by the handler of " + type + ")") {}
 };
 
+/// Tells how long the database takes. Not while a handler runs: see BatchExecutor::run().
+class InboxWait {
+ public:
+  explicit InboxWait(Inbox& inbox) : inbox_(inbox) { inbox_.waits(true); }
+  ~InboxWait() { inbox_.waits(false); }
+
+ private:
+  Inbox& inbox_;
+};
+
 /// Rolls back when `work` throws. Throws InboxUnavailable for a transient error of the database, and
 /// DatabaseError for another one.
 template <class Work>
 auto guarded(Inbox& inbox, Work&& work) {
+  const InboxWait wait{inbox};
   try {
     return std::forward<Work>(work)();
   } catch (const InboxUnavailable&) {

@@ -6,6 +6,7 @@
 
 #include <libpq-fe.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <array>
 
@@ -45,7 +46,11 @@ bool PostgresConnection::connect() {
                                          "client_encoding",  "dbname",           nullptr};
   const std::array<const char*, 9> values{"5",          "10",   "5",          "15000", "tidings",
                                           "read-write", "UTF8", url_.c_str(), nullptr};
-  connection_ = PQconnectdbParams(names.data(), values.data(), 1);
+  auto* const connection = PQconnectdbParams(names.data(), values.data(), 1);
+  {
+    const std::lock_guard lock{connection_mutex_};
+    connection_ = connection;
+  }
   if (PQstatus(connection_) != CONNECTION_OK) {
     std::string why = PQerrorMessage(connection_);
     why.erase(why.find_last_not_of('\n') + 1);
@@ -71,10 +76,16 @@ bool PostgresConnection::connect() {
 }
 
 void PostgresConnection::disconnect() noexcept {
+  const std::lock_guard lock{connection_mutex_};
   PQfinish(connection_);
   connection_ = nullptr;
   prepared_.clear();
   queued_.clear();
+}
+
+void PostgresConnection::cut() noexcept {
+  const std::lock_guard lock{connection_mutex_};
+  if (connection_ != nullptr) ::shutdown(PQsocket(connection_), SHUT_RDWR);
 }
 
 /// The server announces the end of a session; without this, only the next statement would read it.

@@ -5,6 +5,7 @@
 
 #include <tidings/timestamp.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -16,6 +17,8 @@ namespace tidings {
 
 class Inbox {
  public:
+  using Clock = std::chrono::steady_clock;
+
   /// What is kept of an event whose handler was started and has not succeeded yet.
   struct Attempts {
     enum class State {
@@ -56,6 +59,19 @@ class Inbox {
   virtual void claim_ahead(const std::vector<std::string>& /*event_ids*/) {}
   /// False where a claim costs no round trip: then it is not called.
   [[nodiscard]] virtual bool claims_ahead() const noexcept { return false; }
+
+  /// Whether no other instance can handle anything while a handler holds its transaction open.
+  [[nodiscard]] virtual bool transaction_locks_all() const noexcept { return false; }
+
+  /// Since when the consumer's thread has waited for the database, as far as it knows. Thread-safe.
+  void waits(bool waits) noexcept { waits_since_ = waits ? Clock::now().time_since_epoch().count() : 0; }
+  [[nodiscard]] std::optional<Clock::time_point> waits_since() const noexcept {
+    const auto since = waits_since_.load();
+    return since == 0 ? std::nullopt : std::optional{Clock::time_point{Clock::duration{since}}};
+  }
+  /// Where the database can be cut off: what another thread does in it fails now, and its locks are free.
+  /// Thread-safe.
+  virtual void interrupt() noexcept {}
 
   /// Called after a handler. Throws when the handler has hidden that a statement failed, and with it the
   /// transaction, or when it has ended the transaction or tried to.
@@ -99,6 +115,9 @@ class Inbox {
   [[nodiscard]] virtual bool is_transient_in_handler(const std::exception& error) const noexcept {
     return is_transient(error);
   }
+
+ private:
+  std::atomic<Clock::rep> waits_since_{0};
 };
 
 }  // namespace tidings

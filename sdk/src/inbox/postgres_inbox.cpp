@@ -88,6 +88,7 @@ class PostgresInbox::Tables final : public Inbox {
     claimed_.clear();
   }
 
+  void interrupt() noexcept override { database.cut(); }
   [[nodiscard]] bool in_transaction() const noexcept override {
     return database.connected() && database.in_transaction();
   }

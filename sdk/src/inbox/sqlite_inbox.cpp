@@ -163,6 +163,7 @@ class SqliteInbox::Tables final : public Inbox {
     guard_.ended();
   }
 
+  bool transaction_locks_all() const noexcept override { return true; }
   [[nodiscard]] bool in_transaction() const noexcept override { return guard_.kept(); }
 
   void savepoint() override { run_own(statements_->savepoint); }

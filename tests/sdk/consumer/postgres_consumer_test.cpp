@@ -281,3 +281,26 @@ TEST_CASE("a consumer that waits for what a frozen one holds says so, and ends w
   CHECK(other->stats().handled + other->stats().retried == 0);
   CHECK(one_stands_still(postgres));
 }
+
+TEST_CASE(
+    "a stop ends in time although PostgreSQL does not answer a commit, and the status says what waits") {
+  const PostgresServer postgres{{"synchronous_commit=on"}};
+  Scene scene;
+  auto options = scene.options();
+  options.drain_timeout = 1s;
+  PostgresInstance instance{postgres.url(), options};
+  scene.publish("answered");
+  REQUIRE_WITHIN(10s, scene.all_acked());
+
+  // Commits wait for a standby that will never come.
+  PostgresConnection operating{postgres.url()};
+  operating.connect();
+  operating.script("SET synchronous_commit = local");
+  operating.script("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+  operating.script("SELECT pg_reload_conf()");
+  scene.publish("unanswered");
+  REQUIRE_WITHIN(10s, instance.status().state == ConsumerStatus::State::waiting);
+  CHECK(instance.status().reason == "inbox: the database does not answer");
+  instance.ask_to_stop();
+  REQUIRE_WITHIN(5s, instance.ended());
+}

@@ -1,0 +1,69 @@
+#include "consumer/watchdog.hpp"
+
+#include "retry_loop.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace tidings {
+
+using std::chrono::milliseconds;
+
+namespace {
+
+// A commit that takes longer is worth telling of.
+constexpr milliseconds slow_inbox{2000};
+
+}  // namespace
+
+void Watchdog::watch(const std::stop_token& end) {
+  const auto& options = context_.options;
+  const auto shortest = std::min(options.handler_time_limit, options.drain_timeout);
+  const auto interval = std::clamp(shortest / 4, milliseconds{10}, milliseconds{500});
+  for (; !end.stop_requested(); pause(end, interval)) {
+    look_at_handler();
+    look_at_inbox();
+  }
+}
+
+void Watchdog::look_at_handler() {
+  const auto sequence = executor_.overdue();
+  if (!sequence || sequence == told_) return;
+  told_ = sequence;
+  const auto& options = context_.options;
+  const auto reason = "the handler of the message at sequence " + std::to_string(*sequence) + " of stream " +
+                      options.stream + " has run for longer than handler_time_limit (" +
+                      std::to_string(options.handler_time_limit.count()) + " ms)";
+  context_.status.set(ConsumerStatus::State::waiting, reason);
+  if (ends_process(context_)) end_process(reason);
+  spdlog::error("{}: other instances get what waits behind it", reason);
+  context_.inbox.interrupt();
+}
+
+void Watchdog::look_at_inbox() {
+  const auto since = context_.inbox.waits_since();
+  if (!since) return;
+  const auto waited = Inbox::Clock::now() - *since;
+  if (stop_.stop_requested()) {
+    // The other half is for giving back what is not done.
+    if (waited >= context_.options.drain_timeout / 2) context_.inbox.interrupt();
+  } else if (waited >= slow_inbox) {
+    context_.status.set(ConsumerStatus::State::waiting, "inbox: the database does not answer");
+  }
+}
+
+bool ends_process(const ConsumerContext& context) {
+  using enum ConsumerOptions::Overdue;
+  const bool others_locked_out = context.options.workers == 0 && context.inbox.transaction_locks_all();
+  return context.options.on_overdue.value_or(others_locked_out ? end_process : wait) == end_process;
+}
+
+void end_process(const std::string& reason) {
+  spdlog::critical("ending this process: {}", reason);
+  spdlog::default_logger()->flush();
+  std::_Exit(1);  // no destructor may wait for the handler
+}
+
+}  // namespace tidings
