@@ -112,6 +112,9 @@ struct ConsumerOptions {
   /// the variable.
   [[nodiscard]] static ConsumerOptions from_environment();
 
+  /// Gives names to the dead-letter stream and its subjects where there are none, as the consumer does.
+  void follow_stream();
+
   /// Throws SettingError naming the option that cannot be used, its value and what it takes. Does no I/O.
   void validate() const;
 };
