@@ -12,7 +12,9 @@ namespace tidings {
 struct ConsumerStatus {
   enum class State { stopped, joining, running, waiting, draining };
   State state = State::stopped;
-  std::string reason{};  ///< of waiting: what it waits for (NATS, the inbox, a worker)
+  /// Of waiting: what it waits for (NATS, the inbox, a worker, what handlers need). Of running: which
+  /// handlers wait for something that they have thrown Unavailable for, while others go on.
+  std::string reason{};
   std::chrono::system_clock::time_point since{};
 
   [[nodiscard]] bool ready() const noexcept { return state == State::running; }
@@ -20,11 +22,13 @@ struct ConsumerStatus {
 
 /// Counts since the consumer was built, and figures of now.
 struct ConsumerStats {
-  std::uint64_t received = 0;    ///< messages taken from the stream, redeliveries included
-  std::uint64_t handled = 0;     ///< handler succeeded and its transaction is committed
-  std::uint64_t duplicates = 0;  ///< id was in the inbox: acked without a second effect
-  std::uint64_t retried = 0;     ///< handler failed, will be redelivered
-  std::uint64_t held_back = 0;   ///< given back unstarted: an earlier event of its aggregate is retried
+  std::uint64_t received = 0;     ///< messages taken from the stream, redeliveries included
+  std::uint64_t handled = 0;      ///< handler succeeded and its transaction is committed
+  std::uint64_t duplicates = 0;   ///< id was in the inbox: acked without a second effect
+  std::uint64_t retried = 0;      ///< handler failed, will be redelivered
+  std::uint64_t unavailable = 0;  ///< handler threw Unavailable: given back, no attempt used
+  std::uint64_t paused = 0;       ///< given back unstarted: their handler waits for what is unavailable
+  std::uint64_t held_back = 0;    ///< given back unstarted: an earlier event of its aggregate is retried
   std::uint64_t dead_lettered = 0;
   std::uint64_t ignored = 0;  ///< no handler for the type, or redriven for another group
   std::uint64_t fenced = 0;   ///< handler ended too late: without effect, the message was tried again

@@ -39,4 +39,28 @@ class RetryAfter : public Error {
   std::chrono::milliseconds delay_;
 };
 
+/// Thrown by a handler: something that it needs is away, and the event is not to blame. No attempt is used;
+/// the event comes again after `pause`. Until then the handler is not called for other events either: they go
+/// back to the group. Then one event tries; when its handler does not throw this again, the others follow.
+///
+///     throw tidings::Unavailable{"mail API", 30s};
+class Unavailable : public Error {
+ public:
+  enum class Pauses {
+    handler,   ///< this one: events that other handlers take go on
+    consumer,  ///< all handlers of this instance, which pulls nothing meanwhile
+  };
+
+  /// `what` is away, as the status shows it. A pause is 1 ms at least.
+  explicit Unavailable(const std::string& what, std::chrono::milliseconds pause,
+                       Pauses pauses = Pauses::handler)
+      : Error(what + " is unavailable", Retry::yes), pause_(pause), pauses_(pauses) {}
+  [[nodiscard]] std::chrono::milliseconds pause() const noexcept { return pause_; }
+  [[nodiscard]] Pauses pauses() const noexcept { return pauses_; }
+
+ private:
+  std::chrono::milliseconds pause_;
+  Pauses pauses_;
+};
+
 }  // namespace tidings

@@ -49,6 +49,7 @@ std::vector<Settlement> BatchExecutor::in_one_transaction(std::span<Delivery* co
       }
       const auto time = Clock::now();
       if (!held) key_order_.settled(*delivery, settlements.back(), time);
+      breakers_.settled(*delivery, settlements.back(), time);
       if (time - begun >= options_.max_batch_time) break;
     }
     inbox_.commit();
@@ -86,6 +87,7 @@ Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
   if (entry == nullptr) return policy_.unhandled(delivery);
   // Its batch runs once more, since the inbox was cut off from the late handler.
   if (given_up_ == std::pair{delivery.delivered, delivery.stream_sequence}) return {.kind = Kind::fenced};
+  if (auto paused = breakers_.pause(delivery, *entry)) return std::move(*paused);
   delivery.attempt = 1;
   inbox_.savepoint();
   if (!inbox_.claim(delivery.event.id)) {
@@ -95,7 +97,7 @@ Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
   auto settlement = run(delivery, *entry);
   if (settlement.kind != Kind::handled) {
     inbox_.rollback_to_savepoint();
-    poison_.fail(delivery, settlement);
+    if (settlement.kind != Kind::unavailable) poison_.fail(delivery, settlement);
   }
   inbox_.release_savepoint();
   return settlement;
@@ -106,19 +108,22 @@ Settlement BatchExecutor::run_isolated(Delivery& delivery) {
   Settlement settlement{.kind = Kind::held_back};
   if (!key_order_.holds(delivery))
     settlement = entry != nullptr ? start_and_run(delivery, *entry) : policy_.unhandled(delivery);
-  key_order_.settled(delivery, settlement, Clock::now());
+  const auto time = Clock::now();
+  key_order_.settled(delivery, settlement, time);
+  breakers_.settled(delivery, settlement, time);
   return settlement;
 }
 
 /// The start is on disk before the handler runs; its end is only known if the process survives.
 Settlement BatchExecutor::start_and_run(Delivery& delivery, const Handlers::Entry& entry) {
+  if (auto paused = breakers_.pause(delivery, entry)) return std::move(*paused);
   auto settlement = guarded(inbox_, [&] {
-    if (interrupted_ != delivery.event.id) {
+    if (!interrupted_ || interrupted_->id != delivery.event.id) {
       inbox_.begin();
       auto decision = poison_.start(delivery, entry, {.isolated = true});
       inbox_.commit();
       if (decision.settled) return std::move(*decision.settled);
-      interrupted_ = delivery.event.id;
+      interrupted_.emplace(delivery.event.id, std::move(*decision.start));
     }
     return run_started(delivery, entry);
   });
@@ -143,7 +148,10 @@ Settlement BatchExecutor::run_started(Delivery& delivery, const Handlers::Entry&
   }
   inbox_.rollback();
   inbox_.begin();
-  poison_.fail(delivery, settlement);
+  if (settlement.kind == Kind::unavailable)
+    poison_.undo(delivery, interrupted_->start);
+  else
+    poison_.fail(delivery, settlement);
   inbox_.commit();
   return settlement;
 }

@@ -3,6 +3,7 @@
 // Transactional mode: runs handlers inside of the inbox's transactions and says what is to become of each
 // message. Knows nothing of NATS.
 
+#include "consumer/circuit_breakers.hpp"
 #include "consumer/failure_policy.hpp"
 #include "consumer/handlers.hpp"
 #include "consumer/inbox_guard.hpp"
@@ -54,6 +55,9 @@ class BatchExecutor {
   /// The stream sequence of the message whose handler runs longer than it may. Thread-safe.
   [[nodiscard]] std::optional<std::uint64_t> overdue() const;
 
+  /// What handlers wait for.
+  [[nodiscard]] CircuitBreakers& breakers() noexcept { return breakers_; }
+
  private:
   [[nodiscard]] std::vector<Settlement> in_one_transaction(std::span<Delivery* const> batch);
   void claim_ahead(std::span<Delivery* const> rest);
@@ -70,9 +74,14 @@ class BatchExecutor {
   FailurePolicy policy_;
   PoisonDetector poison_;
   KeyOrder& key_order_;
-  // The event whose start is committed and whose handler has not ended: the inbox became unavailable
+  struct Interrupted {
+    std::string id;
+    PoisonDetector::Start start;
+  };
+  // The event whose start is committed and whose handler has not ended, or the inbox became unavailable
   // meanwhile.
-  std::optional<std::string> interrupted_;
+  std::optional<Interrupted> interrupted_;
+  CircuitBreakers breakers_{handlers_};
   TransientErrors transient_;              // of handlers, and of commits behind one
   TransientErrors transient_in_batch_;     // after handlers of a batch have run, by its first event
   bool handler_ran_ = false;               // in this batch

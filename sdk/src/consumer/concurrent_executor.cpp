@@ -115,6 +115,7 @@ void ConcurrentExecutor::collect_ended() {
 void ConcurrentExecutor::end(Message& message, Settlement settlement) {
   message.run.reset();
   message.settlement = std::move(settlement);
+  breakers_.settled(message.delivery, message.settlement, Clock::now());  // before the next are started
   move_to(Stage::ended, message);
 }
 
@@ -146,6 +147,8 @@ Settlement ConcurrentExecutor::commit_end(const Message& message) {
   auto settlement = message.settlement;
   if (inbox_.attempts(key) != message.start.running) {
     settlement.kind = inbox_.handled(id) ? Kind::duplicate : Kind::fenced;
+  } else if (settlement.kind == Kind::unavailable) {
+    poison_.undo(message.delivery, message.start);
   } else if (settlement.kind != Kind::handled) {
     poison_.fail(message.delivery, settlement);
   } else if (inbox_.claim(id)) {
@@ -158,6 +161,8 @@ Settlement ConcurrentExecutor::commit_end(const Message& message) {
 
 PoisonDetector::Decision ConcurrentExecutor::commit_start(Message& message) {
   if (message.entry == nullptr) return {.settled = policy_.unhandled(message.delivery), .start = {}};
+  if (auto paused = breakers_.pause(message.delivery, *message.entry))
+    return {.settled = std::move(paused), .start = {}};
   return poison_.start(message.delivery, *message.entry, {.isolated = message.isolated});
 }
 
@@ -199,6 +204,7 @@ std::vector<ConcurrentExecutor::Settled> ConcurrentExecutor::give_back_held() {
 void ConcurrentExecutor::leave(Message& message, Settlement settlement, Clock::time_point time,
                                std::vector<Settled>& settled) {
   key_order_.settled(message.delivery, settlement, time);
+  breakers_.settled(message.delivery, settlement, time);
   settled.push_back({message.ticket, std::move(message.delivery), std::move(settlement)});
   in(message.stage).erase(message.ticket);
   messages_.erase(settled.back().ticket);

@@ -4,6 +4,7 @@
 // they have done is committed to the inbox in groups, on the consumer's thread, after they have ended. Knows
 // nothing of NATS.
 
+#include "consumer/circuit_breakers.hpp"
 #include "consumer/failure_policy.hpp"
 #include "consumer/handlers.hpp"
 #include "consumer/inbox_guard.hpp"
@@ -71,6 +72,9 @@ class ConcurrentExecutor {
   /// Gives up on what still runs. Its starts are undone, unless the inbox cannot be written.
   [[nodiscard]] std::vector<Settled> abandon_all();
 
+  /// What handlers wait for.
+  [[nodiscard]] CircuitBreakers& breakers() noexcept { return breakers_; }
+
  private:
   enum class Stage {
     held_back,   ///< goes back with the next commit: an earlier event of its key has gone back
@@ -123,6 +127,7 @@ class ConcurrentExecutor {
   PoisonDetector poison_;
   KeyOrder& key_order_;
   KeyQueues queues_;
+  CircuitBreakers breakers_{handlers_};
   std::map<Ticket, Message> messages_;
   std::array<Messages, stage_count> by_stage_;
   std::size_t late_ = 0;       // runs that the workers have, and nobody waits for any more

@@ -41,7 +41,6 @@ bool ConcurrentMode::step() {
 bool ConcurrentMode::leave_to_others() {
   const bool stuck = executor_.all_stuck();
   const bool was_stuck = std::exchange(stuck_, stuck);
-  puller_.pause(stuck);
   if (stuck && executor_.size() > 0) {
     std::vector<ConcurrentExecutor::Settled> settlements;
     if (outage_.until_done("inbox", [&] { settlements = executor_.withdraw(stuck_delay); }))

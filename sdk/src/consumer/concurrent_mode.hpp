@@ -40,6 +40,7 @@ class ConcurrentMode {
   [[nodiscard]] std::size_t room() const;
   [[nodiscard]] bool empty() const noexcept { return messages_.empty(); }
   [[nodiscard]] bool all_stuck() const noexcept { return executor_.all_stuck(); }
+  [[nodiscard]] CircuitBreakers& breakers() noexcept { return executor_.breakers(); }
   /// When step() is to be called, unless woken before: now, at that time, or when anything happens.
   [[nodiscard]] std::optional<Clock::time_point> next_step();
 

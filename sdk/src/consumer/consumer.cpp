@@ -50,6 +50,8 @@ ConsumerStats ConsumerEngine::stats() const {
           .handled = meters.handled,
           .duplicates = meters.duplicates,
           .retried = meters.retried,
+          .unavailable = meters.unavailable,
+          .paused = meters.paused,
           .held_back = meters.held_back,
           .dead_lettered = meters.dead_lettered,
           .ignored = meters.ignored,

@@ -8,6 +8,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <span>
 #include <string_view>
@@ -119,9 +121,12 @@ void ConsumerSession::start() {
 bool ConsumerSession::turn() {
   connection_.require_open();
   show_status();
+  const auto now = Clock::now();
+  puller_->pause(breakers().consumer_within_pause(now) || (concurrent_ && concurrent_->all_stuck()));
   const auto room = concurrent_ ? concurrent_->room() : static_cast<std::size_t>(options_.max_batch);
   auto messages = puller_->take(room, next_wait(), stop_);
-  bool busy = !messages.empty() || !connection_.connected() || !puller_->answered();
+  bool busy =
+      !messages.empty() || !connection_.connected() || !puller_->answered() || breakers().within_pause(now);
   if (!messages.empty()) handle(std::move(messages));
   if (concurrent_) {
     busy = concurrent_->step() || busy;
@@ -160,10 +165,26 @@ milliseconds ConsumerSession::next_wait() {
   return wait;
 }
 
+CircuitBreakers& ConsumerSession::breakers() noexcept {
+  return concurrent_ ? concurrent_->breakers() : executor_.breakers();
+}
+
 void ConsumerSession::show_status() {
-  const auto reason = waiting_for();
-  context_.status.set(reason.empty() ? ConsumerStatus::State::running : ConsumerStatus::State::waiting,
-                      reason);
+  using enum ConsumerStatus::State;
+  breakers().forget_old(Clock::now());
+  auto handlers_wait_for = breakers().reason();
+  if (handlers_wait_for != handlers_wait_for_) {
+    if (handlers_wait_for.empty())
+      spdlog::info("available again: {}", handlers_wait_for_);
+    else
+      spdlog::warn("paused: {}", handlers_wait_for);
+    handlers_wait_for_ = std::move(handlers_wait_for);
+  }
+  if (const auto reason = waiting_for(); !reason.empty())
+    context_.status.set(waiting, reason);
+  else
+    context_.status.set(handlers_wait_for_.empty() || !breakers().all_open() ? running : waiting,
+                        handlers_wait_for_);
 }
 
 /// What keeps events from being handled; empty when nothing does.

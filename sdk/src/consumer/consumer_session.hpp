@@ -45,6 +45,7 @@ class ConsumerSession {
   [[nodiscard]] bool idle_for_too_long() const;
   [[nodiscard]] std::chrono::milliseconds next_wait();
   void show_status();
+  [[nodiscard]] CircuitBreakers& breakers() noexcept;
   [[nodiscard]] std::string waiting_for() const;
   void handle(std::vector<StreamMessagePtr> messages);
   void handle_in_transactions(std::vector<StreamMessagePtr> messages);
@@ -62,6 +63,7 @@ class ConsumerSession {
   DeadLetters dead_letters_;
   KeyOrder key_order_;
   BatchExecutor executor_;
+  std::string handlers_wait_for_;  // as told last
   Clock::time_point prune_again_{};
   Clock::time_point idle_since_{};  // time in which messages are handled, or none could come, is not idle
   // Once the group is joined.

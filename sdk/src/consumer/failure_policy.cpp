@@ -1,8 +1,14 @@
 #include "consumer/failure_policy.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace tidings {
+namespace {
+
+constexpr std::chrono::milliseconds shortest_pause{1};
+
+}  // namespace
 
 using Kind = Settlement::Kind;
 
@@ -23,6 +29,11 @@ Settlement FailurePolicy::current_exception(const Delivery& delivery, const Hand
     return dead(error.what());
   } catch (const RetryAfter& wish) {
     return failed(delivery, entry, wish.what(), wish.delay());
+  } catch (const Unavailable& away) {
+    return {.kind = Kind::unavailable,
+            .delay = std::max(away.pause(), shortest_pause),
+            .reason = away.what(),
+            .pauses_consumer = away.pauses() == Unavailable::Pauses::consumer};
   } catch (const std::exception& error) {
     return failed(delivery, entry, error.what());
   } catch (...) {

@@ -49,8 +49,9 @@ class KeyOrder {
   /// True when later events of its key go back with an event that is settled in this way.
   [[nodiscard]] bool goes_back(const Settlement& settlement) const noexcept {
     using enum Settlement::Kind;
+    const auto kind = settlement.kind;
     return wanted_ &&
-           (settlement.kind == retry || settlement.kind == fenced || settlement.kind == not_started);
+           (kind == retry || kind == unavailable || kind == paused || kind == fenced || kind == not_started);
   }
 
  private:

@@ -58,6 +58,12 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
                    delivery.event.type, settlement.attempts, settlement.delay.count(), settlement.reason);
       tell_failure(delivery, settlement);
       return puller_.nak(std::move(message), settlement.delay);
+    case Kind::unavailable:
+      ++meters_.unavailable;
+      return puller_.nak(std::move(message), settlement.delay);
+    case Kind::paused:
+      ++meters_.paused;
+      return puller_.nak(std::move(message), settlement.delay);
     case Kind::held_back:
       ++meters_.held_back;
       return puller_.nak(std::move(message), settlement.delay);
