@@ -23,6 +23,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <type_traits>
@@ -44,11 +45,14 @@ class ConsumerEngine {
   enum class Takes { transaction, no_transaction };
 
   void on(const std::string& type, Handler handler, Takes takes, RetryPolicy retry);
+  void on_any(Handler handler, Takes takes, RetryPolicy retry);
   void run(const std::stop_token& stop);
   [[nodiscard]] ConsumerStats stats() const;
   [[nodiscard]] ConsumerStatus status() const;
 
  private:
+  void require_addable(const std::string& type, Takes takes, const RetryPolicy& retry) const;
+
   std::unique_ptr<ConsumerContext> state_;
 };
 
@@ -62,24 +66,28 @@ class Consumer {
   explicit Consumer(InboxType& inbox, ConsumerOptions options = ConsumerOptions::from_environment())
       : inbox_(inbox), engine_(inbox.tables(), std::move(options)) {}
 
-  /// `handler(const T&, Transaction&, const Delivery&)`, or `handler(const T&, const Delivery&)`, the
-  /// only one in concurrent mode; T is read from the event's data by nlohmann/json
-  /// (NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE). Data that T cannot be read from goes to the dead letters at
-  /// once. Throws Error when the type has a handler or the consumer runs.
-  template <class T, class Handler>
+  /// A handler of one type of events, or with `user.*` of all types that begin with `user.` and have no
+  /// handler of their own, nor of a longer beginning.
+  ///
+  /// It is called as `handler(const T&, Transaction&, const Delivery&)`, or `handler(const T&, const
+  /// Delivery&)`, the only one in concurrent mode; T is read from the event's data by nlohmann/json
+  /// (NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE). Data that T cannot be read from goes to the dead letters at once.
+  /// Data that is empty is read as null, and a std::optional<T> is empty then.
+  ///
+  /// Without a T, `handler(Transaction&, const Delivery&)` or `handler(const Delivery&)`: nothing is parsed,
+  /// and `delivery.event.data` has the bytes.
+  ///
+  /// A handler may be move-only. Throws Error when the type has one already or the consumer runs.
+  template <class T = void, class Handler>
   Consumer& on(const std::string& type, Handler handler, RetryPolicy retry = {}) {
-    constexpr bool with_transaction = std::is_invocable_v<Handler&, const T&, Transaction&, const Delivery&>;
-    static_assert(with_transaction || std::is_invocable_v<Handler&, const T&, const Delivery&>,
-                  "a handler takes (const T&, Transaction&, const Delivery&) or (const T&, const Delivery&)");
-    auto handle = [this, handler = std::move(handler)](const Delivery& delivery) mutable {
-      [[maybe_unused]] auto& inbox = inbox_;  // used with a transaction only
-      if constexpr (with_transaction)
-        handler(read<T>(delivery.event), inbox.transaction(), delivery);
-      else
-        handler(read<T>(delivery.event), delivery);
-    };
-    using Takes = ConsumerEngine::Takes;
-    engine_.on(type, std::move(handle), with_transaction ? Takes::transaction : Takes::no_transaction, retry);
+    engine_.on(type, adapt<T>(std::move(handler)), takes<T, Handler>(), retry);
+    return *this;
+  }
+
+  /// A handler, as on() takes it, for all events that no other one takes.
+  template <class T = void, class Handler>
+  Consumer& on_any(Handler handler, RetryPolicy retry = {}) {
+    engine_.on_any(adapt<T>(std::move(handler)), takes<T, Handler>(), retry);
     return *this;
   }
 
@@ -98,15 +106,64 @@ class Consumer {
   [[nodiscard]] ConsumerStatus status() const { return engine_.status(); }
 
  private:
-  template <class T>
-  static T read(const Event& event) {
-    auto json = event.json();
-    try {
-      return json.template get<T>();
-    } catch (const nlohmann::json::exception& error) {
-      throw Undecodable("data of " + event.type + " does not fit the handler's type: " + error.what());
+  template <class T, class Handler>
+  static constexpr bool with_transaction() {
+    if constexpr (std::is_void_v<T>) {
+      constexpr bool with = std::is_invocable_v<Handler&, Transaction&, const Delivery&>;
+      static_assert(with || std::is_invocable_v<Handler&, const Delivery&>,
+                    "a handler of no type takes (Transaction&, const Delivery&) or (const Delivery&)");
+      return with;
+    } else {
+      constexpr bool with = std::is_invocable_v<Handler&, const T&, Transaction&, const Delivery&>;
+      static_assert(
+          with || std::is_invocable_v<Handler&, const T&, const Delivery&>,
+          "a handler takes (const T&, Transaction&, const Delivery&) or (const T&, const Delivery&)");
+      return with;
     }
   }
+
+  template <class T, class Handler>
+  static constexpr ConsumerEngine::Takes takes() {
+    using Takes = ConsumerEngine::Takes;
+    return with_transaction<T, Handler>() ? Takes::transaction : Takes::no_transaction;
+  }
+
+  template <class T, class Handler>
+  ConsumerEngine::Handler adapt(Handler handler) {
+    // std::function holds nothing that is move-only.
+    auto kept = std::make_shared<Handler>(std::move(handler));
+    return [this, kept = std::move(kept)](const Delivery& delivery) {
+      [[maybe_unused]] auto& inbox = inbox_;  // used with a transaction only
+      auto& handle = *kept;
+      if constexpr (with_transaction<T, Handler>() && std::is_void_v<T>)
+        handle(inbox.transaction(), delivery);
+      else if constexpr (with_transaction<T, Handler>())
+        handle(read<T>(delivery.event), inbox.transaction(), delivery);
+      else if constexpr (std::is_void_v<T>)
+        handle(delivery);
+      else
+        handle(read<T>(delivery.event), delivery);
+    };
+  }
+
+  template <class T>
+  static T read(const Event& event) {
+    const auto json = event.data.empty() ? nlohmann::json{} : event.json();
+    try {
+      if constexpr (IsOptional<T>::value)
+        return json.is_null() ? T{} : T{json.template get<typename T::value_type>()};
+      else
+        return json.template get<T>();
+    } catch (const nlohmann::json::exception& error) {
+      throw Undecodable("data of " + event.type + (event.data.empty() ? " is empty, which" : "") +
+                        " does not fit the handler's type: " + error.what());
+    }
+  }
+
+  template <class T>
+  struct IsOptional : std::false_type {};
+  template <class T>
+  struct IsOptional<std::optional<T>> : std::true_type {};
 
   InboxType& inbox_;
   ConsumerEngine engine_;

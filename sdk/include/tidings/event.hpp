@@ -27,8 +27,9 @@ struct Event {
   std::string time;                     ///< RFC 3339; empty when the sender gave none
   std::string partition_key;            ///< events with the same key keep their order
   std::string traceparent, tracestate;  ///< W3C trace context, empty when absent
-  std::string data;                     ///< JSON text, byte for byte as it was sent
+  std::string data;                     ///< JSON text or other bytes, as they were sent; empty for none
   std::string metadata = "{}";          ///< JSON object as text
+  std::string content_type;             ///< of the data; empty for JSON, or when the sender gave none
 
   /// `data` parsed. Throws Undecodable.
   [[nodiscard]] nlohmann::json json() const;

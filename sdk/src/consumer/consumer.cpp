@@ -14,14 +14,22 @@ ConsumerEngine::ConsumerEngine(Inbox& inbox, ConsumerOptions options) {
 ConsumerEngine::~ConsumerEngine() = default;
 
 void ConsumerEngine::on(const std::string& type, Handler handler, Takes takes, RetryPolicy retry) {
+  require_addable(type, takes, retry);
+  state_->handlers.add(type, {.handle = std::move(handler), .retry = retry});
+}
+
+void ConsumerEngine::on_any(Handler handler, Takes takes, RetryPolicy retry) {
+  require_addable("other types", takes, retry);
+  state_->handlers.add_any({.handle = std::move(handler), .retry = retry});
+}
+
+void ConsumerEngine::require_addable(const std::string& type, Takes takes, const RetryPolicy& retry) const {
   if (state_->running)
     throw Error("cannot add a handler for " + type + " while the consumer runs: call on() before run()");
   if (takes == Takes::transaction && state_->options.workers > 0)
     throw Error("the handler for " + type +
                 " takes a transaction; workers > 0: handlers take (event, delivery), without a transaction");
   retry.validate(type);
-  if (!state_->handlers.add(type, {std::move(handler), retry}))
-    throw Error("the type " + type + " already has a handler: each type takes one");
 }
 
 void ConsumerEngine::run(const std::stop_token& stop) {

@@ -1,14 +1,15 @@
 #pragma once
 
-// The handlers that a user has added, by the type of event that each takes.
+// The handlers that a user has added, by the types of events that they take.
 
 #include <tidings/consumer_options.hpp>
 
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
-#include <utility>
+#include <string_view>
 
 namespace tidings {
 
@@ -17,23 +18,26 @@ class Handlers {
   struct Entry {
     std::function<void(const Delivery&)> handle;
     RetryPolicy retry{};
-    std::string type{};  ///< as it was added
+    std::string type{};  ///< or pattern, as it was added
   };
 
-  /// False when the type has one already.
-  bool add(const std::string& type, Entry entry) {
-    entry.type = type;
-    return entries_.emplace(type, std::move(entry)).second;
-  }
-  [[nodiscard]] const Entry* find(const std::string& type) const {
-    const auto found = entries_.find(type);
-    return found == entries_.end() ? nullptr : &found->second;
-  }
-  [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
-  [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
+  /// `user.*` takes all types that begin with `user.`. Throws SettingError for another pattern, and Error
+  /// when the type or pattern has a handler already.
+  void add(const std::string& type, Entry entry);
+  /// For what no other handler takes. Throws Error when there is one already.
+  void add_any(Entry entry);
+
+  /// The one of that very type, or else of the longest pattern that fits, or else of any type. A null pointer
+  /// when there is none of these.
+  [[nodiscard]] const Entry* find(std::string_view type) const;
+  [[nodiscard]] std::size_t size() const noexcept;
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
  private:
-  std::map<std::string, Entry> entries_;
+  using Entries = std::map<std::string, Entry, std::less<>>;
+
+  Entries by_type_, by_prefix_;  // a prefix ends with a dot
+  std::optional<Entry> any_;
 };
 
 }  // namespace tidings

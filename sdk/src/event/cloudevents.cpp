@@ -2,6 +2,7 @@
 // (attributes and data in one JSON document). What is wrong with an event throws Undecodable, naming the
 // attribute.
 
+#include "event/base64.hpp"
 #include "event/json_scanner.hpp"
 #include "event/redrive_headers.hpp"
 
@@ -21,6 +22,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view structured_type = "application/cloudevents+json";
+const std::string json_type = "application/json";
 constexpr int deepest_nesting = 1000;
 
 struct TextAttribute {
@@ -44,6 +46,16 @@ bool equal_ignoring_case(std::string_view left, std::string_view right) {
     return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
   };
   return std::ranges::equal(left, right, {}, lower, lower);
+}
+
+/// Also of no content type: then JSON is meant.
+bool is_json(std::string_view content_type) {
+  const auto media_type = content_type.substr(0, content_type.find_first_of("; "));
+  const auto ends_with = [media_type](std::string_view end) {
+    return media_type.size() >= end.size() &&
+           equal_ignoring_case(media_type.substr(media_type.size() - end.size()), end);
+  };
+  return media_type.empty() || ends_with("/json") || ends_with("+json");
 }
 
 int parse_event_version(std::string_view text) {
@@ -157,7 +169,8 @@ void encode_headers(const Event& event, Headers& headers) {
   for (const auto& attribute : text_attributes)
     if (const auto& text = event.*attribute.value; !text.empty())
       append_percent_encoded(add(attribute.header), text);
-  add("content-type") = "application/json";
+  add_unchanged("content-type", "datacontenttype",
+                event.content_type.empty() ? json_type : event.content_type);
   add("ce-eventversion") = std::to_string(event.version);
   if (!event.metadata.empty()) append_metadata(add("ce-metadata"), event.metadata);
   add_unchanged("traceparent", "traceparent", event.traceparent);
@@ -168,7 +181,7 @@ void encode_headers(const Event& event, Headers& headers) {
 /// Resets it, but keeps the capacity of its strings.
 void clear(Event& event) {
   for (const auto& attribute : text_attributes) (event.*attribute.value).clear();
-  for (auto* text : {&event.traceparent, &event.tracestate, &event.data}) text->clear();
+  for (auto* text : {&event.traceparent, &event.tracestate, &event.data, &event.content_type}) text->clear();
   event.metadata = "{}";
   event.version = 1;
 }
@@ -180,6 +193,8 @@ void decode_headers(const Headers& headers, std::string_view subject_type, Event
     const auto attribute = std::ranges::find_if(text_attributes, is, &TextAttribute::header);
     if (attribute != text_attributes.end()) {
       percent_decode(value, event.*attribute->value);
+    } else if (is("content-type")) {
+      if (!is_json(value)) event.content_type = value;
     } else if (is("ce-eventversion")) {
       event.version = parse_event_version(value);
     } else if (is("ce-metadata")) {
@@ -219,6 +234,20 @@ std::string metadata_member(const Json& document) {
   return metadata;
 }
 
+/// Data of another type than JSON is a string of text, or base64.
+std::string data_member(const Json& document, const std::string& content_type) {
+  const auto data = document.find("data");
+  const auto base64 = document.find("data_base64");
+  if (base64 == document.end()) {
+    if (data == document.end()) return {};
+    return data->is_string() && !content_type.empty() ? data->get<std::string>() : data->dump();
+  }
+  auto bytes = decode_base64(text_member(document, "data_base64"));
+  if (!bytes) throw Undecodable("data_base64: is not base64");
+  if (data != document.end()) throw Undecodable("data_base64: is there beside data");
+  return std::move(*bytes);
+}
+
 /// The parser accepts any depth, but writing `data` as text again recurses once per level.
 bool refuse_deep_nesting(int depth, Json::parse_event_t, Json&) {
   if (depth > deepest_nesting)
@@ -236,7 +265,6 @@ Event decode_structured(const Headers& headers, std::string_view payload, std::s
   if (!document.is_object())
     throw Undecodable("payload: is not a JSON object, as structured CloudEvents must be");
   require_specversion(text_member(document, "specversion"));
-  if (document.contains("data_base64")) throw Undecodable("data_base64: is not supported, send JSON in data");
   Event event;
   for (const auto& attribute : text_attributes)
     event.*attribute.value = text_member(document, std::string{attribute.header.substr(3)});
@@ -244,7 +272,9 @@ Event decode_structured(const Headers& headers, std::string_view payload, std::s
   event.metadata = metadata_member(document);
   event.traceparent = text_member(document, "traceparent");
   event.tracestate = text_member(document, "tracestate");
-  if (const auto data = document.find("data"); data != document.end()) event.data = data->dump();
+  if (auto type = text_member(document, "datacontenttype"); !is_json(type))
+    event.content_type = std::move(type);
+  event.data = data_member(document, event.content_type);
   complete(event, headers, subject_type);
   return event;
 }

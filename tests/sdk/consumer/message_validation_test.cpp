@@ -132,7 +132,7 @@ TEST_CASE("messages that are wrong are dead letters that name what is wrong, as 
       {"plain text with no headers", {}, "hello", "id: neither ce-id nor Nats-Msg-Id is there"},
       {"nothing at all", {}, "", "id: neither ce-id nor Nats-Msg-Id is there"},
       {"an empty id", {{"ce-id", ""}}, good_data, "id: neither ce-id nor Nats-Msg-Id is there"},
-      {"no data", {{"ce-id", "a"}}, "", "data: is not JSON"},
+      {"no data", {{"ce-id", "a"}}, "", "data of user.created is empty"},
       {"data that goes on", {{"ce-id", "b"}}, good_data + "}", "data: is not JSON"},
       {"data that is no UTF-8", {{"ce-id", "c"}}, "{\"name\": \"\xff\xfe\", \"n\": 7}", "UTF-8"},
       {"data with a NUL in it",
@@ -180,14 +180,14 @@ TEST_CASE("messages that are wrong are dead letters that name what is wrong, as 
        {{"content-type", structured}},
        whole(R"("id":"m","eventversion":"two")"),
        "eventversion: \"two\""},
-      {"structured mode with bytes",
+      {"structured mode with bytes that are no JSON",
        {{"content-type", structured}},
        whole(R"("id":"n","data_base64":"AA==")"),
-       "data_base64: is not supported"},
+       "data: is not JSON"},
       {"structured mode without data",
        {{"content-type", structured}},
        whole(R"("id":"o")"),
-       "data: is not JSON"},
+       "data of user.created is empty"},
   };
   const auto sequences = settle(scene, messages);
   accounts.stop();

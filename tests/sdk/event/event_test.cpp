@@ -303,9 +303,32 @@ TEST_CASE("structured mode names the attribute that is wrong") {
   CHECK_THAT(complain("specversion", nullptr), ContainsSubstring("specversion"));
   CHECK_THAT(complain("metadata", "[1]"), ContainsSubstring("metadata"));
   CHECK_THAT(complain("metadata", 5), ContainsSubstring("metadata"));
-  CHECK_THAT(complain("data_base64", "AA=="), ContainsSubstring("data_base64"));
+  CHECK_THAT(complain("data_base64", "AA=="), ContainsSubstring("data_base64: is there beside data"));
+  CHECK_THAT(complain("data_base64", "AA"), ContainsSubstring("data_base64: is not base64"));
+  CHECK_THAT(complain("data_base64", 5), ContainsSubstring("data_base64"));
   CHECK_THAT(complain("id", ""), ContainsSubstring("id"));
   CHECK_THAT(complain("type", ""), ContainsSubstring("type"));
+}
+
+TEST_CASE("data that is no JSON comes as it was sent, with its type") {
+  const auto whole = [](const std::string& members) {
+    return decode(structured, R"({"specversion":"1.0","id":"e-1","type":"t",)" + members + "}", "");
+  };
+  const std::string bytes("\x00\xff\x01", 3);
+  CHECK(whole(R"("data_base64":"AP8B")").data == bytes);
+  CHECK(whole(R"("data_base64":"AP8B","datacontenttype":"image/png")").content_type == "image/png");
+  CHECK(whole(R"("data":"a \"b\"","datacontenttype":"text/plain")").data == "a \"b\"");
+  CHECK(whole(R"("data":"text","datacontenttype":"Application/Problem+JSON; q=1")").data == "\"text\"");
+  CHECK(whole(R"("data":{"a":1},"datacontenttype":"text/xml")").data == R"({"a":1})");
+  CHECK(whole(R"("data_base64":"")").data.empty());
+
+  auto event = user_created();
+  CHECK(decode(encode(event)).content_type.empty());
+  event.content_type = "image/png";
+  event.data = bytes;
+  const auto decoded = decode(encode(event));
+  CHECK(decoded.content_type == "image/png");
+  CHECK(decoded.data == bytes);
 }
 
 TEST_CASE("structured mode that is no JSON object is undecodable") {
