@@ -17,3 +17,11 @@ void consume() {
                            });
   consumer.run();  // until SIGINT or SIGTERM; drains
 }
+
+// Several in one process: SIGINT or SIGTERM ends them, or the error of one of them.
+void consume_both(tidings::Consumer<tidings::SqliteInbox>& mailer,
+                  tidings::Consumer<tidings::SqliteInbox>& audit) {
+  audit.on_any([](const tidings::Delivery& delivery) { (void)delivery.event.data; });  // bytes
+  audit.pause();                                                                       // until resume()
+  tidings::run_all(mailer, audit);
+}

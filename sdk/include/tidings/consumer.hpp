@@ -28,6 +28,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace tidings {
 
@@ -47,10 +48,14 @@ class ConsumerEngine {
   void on(const std::string& type, Handler handler, Takes takes, RetryPolicy retry);
   void on_any(Handler handler, Takes takes, RetryPolicy retry);
   void run(const std::stop_token& stop);
+  void stop();
+  void pause();
+  void resume();
   [[nodiscard]] ConsumerStats stats() const;
   [[nodiscard]] ConsumerStatus status() const;
 
  private:
+  void run_session(const std::stop_token& stop);
   void require_addable(const std::string& type, Takes takes, const RetryPolicy& retry) const;
 
   std::unique_ptr<ConsumerContext> state_;
@@ -98,10 +103,19 @@ class Consumer {
     run(signals.token());
   }
 
-  /// The same until `stop` is requested.
+  /// The same until `stop` is requested. Leaves signals alone: for applications that handle them, or that run
+  /// this on a thread beside a loop of their own.
   void run(const std::stop_token& stop) { engine_.run(stop); }
 
-  // Thread-safe.
+  // Thread-safe; also to be called by handlers, but not by a signal handler.
+
+  /// The run that is on drains and returns, or else the next run, at once.
+  void stop() { engine_.stop(); }
+  /// Drains as a stop does: what no handler has started goes back to the group. The status is `paused` when
+  /// that is done; run() does not return, and is not connected until resume() or stop(). Before run(): it
+  /// begins so.
+  void pause() { engine_.pause(); }
+  void resume() { engine_.resume(); }
   [[nodiscard]] ConsumerStats stats() const { return engine_.stats(); }
   [[nodiscard]] ConsumerStatus status() const { return engine_.status(); }
 
@@ -171,5 +185,24 @@ class Consumer {
 
 template <class InboxType>
 Consumer(InboxType&, ConsumerOptions) -> Consumer<InboxType>;
+
+/// Calls each with a token, on a thread of its own, until all have returned. When one throws, the token is
+/// requested to stop, and the first exception is thrown in the end.
+void run_side_by_side(const std::stop_token& stop,
+                      const std::vector<std::function<void(const std::stop_token&)>>& runs);
+
+/// Runs several consumers, each with an inbox of its own, until `stop` is requested or all have ended. When
+/// one ends with an error, so do the others, and the error is thrown.
+template <class... InboxTypes>
+void run_all(const std::stop_token& stop, Consumer<InboxTypes>&... consumers) {
+  run_side_by_side(stop, {[&consumers](const std::stop_token& token) { consumers.run(token); }...});
+}
+
+/// The same until SIGINT or SIGTERM, which end all of them.
+template <class... InboxTypes>
+void run_all(Consumer<InboxTypes>&... consumers) {
+  StopSignals signals;
+  run_all(signals.token(), consumers...);
+}
 
 }  // namespace tidings

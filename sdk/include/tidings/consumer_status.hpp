@@ -10,7 +10,7 @@ namespace tidings {
 
 /// Whether the consumer does its work, for a health check: ready when it runs.
 struct ConsumerStatus {
-  enum class State { stopped, joining, running, waiting, draining };
+  enum class State { stopped, joining, running, waiting, draining, paused };
   State state = State::stopped;
   /// Of waiting: what it waits for (NATS, the inbox, a worker, what handlers need). Of running: which
   /// handlers wait for something that they have thrown Unavailable for, while others go on.

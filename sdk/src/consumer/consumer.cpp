@@ -2,6 +2,10 @@
 
 #include <tidings/consumer.hpp>
 
+#include <exception>
+#include <mutex>
+#include <thread>
+
 namespace tidings {
 
 ConsumerEngine::ConsumerEngine(Inbox& inbox, ConsumerOptions options) {
@@ -35,21 +39,44 @@ void ConsumerEngine::require_addable(const std::string& type, Takes takes, const
 void ConsumerEngine::run(const std::stop_token& stop) {
   if (state_->handlers.empty()) throw Error("the consumer has no handler: call on() before run()");
   if (state_->running.exchange(true)) throw Error("this consumer is running already");
+  auto& control = state_->control;
   struct Ended {
-    std::atomic<bool>& running;
-    ~Ended() { running = false; }
-  } const ended{state_->running};
+    ConsumerContext& context;
+    ~Ended() {
+      context.control.run_has_ended();
+      context.running = false;
+    }
+  } const ended{*state_};
+  const std::stop_callback on_stop{stop, [&control] { control.stop(); }};
   try {
-    state_->status.set(ConsumerStatus::State::waiting, "NATS: not connected");  // yet
-    ConsumerSession{*state_, stop}.work();
+    bool idle = false;
+    while (!idle) {
+      if (control.paused()) state_->status.set(ConsumerStatus::State::paused);
+      if (!control.wait_until_resumed()) break;
+      const auto session = control.begin_session();
+      run_session(session);
+      idle = !session.stop_requested();
+    }
     state_->status.set(ConsumerStatus::State::stopped);
   } catch (const std::exception& error) {
     state_->status.set(ConsumerStatus::State::stopped, error.what());
-    const auto* own = dynamic_cast<const Error*>(&error);
-    if (own == nullptr || !own->retryable() || !stop.stop_requested()) throw;
+    throw;
+  }
+}
+
+void ConsumerEngine::run_session(const std::stop_token& stop) {
+  try {
+    state_->status.set(ConsumerStatus::State::waiting, "NATS: not connected");  // yet
+    ConsumerSession{*state_, stop}.work();
+  } catch (const Error& error) {
+    if (!error.retryable() || !stop.stop_requested()) throw;
     // Stopped while it waited for NATS: an end like any other.
   }
 }
+
+void ConsumerEngine::stop() { state_->control.stop(); }
+void ConsumerEngine::pause() { state_->control.pause(); }
+void ConsumerEngine::resume() { state_->control.resume(); }
 
 ConsumerStats ConsumerEngine::stats() const {
   const auto& meters = state_->meters;
@@ -75,5 +102,29 @@ ConsumerStats ConsumerEngine::stats() const {
 }
 
 ConsumerStatus ConsumerEngine::status() const { return state_->status.get(); }
+
+void run_side_by_side(const std::stop_token& stop,
+                      const std::vector<std::function<void(const std::stop_token&)>>& runs) {
+  std::stop_source end;
+  const std::stop_callback forward{stop, [&end] { end.request_stop(); }};
+  std::mutex mutex;
+  std::exception_ptr first;
+  {
+    std::vector<std::jthread> threads;
+    for (const auto& run : runs)
+      threads.emplace_back([&] {
+        try {
+          run(end.get_token());
+        } catch (...) {
+          {
+            const std::lock_guard lock{mutex};
+            if (!first) first = std::current_exception();
+          }
+          end.request_stop();
+        }
+      });
+  }
+  if (first) std::rethrow_exception(first);
+}
 
 }  // namespace tidings

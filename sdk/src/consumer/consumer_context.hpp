@@ -6,6 +6,7 @@
 #include "consumer/group.hpp"
 #include "consumer/handlers.hpp"
 #include "consumer/percentiles.hpp"
+#include "consumer/run_control.hpp"
 #include "inbox/inbox.hpp"
 
 #include <tidings/consumer_options.hpp>
@@ -65,6 +66,7 @@ struct ConsumerContext {
   const ConsumerOptions options;
   Handlers handlers;
   std::atomic<bool> running{false};
+  RunControl control;
   ConsumerMeters meters;
   SharedStatus status;
 };
