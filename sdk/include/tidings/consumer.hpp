@@ -55,6 +55,7 @@ class ConsumerEngine {
   [[nodiscard]] ConsumerStatus status() const;
 
  private:
+  [[nodiscard]] Handler after_start_hook(Handler handler) const;
   void run_session(const std::stop_token& stop);
   void require_addable(const std::string& type, Takes takes, const RetryPolicy& retry) const;
 

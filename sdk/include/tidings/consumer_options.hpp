@@ -33,6 +33,13 @@ struct Failure {
   /// Until the next attempt. 0 for a dead letter, and when the handler ended too late: the message belongs to
   /// its next delivery then, here or elsewhere.
   std::chrono::milliseconds delay;
+  bool unavailable = false;  ///< Unavailable was thrown: this was no attempt
+};
+
+/// An event whose handler has returned, and whose effects are committed.
+struct Success {
+  const Delivery& delivery;
+  std::chrono::nanoseconds took;  ///< by the handler
 };
 
 /// Checked when the consumer is built. The defaults are constants; from_environment() reads the environment:
@@ -99,8 +106,11 @@ struct ConsumerOptions {
   std::optional<std::chrono::milliseconds> exit_when_idle{};
   std::chrono::milliseconds drain_timeout{5000};  ///< for finishing and flushing after a stop request
 
-  // Called on the thread of run(), between transactions; an exception that they throw ends the run. While a
-  // handler runs too long, on_status is called on another thread, which ends the process when it throws.
+  // What these throw is logged once, and changes nothing. on_start is called on the handler's thread, with
+  // workers on several; the others on the thread of run(), between transactions. While a handler runs too long,
+  // on_status is called on another thread.
+  std::function<void(const Delivery&)> on_start{};   ///< before each call of a handler
+  std::function<void(const Success&)> on_success{};  ///< after the commit
   std::function<void(const Failure&)> on_failure{};        ///< after each failed attempt
   std::function<void(const ConsumerStatus&)> on_status{};  ///< at each change
 

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <string>
 
 namespace tidings {
@@ -18,6 +19,11 @@ struct ConsumerStatus {
   std::chrono::system_clock::time_point since{};
 
   [[nodiscard]] bool ready() const noexcept { return state == State::running; }
+};
+
+/// Counts of one type of events, as those of ConsumerStats.
+struct TypeStats {
+  std::uint64_t handled = 0, retried = 0, unavailable = 0, dead_lettered = 0, ignored = 0;
 };
 
 /// Counts since the consumer was built, and figures of now.
@@ -40,6 +46,9 @@ struct ConsumerStats {
   // Over the last one to two minutes, 0 when nothing was handled.
   std::chrono::microseconds handling_p50{}, handling_p99{};  ///< of a handler
   std::chrono::microseconds age_p50{}, age_p99{};  ///< from the event's time (or storing) to the commit
+
+  /// Of the first 200 types that came, and of all others together, as `other types`.
+  std::map<std::string, TypeStats> by_type{};
 };
 
 }  // namespace tidings

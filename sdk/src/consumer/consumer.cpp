@@ -19,12 +19,21 @@ ConsumerEngine::~ConsumerEngine() = default;
 
 void ConsumerEngine::on(const std::string& type, Handler handler, Takes takes, RetryPolicy retry) {
   require_addable(type, takes, retry);
-  state_->handlers.add(type, {.handle = std::move(handler), .retry = retry});
+  state_->handlers.add(type, {.handle = after_start_hook(std::move(handler)), .retry = retry});
 }
 
 void ConsumerEngine::on_any(Handler handler, Takes takes, RetryPolicy retry) {
   require_addable("other types", takes, retry);
-  state_->handlers.add_any({.handle = std::move(handler), .retry = retry});
+  state_->handlers.add_any({.handle = after_start_hook(std::move(handler)), .retry = retry});
+}
+
+ConsumerEngine::Handler ConsumerEngine::after_start_hook(Handler handler) const {
+  const auto& on_start = state_->on_start;
+  if (!on_start) return handler;
+  return [&on_start, handler = std::move(handler)](const Delivery& delivery) {
+    on_start(delivery);
+    handler(delivery);
+  };
 }
 
 void ConsumerEngine::require_addable(const std::string& type, Takes takes, const RetryPolicy& retry) const {
@@ -98,7 +107,8 @@ ConsumerStats ConsumerEngine::stats() const {
           .handling_p50 = meters.handling.at(0.5, time),
           .handling_p99 = meters.handling.at(0.99, time),
           .age_p50 = meters.age.at(0.5, time),
-          .age_p99 = meters.age.at(0.99, time)};
+          .age_p99 = meters.age.at(0.99, time),
+          .by_type = meters.by_type.read()};
 }
 
 ConsumerStatus ConsumerEngine::status() const { return state_->status.get(); }

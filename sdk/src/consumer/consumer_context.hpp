@@ -5,8 +5,10 @@
 
 #include "consumer/group.hpp"
 #include "consumer/handlers.hpp"
+#include "consumer/hook.hpp"
 #include "consumer/percentiles.hpp"
 #include "consumer/run_control.hpp"
+#include "consumer/type_counts.hpp"
 #include "inbox/inbox.hpp"
 
 #include <tidings/consumer_options.hpp>
@@ -27,6 +29,7 @@ struct ConsumerMeters {
   using Count = std::atomic<std::uint64_t>;
   Count received{0}, handled{0}, duplicates{0}, retried{0}, unavailable{0}, paused{0}, held_back{0},
       dead_lettered{0}, ignored{0}, fenced{0}, commits{0}, last_commit_size{0};
+  TypeCounts by_type;
   GroupGauges group;
   Percentiles handling;  ///< of each handler
   Percentiles age;       ///< of each event when its effects are committed
@@ -36,7 +39,8 @@ struct ConsumerMeters {
 class SharedStatus {
  public:
   /// `changed` is called at each change, by the thread that sets it.
-  explicit SharedStatus(std::function<void(const ConsumerStatus&)> changed) : changed_(std::move(changed)) {}
+  explicit SharedStatus(std::function<void(const ConsumerStatus&)> changed)
+      : changed_("on_status", std::move(changed)) {}
 
   void set(ConsumerStatus::State state, const std::string& reason = {}) {
     ConsumerStatus changed;
@@ -45,7 +49,7 @@ class SharedStatus {
       if (status_.state == state && status_.reason == reason) return;
       changed = status_ = {state, reason, std::chrono::system_clock::now()};
     }
-    if (changed_) changed_(changed);
+    changed_(changed);
   }
   [[nodiscard]] ConsumerStatus get() const {
     const std::lock_guard lock{mutex_};
@@ -53,14 +57,19 @@ class SharedStatus {
   }
 
  private:
-  const std::function<void(const ConsumerStatus&)> changed_;
+  const Hook<const ConsumerStatus&> changed_;
   mutable std::mutex mutex_;
   ConsumerStatus status_{.since = std::chrono::system_clock::now()};
 };
 
 struct ConsumerContext {
   ConsumerContext(Inbox& its_inbox, ConsumerOptions its_options)
-      : inbox(its_inbox), options(std::move(its_options)), status(options.on_status) {}
+      : inbox(its_inbox),
+        options(std::move(its_options)),
+        on_start("on_start", options.on_start),
+        on_success("on_success", options.on_success),
+        on_failure("on_failure", options.on_failure),
+        status(options.on_status) {}
 
   Inbox& inbox;
   const ConsumerOptions options;
@@ -68,6 +77,9 @@ struct ConsumerContext {
   std::atomic<bool> running{false};
   RunControl control;
   ConsumerMeters meters;
+  const Hook<const Delivery&> on_start;
+  const Hook<const Success&> on_success;
+  const Hook<const Failure&> on_failure;
   SharedStatus status;
 };
 

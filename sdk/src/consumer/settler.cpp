@@ -22,7 +22,8 @@ std::chrono::nanoseconds age(const Delivery& delivery) {
 
 Settler::Settler(ConsumerContext& context, Puller& puller, DeadLetters& dead_letters, OutageWait& outage,
                  std::stop_token stop)
-    : inbox_(context.inbox),
+    : context_(context),
+      inbox_(context.inbox),
       options_(context.options),
       meters_(context.meters),
       puller_(puller),
@@ -43,7 +44,9 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
   switch (settlement.kind) {
     case Kind::handled:
       ++meters_.handled;
+      ++meters_.by_type.of(delivery.event.type).handled;
       meters_.age.add(age(delivery), time);
+      context_.on_success({.delivery = delivery, .took = settlement.took});
       return puller_.ack(std::move(message));
     case Kind::duplicate:
       ++meters_.duplicates;
@@ -51,15 +54,19 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
     case Kind::ignored:
       ++meters_.ignored;
       tell_ignored(delivery.event.type);
+      ++meters_.by_type.of(delivery.event.type).ignored;
       return puller_.ack(std::move(message));
     case Kind::retry:
       ++meters_.retried;
+      ++meters_.by_type.of(delivery.event.type).retried;
       spdlog::warn("retry id={} type={} attempt={} delay_ms={} reason=\"{}\"", delivery.event.id,
                    delivery.event.type, settlement.attempts, settlement.delay.count(), settlement.reason);
       tell_failure(delivery, settlement);
       return puller_.nak(std::move(message), settlement.delay);
     case Kind::unavailable:
       ++meters_.unavailable;
+      ++meters_.by_type.of(delivery.event.type).unavailable;
+      tell_failure(delivery, settlement);
       return puller_.nak(std::move(message), settlement.delay);
     case Kind::paused:
       ++meters_.paused;
@@ -106,6 +113,7 @@ void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement
   spdlog::error("dead letter id={} type={} sequence={} attempts={} reason=\"{}\"", delivery.event.id,
                 delivery.event.type, delivery.stream_sequence, settlement.attempts, settlement.reason);
   ++meters_.dead_lettered;
+  ++meters_.by_type.of(delivery.event.type).dead_lettered;
   tell_failure(delivery, settlement);
   if (delivery.event.id.empty()) return puller_.terminate(std::move(message));
   const auto key = attempts_key(delivery);
@@ -121,12 +129,12 @@ void Settler::try_dead_letter_later(StreamMessagePtr message) {
 }
 
 void Settler::tell_failure(const Delivery& delivery, const Settlement& settlement) const {
-  if (options_.on_failure)
-    options_.on_failure({.delivery = delivery,
-                         .reason = settlement.reason,
-                         .dead_letter = settlement.kind == Settlement::Kind::dead_letter,
-                         .attempts = settlement.attempts,
-                         .delay = settlement.delay});
+  context_.on_failure({.delivery = delivery,
+                       .reason = settlement.reason,
+                       .dead_letter = settlement.kind == Settlement::Kind::dead_letter,
+                       .attempts = settlement.attempts,
+                       .delay = settlement.delay,
+                       .unavailable = settlement.kind == Settlement::Kind::unavailable});
 }
 
 }  // namespace tidings

@@ -38,6 +38,7 @@ class Settler {
   void tell_ignored(const std::string& type);
   void tell_failure(const Delivery& delivery, const Settlement& settlement) const;
 
+  ConsumerContext& context_;
   Inbox& inbox_;
   const ConsumerOptions& options_;
   ConsumerMeters& meters_;

@@ -77,6 +77,7 @@ TEST_CASE(
   std::vector<Told> told;
   auto options = scene.options();
   options.handler_time_limit = 100ms;
+  options.on_overdue = ConsumerOptions::Overdue::wait;
   options.ack_wait = 500ms;
   options.on_failure = [&told](const Failure& failure) {
     told.push_back(
@@ -96,24 +97,6 @@ TEST_CASE(
   CHECK(told[0].attempts == 1);
   CHECK_FALSE(told[0].dead_letter);
   CHECK(told[0].delay == 0ms);
-}
-
-TEST_CASE("what a hook throws ends the run, and the message comes back to another") {
-  Scene scene;
-  auto options = scene.options();
-  options.ack_wait = 500ms;
-  auto throwing = options;
-  throwing.on_failure = [](const Failure&) { throw std::runtime_error("alarm bell is broken"); };
-  Instance instance{scene.inbox(), throwing,
-                    [](const Delivery&, Tx&) { throw std::runtime_error("mail server down"); }};
-  scene.publish("one");
-  instance.start();
-  REQUIRE_WITHIN(10s, instance.ended());
-  CHECK(instance.error() == "alarm bell is broken");
-  Instance other{scene.inbox(), options};
-  other.start();
-  REQUIRE_WITHIN(10s, scene.all_acked());
-  CHECK(scene.effects() == std::vector<std::string>{"one"});
 }
 
 TEST_CASE("a type's own retry policy stands in for the consumer's, for what it sets") {
