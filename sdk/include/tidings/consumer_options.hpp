@@ -6,12 +6,14 @@
 #include <tidings/connection.hpp>
 #include <tidings/consumer_status.hpp>
 #include <tidings/delivery.hpp>
+#include <tidings/timestamp.hpp>
 
 #include <chrono>
 #include <cstddef>
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace tidings {
 
@@ -42,6 +44,20 @@ struct Success {
   std::chrono::nanoseconds took;  ///< by the handler
 };
 
+/// Where on its stream a new group begins.
+struct Start {
+  enum class At {
+    all,   ///< what the stream holds
+    now,   ///< what is published once the group is made
+    since  ///< what the stream has stored from `time` on
+  };
+  At at = At::all;
+  Timestamp time{};  ///< of since
+
+  /// `all`, `new` or a time in RFC 3339. Empty for any other text.
+  [[nodiscard]] static std::optional<Start> parse(std::string_view text);
+};
+
 /// Checked when the consumer is built. The defaults are constants; from_environment() reads the environment:
 ///
 ///     auto options = tidings::ConsumerOptions::from_environment();
@@ -66,6 +82,11 @@ struct ConsumerOptions {
   /// A message that is not acknowledged for this long goes to another instance, 100 ms to 1 h. Used when the
   /// durable is made; an existing one keeps its own.
   std::chrono::milliseconds ack_wait{std::chrono::seconds{30}};
+
+  Start start{};  ///< Used when the durable is made.
+  /// Messages that the group may have open, 1 to 1000000: handed out, or waiting for a retry or for what is
+  /// unavailable. Used when the durable is made; an existing one keeps its own.
+  int max_ack_pending = 20000;
 
   /// While an event waits for its retry, this instance gives later events with its partition key back to the
   /// group instead of handling them: they would overtake it.
@@ -117,9 +138,9 @@ struct ConsumerOptions {
   ConnectionOptions connection{};
 
   /// CONSUMER_GROUP, CONSUMER_MAX_ATTEMPTS, CONSUMER_BACKOFF_BASE_MS, CONSUMER_BACKOFF_MAX_MS,
-  /// CONSUMER_ACK_WAIT_MS, CONSUMER_DLQ_STREAM, CONSUMER_DLQ_PREFIX, OUTBOX_STREAM, OUTBOX_SUBJECT_PREFIX,
-  /// OUTBOX_STREAM_REPLICAS, and those of ConnectionOptions::from_environment(). Throws SettingError naming
-  /// the variable.
+  /// CONSUMER_ACK_WAIT_MS, CONSUMER_START, CONSUMER_DLQ_STREAM, CONSUMER_DLQ_PREFIX, OUTBOX_STREAM,
+  /// OUTBOX_SUBJECT_PREFIX, OUTBOX_STREAM_REPLICAS, and those of ConnectionOptions::from_environment().
+  /// Throws SettingError naming the variable.
   [[nodiscard]] static ConsumerOptions from_environment();
 
   /// Gives names to the dead-letter stream and its subjects where there are none, as the consumer does.

@@ -79,6 +79,13 @@ void require_prefix(const std::string& option, const std::string& subject) {
 
 }  // namespace
 
+std::optional<Start> Start::parse(std::string_view text) {
+  if (text == "all") return Start{};
+  if (text == "new") return Start{.at = At::now};
+  const auto time = parse_timestamp(text);
+  return time ? std::optional{Start{At::since, *time}} : std::nullopt;
+}
+
 void ConsumerOptions::follow_stream() {
   if (dead_letter_stream.empty()) dead_letter_stream = dead_letter_stream_of(stream);
   if (dead_letter_prefix.empty())
@@ -100,6 +107,10 @@ ConsumerOptions ConsumerOptions::from_environment() {
   options.backoff = Backoff::from_environment("CONSUMER_BACKOFF_BASE_MS", "CONSUMER_BACKOFF_MAX_MS");
   options.ack_wait = settings::milliseconds_or("CONSUMER_ACK_WAIT_MS", options.ack_wait,
                                                milliseconds{ack_wait_ms.min}, milliseconds{ack_wait_ms.max});
+  if (const auto text = settings::text_or("CONSUMER_START", "all"); const auto start = Start::parse(text))
+    options.start = *start;
+  else
+    throw SettingError("CONSUMER_START=" + text + ": takes all, new or a time as 2026-01-31T08:15:30Z");
   options.connection = ConnectionOptions::from_environment();
   return options;
 }
@@ -126,6 +137,7 @@ void ConsumerOptions::validate() const {
       {"replicas", replicas, tidings::replicas},
       {"max_attempts", max_attempts, tidings::max_attempts},
       {"ack_wait", ack_wait.count(), ack_wait_ms, " ms"},
+      {"max_ack_pending", max_ack_pending, {1, 1'000'000}},
       {"max_batch", max_batch, {1, 10000}},
       {"prefetch", prefetch, {max_batch, 100000}},
       {"prefetch_bytes", static_cast<std::int64_t>(bytes), {65536}},

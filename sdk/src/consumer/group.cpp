@@ -1,5 +1,6 @@
 #include "consumer/group.hpp"
 
+#include "consumer/make_group.hpp"
 #include "nats/handle.hpp"
 #include "nats/jetstream_request.hpp"
 #include "nats/stream_config.hpp"
@@ -20,9 +21,6 @@ using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-// A message that waits for its retry counts as pending until it is settled (nats-server #6093).
-constexpr int64_t max_ack_pending = 20000;
-
 std::string filter(const ConsumerOptions& options) { return options.subject_prefix + ".>"; }
 
 /// Its info; empty when it is not there.
@@ -35,29 +33,6 @@ json find(Connection& connection, const ConsumerOptions& options) {
     throw NatsError("the stream " + options.stream + " does not exist yet", Error::Retry::yes);
   require_done(info, action);
   return info;
-}
-
-void make(Connection& connection, const ConsumerOptions& options, std::uint64_t first_sequence) {
-  const auto subject = filter(options);
-  jsConsumerConfig config;
-  jsConsumerConfig_Init(&config);
-  config.Durable = options.group.c_str();
-  config.AckPolicy = js_AckExplicit;
-  config.DeliverPolicy = js_DeliverAll;  // a group that joins late still gets what the stream holds
-  if (first_sequence > 0) {
-    config.DeliverPolicy = js_DeliverByStartSequence;
-    config.OptStartSeq = first_sequence;
-  }
-  config.AckWait = duration_cast<nanoseconds>(options.ack_wait).count();
-  config.MaxDeliver = -1;  // the inbox counts attempts; the server's limit would drop without a dead letter
-  config.MaxAckPending = max_ack_pending;
-  config.FilterSubject = subject.c_str();
-  jsErrCode code{};
-  const auto status =
-      js_AddConsumer(nullptr, jetstream(connection), options.stream.c_str(), &config, nullptr, &code);
-  check(status, "make the group " + options.group + " on the stream " + options.stream, code);
-  spdlog::info("made group={} stream={} filter={} from={}", options.group, options.stream, subject,
-               first_sequence);
 }
 
 std::string text(const json& config, const char* field) { return config.value(field, std::string{}); }
@@ -144,6 +119,14 @@ milliseconds read_ack_wait(const json& config) {
   return duration_cast<milliseconds>(nanoseconds{number(config, "ack_wait")});
 }
 
+std::optional<Timestamp> beginning(const json& info) {
+  const auto& config = info.at("config");
+  const auto policy = text(config, "deliver_policy");
+  if (policy == "new") return parse_timestamp(text(info, "created"));
+  if (policy == "by_start_time") return parse_timestamp(text(config, "opt_start_time"));
+  return std::nullopt;
+}
+
 Group describe(const json& info, const ConsumerOptions& options) {
   const auto& config = info.at("config");
   compare(config, options);
@@ -153,6 +136,7 @@ Group describe(const json& info, const ConsumerOptions& options) {
           .deliver_group = text(config, "deliver_group"),
           .ack_wait = read_ack_wait(config),
           .settled_to = ack_floor(info),
+          .begins = beginning(info),
           .max_request_batch = limit<int>(number(config, "max_batch")),
           .max_expires = nanoseconds{limit<nanoseconds::rep>(number(config, "max_expires"))},
           .max_request_bytes = limit<std::size_t>(number(config, "max_bytes"))};
@@ -187,12 +171,13 @@ Group join_group(Connection& connection, const ConsumerOptions& options, const s
     throw NatsError("the group " + options.group + " does not exist on the stream " + options.stream +
                     ": make it, or let the consumer do so (manage_streams)");
   if (info.empty()) {
-    make(connection, options, first_sequence ? first_sequence() : 0);
+    make_group(connection, options, first_sequence ? first_sequence() : 0, before);
     info = find(connection, options);
     if (info.empty())
       throw NatsError("the group " + options.group + " was gone right after it was made", Error::Retry::yes);
   }
   auto group = describe(info, options);
+  if (before && !group.begins) group.begins = before->begins;
   if (before &&
       (group.deliver_subject != before->deliver_subject || group.deliver_group != before->deliver_group))
     throw NatsError("the group " + group.durable +

@@ -24,6 +24,8 @@ struct Group {
   std::string deliver_group;
   std::chrono::milliseconds ack_wait{};
   std::uint64_t settled_to = 0;  ///< every stream sequence up to here was settled when the group was joined
+  /// What came before this was never the group's; empty when it began with all that the stream held.
+  std::optional<Timestamp> begins{};
   // What the durable allows a pull to ask for.
   int max_request_batch = std::numeric_limits<int>::max();
   std::chrono::nanoseconds max_expires = std::chrono::nanoseconds::max();

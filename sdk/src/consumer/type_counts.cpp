@@ -5,7 +5,7 @@ namespace tidings {
 TypeCounts::Counts& TypeCounts::of(const std::string& type) {
   if (const auto found = by_type_.find(type); found != by_type_.end()) return found->second;
   const std::lock_guard lock{mutex_};
-  return by_type_[by_type_.size() < most_types ? type : rest];
+  return by_type_[by_type_.size() < most_types && !type.empty() ? type : rest];
 }
 
 std::map<std::string, TypeStats> TypeCounts::read() const {

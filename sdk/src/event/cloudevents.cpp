@@ -2,9 +2,9 @@
 // (attributes and data in one JSON document). What is wrong with an event throws Undecodable, naming the
 // attribute.
 
-#include "event/base64.hpp"
 #include "event/json_scanner.hpp"
 #include "event/redrive_headers.hpp"
+#include "event/structured_data.hpp"
 
 #include <tidings/event.hpp>
 
@@ -22,7 +22,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view structured_type = "application/cloudevents+json";
-const std::string json_type = "application/json";
 constexpr int deepest_nesting = 1000;
 
 struct TextAttribute {
@@ -46,16 +45,6 @@ bool equal_ignoring_case(std::string_view left, std::string_view right) {
     return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
   };
   return std::ranges::equal(left, right, {}, lower, lower);
-}
-
-/// Also of no content type: then JSON is meant.
-bool is_json(std::string_view content_type) {
-  const auto media_type = content_type.substr(0, content_type.find_first_of("; "));
-  const auto ends_with = [media_type](std::string_view end) {
-    return media_type.size() >= end.size() &&
-           equal_ignoring_case(media_type.substr(media_type.size() - end.size()), end);
-  };
-  return media_type.empty() || ends_with("/json") || ends_with("+json");
 }
 
 int parse_event_version(std::string_view text) {
@@ -169,8 +158,8 @@ void encode_headers(const Event& event, Headers& headers) {
   for (const auto& attribute : text_attributes)
     if (const auto& text = event.*attribute.value; !text.empty())
       append_percent_encoded(add(attribute.header), text);
-  add_unchanged("content-type", "datacontenttype",
-                event.content_type.empty() ? json_type : event.content_type);
+  add_unchanged("content-type", "datacontenttype", event.content_type);
+  if (event.content_type.empty()) add("content-type") = "application/json";
   add("ce-eventversion") = std::to_string(event.version);
   if (!event.metadata.empty()) append_metadata(add("ce-metadata"), event.metadata);
   add_unchanged("traceparent", "traceparent", event.traceparent);
@@ -234,20 +223,6 @@ std::string metadata_member(const Json& document) {
   return metadata;
 }
 
-/// Data of another type than JSON is a string of text, or base64.
-std::string data_member(const Json& document, const std::string& content_type) {
-  const auto data = document.find("data");
-  const auto base64 = document.find("data_base64");
-  if (base64 == document.end()) {
-    if (data == document.end()) return {};
-    return data->is_string() && !content_type.empty() ? data->get<std::string>() : data->dump();
-  }
-  auto bytes = decode_base64(text_member(document, "data_base64"));
-  if (!bytes) throw Undecodable("data_base64: is not base64");
-  if (data != document.end()) throw Undecodable("data_base64: is there beside data");
-  return std::move(*bytes);
-}
-
 /// The parser accepts any depth, but writing `data` as text again recurses once per level.
 bool refuse_deep_nesting(int depth, Json::parse_event_t, Json&) {
   if (depth > deepest_nesting)
@@ -272,9 +247,7 @@ Event decode_structured(const Headers& headers, std::string_view payload, std::s
   event.metadata = metadata_member(document);
   event.traceparent = text_member(document, "traceparent");
   event.tracestate = text_member(document, "tracestate");
-  if (auto type = text_member(document, "datacontenttype"); !is_json(type))
-    event.content_type = std::move(type);
-  event.data = data_member(document, event.content_type);
+  read_structured_data(document, event);
   complete(event, headers, subject_type);
   return event;
 }

@@ -17,6 +17,7 @@ TEST_CASE("a consumer's options read the environment only when they are asked to
   const EnvironmentVariable group{"CONSUMER_GROUP", "mailer"}, stream{"OUTBOX_STREAM", "SHOP"};
   const EnvironmentVariable prefix{"OUTBOX_SUBJECT_PREFIX", "shop"}, replicas{"OUTBOX_STREAM_REPLICAS", "3"};
   const EnvironmentVariable attempts{"CONSUMER_MAX_ATTEMPTS", "7"}, wait{"CONSUMER_ACK_WAIT_MS", "2500"};
+  const EnvironmentVariable start{"CONSUMER_START", "2026-01-31T09:15:30+01:00"};
   const EnvironmentVariable base{"CONSUMER_BACKOFF_BASE_MS", "20"}, max{"CONSUMER_BACKOFF_MAX_MS", "400"};
 
   const ConsumerOptions plain{.group = "other"};
@@ -31,6 +32,8 @@ TEST_CASE("a consumer's options read the environment only when they are asked to
   CHECK(options.subject_prefix == "shop");
   CHECK(options.replicas == 3);
   CHECK(options.max_attempts == 7);
+  CHECK(options.start.at == Start::At::since);
+  CHECK(to_iso8601(options.start.time) == "2026-01-31T08:15:30.000Z");
   CHECK(options.ack_wait == 2500ms);
   CHECK(options.backoff.base == 20ms);
   CHECK(options.backoff.max == 400ms);
@@ -97,4 +100,17 @@ TEST_CASE(
   const EnvironmentVariable attempts{"CONSUMER_MAX_ATTEMPTS", "1001"};
   CHECK_THAT(error_of<SettingError>([] { (void)ConsumerOptions::from_environment(); }),
              ContainsSubstring("CONSUMER_MAX_ATTEMPTS=1001: takes a whole number from 1 to 1000"));
+}
+
+TEST_CASE("a new group begins with all, with what is new, or at a time") {
+  const auto begins = [](const char* text) {
+    const EnvironmentVariable start{"CONSUMER_START", text};
+    return ConsumerOptions::from_environment().start.at;
+  };
+  CHECK(ConsumerOptions::from_environment().start.at == Start::At::all);
+  CHECK(begins("all") == Start::At::all);
+  CHECK(begins("new") == Start::At::now);
+  CHECK(begins("2026-01-31T08:15:30Z") == Start::At::since);
+  CHECK_THAT(error_of<SettingError>([&] { (void)begins("yesterday"); }),
+             ContainsSubstring("CONSUMER_START=yesterday: takes all, new or a time"));
 }

@@ -16,7 +16,8 @@ constexpr std::int64_t hour = 3'600'000'000'000;
 class StatusLog {
  public:
   void add(const ConsumerStatus& status) {
-    static const std::vector<std::string> names{"stopped", "joining", "running", "waiting", "draining", "paused"};
+    static const std::vector<std::string> names{"stopped", "joining",  "running",
+                                                "waiting", "draining", "paused"};
     const std::lock_guard lock{mutex_};
     entries_.push_back(names.at(static_cast<std::size_t>(status.state)) +
                        (status.reason.empty() ? "" : ": " + status.reason));
