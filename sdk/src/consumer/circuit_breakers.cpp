@@ -1,6 +1,7 @@
 #include "consumer/circuit_breakers.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <iterator>
 #include <ranges>
 
@@ -12,6 +13,9 @@ using Kind = Settlement::Kind;
 
 // How long others wait while a probe runs, at most.
 constexpr milliseconds longest_probe_wait{1000};
+
+// More than a group has open by default. Those that are forgotten run alone when they come again.
+constexpr std::size_t most_turned_away = 50000;
 
 Settlement paused(milliseconds delay) {
   return {.kind = Kind::paused, .delay = std::max(delay, milliseconds{1})};
@@ -33,7 +37,19 @@ std::optional<Settlement> CircuitBreakers::pause(const Delivery& delivery, const
   return std::nullopt;
 }
 
+void CircuitBreakers::note_turned_away(const Delivery& delivery, const Settlement& settlement) {
+  const auto kind = settlement.kind;
+  const bool goes_back = kind == Kind::paused || kind == Kind::unavailable || kind == Kind::held_back;
+  if (!goes_back || (delivery.delivered > 1 && !never_started(delivery))) {
+    turned_away_.erase(delivery.stream_sequence);
+    return;
+  }
+  if (turned_away_.size() >= most_turned_away) turned_away_.clear();
+  turned_away_[delivery.stream_sequence] = delivery.delivered;
+}
+
 void CircuitBreakers::update(const Delivery& delivery, const Settlement& settlement, Clock::time_point now) {
+  note_turned_away(delivery, settlement);
   const bool handler_has_run = settlement.took.count() > 0;
   for (auto entry = open_.begin(); entry != open_.end();) {
     auto& probe = entry->second.probe;

@@ -13,6 +13,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <unordered_map>
 
 namespace tidings {
 
@@ -34,7 +35,16 @@ class CircuitBreakers {
                                                 Clock::time_point now);
   /// Must be told of each event.
   void settled(const Delivery& delivery, const Settlement& settlement, Clock::time_point now) {
-    if (!open_.empty() || settlement.kind == Settlement::Kind::unavailable) update(delivery, settlement, now);
+    if (!open_.empty() || !turned_away_.empty() || settlement.kind == Settlement::Kind::unavailable)
+      update(delivery, settlement, now);
+  }
+
+  /// The event comes again only because it was turned away here: no process can have ended while it was
+  /// handled.
+  [[nodiscard]] bool never_started(const Delivery& delivery) const {
+    if (turned_away_.empty()) return false;
+    const auto found = turned_away_.find(delivery.stream_sequence);
+    return found != turned_away_.end() && found->second + 1 == delivery.delivered;
   }
 
   /// Forgets breakers for which no event has come in twice their pause: others of the group may have had it.
@@ -60,10 +70,14 @@ class CircuitBreakers {
     std::optional<std::uint64_t> probe;  // the stream's sequence of the event that was let through
   };
 
+  void note_turned_away(const Delivery& delivery, const Settlement& settlement);
   void update(const Delivery& delivery, const Settlement& settlement, Clock::time_point now);
 
   const Handlers& handlers_;
   std::map<const Handlers::Entry*, Breaker> open_;  // without a handler: of all
+  // By sequence: how often events had been delivered that nobody has started. Others of the group may have
+  // them by now, so this is emptied when it is large.
+  std::unordered_map<std::uint64_t, std::uint64_t> turned_away_;
 };
 
 }  // namespace tidings

@@ -224,8 +224,9 @@ void ConsumerSession::handle_in_transactions(std::vector<StreamMessagePtr> messa
   std::unordered_set<std::string_view> keys_again;
   for (auto& message : messages) {
     const std::string_view key = message->delivery.event.partition_key;
-    const bool comes_again =
-        message->delivery.delivered > 1 || (!keys_again.empty() && keys_again.contains(key));
+    const auto& delivery = message->delivery;
+    const bool comes_again = (delivery.delivered > 1 && !breakers().never_started(delivery)) ||
+                             (!keys_again.empty() && keys_again.contains(key));
     if (comes_again && !key.empty()) keys_again.insert(key);
     (comes_again ? again : first).push_back(std::move(message));
   }

@@ -137,3 +137,35 @@ TEST_CASE("a handler whose events do not come again is not waited for any longer
   scene.breakers.forget_old(scene.now);
   CHECK(scene.breakers.empty());
 }
+
+TEST_CASE("an event that was turned away and comes again to the same instance was never started") {
+  Breakers scene;
+  scene.is_away("mail", 1);
+  auto event = Breakers::event("mail", 2);
+  const auto turn_away = [&scene, &event] {
+    const auto paused = scene.breakers.pause(event, *scene.handlers.find("mail"), scene.now);
+    REQUIRE(paused);
+    scene.breakers.settled(event, *paused, scene.now);
+  };
+  CHECK_FALSE(scene.breakers.never_started(event));
+  turn_away();
+  event.delivered = 2;
+  CHECK(scene.breakers.never_started(event));
+  turn_away();
+  event.delivered = 3;
+  CHECK(scene.breakers.never_started(event));
+  SECTION("unless another instance had it meanwhile") {
+    event.delivered = 4;
+    CHECK_FALSE(scene.breakers.never_started(event));
+    turn_away();  // that instance may have started it
+    event.delivered = 5;
+    CHECK_FALSE(scene.breakers.never_started(event));
+  }
+  SECTION("and until its handler runs") {
+    scene.now += 30s;
+    CHECK_FALSE(scene.wait("mail", 2));
+    scene.breakers.settled(event, {.kind = Kind::retry, .took = 1ms}, scene.now);
+    event.delivered = 4;
+    CHECK_FALSE(scene.breakers.never_started(event));
+  }
+}

@@ -168,3 +168,16 @@ TEST_CASE("a consumer that exits when idle waits for what its handlers need") {
   REQUIRE_WITHIN(20s, instance.ended());
   CHECK(instance.stats().handled == 1);
 }
+
+TEST_CASE("events that have waited for what their handler needs are committed together afterwards") {
+  Scene scene;
+  MailApi api;
+  Mailer mailer{scene, 0, api};
+  scene.publish_many(300);
+  mailer.instance.start();
+  REQUIRE_WITHIN(20s, mailer.instance.stats().paused >= 500);
+  api.away = false;
+  const auto before = mailer.instance.stats().commits;
+  REQUIRE_WITHIN(30s, mailer.instance.stats().handled == 300);
+  CHECK(mailer.instance.stats().commits - before < 100);
+}
