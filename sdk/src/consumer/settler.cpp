@@ -41,52 +41,73 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
   const auto& delivery = message->delivery;
   const auto time = Percentiles::Clock::now();
   if (settlement.took.count() > 0) meters_.handling.add(settlement.took, time);
+  if (settlement.kind == Kind::dead_letter) return dead_letter(std::move(message), settlement);
+  count(delivery.event.type, settlement.kind);
   switch (settlement.kind) {
     case Kind::handled:
-      ++meters_.handled;
-      ++meters_.by_type.of(delivery.event.type).handled;
       meters_.age.add(age(delivery), time);
       context_.on_success({.delivery = delivery, .took = settlement.took});
       return puller_.ack(std::move(message));
-    case Kind::duplicate:
-      ++meters_.duplicates;
-      return puller_.ack(std::move(message));
-    case Kind::ignored:
-      ++meters_.ignored;
-      tell_ignored(delivery.event.type);
-      ++meters_.by_type.of(delivery.event.type).ignored;
-      return puller_.ack(std::move(message));
     case Kind::retry:
-      ++meters_.retried;
-      ++meters_.by_type.of(delivery.event.type).retried;
       spdlog::warn("retry id={} type={} attempt={} delay_ms={} reason=\"{}\"", delivery.event.id,
                    delivery.event.type, settlement.attempts, settlement.delay.count(), settlement.reason);
       tell_failure(delivery, settlement);
       return puller_.nak(std::move(message), settlement.delay);
     case Kind::unavailable:
-      ++meters_.unavailable;
-      ++meters_.by_type.of(delivery.event.type).unavailable;
       tell_failure(delivery, settlement);
       return puller_.nak(std::move(message), settlement.delay);
+    case Kind::fenced: {
+      // It is no longer ours: the instance that has it now settles it.
+      auto late = settlement;
+      late.delay = {};
+      if (late.reason.empty()) late.reason = "the handler ended too late";
+      spdlog::warn("fenced id={} type={} attempt={} reason=\"{}\"", delivery.event.id, delivery.event.type,
+                   late.attempts, late.reason);
+      return tell_failure(delivery, late);
+    }
+    case Kind::ignored:
+      tell_ignored(delivery.event.type);
+      return puller_.ack(std::move(message));
+    case Kind::duplicate:
+      return puller_.ack(std::move(message));
+    default:
+      return puller_.nak(std::move(message), settlement.delay);
+  }
+}
+
+/// A dead letter is counted once it is stored.
+void Settler::count(const std::string& type, Settlement::Kind kind) {
+  using Kind = Settlement::Kind;
+  const auto one = [this, &type](ConsumerMeters::Count& count,
+                                 ConsumerMeters::Count TypeCounts::Counts::*of_type) {
+    ++count;
+    ++(meters_.by_type.of(type).*of_type);
+  };
+  switch (kind) {
+    case Kind::handled:
+      return one(meters_.handled, &TypeCounts::Counts::handled);
+    case Kind::ignored:
+      return one(meters_.ignored, &TypeCounts::Counts::ignored);
+    case Kind::retry:
+      return one(meters_.retried, &TypeCounts::Counts::retried);
+    case Kind::unavailable:
+      return one(meters_.unavailable, &TypeCounts::Counts::unavailable);
+    case Kind::dead_letter:
+      return one(meters_.dead_lettered, &TypeCounts::Counts::dead_lettered);
+    case Kind::duplicate:
+      ++meters_.duplicates;
+      return;
     case Kind::paused:
       ++meters_.paused;
-      return puller_.nak(std::move(message), settlement.delay);
+      return;
     case Kind::held_back:
       ++meters_.held_back;
-      return puller_.nak(std::move(message), settlement.delay);
+      return;
     case Kind::fenced:
-      // It is no longer ours: the instance that has it now settles it.
       ++meters_.fenced;
-      spdlog::warn("fenced id={} type={} attempt={}: its handler ended too late", delivery.event.id,
-                   delivery.event.type, settlement.attempts);
-      return tell_failure(
-          delivery, {.kind = Kind::fenced,
-                     .reason = settlement.reason.empty() ? "the handler ended too late" : settlement.reason,
-                     .attempts = settlement.attempts});
+      return;
     case Kind::not_started:
-      return puller_.nak(std::move(message), settlement.delay);
-    case Kind::dead_letter:
-      return dead_letter(std::move(message), settlement);
+      return;
   }
 }
 
@@ -112,8 +133,7 @@ void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement
   }
   spdlog::error("dead letter id={} type={} sequence={} attempts={} reason=\"{}\"", delivery.event.id,
                 delivery.event.type, delivery.stream_sequence, settlement.attempts, settlement.reason);
-  ++meters_.dead_lettered;
-  ++meters_.by_type.of(delivery.event.type).dead_lettered;
+  count(delivery.event.type, settlement.kind);
   tell_failure(delivery, settlement);
   if (delivery.event.id.empty()) return puller_.terminate(std::move(message));
   const auto key = attempts_key(delivery);

@@ -33,6 +33,7 @@ class Settler {
   [[nodiscard]] std::vector<StreamMessagePtr> take_kept() { return std::exchange(kept_, {}); }
 
  private:
+  void count(const std::string& type, Settlement::Kind kind);
   void dead_letter(StreamMessagePtr message, const Settlement& settlement);
   void try_dead_letter_later(StreamMessagePtr message);
   void tell_ignored(const std::string& type);
