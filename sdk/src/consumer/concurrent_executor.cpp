@@ -13,7 +13,7 @@ constexpr std::size_t started_ahead = 2;
 
 /// Events without a key wait only for a second copy of themselves.
 std::string queue_of(const Event& event) {
-  return event.partition_key.empty() ? " " + event.id : event.partition_key;
+  return event.partition_key.empty() ? " " + event.id : order_key(event);
 }
 
 }  // namespace

@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <span>
-#include <string_view>
 #include <unordered_set>
 #include <utility>
 
@@ -221,13 +220,15 @@ void ConsumerSession::handle(std::vector<StreamMessagePtr> messages) {
 void ConsumerSession::handle_in_transactions(std::vector<StreamMessagePtr> messages) {
   // What comes again is handled after the others, and so is what follows it in its key.
   std::vector<StreamMessagePtr> first, again;
-  std::unordered_set<std::string_view> keys_again;
+  std::unordered_set<std::string> keys_again;
   for (auto& message : messages) {
-    const std::string_view key = message->delivery.event.partition_key;
     const auto& delivery = message->delivery;
-    const bool comes_again = (delivery.delivered > 1 && !breakers().never_started(delivery)) ||
-                             (!keys_again.empty() && keys_again.contains(key));
-    if (comes_again && !key.empty()) keys_again.insert(key);
+    bool comes_again = delivery.delivered > 1 && !breakers().never_started(delivery);
+    if (comes_again || !keys_again.empty()) {
+      auto key = order_key(delivery.event);
+      comes_again = comes_again || keys_again.contains(key);
+      if (comes_again && !key.empty()) keys_again.insert(std::move(key));
+    }
     (comes_again ? again : first).push_back(std::move(message));
   }
   run_batch(std::move(first));

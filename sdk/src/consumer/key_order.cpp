@@ -17,6 +17,10 @@ constexpr milliseconds grace{500};
 
 }  // namespace
 
+std::string order_key(const Event& event) {
+  return event.partition_key.empty() ? std::string{} : event.aggregate_type + '\n' + event.partition_key;
+}
+
 void KeyOrder::arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
   if (consumer_sequence != last_sequence_ + 1) ++gaps_;
   last_sequence_ = consumer_sequence;
@@ -26,7 +30,7 @@ void KeyOrder::arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
 
 bool KeyOrder::holds(const Delivery& delivery) {
   if (out_.empty()) return false;
-  const auto found = out_.find(delivery.event.partition_key);
+  const auto found = out_.find(order_key(delivery.event));
   if (found == out_.end()) return false;
   auto& events = found->second;
   while (!events.empty() && events.begin()->first < delivery.stream_sequence) {
@@ -56,7 +60,7 @@ void KeyOrder::settled(const Delivery& delivery, Settlement& settlement, Clock::
 milliseconds KeyOrder::hold_behind(const Delivery& delivery, Clock::time_point now) {
   Out out;
   auto due = now;
-  if (const auto found = out_.find(delivery.event.partition_key); found != out_.end()) {
+  if (const auto found = out_.find(order_key(delivery.event)); found != out_.end()) {
     const auto& events = found->second;
     const auto own = events.lower_bound(delivery.stream_sequence);
     if (own != events.end() && own->first == delivery.stream_sequence)
@@ -80,7 +84,7 @@ milliseconds KeyOrder::hold_behind(const Delivery& delivery, Clock::time_point n
 }
 
 void KeyOrder::put(const Delivery& delivery, const Out& out) {
-  const auto& key = delivery.event.partition_key;
+  const auto key = order_key(delivery.event);
   if (key.empty()) return;
   auto& kept = out_[key][delivery.stream_sequence];
   kept = out;
@@ -91,7 +95,7 @@ void KeyOrder::put(const Delivery& delivery, const Out& out) {
 
 void KeyOrder::release(const Delivery& delivery) {
   if (out_.empty()) return;
-  const auto found = out_.find(delivery.event.partition_key);
+  const auto found = out_.find(order_key(delivery.event));
   if (found == out_.end()) return;
   found->second.erase(delivery.stream_sequence);
   if (found->second.empty()) out_.erase(found);

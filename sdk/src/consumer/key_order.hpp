@@ -18,6 +18,10 @@
 
 namespace tidings {
 
+/// What an event shares with those that are to be handled in order with it; empty when it has no partition
+/// key. The user 42 does not wait for the order 42.
+[[nodiscard]] std::string order_key(const Event& event);
+
 /// One for each instance; does no I/O and reads no clock. Sequences are those of the stream.
 ///
 /// While this instance gets all that the group hands out, what it gave back comes to it again, and a hold

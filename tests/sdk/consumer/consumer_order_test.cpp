@@ -32,7 +32,7 @@ struct Mode {
   }
 };
 
-constexpr Mode transactional{"transactional", 0}, one_worker{"one worker", 1};
+constexpr Mode transactional{"transactional", 0}, one_worker{"one worker", 1}, two_workers{"two workers", 2};
 
 }  // namespace
 
@@ -232,4 +232,52 @@ TEST_CASE("two instances come to the end of a hot aggregate, some of whose event
   const auto retried = of_both(&ConsumerStats::retried);
   CHECK(retried == events / one_fails_of);
   CHECK(of_both(&ConsumerStats::held_back) <= retried * events);
+}
+
+TEST_CASE("events of another type of aggregate do not wait for one with the same id") {
+  const auto mode = GENERATE(transactional, two_workers);
+  INFO(mode.name);
+  Scene scene;
+  const auto publish = [&scene](const std::string& type, const std::string& id) {
+    scene.js.publish("auth.events.user.created", "{}",
+                     {{"Nats-Msg-Id", id},
+                      {"ce-specversion", "1.0"},
+                      {"ce-id", id},
+                      {"ce-type", "user.created"},
+                      {"ce-aggregatetype", type},
+                      {"ce-partitionkey", "42"}});
+  };
+  publish("User", "fails");
+  publish("Order", "order");
+  publish("User", "user");
+  std::atomic<bool> mended{false};
+  auto options = mode.options(scene);
+  options.max_attempts = 1000;
+  const auto instance = mode.instance(scene, options, [&](const Delivery& delivery) {
+    if (delivery.event.id == "fails" && !mended) throw std::runtime_error("not yet");
+  });
+  instance->start();
+  REQUIRE_WITHIN(10s, instance->stats().retried > 1 && instance->stats().handled == 1);
+  CHECK(instance->calls_for("order").size() == 1);
+  CHECK(instance->calls_for("user").empty());
+  mended = true;
+  REQUIRE_WITHIN(20s, scene.all_acked());
+}
+
+TEST_CASE("workers handle aggregates of two types with the same id side by side") {
+  Scene scene;
+  for (const auto* type : {"User", "Order"})
+    scene.js.publish("auth.events.user.created", "{}",
+                     {{"Nats-Msg-Id", type},
+                      {"ce-specversion", "1.0"},
+                      {"ce-id", type},
+                      {"ce-type", "user.created"},
+                      {"ce-aggregatetype", type},
+                      {"ce-partitionkey", "42"}});
+  Meeting meeting{2};
+  Instance instance{scene.inbox(), with_workers(scene.options(), 2),
+                    [&](const Delivery&) { meeting.join(); }};
+  instance.start();
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  CHECK(instance.stats().retried == 0);
 }
