@@ -17,7 +17,8 @@ namespace tidings {
 
 struct ConnectionOptions {
   std::vector<std::string> urls{"nats://localhost:4222"};  ///< tried in turn
-  std::string name = "tidings";                            ///< shown in the server's connection list
+  /// Shown in the server's connection list. Empty: the group of a consumer, `tidings` otherwise.
+  std::string name{};
 
   // The first of these that is set is the login.
   std::string credentials_file{};  ///< .creds (JWT and seed)

@@ -30,7 +30,7 @@ constexpr milliseconds last_flush{200};
 
 ConnectionOptions named_connection(const ConsumerOptions& options) {
   auto connection = options.connection;
-  connection.name = options.group;
+  if (connection.name.empty()) connection.name = options.group;
   return connection;
 }
 

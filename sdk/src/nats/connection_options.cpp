@@ -93,7 +93,8 @@ void apply(const ConnectionOptions& options, natsOptions* target) {
   for (const auto& url : options.urls) urls.push_back(url.c_str());
   check(natsOptions_SetServers(target, urls.data(), static_cast<int>(urls.size())),
         "use the servers " + redacted_urls(options.urls));
-  check(natsOptions_SetName(target, options.name.c_str()), "name the connection");
+  check(natsOptions_SetName(target, options.name.empty() ? "tidings" : options.name.c_str()),
+        "name the connection");
   check(natsOptions_SetCustomInboxPrefix(target, options.inbox_prefix.c_str()),
         "use NATS_INBOX_PREFIX " + options.inbox_prefix);
   check(natsOptions_SetTimeout(target, options.connect_timeout.count()), "set the connect timeout");

@@ -460,3 +460,14 @@ TEST_CASE("while an event waits for its retry, later ones of its aggregate wait 
     CHECK(held_back == 0);
   }
 }
+
+TEST_CASE("a connection is shown under the name that it is given, and else under its group") {
+  Scene scene{"trace: true"};
+  auto options = scene.options();
+  options.connection.name = GENERATE("", "mailer on host 7");
+  Instance instance{scene.inbox(), options};
+  instance.start();
+  REQUIRE_WITHIN(20s, instance.consumer.status().ready());
+  const auto shown = options.connection.name.empty() ? "mailer" : options.connection.name;
+  CHECK_THAT(scene.server.log(), ContainsSubstring("\"name\":\"" + shown + "\""));
+}
