@@ -9,6 +9,9 @@
 #include <tidings/consumer_options.hpp>
 
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <string_view>
 
 namespace tidings {
@@ -21,10 +24,10 @@ class DeadLetters {
   /// Creates or checks the stream. Throws as ensure_stream does.
   void ensure();
 
-  /// Returns once the stream has confirmed the copy; it recognises a second copy of the same message. A
-  /// payload that is too large beside the added headers is left out: the header tidings-payload-left-out has
-  /// its size, and the original stays in its stream. Throws NatsError, and then the original must not be
-  /// ended.
+  /// Returns once the stream has confirmed the copy; it recognises a second copy of the same message. What
+  /// is too large beside the added headers is left out: the payload, and of the message's headers the largest
+  /// first. The headers tidings-payload-left-out and tidings-headers-left-out have its size and their names,
+  /// and the original stays in its stream. Throws NatsError, and then the original must not be ended.
   void publish(const Delivery& delivery, std::string_view payload, const Settlement& settlement);
 
   /// How long to hold off the next dead letter after the stream did not answer one: nothing else is handled
@@ -35,8 +38,19 @@ class DeadLetters {
   using Clock = std::chrono::steady_clock;
   static constexpr std::chrono::milliseconds first_pause{1000};
 
+  /// What a copy may take up.
+  struct Room {
+    bool payload = true;
+    std::size_t headers = std::numeric_limits<std::size_t>::max();  ///< all of them together
+    std::size_t text = 1000;                                        ///< each that we write
+    /// False when it is as small as can be.
+    bool shrink(bool payload_is_empty, bool headers_alone, std::int64_t max_payload);
+  };
+
   [[nodiscard]] MessagePtr copy(const Delivery& delivery, const Settlement& settlement,
-                                std::string_view payload) const;
+                                std::string_view payload, const Room& room) const;
+  [[nodiscard]] Headers own_headers(const Delivery& delivery, const Settlement& settlement,
+                                    const Room& room) const;
   [[nodiscard]] natsStatus send(natsMsg* letter, const Delivery& delivery, jsErrCode* code) const;
 
   Connection& connection_;

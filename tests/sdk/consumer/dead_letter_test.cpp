@@ -186,6 +186,66 @@ TEST_CASE("a payload that leaves no room for the headers of a dead letter stays 
   CHECK(scene.js.message_count("AUTH_EVENTS") == 1);
 }
 
+TEST_CASE("headers that leave no room for those of a dead letter are left out, the largest first") {
+  Scene scene;
+  const std::string large(65'100, 'x'), kept(100, 'y');
+  scene.js.publish("auth.events.user.created", R"({"n":1})",
+                   {{"ce-id", "large"}, {"x-kept", kept}, {"x-large", large}, {"x-last", kept}});
+  Instance instance{scene.inbox(), scene.options(),
+                    on_event("large", [] { throw Reject("no such address"); })};
+  instance.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  instance.stop();
+  const auto letters = scene.dead_letters();
+  REQUIRE(letters.size() == 1);
+  CHECK(letters[0].header("tidings-headers-left-out") == "x-large");
+  CHECK(letters[0].header("x-large").empty());
+  CHECK(letters[0].header("x-kept") == kept);
+  CHECK(letters[0].header("x-last") == kept);
+  CHECK(letters[0].header("ce-id") == "large");
+  CHECK(letters[0].header("tidings-reason") == "no such address");
+  CHECK(letters[0].data == R"({"n":1})");
+}
+
+TEST_CASE("whatever a message is made of, its dead letter can be stored") {
+  const std::vector<std::pair<std::string, std::string>> id{{"ce-id", "bad"}};
+  auto headers = id;
+  std::string payload = "{}";
+  std::string limits;
+  std::int64_t largest = -1;
+  SECTION("one name of 65,000 bytes") { headers.emplace_back(std::string(65'000, 'n'), "1"); }
+  SECTION("an id of 64,000 bytes") {
+    headers = {{"ce-id", std::string(64'000, 'i')}, {"x", std::string(900, 'x')}};
+  }
+  SECTION("thousands of headers") {
+    for (int i = 0; i < 4'400; ++i) headers.emplace_back("x-" + std::to_string(i), "12345");
+  }
+  SECTION("a server that takes little") {
+    limits = "max_payload: 4096";
+    payload = "\"" + std::string(800, 'p') + "\"";
+    for (int i = 0; i < 27; ++i) headers.emplace_back("x-" + std::to_string(i), std::string(100, 'x'));
+  }
+  SECTION("a dead-letter stream that takes little") {
+    largest = 1'000;
+    payload = "\"" + std::string(100'000, 'p') + "\"";
+    for (int i = 0; i < 50; ++i) headers.emplace_back("x-" + std::to_string(i), std::string(1'000, 'x'));
+  }
+  CAPTURE(headers.size(), payload.size());
+  Scene scene{limits};
+  scene.js.add_stream("AUTH_DLQ", {"auth.dlq.>"}, {{"max_msg_size", largest}});
+  const auto sequence = scene.js.publish("auth.events.user.created", payload, headers).seq;
+  Instance instance{scene.inbox(), scene.options(),
+                    [](const Delivery&, Tx&) { throw Reject(std::string(2'000, 'r')); }};
+  instance.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  instance.stop();
+  const auto letters = scene.dead_letters();
+  REQUIRE(letters.size() == 1);
+  CHECK(letters[0].header("tidings-original-sequence") == std::to_string(sequence));
+  CHECK(letters[0].header("tidings-reason").starts_with("rrrr"));
+  CHECK_FALSE(letters[0].header("tidings-headers-left-out").empty());
+}
+
 TEST_CASE("an event whose only id is the message's keeps it as a dead letter") {
   Scene scene;
   scene.js.publish("auth.events.user.created", "{}", {{"Nats-Msg-Id", "one"}});
