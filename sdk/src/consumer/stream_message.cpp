@@ -18,6 +18,21 @@ std::string_view type_in_subject(std::string_view subject, std::string_view pref
   return subject.substr(prefix.size() + 1);
 }
 
+// A recycled object keeps its memory. Many of them with that of the largest message each has ever held would
+// be many times what prefetch_bytes allows.
+constexpr std::size_t most_memory_kept = 8192;
+
+std::size_t memory(const Delivery& delivery) {
+  const auto& event = delivery.event;
+  std::size_t bytes = delivery.headers.capacity() * sizeof(Headers::value_type);
+  for (const auto& [name, value] : delivery.headers) bytes += name.capacity() + value.capacity();
+  for (const auto* text : {&event.id, &event.type, &event.source, &event.aggregate_id, &event.aggregate_type,
+                           &event.time, &event.partition_key, &event.traceparent, &event.tracestate,
+                           &event.data, &event.metadata, &delivery.subject})
+    bytes += text->capacity();
+  return bytes;
+}
+
 }  // namespace
 
 StreamMessage::~StreamMessage() {
@@ -56,6 +71,9 @@ std::string_view StreamMessage::payload() const noexcept {
 
 MessagePtr StreamMessage::settle(Acknowledgement acknowledgement) && {
   if (in_flight_.remove(slot_)) send(connection_, message_.get(), acknowledgement);
+  // Moved away: an assignment of something empty would leave the texts' memory where it is.
+  if (memory(delivery) > most_memory_kept) const auto freed = std::move(delivery);
+  if (undecodable.capacity() > most_memory_kept) const auto freed = std::move(undecodable);
   return std::move(message_);
 }
 

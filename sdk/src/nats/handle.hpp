@@ -36,12 +36,17 @@ using PubAckPtr = std::unique_ptr<jsPubAck, Deleter<jsPubAck_Destroy>>;
 class DiscardedMessages {
  public:
   void add(MessagePtr message) {
+    bytes_ += static_cast<std::size_t>(natsMsg_GetDataLength(message.get()));
     messages_.push_back(std::move(message));
-    if (messages_.size() == at_once) messages_.clear();
+    if (messages_.size() < at_once && bytes_ < most_bytes) return;
+    messages_.clear();
+    bytes_ = 0;
   }
 
  private:
   static constexpr std::size_t at_once = 128;
+  static constexpr std::size_t most_bytes = 1U << 20U;
+  std::size_t bytes_ = 0;
   std::vector<MessagePtr> messages_;
 };
 

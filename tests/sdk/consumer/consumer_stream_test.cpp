@@ -3,6 +3,8 @@
 #include "support/consuming.hpp"
 #include "support/tcp_proxy.hpp"
 
+#include <malloc.h>
+
 using namespace tidings;
 using namespace tidings::test;
 using std::chrono::steady_clock;
@@ -25,6 +27,12 @@ struct Gate {
 ConsumerOptions unmanaged(ConsumerOptions options) {
   options.manage_streams = false;
   return options;
+}
+
+/// What this process has allocated and not freed.
+std::size_t live_bytes() {
+  const auto info = mallinfo2();
+  return info.uordblks + info.hblkhd;
 }
 
 std::string json_of_size(std::size_t size) { return "\"" + std::string(size - 2, 'x') + "\""; }
@@ -281,4 +289,24 @@ TEST_CASE("a durable that limits what may be asked for is asked for no more") {
   instance.stop();
   CHECK(instance.error().empty());
   CHECK(instance.stats().received == 302);
+}
+
+TEST_CASE("large messages among small ones leave no memory behind") {
+  constexpr int messages = 4000, one_is_large_of = 10;
+  constexpr std::size_t allowed = 24U << 20U;
+  Scene scene;
+  const auto large = json_of_size(400'000);
+  for (int i = 0; i < messages; ++i)
+    scene.publish("event-" + std::to_string(i), i % one_is_large_of == 0 ? large : "{}");
+  const auto before = live_bytes();
+  const auto location = scene.inbox();
+  std::optional<Instance> instance;
+  if (GENERATE(false, true))
+    instance.emplace(location, with_workers(scene.options(), 64), nothing);
+  else
+    instance.emplace(location, scene.options());
+  instance->start();
+  REQUIRE_WITHIN(60s, instance->stats().handled == messages);
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  REQUIRE_WITHIN(10s, live_bytes() < before + allowed);  // nats.c frees on a thread of its own
 }
