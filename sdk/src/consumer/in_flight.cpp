@@ -1,18 +1,21 @@
 #include "consumer/in_flight.hpp"
 
+#include "nats/message_headers.hpp"
+
 #include <algorithm>
 #include <utility>
 
 namespace tidings {
 namespace {
 
-constexpr std::size_t headers_and_subject = 512;  // an estimate: nats.c does not tell their size
+constexpr std::size_t least_overhead = 512;  // of headers and subject, roughly
 
 // Someone may have set an AckWait of next to nothing.
 constexpr std::chrono::milliseconds shortest_interval{5};
 
 std::size_t size(natsMsg* message) {
-  return static_cast<std::size_t>(natsMsg_GetDataLength(message)) + headers_and_subject;
+  return static_cast<std::size_t>(natsMsg_GetDataLength(message)) +
+         std::max(header_bytes(message), least_overhead);
 }
 
 }  // namespace
@@ -31,7 +34,8 @@ InFlight::Slot InFlight::add(natsMsg* message, const AckSubject& delivery) {
     disown_when_stream_is_new(delivery);
   else
     notice_lapse(delivery.stream_sequence);
-  bytes_ += size(message);
+  const auto bytes = size(message);
+  bytes_ += bytes;
   ++count_;
   if (free_.empty()) {
     free_.push_back(entries_.size());
@@ -39,14 +43,14 @@ InFlight::Slot InFlight::add(natsMsg* message, const AckSubject& delivery) {
   }
   const auto slot = free_.back();
   free_.pop_back();
-  entries_[slot] = {.message = message, .stream_sequence = delivery.stream_sequence};
+  entries_[slot] = {.message = message, .stream_sequence = delivery.stream_sequence, .bytes = bytes};
   return slot;
 }
 
 bool InFlight::remove(Slot slot) {
   const std::lock_guard lock{mutex_};
   const bool owned = !entries_[slot].disowned;
-  bytes_ -= size(entries_[slot].message);
+  bytes_ -= entries_[slot].bytes;
   --count_;
   entries_[slot] = {};
   free_.push_back(slot);

@@ -54,6 +54,7 @@ class InFlight {
   struct Entry {
     natsMsg* message = nullptr;  // in a free slot
     std::uint64_t stream_sequence = 0;
+    std::size_t bytes = 0;
     bool disowned = false;
   };
 

@@ -48,6 +48,8 @@ void read_headers(natsMsg* message, Headers& headers) {
   if (!parse_headers(header_block(message), headers)) read_from_table(message, headers);
 }
 
+std::size_t header_bytes(natsMsg* message) { return header_block(message).size(); }
+
 bool parse_headers(std::string_view block, Headers& headers) {
   if (!block.starts_with(version)) return false;
   auto end = block.find(line_end);

@@ -246,6 +246,26 @@ TEST_CASE("large messages are fetched a few at a time") {
   CHECK(instance.stats().received == 40);
 }
 
+TEST_CASE("headers count among the bytes that are prefetched") {
+  Scene scene;
+  for (int i = 0; i < 60; ++i)
+    scene.js.publish("auth.events.user.created", "{}",
+                     {{"ce-id", std::to_string(i)}, {"x-large", std::string(50'000, 'x')}});
+  auto options = scene.options();
+  options.prefetch_bytes = 1U << 20U;  // twenty of them
+  options.max_batch = 1;
+  std::uint64_t most = 0;
+  Instance instance{scene.inbox(), options, [&](const Delivery&, Tx&) {
+                      take_time(10ms);
+                      most = std::max(most, instance.stats().in_flight);
+                    }};
+  instance.start();
+  REQUIRE_WITHIN(30s, scene.all_acked());
+  instance.stop();
+  CHECK(most <= 24);
+  CHECK(instance.stats().received == 60);
+}
+
 TEST_CASE("a message larger than all that may be prefetched arrives in its turn, without waiting") {
   Scene scene;
   scene.publish("before");
