@@ -128,10 +128,10 @@ struct ConsumerOptions {
   std::chrono::milliseconds drain_timeout{5000};  ///< for finishing and flushing after a stop request
 
   // What these throw is logged once, and changes nothing. on_start is called on the handler's thread, with
-  // workers on several; the others on the thread of run(), between transactions. While a handler runs too long,
-  // on_status is called on another thread.
-  std::function<void(const Delivery&)> on_start{};   ///< before each call of a handler
-  std::function<void(const Success&)> on_success{};  ///< after the commit
+  // workers on several; the others on the thread of run(), between transactions. While a handler runs too
+  // long, on_status is called on another thread.
+  std::function<void(const Delivery&)> on_start{};         ///< before each call of a handler
+  std::function<void(const Success&)> on_success{};        ///< after the commit
   std::function<void(const Failure&)> on_failure{};        ///< after each failed attempt
   std::function<void(const ConsumerStatus&)> on_status{};  ///< at each change
 

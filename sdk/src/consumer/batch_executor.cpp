@@ -14,7 +14,8 @@ constexpr std::size_t claim_step = 50;
 }  // namespace
 
 std::vector<Settlement> BatchExecutor::run_batch(std::span<Delivery* const> batch) {
-  if (interrupted_ && interrupted_->id == batch.front()->event.id) return one_by_one(batch);  // its start is written down
+  if (interrupted_ && interrupted_->id == batch.front()->event.id)
+    return one_by_one(batch);  // its start is written down
   interrupted_.reset();
   handler_ran_ = false;
   try {

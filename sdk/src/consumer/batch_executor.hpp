@@ -82,9 +82,9 @@ class BatchExecutor {
   // meanwhile.
   std::optional<Interrupted> interrupted_;
   CircuitBreakers breakers_{handlers_};
-  TransientErrors transient_;              // of handlers, and of commits behind one
-  TransientErrors transient_in_batch_;     // after handlers of a batch have run, by its first event
-  bool handler_ran_ = false;               // in this batch
+  TransientErrors transient_;           // of handlers, and of commits behind one
+  TransientErrors transient_in_batch_;  // after handlers of a batch have run, by its first event
+  bool handler_ran_ = false;            // in this batch
   // Delivery number and stream sequence of the last message whose handler ran too long: it is not ours any
   // more.
   std::pair<std::uint64_t, std::uint64_t> given_up_{};

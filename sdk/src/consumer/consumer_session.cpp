@@ -8,8 +8,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <span>
 #include <unordered_set>
