@@ -86,8 +86,7 @@ std::vector<Settlement> BatchExecutor::one_by_one(std::span<Delivery* const> bat
 Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
   const auto* entry = handlers_.find(delivery.event.type);
   if (entry == nullptr) return policy_.unhandled(delivery);
-  // Its batch runs once more, since the inbox was cut off from the late handler.
-  if (given_up_ == std::pair{delivery.delivered, delivery.stream_sequence}) return {.kind = Kind::fenced};
+  if (is_given_up(delivery)) return record_given_up(delivery);
   if (auto paused = breakers_.pause(delivery, *entry)) return std::move(*paused);
   delivery.attempt = 1;
   inbox_.savepoint();
@@ -102,6 +101,21 @@ Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
   }
   inbox_.release_savepoint();
   return settlement;
+}
+
+/// Its batch runs once more when the inbox was cut off from the late handler.
+bool BatchExecutor::is_given_up(const Delivery& delivery) const {
+  return given_up_.stream_sequence == delivery.stream_sequence && given_up_.delivered == delivery.delivered;
+}
+
+/// Unless another instance has started it meanwhile, its attempt is written down.
+Settlement BatchExecutor::record_given_up(const Delivery& delivery) {
+  inbox_.savepoint();
+  const bool handled = !inbox_.claim(delivery.event.id);
+  inbox_.rollback_to_savepoint();
+  if (!handled && !inbox_.attempts(attempts_key(delivery))) poison_.fail(delivery, given_up_.settlement);
+  inbox_.release_savepoint();
+  return given_up_.settlement;
 }
 
 Settlement BatchExecutor::run_isolated(Delivery& delivery) {
@@ -186,10 +200,10 @@ Settlement BatchExecutor::run(Delivery& delivery, const Handlers::Entry& entry) 
       settlement.reason += "; " + remark;
   const auto took = Clock::now() - begun;
   if (took > options_.handler_time_limit) {
-    given_up_ = {delivery.delivered, delivery.stream_sequence};
     // The message is no longer kept alive and may be with another instance by now: the writes are undone.
     settlement = policy_.overdue(delivery, entry);
     if (settlement.kind == Kind::retry) settlement.kind = Kind::fenced;
+    given_up_ = {delivery.delivered, delivery.stream_sequence, settlement};
   }
   settlement.took = took;
   return settlement;

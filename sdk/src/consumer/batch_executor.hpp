@@ -63,6 +63,8 @@ class BatchExecutor {
   void claim_ahead(std::span<Delivery* const> rest);
   [[nodiscard]] std::vector<Settlement> one_by_one(std::span<Delivery* const> batch);
   [[nodiscard]] Settlement in_savepoint(Delivery& delivery);
+  [[nodiscard]] bool is_given_up(const Delivery& delivery) const;
+  [[nodiscard]] Settlement record_given_up(const Delivery& delivery);
   [[nodiscard]] Settlement start_and_run(Delivery& delivery, const Handlers::Entry& entry);
   [[nodiscard]] Settlement run_started(Delivery& delivery, const Handlers::Entry& entry);
   [[nodiscard]] Settlement run(Delivery& delivery, const Handlers::Entry& entry);
@@ -85,9 +87,11 @@ class BatchExecutor {
   TransientErrors transient_;           // of handlers, and of commits behind one
   TransientErrors transient_in_batch_;  // after handlers of a batch have run, by its first event
   bool handler_ran_ = false;            // in this batch
-  // Delivery number and stream sequence of the last message whose handler ran too long: it is not ours any
-  // more.
-  std::pair<std::uint64_t, std::uint64_t> given_up_{};
+  // The last message whose handler ran too long, by its delivery: it is not ours any more.
+  struct GivenUp {
+    std::uint64_t delivered = 0, stream_sequence = 0;
+    Settlement settlement;
+  } given_up_;
   std::atomic<std::uint64_t> running_{0};  // stream sequence of the message whose handler runs, or 0
   std::atomic<Clock::rep> running_since_{0};
 };

@@ -32,13 +32,6 @@ ConnectionOptions named_connection(const ConsumerOptions& options) {
   return connection;
 }
 
-Prefetch prefetch(const ConsumerOptions& options) {
-  Prefetch prefetch{options.prefetch, options.prefetch_bytes};
-  if (options.workers > 0)
-    prefetch.messages = std::min(prefetch.messages, options.workers * ConcurrentMode::ahead_of_a_worker);
-  return prefetch;
-}
-
 }  // namespace
 
 ConsumerSession::ConsumerSession(ConsumerContext& context, const std::stop_token& stop)
@@ -107,7 +100,10 @@ void ConsumerSession::warn_of_stream() {
 }
 
 void ConsumerSession::start() {
-  puller_.emplace(connection_, *group_, options_.subject_prefix, prefetch(options_), context_.meters.group,
+  Prefetch prefetch{options_.prefetch, options_.prefetch_bytes};
+  if (options_.workers > 0)
+    prefetch.messages = std::min(prefetch.messages, options_.workers * ConcurrentMode::ahead_of_a_worker);
+  puller_.emplace(connection_, *group_, options_.subject_prefix, prefetch, context_.meters.group,
                   [this] { return !executor_.overdue(); });
   settler_.emplace(context_, *puller_, dead_letters_, outage_, stop_);
   watchdog_.emplace(executor_, context_, stop_);
@@ -269,7 +265,8 @@ void ConsumerSession::bring_in_order(std::vector<StreamMessagePtr>& messages) {
 void ConsumerSession::keep_position_if_due() {
   if (stop_.stop_requested() || !stream_ || !context_.inbox.keeps_positions()) return;
   const Inbox::Position position{stream_->created, puller_->settled_to()};
-  if (position == kept_position_) return;
+  // 0: nothing is settled yet, and where the group begins is not for the inbox to say.
+  if (position.settled_to == 0 || position == kept_position_) return;
   const auto begun = Clock::now();
   (void)outage_.until_done("inbox", [&] {
     transact(context_.inbox, [&] { context_.inbox.keep_position(options_.stream, position); });

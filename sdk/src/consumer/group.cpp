@@ -171,7 +171,8 @@ Group join_group(Connection& connection, const ConsumerOptions& options, const s
     throw NatsError("the group " + options.group + " does not exist on the stream " + options.stream +
                     ": make it, or let the consumer do so (manage_streams)");
   if (info.empty()) {
-    make_group(connection, options, first_sequence ? first_sequence() : 0, before);
+    make_group(connection, options, first_sequence ? first_sequence() : 0,
+               {.known = before.has_value(), .began = before ? before->begins : std::nullopt});
     info = find(connection, options);
     if (info.empty())
       throw NatsError("the group " + options.group + " was gone right after it was made", Error::Retry::yes);

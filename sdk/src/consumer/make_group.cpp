@@ -57,22 +57,22 @@ void add_since(Connection& connection, const ConsumerOptions& options, jsConsume
 }
 
 /// Since when the group is to have events; nothing when that is not for a time to say.
-std::optional<Timestamp> begins(const Start& start, const std::optional<Group>& before) {
-  if (before && before->begins) return before->begins;
+std::optional<Timestamp> begins(const Start& start, const GroupBefore& before) {
+  if (before.began) return before.began;
   return start.at == Start::At::since ? std::optional{start.time} : std::nullopt;
 }
 
 }  // namespace
 
 void make_group(Connection& connection, const ConsumerOptions& options, std::uint64_t first_sequence,
-                const std::optional<Group>& before) {
+                const GroupBefore& before) {
   const auto subject = options.subject_prefix + ".>";
   jsConsumerConfig config;
   jsConsumerConfig_Init(&config);
   config.Durable = options.group.c_str();
   config.AckPolicy = js_AckExplicit;
   // By default a group that joins late still gets what the stream holds.
-  const bool only_new = options.start.at == Start::At::now && !before;
+  const bool only_new = options.start.at == Start::At::now && !before.known;
   config.DeliverPolicy = only_new ? js_DeliverNew : js_DeliverAll;
   config.AckWait = duration_cast<nanoseconds>(options.ack_wait).count();
   config.MaxDeliver = -1;  // the inbox counts attempts; the server's limit would drop without a dead letter

@@ -212,7 +212,8 @@ class PostgresInbox::Tables final : public Inbox {
     // after the position until the statistics are updated, and would read and sort all of them.
     database.queue("SET LOCAL enable_seqscan = off");
     database.queue("SET LOCAL enable_bitmapscan = off");
-    if (prune_position_ == first_position) forget_before_ = now_for_retention() - age;
+    if (prune_position_ == first_position)
+      forget_before_ = time_for_retention(database, group_, retention_clock_) - age;
     const auto end = database.exec(R"sql(
         WITH step AS (SELECT event_id FROM inbox WHERE group_id = $1 AND event_id > $2::bytea
                        ORDER BY event_id LIMIT $3),
@@ -261,23 +262,6 @@ class PostgresInbox::Tables final : public Inbox {
       database.disconnect();  // every connection must be set up
       throw;
     }
-  }
-
-  [[nodiscard]] Timestamp now_for_retention() {
-    const auto times = database.exec(R"sql(
-        SELECT (extract(epoch FROM now()) * 1000)::bigint, (extract(epoch FROM seen_at) * 1000)::bigint
-          FROM inbox_group WHERE id = $1)sql",
-                                     group_);
-    const auto time = [&times](int column) {
-      return Timestamp{std::chrono::milliseconds{times.integer(0, column)}};
-    };
-    const auto seen = times.is_null(0, 1) ? std::nullopt : std::optional{time(1)};
-    const auto now = retention_clock_.advance(time(0), seen, RetentionClock::Steady::now());
-    if (!seen || now > *seen)
-      database.exec(
-          "UPDATE inbox_group SET seen_at = greatest(seen_at, to_timestamp($2::bigint / 1000.0)) WHERE id = $1",
-          group_, now.time_since_epoch().count());
-    return now;
   }
 
   /// Deletes claims that a handler committed too early.

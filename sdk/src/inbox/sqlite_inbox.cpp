@@ -1,10 +1,9 @@
-#include "database/lock_wait.hpp"
 #include "database/statement_run.hpp"
 #include "inbox/attempt_columns.hpp"
 #include "inbox/event_key.hpp"
 #include "inbox/inbox.hpp"
 #include "inbox/retention_clock.hpp"
-#include "inbox/schema/schema.hpp"
+#include "inbox/sqlite_session.hpp"
 #include "inbox/sqlite_transaction_guard.hpp"
 
 #include <tidings/error.hpp>
@@ -22,52 +21,11 @@
 namespace tidings {
 namespace {
 
-constexpr std::chrono::milliseconds opening_timeout{5000};
-// Later, a consumer that waits for a lock also looks whether it should stop.
-constexpr std::chrono::milliseconds busy_timeout{1000};
-
 std::int64_t milliseconds(Timestamp time) { return time.time_since_epoch().count(); }
 
 TextOrBlob key_of(const std::string& event_id) {
   if (auto bytes = uuid_bytes(event_id)) return {.bytes = std::move(*bytes), .is_text = false};
   return {.bytes = event_id};
-}
-
-/// Makes the tables that are missing, and adds what is missing in older ones.
-void make_inbox_tables(SQLite::Database& database) {
-  database.exec("BEGIN IMMEDIATE");  // another process may be opening it, too
-  database.exec(inbox_schema::sqlite);
-  const auto has = [&database](const std::string& table, const std::string& column) {
-    return database
-               .execAndGet("SELECT count(*) FROM pragma_table_info('" + table + "') WHERE name = '" + column +
-                           "'")
-               .getInt() > 0;
-  };
-  if (!has("inbox_attempt", "state")) database.exec(inbox_schema::sqlite_second_version);
-  if (!has("inbox_group", "seen_at")) database.exec(inbox_schema::sqlite_third_version);
-  database.exec("COMMIT");
-}
-
-SQLite::Database open(const std::string& url) {
-  const auto parsed = DatabaseUrl::parse(url, "the inbox");
-  if (parsed.kind != DatabaseUrl::Kind::sqlite)
-    throw SettingError("the inbox " + url.substr(0, url.find(':')) +
-                       ":… is not a SQLite file: takes sqlite:PATH");
-  try {
-    SQLite::Database database{parsed.location, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE};
-    wait_for_locks(database.getHandle(), opening_timeout);
-    // FULL: an ack must not go out before its inbox row is on the disk.
-    switch_to_wal(database, opening_timeout);
-    database.exec(
-        "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; "
-        "PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY;");
-    make_inbox_tables(database);
-    wait_for_locks(database.getHandle(), busy_timeout);
-    return database;
-  } catch (const SQLite::Exception& error) {
-    throw DatabaseError("cannot open the inbox " + parsed.location + ": " + error.what() +
-                        "; it must be a SQLite file (or none yet) in a folder that can be written");
-  }
 }
 
 /// The statements of one group.
@@ -129,7 +87,7 @@ struct Statements {
 
 class SqliteInbox::Tables final : public Inbox {
  public:
-  explicit Tables(const std::string& url) : database(open(url)), guard_(database.getHandle()) {}
+  explicit Tables(const std::string& url) : database(open_inbox(url)), guard_(database.getHandle()) {}
 
   void join(const std::string& group) override {
     if (statements_)

@@ -96,25 +96,6 @@ TEST_CASE("what hooks throw is logged once, and ends nothing") {
   }
 }
 
-TEST_CASE("a handler that ended too late is told of as a failure") {
-  Scene scene;
-  Trace trace;
-  auto options = scene.options();
-  options.ack_wait = 500ms;
-  options.handler_time_limit = 100ms;
-  options.on_failure = [&trace](const Failure& failure) { trace.add(failure.reason); };
-  std::atomic<bool> slow{true};
-  Instance instance{scene.inbox(), options, [&slow](const Delivery&, Tx&) {
-                      if (slow.exchange(false)) take_time(200ms);
-                    }};
-  scene.publish("one");
-  instance.start();
-  REQUIRE_WITHIN(20s, scene.all_acked());
-  instance.stop();
-  CHECK(instance.stats().fenced == 1);
-  CHECK(trace.lines() == std::vector<std::string>{"the handler ran longer than 100 ms"});
-}
-
 TEST_CASE("figures are kept for each type") {
   Scene scene;
   auto options = scene.options();
