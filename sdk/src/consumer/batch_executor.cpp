@@ -138,7 +138,7 @@ Settlement BatchExecutor::start_and_run(Delivery& delivery, const Handlers::Entr
       auto decision = poison_.start(delivery, entry, {.isolated = true});
       inbox_.commit();
       if (decision.settled) return std::move(*decision.settled);
-      interrupted_.emplace(delivery.event.id, std::move(*decision.start));
+      interrupted_ = Interrupted{delivery.event.id, std::move(*decision.start)};
     }
     return run_started(delivery, entry);
   });

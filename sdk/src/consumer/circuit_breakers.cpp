@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <iterator>
-#include <ranges>
 
 namespace tidings {
 namespace {
@@ -72,8 +71,8 @@ void CircuitBreakers::forget_old(Clock::time_point now) {
 }
 
 bool CircuitBreakers::within_pause(Clock::time_point now) const {
-  return std::ranges::any_of(open_ | std::views::values,
-                             [now](const auto& breaker) { return now < breaker.until; });
+  return std::any_of(open_.begin(), open_.end(),
+                     [now](const auto& entry) { return now < entry.second.until; });
 }
 
 bool CircuitBreakers::consumer_within_pause(Clock::time_point now) const {

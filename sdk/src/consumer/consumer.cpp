@@ -20,12 +20,12 @@ ConsumerEngine::~ConsumerEngine() = default;
 void ConsumerEngine::on(const std::string& type, Handler handler, Takes takes, RetryPolicy retry) {
   require_addable(type, takes, retry);
   state_->handlers.add(type, {.handle = after_start_hook(std::move(handler)), .retry = retry});
-}
+}  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): it takes std::function's memory for lost
 
 void ConsumerEngine::on_any(Handler handler, Takes takes, RetryPolicy retry) {
   require_addable("other types", takes, retry);
   state_->handlers.add_any({.handle = after_start_hook(std::move(handler)), .retry = retry});
-}
+}  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): it takes std::function's memory for lost
 
 ConsumerEngine::Handler ConsumerEngine::after_start_hook(Handler handler) const {
   const auto& on_start = state_->on_start;
@@ -121,6 +121,7 @@ void run_side_by_side(const std::stop_token& stop,
   std::exception_ptr first;
   {
     std::vector<std::jthread> threads;
+    threads.reserve(runs.size());
     for (const auto& run : runs)
       threads.emplace_back([&] {
         try {

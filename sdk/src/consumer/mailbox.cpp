@@ -9,8 +9,6 @@
 namespace tidings {
 namespace {
 
-using std::string_view_literals::operator""sv;
-
 bool is_delivery(natsMsg* message) {
   const char* reply = natsMsg_GetReply(message);
   return reply != nullptr && std::string_view{reply}.starts_with("$JS.ACK.");
@@ -20,7 +18,9 @@ bool is_delivery(natsMsg* message) {
 /// names the same subject when that message was lost, or sent to an instance that has ended.
 void answer_flow_control(natsConnection* connection, natsMsg* status) {
   const char* code = nullptr;
-  if (natsMsgHeader_Get(status, "Status", &code) != NATS_OK || code == nullptr || code != "100"sv) return;
+  if (natsMsgHeader_Get(status, "Status", &code) != NATS_OK || code == nullptr ||
+      std::string_view{code} != "100")
+    return;
   const char* stalled = nullptr;
   const char* reply = natsMsg_GetReply(status);
   if (natsMsgHeader_Get(status, "Nats-Consumer-Stalled", &stalled) == NATS_OK && stalled != nullptr)

@@ -48,13 +48,12 @@ class RunControl {
 
  private:
   void end_session(bool& why) {
-    std::stop_source session;
-    {
+    const auto session = [&] {
       const std::lock_guard lock{mutex_};
       why = true;
-      session = session_;
       changed_.notify_all();
-    }
+      return session_;
+    }();
     session.request_stop();  // calls what waits for it
   }
 

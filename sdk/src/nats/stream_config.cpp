@@ -22,9 +22,9 @@ std::string in_seconds(nanoseconds time) {
 }
 
 /// The member if it is there and not null, as servers write either.
-json member(const json& object, const char* name, json otherwise) {
+json member(const json& object, const char* name, const json& otherwise) {
   const auto found = object.find(name);
-  return found == object.end() || found->is_null() ? std::move(otherwise) : *found;
+  return found == object.end() || found->is_null() ? otherwise : *found;
 }
 
 std::int64_t number(const json& config, const char* name) { return config.value(name, std::int64_t{0}); }
