@@ -111,9 +111,9 @@ RedriveResult Redrive::send(const RedriveStep& step) {
       !step.order_key.empty() && before != refused_by_key_.end())
     return {.reason = "waits for the letter " + std::to_string(before->second) + " of its aggregate"};
   auto letter = letters_.find(step.sequence);
-  auto result = letter ? send(*std::move(letter)) : RedriveResult{.reason = "is not there any more"};
-  if (result.kind == RedriveResult::Kind::refused && letter)
-    refused_by_key_.emplace(step.order_key, step.sequence);
+  if (!letter) return {.reason = "is not there any more"};
+  auto result = send(*std::move(letter));
+  if (result.kind == RedriveResult::Kind::refused) refused_by_key_.emplace(step.order_key, step.sequence);
   return result;
 }
 
