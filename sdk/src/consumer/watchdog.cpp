@@ -15,6 +15,8 @@ namespace {
 
 // A commit that takes longer is worth telling of.
 constexpr milliseconds slow_inbox{2000};
+// However soon a stop should end: a busy database answers within this.
+constexpr milliseconds shortest_silence{500};
 
 }  // namespace
 
@@ -48,7 +50,7 @@ void Watchdog::look_at_inbox() {
   const auto waited = Inbox::Clock::now() - *since;
   if (stop_.stop_requested()) {
     // The other half is for giving back what is not done.
-    if (waited >= context_.options.drain_timeout / 2) context_.inbox.interrupt();
+    if (waited >= std::max(context_.options.drain_timeout / 2, shortest_silence)) context_.inbox.interrupt();
   } else if (waited >= slow_inbox) {
     context_.status.set(ConsumerStatus::State::waiting, "inbox: the database does not answer");
   }
