@@ -108,11 +108,14 @@ void Mailbox::wake() {
 
 void Mailbox::collect(Mail& mail, Until until, std::chrono::steady_clock::time_point deadline,
                       const std::stop_token& stop) {
+  const bool waits = deadline > std::chrono::steady_clock::now();
   std::unique_lock lock{mutex_};
-  arrived_.wait_until(lock, stop, deadline, [this, until] {
-    return mail_.woken || mail_.new_leader || !mail_.statuses.empty() || !mail_.states.empty() ||
-           (until == Until::anything && !mail_.messages.empty());
-  });
+  // Even a wait that is over before it begins costs a call into the kernel.
+  if (waits)
+    arrived_.wait_until(lock, stop, deadline, [this, until] {
+      return mail_.woken || mail_.new_leader || !mail_.statuses.empty() || !mail_.states.empty() ||
+             (until == Until::anything && !mail_.messages.empty());
+    });
   std::swap(mail, mail_);
 }
 
