@@ -1,5 +1,6 @@
 #include "printing.hpp"
 
+#include "event/json_scanner.hpp"
 #include "event/valid_utf8.hpp"
 
 #include <algorithm>
@@ -58,17 +59,6 @@ std::string escape_controls(std::string_view text, std::string_view kept) {
   return out;
 }
 
-/// Writing a document recurses once for each level.
-bool too_deep(std::string_view text) {
-  constexpr int deepest = 1000;
-  int depth = 0;
-  return std::any_of(text.begin(), text.end(), [&depth](char letter) {
-    if (letter == '[' || letter == '{') ++depth;
-    if (letter == ']' || letter == '}') --depth;
-    return depth > deepest;
-  });
-}
-
 }  // namespace
 
 std::string printable(std::string_view text) { return escape_controls(valid_utf8(std::string{text}), {}); }
@@ -79,7 +69,7 @@ std::string json_text(const Json& json, int indent) {
 }
 
 Json json_or_text(const std::string& text) {
-  if (too_deep(text)) return text;
+  if (nests_deeper(text, JsonScanner::deepest)) return text;  // writing a tree recurses for each level
   auto json = Json::parse(text, nullptr, false);
   return json.is_discarded() ? Json(text) : json;
 }

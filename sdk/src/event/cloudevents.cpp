@@ -2,9 +2,8 @@
 // (attributes and data in one JSON document). What is wrong with an event throws Undecodable, naming the
 // attribute.
 
-#include "event/json_scanner.hpp"
-#include "event/redrive_headers.hpp"
-#include "event/structured_data.hpp"
+#include "event/attributes.hpp"
+#include "event/structured_event.hpp"
 
 #include <tidings/event.hpp>
 
@@ -19,62 +18,13 @@
 namespace tidings {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr std::string_view structured_type = "application/cloudevents+json";
-constexpr int deepest_nesting = 1000;
-
-struct TextAttribute {
-  std::string_view header;  ///< in binary mode; in structured mode without the "ce-"
-  std::string Event::*value;
-};
-
-/// In wire order. Any text is valid for these.
-constexpr std::array text_attributes{
-    TextAttribute{"ce-id", &Event::id},
-    TextAttribute{"ce-type", &Event::type},
-    TextAttribute{"ce-source", &Event::source},
-    TextAttribute{"ce-subject", &Event::aggregate_id},
-    TextAttribute{"ce-time", &Event::time},
-    TextAttribute{"ce-aggregatetype", &Event::aggregate_type},
-    TextAttribute{"ce-partitionkey", &Event::partition_key},
-};
 
 bool equal_ignoring_case(std::string_view left, std::string_view right) {
   const auto lower = [](char letter) {
     return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
   };
   return std::ranges::equal(left, right, {}, lower, lower);
-}
-
-int parse_event_version(std::string_view text) {
-  int version = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
-  if (error != std::errc{} || end != text.data() + text.size())
-    throw Undecodable("ce-eventversion: \"" + std::string{text} + "\" is not a 32-bit integer");
-  return version;
-}
-
-void require_object(const std::string& metadata, const char* attribute) {
-  JsonScanner scanner{metadata};
-  const auto value = scanner.take_value();
-  if (!value || value->front() != '{' || !scanner.at_end())
-    throw Undecodable(std::string(attribute) + ": is not a JSON object");
-}
-
-void require_specversion(std::string_view version) {
-  if (!version.starts_with("1."))
-    throw Undecodable("specversion: \"" + std::string{version} + "\" is not supported, expected 1.x");
-}
-
-/// Fills in what a sender may leave out, and rejects events that lack what has no default.
-void complete(Event& event, const Headers& headers, std::string_view subject_type) {
-  if (event.id.empty()) event.id = header(headers, redrive_headers::original_id);
-  if (event.id.empty()) event.id = header(headers, "Nats-Msg-Id");
-  if (event.id.empty()) throw Undecodable("id: neither ce-id nor Nats-Msg-Id is there");
-  if (event.type.empty()) event.type = subject_type;
-  if (event.type.empty()) throw Undecodable("type: is missing");
-  if (event.partition_key.empty()) event.partition_key = event.aggregate_id;
 }
 
 /// In headers, CloudEvents percent-encodes space, double quote, percent sign and all but printable ASCII.
@@ -200,56 +150,9 @@ void decode_headers(const Headers& headers, std::string_view subject_type, Event
   complete(event, headers, subject_type);
 }
 
-std::string text_member(const Json& document, const std::string& name) {
-  const auto member = document.find(name);
-  if (member == document.end() || member->is_null()) return {};
-  if (!member->is_string()) throw Undecodable(name + ": is not a string");
-  return member->get<std::string>();
-}
-
-int version_member(const Json& document) {
-  const auto member = document.find("eventversion");
-  if (member == document.end()) return 1;
-  return parse_event_version(member->is_number_integer() ? member->dump()
-                                                         : text_member(document, "eventversion"));
-}
-
-/// In CloudEvents, an extension attribute is a string; many senders write an object all the same.
-std::string metadata_member(const Json& document) {
-  const auto member = document.find("metadata");
-  if (member == document.end() || member->is_null()) return "{}";
-  auto metadata = member->is_string() ? member->get<std::string>() : member->dump();
-  require_object(metadata, "metadata");
-  return metadata;
-}
-
-/// The parser accepts any depth, but writing `data` as text again recurses once per level.
-bool refuse_deep_nesting(int depth, Json::parse_event_t, Json&) {
-  if (depth > deepest_nesting)
-    throw Undecodable("payload: is nested deeper than " + std::to_string(deepest_nesting) + " levels");
-  return true;
-}
-
 bool is_structured(const Headers& headers) {
   const auto content_type = header(headers, "content-type").substr(0, structured_type.size());
   return equal_ignoring_case(content_type, structured_type);
-}
-
-Event decode_structured(const Headers& headers, std::string_view payload, std::string_view subject_type) {
-  const auto document = Json::parse(payload, refuse_deep_nesting, false);
-  if (!document.is_object())
-    throw Undecodable("payload: is not a JSON object, as structured CloudEvents must be");
-  require_specversion(text_member(document, "specversion"));
-  Event event;
-  for (const auto& attribute : text_attributes)
-    event.*attribute.value = text_member(document, std::string{attribute.header.substr(3)});
-  event.version = version_member(document);
-  event.metadata = metadata_member(document);
-  event.traceparent = text_member(document, "traceparent");
-  event.tracestate = text_member(document, "tracestate");
-  read_structured_data(document, event);
-  complete(event, headers, subject_type);
-  return event;
 }
 
 }  // namespace
@@ -261,6 +164,7 @@ std::string_view header(const Headers& headers, std::string_view name) {
 }
 
 nlohmann::json Event::json() const {
+  require_flat(data, "data");
   try {
     return nlohmann::json::parse(data);
   } catch (const nlohmann::json::exception& error) {

@@ -6,8 +6,6 @@
 namespace tidings {
 namespace {
 
-constexpr int deepest = 512;
-
 bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
 unsigned char byte(char letter) { return static_cast<unsigned char>(letter); }
 
@@ -31,6 +29,24 @@ std::size_t utf8_length(std::string_view text) {
 }
 
 }  // namespace
+
+bool nests_deeper(std::string_view json, int levels) noexcept {
+  if (json.size() <= 2 * static_cast<std::size_t>(levels)) return false;  // each is opened and closed
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < json.size() && depth <= levels; ++i) {
+    const char letter = json[i];
+    if (letter == '"')
+      in_string = !in_string;
+    else if (in_string)
+      i += letter == '\\' ? 1 : 0;
+    else if (letter == '[' || letter == '{')
+      ++depth;
+    else if (letter == ']' || letter == '}')
+      --depth;
+  }
+  return depth > levels;
+}
 
 std::optional<std::string_view> JsonScanner::take_value() {
   skip_space();
@@ -59,11 +75,10 @@ bool JsonScanner::at_end() noexcept {
 }
 
 bool JsonScanner::skip_value(int depth) {
-  if (depth > deepest) return false;
   switch (peek()) {
     case '{':
     case '[':
-      return skip_container(depth);
+      return depth < deepest && skip_container(depth);
     case '"':
       return skip_string();
     case 't':

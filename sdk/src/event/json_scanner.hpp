@@ -11,9 +11,11 @@ namespace tidings {
 
 class JsonScanner {
  public:
+  static constexpr int deepest = 1000;  ///< levels of nesting
+
   explicit JsonScanner(std::string_view text) noexcept : text_(text) {}
 
-  // Both are empty when something else comes next, or when it nests deeper than 512.
+  // Both are empty when something else comes next, or when it nests deeper than `deepest`.
   std::optional<std::string_view> take_value();
   std::optional<std::string_view> take_string();  ///< with its quotes, escapes as written
 
@@ -37,5 +39,8 @@ class JsonScanner {
   std::string_view text_;
   std::size_t at_ = 0;
 };
+
+/// Of JSON; text that is none may nest a few levels deeper.
+[[nodiscard]] bool nests_deeper(std::string_view json, int levels) noexcept;
 
 }  // namespace tidings

@@ -318,9 +318,14 @@ TEST_CASE("a document nested too deep is a dead letter and not the end of the pr
   scene.js.publish("auth.events.user.created",
                    R"({"specversion":"1.0","id":"deep","type":"user.created","data":)" + deep + "}",
                    {{"content-type", "application/cloudevents+json"}});
-  Instance instance{scene.inbox(), scene.options()};
-  instance.start();
-  REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1);
+  scene.js.publish("auth.events.user.created", deep, {{"ce-id", "binary"}});
+  TestInbox inbox{scene.inbox()};
+  Consumer consumer{inbox, scene.options()};
+  consumer.on<nlohmann::json>("user.created", [](const nlohmann::json&, Tx&, const Delivery&) {});
+  const std::jthread running{[&](const std::stop_token& stop) { consumer.run(stop); }};
+  REQUIRE_WITHIN(20s, consumer.stats().dead_lettered == 2);
+  for (const auto& letter : scene.dead_letters())
+    CHECK_THAT(letter.header("tidings-reason"), ContainsSubstring("deeper than 1000 levels"));
 }
 
 TEST_CASE("a type without a handler is a dead letter by option") {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <chrono>
 
 using namespace tidings::test;
 using tidings::decode;
@@ -286,6 +287,58 @@ TEST_CASE("structured mode keeps the order of the data's members, and numbers of
                                     "18446744073709551615", "1.5");
   const auto payload = R"({"specversion":"1.0","id":"e-1","type":"t","data":)" + data + "}";
   CHECK(decode(structured, payload, "").data == data);
+}
+
+TEST_CASE("structured mode keeps its data as it is written, escapes in names or not, and the last of two") {
+  const std::string data = "{ \"b\" : 1.50,\n\"a\":[ ],\"b\":2 }";
+  const auto event = decode(structured,
+                            "\xef\xbb\xbf {\"specversion\":\"1.0\",\"id\":\"old\",\"data\":1,"
+                            " \"\\u0069d\":\"n\\u00e9w\",\"type\":\"t\",\"data\": " +
+                                data + " }",
+                            "");
+  CHECK(event.id == "n\u00e9w");
+  CHECK(event.data == data);
+}
+
+TEST_CASE("structured mode with many members is read in a time that grows with its size only") {
+  std::string members;
+  for (int i = 0; i < 40000; ++i) members += ",\"m" + std::to_string(i) + "\":1";
+  const auto in = [](const std::string& payload) {
+    const auto begun = std::chrono::steady_clock::now();
+    CHECK(decode(structured, payload, "").id == "e-1");
+    return std::chrono::steady_clock::now() - begun;
+  };
+  const std::string head = R"({"specversion":"1.0","id":"e-1","type":"t")";
+  CHECK(in(head + R"(,"data":{"n":0)" + members + "}}") < std::chrono::milliseconds{500});
+  CHECK(in(head + R"(,"metadata":{"n":0)" + members + "}}") < std::chrono::milliseconds{500});
+  CHECK(in(head + members + "}") < std::chrono::milliseconds{500});
+}
+
+TEST_CASE("data that is nested deeper than 1000 levels is undecodable in both modes") {
+  const auto nested = [](std::size_t levels) { return std::string(levels, '[') + std::string(levels, ']'); };
+  const auto json_of = [](const std::string& data) {
+    Event event;
+    event.data = data;
+    return event.json();
+  };
+  CHECK(json_of(nested(1000)).size() == 1);
+  CHECK(json_of("\"" + std::string(5000, '[') + "\\\"" + std::string(5000, '{') + "\"").is_string());
+  const auto whole = [](const std::string& name, const std::string& value) {
+    return R"({"specversion":"1.0","id":"e","type":"t",")" + name + "\":" + value + "}";
+  };
+  CHECK(decode(structured, whole("data", nested(1000)), "").data == nested(1000));
+  for (const std::size_t levels : {1001U, 200000U}) {
+    CHECK_THAT(error_of<Undecodable>([&] { (void)json_of(nested(levels)); }),
+               ContainsSubstring("data: is nested deeper than 1000 levels"));
+    for (const std::string name : {"data", "metadata", "other"})
+      CHECK_THAT(complaint(structured, whole(name, nested(levels))),
+                 ContainsSubstring("payload: is nested deeper than 1000 levels"));
+    CHECK_THAT(
+        complaint({{"ce-id", "e"}, {"ce-type", "t"}, {"ce-metadata", R"({"m":)" + nested(levels) + "}"}}),
+        ContainsSubstring("metadata: is nested deeper than 1000 levels"));
+  }
+  CHECK_THAT(error_of<Undecodable>([&] { (void)json_of(std::string(200000, '[')); }),
+             ContainsSubstring("data: "));
 }
 
 TEST_CASE("structured mode names the attribute that is wrong") {

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <tidings/event.hpp>
+
+#include <string_view>
+
+namespace tidings {
+
+/// Structured mode of CloudEvents: attributes and data in one JSON document. JSON data is kept as it is
+/// written. Throws Undecodable.
+[[nodiscard]] Event decode_structured(const Headers& headers, std::string_view payload,
+                                      std::string_view subject_type);
+
+}  // namespace tidings
