@@ -30,7 +30,7 @@ void check_event(const PrismaEvent& event, const StoredMessage& message) {
   INFO(event.id);
   CHECK(is_cuid(event.id));
   CHECK(message.subject == "auth.events.user.created");
-  CHECK(message.header("Nats-Msg-Id") == event.id);
+  CHECK(message.header("Nats-Msg-Id") == message.header("ce-source") + "/" + event.id);
   CHECK(message.header("ce-type") == "user.created");
   CHECK(message.header("ce-subject") == event.aggregate_id);
   CHECK(message.header("ce-aggregatetype") == "User");

@@ -45,8 +45,8 @@ class TestInbox {
   [[nodiscard]] Tx& transaction() noexcept { return transaction_; }
 
   void join(const std::string& group) { tables().join(group); }
-  [[nodiscard]] auto attempts(const std::string& id) { return tables().attempts(id); }
-  [[nodiscard]] bool handled(const std::string& id) { return tables().handled(id); }
+  [[nodiscard]] auto attempts(const std::string& id) { return tables().attempts({id}); }
+  [[nodiscard]] bool handled(const std::string& id) { return tables().handled({id}); }
 
   void make_effects();  ///< the table that write_effect() writes to
   void exec(const std::string& statements);

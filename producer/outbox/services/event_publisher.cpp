@@ -53,10 +53,11 @@ struct EventPublisher::State {
   bool failing = false;
   std::vector<PublishResult> immediate;  // results that needed no answer
   EventBuilder builder;
-  WireMessage wire;  // this and the next two keep their memory
-  std::string reply;
+  WireMessage wire;  // this and the next three keep their memory
+  std::string reply, expected;
   std::vector<PublishResult> taken;
   DiscardedMessages sent;
+  std::string last_event, last_message;  // ids of what was published last, as an event and as a message
 
   DiscardedMessages seen;  // used by nats.c's thread
 
@@ -184,9 +185,12 @@ void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const 
   const auto immediate = [&own, token](Kind kind, std::string error) {
     own.immediate.push_back({.kind = kind, .token = token, .error = std::move(error)});
   };
+  own.expected = after == own.last_event ? own.last_message : after;
+  own.last_event = own.last_message = row.id;  // which breaks the chain where it is not sent
   try {
     const auto subject = subject_of(row, own.options.subject_prefix);
     encode(own.builder.build(row), own.wire);
+    own.last_message = header(own.wire.headers, "Nats-Msg-Id");
     own.reply.assign(own.inbox).append(1, '.').append(std::to_string(own.first + own.flights.size()));
     natsMsg* raw = nullptr;
     check(natsMsg_Create(&raw, subject.c_str(), own.reply.c_str(), own.wire.payload.data(),
@@ -195,7 +199,8 @@ void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const 
     MessagePtr message{raw};
     for (const auto& [name, value] : own.wire.headers)
       check(natsMsgHeader_Set(raw, name.c_str(), value.c_str()), "set a header of a message");
-    if (!after.empty()) check(natsMsgHeader_Set(raw, chain_header, after.c_str()), "chain the message");
+    if (!after.empty())
+      check(natsMsgHeader_Set(raw, chain_header, own.expected.c_str()), "chain the message");
     const auto generation = own.connection.generation();
     const auto status = natsConnection_PublishMsg(native(own.connection), raw);
     own.discard(std::move(message));

@@ -18,7 +18,7 @@ namespace tidings {
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct Event {
-  std::string id;                       ///< opaque; unique per event, the key of deduplication
+  std::string id;                       ///< opaque; with the source the key of deduplication, a UUID alone
   std::string type;                     ///< `user.created`
   std::string source;                   ///< `auth-service`
   std::string aggregate_id;             ///< CloudEvents `subject`
@@ -45,8 +45,9 @@ struct WireMessage {
   std::string payload;
 };
 
-/// Binary mode. Empty attributes are left out (nats.c misreads empty header values). Throws Undecodable when
-/// the id cannot be a header value.
+/// Binary mode. Empty attributes are left out (nats.c misreads empty header values). Nats-Msg-Id is a UUID,
+/// or
+/// `<source>/<id>`. Throws Undecodable when the id cannot be a header value.
 [[nodiscard]] WireMessage encode(const Event& event);
 /// The same over an earlier message, whose memory is used again.
 void encode(const Event& event, WireMessage& out);

@@ -11,10 +11,12 @@ using Kind = Settlement::Kind;
 // Small enough to waste few claims when the batch runs out of time, large enough to amortise the statement.
 constexpr std::size_t claim_step = 50;
 
+std::string key_of(const Delivery& delivery) { return EventKey{identity_of(delivery.event)}.unique(); }
+
 }  // namespace
 
 std::vector<Settlement> BatchExecutor::run_batch(std::span<Delivery* const> batch) {
-  if (interrupted_ && interrupted_->id == batch.front()->event.id)
+  if (interrupted_ && interrupted_->event == key_of(*batch.front()))
     return one_by_one(batch);  // its start is written down
   interrupted_.reset();
   handler_ran_ = false;
@@ -24,7 +26,7 @@ std::vector<Settlement> BatchExecutor::run_batch(std::span<Delivery* const> batc
     throw;
   } catch (const InboxUnavailable&) {
     // Where no message's start can be committed either, it is the inbox's trouble.
-    if (!handler_ran_ || transient_in_batch_.tolerate(batch.front()->event.id, true, Clock::now())) throw;
+    if (!handler_ran_ || transient_in_batch_.tolerate(key_of(*batch.front()), true, Clock::now())) throw;
   } catch (const DatabaseError&) {  // below
   }
   return one_by_one(batch);
@@ -62,10 +64,10 @@ std::vector<Settlement> BatchExecutor::in_one_transaction(std::span<Delivery* co
 }
 
 void BatchExecutor::claim_ahead(std::span<Delivery* const> rest) {
-  std::vector<std::string> ids;
+  std::vector<EventIdentity> events;
   for (const auto* delivery : rest.first(std::min(claim_step, rest.size())))
-    if (handlers_.find(delivery->event.type) != nullptr) ids.push_back(delivery->event.id);
-  inbox_.claim_ahead(ids);
+    if (handlers_.find(delivery->event.type) != nullptr) events.push_back(identity_of(delivery->event));
+  inbox_.claim_ahead(events);
 }
 
 std::vector<Settlement> BatchExecutor::one_by_one(std::span<Delivery* const> batch) {
@@ -90,7 +92,7 @@ Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
   if (auto paused = breakers_.pause(delivery, *entry)) return std::move(*paused);
   delivery.attempt = 1;
   inbox_.savepoint();
-  if (!inbox_.claim(delivery.event.id)) {
+  if (!inbox_.claim(identity_of(delivery.event))) {
     inbox_.release_savepoint();
     return {.kind = Kind::duplicate};
   }
@@ -111,9 +113,10 @@ bool BatchExecutor::is_given_up(const Delivery& delivery) const {
 /// Unless another instance has started it meanwhile, its attempt is written down.
 Settlement BatchExecutor::record_given_up(const Delivery& delivery) {
   inbox_.savepoint();
-  const bool handled = !inbox_.claim(delivery.event.id);
+  const bool handled = !inbox_.claim(identity_of(delivery.event));
   inbox_.rollback_to_savepoint();
-  if (!handled && !inbox_.attempts(attempts_key(delivery))) poison_.fail(delivery, given_up_.settlement);
+  if (!handled && !inbox_.attempts(AttemptsKey{delivery}.identity()))
+    poison_.fail(delivery, given_up_.settlement);
   inbox_.release_savepoint();
   return given_up_.settlement;
 }
@@ -133,12 +136,12 @@ Settlement BatchExecutor::run_isolated(Delivery& delivery) {
 Settlement BatchExecutor::start_and_run(Delivery& delivery, const Handlers::Entry& entry) {
   if (auto paused = breakers_.pause(delivery, entry)) return std::move(*paused);
   auto settlement = guarded(inbox_, [&] {
-    if (!interrupted_ || interrupted_->id != delivery.event.id) {
+    if (!interrupted_ || interrupted_->event != key_of(delivery)) {
       inbox_.begin();
       auto decision = poison_.start(delivery, entry, {.isolated = true});
       inbox_.commit();
       if (decision.settled) return std::move(*decision.settled);
-      interrupted_ = Interrupted{delivery.event.id, std::move(*decision.start)};
+      interrupted_ = Interrupted{key_of(delivery), std::move(*decision.start)};
     }
     return run_started(delivery, entry);
   });
@@ -149,10 +152,10 @@ Settlement BatchExecutor::start_and_run(Delivery& delivery, const Handlers::Entr
 Settlement BatchExecutor::run_started(Delivery& delivery, const Handlers::Entry& entry) {
   inbox_.begin();
   Settlement settlement{.kind = Kind::duplicate};  // another instance was faster
-  if (inbox_.claim(delivery.event.id)) settlement = run(delivery, entry);
+  if (inbox_.claim(identity_of(delivery.event))) settlement = run(delivery, entry);
   if (settlement.kind == Kind::handled || settlement.kind == Kind::duplicate) {
     try {
-      inbox_.forget_attempts(attempts_key(delivery));
+      inbox_.forget_attempts(AttemptsKey{delivery}.identity());
       inbox_.commit();  // where a deferred constraint fails
       return settlement;
     } catch (const std::exception& error) {
@@ -211,7 +214,7 @@ Settlement BatchExecutor::run(Delivery& delivery, const Handlers::Entry& entry) 
 
 /// A transient error of its handler's, or of the commit behind it: false when that counts as a failure.
 bool BatchExecutor::tolerates(const Delivery& delivery) {
-  return transient_.tolerate(delivery.event.id, inbox_.in_transaction(), Clock::now());
+  return transient_.tolerate(key_of(delivery), inbox_.in_transaction(), Clock::now());
 }
 
 std::optional<std::uint64_t> BatchExecutor::overdue() const {

@@ -77,7 +77,7 @@ class BatchExecutor {
   PoisonDetector poison_;
   KeyOrder& key_order_;
   struct Interrupted {
-    std::string id;
+    std::string event;  ///< EventKey::unique()
     PoisonDetector::Start start;
   };
   // The event whose start is committed and whose handler has not ended, or the inbox became unavailable

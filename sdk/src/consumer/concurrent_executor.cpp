@@ -13,7 +13,7 @@ constexpr std::size_t started_ahead = 2;
 
 /// Events without a key wait only for a second copy of themselves.
 std::string queue_of(const Event& event) {
-  return event.partition_key.empty() ? " " + event.id : order_key(event);
+  return event.partition_key.empty() ? " " + EventKey{identity_of(event)}.unique() : order_key(event);
 }
 
 }  // namespace
@@ -142,17 +142,17 @@ void ConcurrentExecutor::choose() {
 /// Inside the transaction: the inbox row of a success, the count of a failure. Another count in the inbox
 /// shows that the event was started again after this run: then that start owns the event.
 Settlement ConcurrentExecutor::commit_end(const Message& message) {
-  const auto& id = message.delivery.event.id;
-  const auto key = attempts_key(message.delivery);
+  const auto event = identity_of(message.delivery.event);
+  const AttemptsKey key{message.delivery};
   auto settlement = message.settlement;
-  if (inbox_.attempts(key) != message.start.running) {
-    settlement.kind = inbox_.handled(id) ? Kind::duplicate : Kind::fenced;
+  if (inbox_.attempts(key.identity()) != message.start.running) {
+    settlement.kind = inbox_.handled(event) ? Kind::duplicate : Kind::fenced;
   } else if (settlement.kind == Kind::unavailable) {
     poison_.undo(message.delivery, message.start);
   } else if (settlement.kind != Kind::handled) {
     poison_.fail(message.delivery, settlement);
-  } else if (inbox_.claim(id)) {
-    inbox_.forget_attempts(key);
+  } else if (inbox_.claim(event)) {
+    inbox_.forget_attempts(key.identity());
   } else {
     settlement.kind = Kind::duplicate;
   }

@@ -31,17 +31,18 @@ Attempts running_isolated(const Attempts& past) {
 
 }  // namespace
 
-std::string attempts_key(const Delivery& delivery) {
-  if (header(delivery.headers, redrive_headers::for_group).empty()) return delivery.event.id;
-  return delivery.event.id + ' ' + std::string{header(delivery.headers, "Nats-Msg-Id")};
+AttemptsKey::AttemptsKey(const Delivery& delivery) : id_(delivery.event.id), source_(delivery.event.source) {
+  if (header(delivery.headers, redrive_headers::for_group).empty()) return;
+  id_.append(1, ' ').append(header(delivery.headers, "Nats-Msg-Id"));
 }
 
 PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handlers::Entry& entry,
                                                Conditions conditions) {
-  const auto key = attempts_key(delivery);
-  auto known = inbox_.attempts(key);
-  if (inbox_.handled(delivery.event.id)) {
-    if (known) inbox_.forget_attempts(key);  // another copy succeeded between a failure and its retry
+  const AttemptsKey key{delivery};
+  auto known = inbox_.attempts(key.identity());
+  if (inbox_.handled(identity_of(delivery.event))) {
+    // Another copy succeeded between a failure and its retry.
+    if (known) inbox_.forget_attempts(key.identity());
     return {.settled = Settlement{.kind = Kind::duplicate}, .start = {}};
   }
   const auto past = known.value_or(Attempts{});
@@ -55,17 +56,17 @@ PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handler
   delivery.attempt = past.starts + 1;
   auto running = conditions.isolated ? running_isolated(past)
                                      : Attempts{.starts = past.starts, .state = State::running_in_batch};
-  inbox_.record_attempts(key, running);
+  inbox_.record_attempts(key.identity(), running);
   return {.settled = {}, .start = Start{std::move(known), std::move(running)}};
 }
 
 void PoisonDetector::undo(const Delivery& delivery, const Start& start) {
-  const auto key = attempts_key(delivery);
-  if (inbox_.attempts(key) != start.running) return;
+  const AttemptsKey key{delivery};
+  if (inbox_.attempts(key.identity()) != start.running) return;
   if (start.before)
-    inbox_.record_attempts(key, *start.before);
+    inbox_.record_attempts(key.identity(), *start.before);
   else
-    inbox_.forget_attempts(key);
+    inbox_.forget_attempts(key.identity());
 }
 
 void PoisonDetector::fail(const Delivery& delivery, const Settlement& settlement) {
@@ -74,7 +75,7 @@ void PoisonDetector::fail(const Delivery& delivery, const Settlement& settlement
     attempts.state = State::dead_letter;
   else
     attempts.next_attempt = now() + settlement.delay;
-  inbox_.record_attempts(attempts_key(delivery), attempts);
+  inbox_.record_attempts(AttemptsKey{delivery}.identity(), attempts);
 }
 
 }  // namespace tidings

@@ -15,9 +15,16 @@
 
 namespace tidings {
 
-/// By which the inbox keeps the attempts of a delivery: the event's id. Those of a redriven event are its own
-/// and start at 0, whatever an earlier copy of it has left behind.
-[[nodiscard]] std::string attempts_key(const Delivery& delivery);
+/// By which the inbox keeps the attempts of a delivery: the event's identity. Those of a redriven event are
+/// its own and start at 0, whatever an earlier copy of it has left behind.
+class AttemptsKey {
+ public:
+  explicit AttemptsKey(const Delivery& delivery);
+  [[nodiscard]] EventIdentity identity() const noexcept { return {id_, source_}; }
+
+ private:
+  std::string id_, source_;
+};
 
 /// If the process died while several handlers were running, no single event can be blamed: each becomes a
 /// suspect and from then on runs isolated. If the process dies again while a suspect runs isolated, that

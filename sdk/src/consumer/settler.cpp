@@ -136,10 +136,11 @@ void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement
   count(delivery.event.type, settlement.kind);
   tell_failure(delivery, settlement);
   if (delivery.event.id.empty()) return puller_.terminate(std::move(message));
-  const auto key = attempts_key(delivery);
+  const AttemptsKey key{delivery};
   puller_.terminate(std::move(message));
   // A copy that somebody sends again starts from zero.
-  (void)outage_.until_done("inbox", [&] { transact(inbox_, [&] { inbox_.forget_attempts(key); }); });
+  (void)outage_.until_done("inbox",
+                           [&] { transact(inbox_, [&] { inbox_.forget_attempts(key.identity()); }); });
 }
 
 void Settler::try_dead_letter_later(StreamMessagePtr message) {

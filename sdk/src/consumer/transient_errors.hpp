@@ -18,10 +18,10 @@ class TransientErrors {
   static constexpr int tolerated = 3;
   static constexpr std::chrono::minutes memory{1};
 
-  /// There was one more. False when it counts as a failure.
-  [[nodiscard]] bool tolerate(const std::string& event_id, bool inbox_survived, Clock::time_point time) {
-    if (event_id != event_id_ || time - last_ > memory) count_ = 0;
-    event_id_ = event_id;
+  /// There was one more, of the event with that EventKey::unique(). False when it counts as a failure.
+  [[nodiscard]] bool tolerate(const std::string& event, bool inbox_survived, Clock::time_point time) {
+    if (event != event_ || time - last_ > memory) count_ = 0;
+    event_ = event;
     last_ = time;
     const bool often = ++count_ > tolerated;
     const bool like_others = inbox_survived && blamed_ && time - *blamed_ <= memory;
@@ -30,8 +30,8 @@ class TransientErrors {
   }
 
  private:
-  std::string event_id_;  // of the last error
-  int count_ = 0;         // of its errors in a row
+  std::string event_;  // of the last error
+  int count_ = 0;      // of its errors in a row
   Clock::time_point last_{};
   std::optional<Clock::time_point> blamed_;  // when handlers were last found to fail by themselves
 };

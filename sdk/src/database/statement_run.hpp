@@ -45,9 +45,12 @@ class StatementRun {
  private:
   void bind_at(int index, std::int32_t value) { statement_.bind(index, value); }
   void bind_at(int index, std::int64_t value) { statement_.bind(index, value); }
-  void bind_at(int index, const std::optional<std::int64_t>& value) {
-    value ? statement_.bind(index, *value) : statement_.bind(index);
+  template <class Value>
+  void bind_at(int index, const std::optional<Value>& value) {
+    value ? bind_at(index, *value) : statement_.bind(index);
   }
+  template <class Value>
+  void bind_at(int index, std::optional<Value>&& value) = delete;
   void bind_at(int index, const std::string& text) { statement_.bindNoCopy(index, text); }
   void bind_at(int index, std::string&& text) = delete;
   void bind_at(int index, const TextOrBlob& value) {

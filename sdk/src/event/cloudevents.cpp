@@ -4,6 +4,7 @@
 
 #include "event/attributes.hpp"
 #include "event/structured_event.hpp"
+#include "event/uuid_bytes.hpp"
 
 #include <tidings/event.hpp>
 
@@ -76,6 +77,15 @@ void require_header_safe(const char* attribute, const std::string& value) {
     throw Undecodable(std::string(attribute) + ": begins or ends with a space");
 }
 
+/// What a stream knows a message by. Two sources may give the same id, unless it is a UUID.
+void append_message_id(std::string& out, const Event& event) {
+  if (!event.source.empty() && !is_uuid(event.id)) {
+    append_percent_encoded(out, event.source);
+    out += '/';
+  }
+  out += event.id;
+}
+
 /// On one line and in ASCII, as a header must be. Text that is so already is sent unchanged.
 void append_metadata(std::string& out, const std::string& metadata) {
   if (std::ranges::all_of(metadata, [](char letter) { return letter >= ' ' && letter <= '~'; })) {
@@ -103,7 +113,8 @@ void encode_headers(const Event& event, Headers& headers) {
     require_header_safe(attribute, value);
     if (!value.empty()) add(name) = value;
   };
-  add_unchanged("Nats-Msg-Id", "id", event.id);
+  require_header_safe("id", event.id);
+  append_message_id(add("Nats-Msg-Id"), event);
   add("ce-specversion") = "1.0";
   for (const auto& attribute : text_attributes)
     if (const auto& text = event.*attribute.value; !text.empty())

@@ -1,50 +1,61 @@
 #include "inbox/event_key.hpp"
 
-#include <algorithm>
-#include <charconv>
-#include <string_view>
+#include "event/uuid_bytes.hpp"
 
 namespace tidings {
 namespace {
 
-std::string hex(std::string_view bytes) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string text = "\\x";
-  for (const char letter : bytes) {
-    const auto byte = static_cast<unsigned char>(letter);
-    text += {digits[byte >> 4U], digits[byte & 0xfU]};
-  }
-  return text;
+/// The source's length says where it ends. Its leading zeros make the key longer than a UUID's, and the byte
+/// before it tells the key from an id's text.
+std::string join(const EventIdentity& event) {
+  constexpr std::size_t digits = 15;
+  const auto length = std::to_string(event.source.size());
+  std::string key = '\1' + std::string(digits - length.size(), '0') + length;
+  return key.append(event.source).append(event.id);
 }
 
 }  // namespace
 
-std::optional<std::string> uuid_bytes(const std::string& id) {
-  if (id.size() != 36 || id.find_first_of("ABCDEF") != std::string::npos) return std::nullopt;
-  std::string bytes;
-  for (std::size_t at = 0; at < id.size(); at += 2) {
-    const bool dash = at == 8 || at == 13 || at == 18 || at == 23;
-    if (dash && id[at++] != '-') return std::nullopt;
-    unsigned char byte = 0;
-    const char* const end = id.data() + at + 2;
-    if (std::from_chars(id.data() + at, end, byte, 16).ptr != end) return std::nullopt;
-    bytes += static_cast<char>(byte);
+EventKey::EventKey(const EventIdentity& event) {
+  if (auto bytes = uuid_bytes(event.id)) {
+    id = *std::move(bytes);
+    return;
   }
-  return bytes;
+  id = event.id;
+  source = event.source;
+  source_and_id = join(event);
 }
 
-std::string bytea_key(const std::string& event_id) {
-  if (const auto bytes = uuid_bytes(event_id)) return hex(*bytes);
-  auto text = std::string(1, '\0') + event_id;
+std::string bytea(std::string_view bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text = "\\x";
+  for (const char letter : bytes) {
+    const auto byte = static_cast<unsigned char>(letter);
+    text += digits[byte >> 4U];
+    text += digits[byte & 0xfU];
+  }
+  return text;
+}
+
+std::optional<std::string> bytea_or_null(const std::optional<std::string>& bytes) {
+  if (!bytes) return std::nullopt;
+  return bytea(std::string_view{*bytes});
+}
+
+std::string bytea_id(const EventKey& key) {
+  if (key.is_uuid()) return bytea(key.id);
+  auto text = std::string(1, '\0') + key.id;
   if (text.size() == 16) text += '\0';  // no UUID is as long
-  return hex(text);
+  return bytea(text);
 }
 
-std::string bytea_array(std::vector<std::string> keys) {
-  std::sort(keys.begin(), keys.end());
-  std::string text = "{";
-  for (const auto& one : keys) text += (text.size() > 1 ? ",\"\\" : "\"\\") + one + "\"";
-  return text + "}";
+std::string bytea_array(const std::vector<std::optional<std::string>>& texts) {
+  std::string array = "{";
+  for (const auto& text : texts) {
+    if (array.size() > 1) array += ',';
+    array += text ? "\"\\" + *text + '"' : "NULL";
+  }
+  return array + "}";
 }
 
 }  // namespace tidings

@@ -1,7 +1,9 @@
 #pragma once
 
-// What the engine needs from an inbox: the id of an event and its handler's writes are committed together, so
-// that each event takes effect once. Users choose SqliteInbox or PostgresInbox and see none of this.
+// What the engine needs from an inbox: an event's identity and its handler's writes are committed together,
+// so that each event takes effect once. Users choose SqliteInbox or PostgresInbox and see none of this.
+
+#include "inbox/event_key.hpp"
 
 #include <tidings/timestamp.hpp>
 
@@ -56,7 +58,7 @@ class Inbox {
 
   /// Inside a transaction: these are about to be claimed, each in a savepoint of its own. One statement may
   /// serve them all; those that are not claimed in the end leave no row.
-  virtual void claim_ahead(const std::vector<std::string>& /*event_ids*/) {}
+  virtual void claim_ahead(const std::vector<EventIdentity>& /*events*/) {}
   /// False where a claim costs no round trip: then it is not called.
   [[nodiscard]] virtual bool claims_ahead() const noexcept { return false; }
 
@@ -80,13 +82,13 @@ class Inbox {
   [[nodiscard]] virtual std::string remark_on_failure() const { return {}; }
 
   /// Writes the event's row. False when it is there already: handled before.
-  [[nodiscard]] virtual bool claim(const std::string& event_id) = 0;
-  [[nodiscard]] virtual bool handled(const std::string& event_id) = 0;
+  [[nodiscard]] virtual bool claim(const EventIdentity& event) = 0;
+  [[nodiscard]] virtual bool handled(const EventIdentity& event) = 0;
 
   /// Empty when nothing has failed or is running.
-  [[nodiscard]] virtual std::optional<Attempts> attempts(const std::string& event_id) = 0;
-  virtual void record_attempts(const std::string& event_id, const Attempts& attempts) = 0;
-  virtual void forget_attempts(const std::string& event_id) = 0;
+  [[nodiscard]] virtual std::optional<Attempts> attempts(const EventIdentity& event) = 0;
+  virtual void record_attempts(const EventIdentity& event, const Attempts& attempts) = 0;
+  virtual void forget_attempts(const EventIdentity& event) = 0;
 
   /// Up to where the group has settled everything on a stream, as the server has last told. The durable that
   /// knew it may be gone.

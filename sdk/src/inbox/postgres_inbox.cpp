@@ -1,13 +1,14 @@
-#include "event/valid_utf8.hpp"
-#include "inbox/attempt_columns.hpp"
 #include "inbox/event_key.hpp"
 #include "inbox/inbox.hpp"
+#include "inbox/postgres_attempts.hpp"
+#include "inbox/postgres_claims.hpp"
 #include "inbox/postgres_session.hpp"
 #include "inbox/retention_clock.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/postgres_inbox.hpp>
 
+#include <algorithm>
 #include <unordered_map>
 #include <utility>
 
@@ -60,7 +61,7 @@ class PostgresInbox::Tables final : public Inbox {
     std::string not_taken;
     for (const auto& [id, row] : ahead_)
       if (row.state == Ahead::State::written)
-        not_taken += (not_taken.empty() ? "{\"" : ",\"") + row.place + '"';
+        not_taken += (not_taken.empty() ? "{\"" : ",\"") + row.row.place + '"';
     if (!not_taken.empty())
       database.plan_and_exec("DELETE FROM inbox WHERE ctid = ANY ($1::tid[])", not_taken + "}");
     ahead_.clear();
@@ -77,8 +78,8 @@ class PostgresInbox::Tables final : public Inbox {
     if (committed) {
       // The claims of events whose handlers have not started or not finished.
       for (const auto& [id, row] : ahead_)
-        if (row.state == Ahead::State::written) claims_to_take_back_.push_back(bytea_key(id));
-      if (!claimed_.empty()) claims_to_take_back_.push_back(bytea_key(claimed_));
+        if (row.state == Ahead::State::written) claims_to_take_back_.emplace_back(row.row.key);
+      if (!claimed_.empty()) claims_to_take_back_.emplace_back(claimed_row_);
       try {
         take_claims_back();
       } catch (const std::exception&) {  // begin() tries again
@@ -112,76 +113,36 @@ class PostgresInbox::Tables final : public Inbox {
   void require_sound() const override { database.require_sound(); }
 
   [[nodiscard]] bool claims_ahead() const noexcept override { return true; }
-  void claim_ahead(const std::vector<std::string>& event_ids) override {
-    if (event_ids.empty()) return;
-    std::vector<std::string> keys;
-    std::unordered_map<std::string, const std::string*> ids;
-    for (const auto& id : event_ids) {
-      ahead_.emplace(id, Ahead{});
-      keys.push_back(bytea_key(id));
-      ids.emplace(keys.back(), &id);
-    }
-    const auto rows = database.exec(
-        "INSERT INTO inbox(group_id, event_id) SELECT $1, ids.key FROM unnest($2::bytea[]) AS ids(key) "
-        "ON CONFLICT DO NOTHING RETURNING encode(event_id, 'hex'), ctid",
-        group_, bytea_array(std::move(keys)));
-    for (int row = 0; row < rows.size(); ++row)
-      ahead_[*ids.at("\\x" + std::string{rows.text(row, 0)})] = {Ahead::State::written,
-                                                                 std::string{rows.text(row, 1)}};
+  void claim_ahead(const std::vector<EventIdentity>& events) override {
+    for (const auto& event : events) ahead_.emplace(EventKey{event}.unique(), Ahead{});
+    for (auto& [unique, row] : write_claims(database, group_, events))
+      ahead_[unique] = {Ahead::State::written, std::move(row)};
   }
 
-  bool claim(const std::string& event_id) override {
-    if (const auto found = ahead_.find(event_id); found != ahead_.end()) {
+  bool claim(const EventIdentity& event) override {
+    const EventKey key{event};
+    if (const auto found = ahead_.find(key.unique()); found != ahead_.end()) {
       if (found->second.state != Ahead::State::written) return false;
       found->second.state = Ahead::State::taken;
+      claimed_row_ = found->second.row.key;
     } else {
-      const auto rows =
-          database.exec("INSERT INTO inbox(group_id, event_id) VALUES ($1, $2::bytea) ON CONFLICT DO NOTHING",
-                        group_, bytea_key(event_id));
-      if (rows.affected() != 1) return false;
+      const auto written = write_claims(database, group_, {event});
+      if (written.empty()) return false;
+      claimed_row_ = written.begin()->second.key;
     }
-    claimed_ = event_id;
+    claimed_ = key.unique();
     return true;
   }
 
-  bool handled(const std::string& event_id) override {
-    const auto rows = database.plan_and_exec(
-        "SELECT 1 FROM inbox WHERE group_id = $1 AND event_id = $2::bytea", group_, bytea_key(event_id));
-    return !rows.empty();
-  }
+  bool handled(const EventIdentity& event) override { return is_handled(database, group_, event); }
 
-  std::optional<Attempts> attempts(const std::string& event_id) override {
-    const auto rows = database.plan_and_exec(R"sql(
-        SELECT starts, last_error, state, reason, (extract(epoch FROM next_attempt_at) * 1000)::bigint
-          FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea)sql",
-                                             group_, bytea_key(event_id));
-    if (rows.empty()) return std::nullopt;
-    AttemptColumns row{.starts = static_cast<int>(rows.integer(0, 0)),
-                       .last_error = std::string{rows.text(0, 1)},
-                       .state = std::string{rows.text(0, 2)},
-                       .reason = std::string{rows.text(0, 3)}};
-    if (!rows.is_null(0, 4)) row.next_attempt = rows.integer(0, 4);
-    return from_columns(row);
+  std::optional<Attempts> attempts(const EventIdentity& event) override {
+    return read_attempts(database, group_, event);
   }
-
-  void record_attempts(const std::string& event_id, const Attempts& attempts) override {
-    auto storable = attempts;
-    storable.reason = valid_utf8(std::move(storable.reason));
-    const auto row = to_columns(storable);
-    database.exec(R"sql(
-        INSERT INTO inbox_attempt(group_id, event_id, starts, last_error, state, reason, next_attempt_at)
-        VALUES ($1, $2::bytea, $3, $4, $5, $6, to_timestamp($7::bigint / 1000.0))
-        ON CONFLICT (group_id, event_id) DO UPDATE SET
-            starts = excluded.starts, last_error = excluded.last_error, state = excluded.state,
-            reason = excluded.reason, next_attempt_at = excluded.next_attempt_at, updated_at = now())sql",
-                  group_, bytea_key(event_id), row.starts, row.last_error, row.state, row.reason,
-                  row.next_attempt);
+  void record_attempts(const EventIdentity& event, const Attempts& attempts) override {
+    write_attempts(database, group_, event, attempts);
   }
-
-  void forget_attempts(const std::string& event_id) override {
-    database.plan_and_exec("DELETE FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea", group_,
-                           bytea_key(event_id));
-  }
+  void forget_attempts(const EventIdentity& event) override { delete_attempts(database, group_, event); }
 
   bool keeps_positions() const noexcept override { return keeps_positions_; }
 
@@ -248,10 +209,10 @@ class PostgresInbox::Tables final : public Inbox {
   PostgresTransaction transaction{database};
 
  private:
-  /// An id that claim_ahead() was called for.
+  /// An event that claim_ahead() was called for.
   struct Ahead {
     enum class State { there_before, written, taken } state = State::there_before;
-    std::string place;  // the row's ctid
+    ClaimRow row;
   };
 
   void connect() {
@@ -267,16 +228,18 @@ class PostgresInbox::Tables final : public Inbox {
   /// Deletes claims that a handler committed too early.
   void take_claims_back() {
     if (claims_to_take_back_.empty()) return;
+    std::ranges::sort(claims_to_take_back_);  // so that no two statements wait for each other in a circle
     database.plan_and_exec("DELETE FROM inbox WHERE group_id = $1 AND event_id = ANY ($2::bytea[])", group_,
                            bytea_array(claims_to_take_back_));
     claims_to_take_back_.clear();
   }
 
   bool keeps_positions_ = true;
-  std::string group_;  // its id in the database
-  std::unordered_map<std::string, Ahead> ahead_;
-  std::string claimed_;                           // the id whose handler runs
-  std::vector<std::string> claims_to_take_back_;  // keys of rows that a handler has committed too early
+  std::string group_;                             // its id in the database
+  std::unordered_map<std::string, Ahead> ahead_;  // by EventKey::unique()
+  std::string claimed_, claimed_row_;             // the event whose handler runs, and its row's key
+  // Keys of rows that a handler has committed too early.
+  std::vector<std::optional<std::string>> claims_to_take_back_;
   std::string prune_position_ = first_position;
   Timestamp forget_before_{};  // for one round of prunes
   RetentionClock retention_clock_;

@@ -67,7 +67,7 @@ bool make_inbox_tables(PostgresConnection& database) {
     if (error.sqlstate() != not_allowed) throw;
     database.rollback();
     try {
-      database.exec("SELECT state, next_attempt_at, seen_at FROM inbox_group, inbox, inbox_attempt LIMIT 0");
+      database.exec("SELECT state, seen_at, inbox.source FROM inbox_group, inbox, inbox_attempt LIMIT 0");
       return may_keep_positions(database);
     } catch (const PostgresError&) {
       throw error;

@@ -7,7 +7,6 @@
 #include "inbox/sqlite_transaction_guard.hpp"
 
 #include <tidings/error.hpp>
-#include <tidings/settings.hpp>
 #include <tidings/sqlite_inbox.hpp>
 #include <tidings/timestamp.hpp>
 
@@ -23,10 +22,18 @@ namespace {
 
 std::int64_t milliseconds(Timestamp time) { return time.time_since_epoch().count(); }
 
-TextOrBlob key_of(const std::string& event_id) {
-  if (auto bytes = uuid_bytes(event_id)) return {.bytes = std::move(*bytes), .is_text = false};
-  return {.bytes = event_id};
-}
+/// The values that an event's row may have; none of source and source_and_id for a UUID.
+struct Key {
+  explicit Key(const EventIdentity& event) : Key(EventKey{event}) {}
+  explicit Key(EventKey&& key)
+      : id{.bytes = std::move(key.id), .is_text = !key.is_uuid()}, source(std::move(key.source)) {
+    if (key.source_and_id) source_and_id = {.bytes = *std::move(key.source_and_id), .is_text = false};
+  }
+
+  TextOrBlob id;
+  std::optional<TextOrBlob> source_and_id;
+  std::optional<std::string> source;
+};
 
 /// The statements of one group.
 struct Statements {
@@ -50,20 +57,27 @@ struct Statements {
   SQLite::Statement release{database, "RELEASE tidings_delivery"};
   SQLite::Statement rollback_to{database, "ROLLBACK TO tidings_delivery"};
   SQLite::Statement claim{database, R"sql(
-      INSERT INTO inbox(group_id, event_id, handled_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING)sql"};
-  SQLite::Statement handled{database, "SELECT 1 FROM inbox WHERE group_id = ? AND event_id = ?"};
+      INSERT INTO inbox(group_id, event_id, source, handled_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING)sql"};
+  SQLite::Statement handled{database, R"sql(
+      SELECT 1 FROM inbox WHERE group_id = ? AND event_id IN (?, ?) AND (source IS NULL OR source = ?))sql"};
+  // The newest: the row under the id may be an older binary's.
   SQLite::Statement attempts{database, R"sql(
-      SELECT starts, last_error, state, reason, next_attempt_at
-        FROM inbox_attempt WHERE group_id = ? AND event_id = ?)sql"};
+      SELECT starts, last_error, state, reason, next_attempt_at FROM inbox_attempt
+       WHERE group_id = ? AND event_id IN (?, ?) AND (source IS NULL OR source = ?)
+       ORDER BY updated_at DESC, starts DESC LIMIT 1)sql"};
+  SQLite::Statement has_attempts{database, "SELECT 1 FROM inbox_attempt WHERE group_id = ? AND event_id = ?"};
   SQLite::Statement record{database, R"sql(
-      INSERT INTO inbox_attempt(group_id, event_id, starts, last_error, state, reason, next_attempt_at,
-                                updated_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      INSERT INTO inbox_attempt(group_id, event_id, source, starts, last_error, state, reason,
+                                next_attempt_at, updated_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET
           starts = excluded.starts, last_error = excluded.last_error, state = excluded.state,
           reason = excluded.reason, next_attempt_at = excluded.next_attempt_at,
-          updated_at = excluded.updated_at)sql"};
-  SQLite::Statement forget{database, "DELETE FROM inbox_attempt WHERE group_id = ? AND event_id = ?"};
+          updated_at = excluded.updated_at
+       WHERE source IS NULL OR source = excluded.source)sql"};
+  SQLite::Statement forget{database, R"sql(
+      DELETE FROM inbox_attempt
+       WHERE group_id = ? AND event_id IN (?, ?) AND (source IS NULL OR source = ?))sql"};
   SQLite::Statement position{database, R"sql(
       SELECT stream_created, settled_to FROM inbox_position WHERE group_id = ? AND stream = ?)sql"};
   SQLite::Statement keep_position{database, R"sql(
@@ -140,20 +154,18 @@ class SqliteInbox::Tables final : public Inbox {
   void require_sound() const override { guard_.require_not_tried(); }
   [[nodiscard]] std::string remark_on_failure() const override { return guard_.complaint(); }
 
-  bool claim(const std::string& event_id) override {
-    const auto key = key_of(event_id);
-    return StatementRun{statements_->claim}.bind(statements_->group_id, key, milliseconds(now())).exec() == 1;
+  bool claim(const EventIdentity& event) override {
+    const Key key{event};
+    if (!key.source_and_id) return insert(key.id, key.source);
+    return !handled(key) && (insert(key.id, key.source) || insert(*key.source_and_id, key.source));
   }
 
-  bool handled(const std::string& event_id) override {
-    const auto key = key_of(event_id);
-    return StatementRun{statements_->handled}.bind(statements_->group_id, key).next();
-  }
+  bool handled(const EventIdentity& event) override { return handled(Key{event}); }
 
-  std::optional<Attempts> attempts(const std::string& event_id) override {
-    const auto key = key_of(event_id);
+  std::optional<Attempts> attempts(const EventIdentity& event) override {
+    const Key key{event};
     StatementRun run{statements_->attempts};
-    if (!run.bind(statements_->group_id, key).next()) return std::nullopt;
+    if (!run.bind(statements_->group_id, key.id, key.source_and_id, key.source).next()) return std::nullopt;
     AttemptColumns row{.starts = run.column(0).getInt(),
                        .last_error = run.column(1).getString(),
                        .state = read_text(run.column(2)),
@@ -162,18 +174,26 @@ class SqliteInbox::Tables final : public Inbox {
     return from_columns(row);
   }
 
-  void record_attempts(const std::string& event_id, const Attempts& attempts) override {
+  void record_attempts(const EventIdentity& event, const Attempts& attempts) override {
     const auto row = to_columns(attempts);
-    const auto key = key_of(event_id);
-    StatementRun{statements_->record}
-        .bind(statements_->group_id, key, row.starts, row.last_error, row.state, row.reason, row.next_attempt,
-              milliseconds(now()))
-        .exec();
+    const Key key{event};
+    const auto write = [&](const TextOrBlob& place) {
+      return StatementRun{statements_->record}
+                 .bind(statements_->group_id, place, key.source, row.starts, row.last_error, row.state,
+                       row.reason, row.next_attempt, milliseconds(now()))
+                 .exec() == 1;
+    };
+    const auto& other = key.source_and_id;
+    const bool kept_there =
+        other && StatementRun{statements_->has_attempts}.bind(statements_->group_id, *other).next();
+    const bool written = !kept_there && write(key.id);
+    if (!written && other) (void)write(*other);
   }
 
-  void forget_attempts(const std::string& event_id) override {
-    const auto key = key_of(event_id);
-    StatementRun{statements_->forget}.bind(statements_->group_id, key).exec();
+  void forget_attempts(const EventIdentity& event) override {
+    const Key key{event};
+    auto& own = *statements_;
+    StatementRun{own.forget}.bind(own.group_id, key.id, key.source_and_id, key.source).exec();
   }
 
   std::optional<Position> position(const std::string& stream) override {
@@ -237,6 +257,15 @@ class SqliteInbox::Tables final : public Inbox {
   void run_own(SQLite::Statement& statement) {
     const SqliteTransactionGuard::Own own{guard_};
     StatementRun{statement}.exec();
+  }
+
+  bool insert(const TextOrBlob& place, const std::optional<std::string>& source) {
+    auto& own = *statements_;
+    return StatementRun{own.claim}.bind(own.group_id, place, source, milliseconds(now())).exec() == 1;
+  }
+  bool handled(const Key& key) {
+    auto& own = *statements_;
+    return StatementRun{own.handled}.bind(own.group_id, key.id, key.source_and_id, key.source).next();
   }
 
   [[nodiscard]] Timestamp now_for_retention() {

@@ -29,6 +29,7 @@ void make_inbox_tables(SQLite::Database& database) {
   };
   if (!has("inbox_attempt", "state")) database.exec(inbox_schema::sqlite_second_version);
   if (!has("inbox_group", "seen_at")) database.exec(inbox_schema::sqlite_third_version);
+  if (!has("inbox_attempt", "source")) database.exec(inbox_schema::sqlite_fourth_version);
   database.exec("COMMIT");
 }
 

@@ -134,7 +134,7 @@ TEST_CASE("messages in flight are committed together, in order") {
   const auto settlements = instance.run_batch({"a", "b", "c"});
   CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::handled, Kind::handled});
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "b", "c"});
-  CHECK(instance.inbox.handled("b"));
+  CHECK(instance.inbox.handled({"b"}));
   CHECK(instance.attempts == std::vector{1, 1, 1});
 }
 
@@ -160,9 +160,9 @@ TEST_CASE("one that fails is rolled back alone, its neighbours are committed") {
   CHECK(settlements[1].attempts == 1);
   CHECK(settlements[1].delay == instance.options.backoff.delay(1, "b"));
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "c"});
-  CHECK_FALSE(instance.inbox.handled("b"));
-  CHECK(instance.inbox.attempts("b")->starts == 1);
-  CHECK_FALSE(instance.inbox.attempts("a").has_value());
+  CHECK_FALSE(instance.inbox.handled({"b"}));
+  CHECK(instance.inbox.attempts({"b"})->starts == 1);
+  CHECK_FALSE(instance.inbox.attempts({"a"}).has_value());
 }
 
 TEST_CASE("an event that was handled before has no second effect, together or alone") {
@@ -233,7 +233,7 @@ TEST_CASE("a dead letter that is sent again after all starts from zero") {
                       if (broken) reject();
                     })};
   CHECK(instance.run_isolated("a").kind == Kind::dead_letter);
-  transact(instance.inbox, [&] { instance.inbox.forget_attempts("a"); });
+  transact(instance.inbox, [&] { instance.inbox.forget_attempts({"a"}); });
   broken = false;
   CHECK(instance.run_isolated("a").kind == Kind::handled);
   CHECK(instance.attempts == std::vector{1, 1});
@@ -276,7 +276,7 @@ TEST_CASE("what a handler throws says what becomes of the message") {
   CHECK(settlement.reason == wanted.reason);
   CHECK(settlement.attempts == 1);
   CHECK(effects(folder / "inbox.db").empty());
-  CHECK_FALSE(instance.inbox.handled("a"));
+  CHECK_FALSE(instance.inbox.handled({"a"}));
 }
 
 TEST_CASE("what a handler's error says is no record of ours: it is tried as often as any other") {
@@ -412,7 +412,7 @@ TEST_CASE("a process that dies in a batch leaves no effect and no claim") {
         }) == SIGABRT);
   Instance instance{file};
   CHECK(effects(file).empty());
-  CHECK_FALSE(instance.inbox.handled("a"));
+  CHECK_FALSE(instance.inbox.handled({"a"}));
   CHECK(instance.run_isolated("a").kind == Kind::handled);
 }
 
@@ -458,7 +458,7 @@ TEST_CASE("a handler whose own database stays away is to blame for it, and its n
   const auto settlements = instance.run_through({"a", "b", "c"});
   CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK_THAT(settlements.at(1).reason, ContainsSubstring("unable to open"));
-  CHECK(instance.inbox.attempts("b")->starts == 1);
+  CHECK(instance.inbox.attempts({"b"})->starts == 1);
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "c"});
   CHECK(std::ranges::count(instance.started, "a") == 1);
   CHECK(std::ranges::count(instance.started, "b") <= 5);
@@ -503,6 +503,22 @@ TEST_CASE("a transient error while a redelivered message runs counts its start o
   CHECK(settlement.attempts == 1);
   CHECK(calls == 4);
   CHECK(instance.attempts == std::vector{1, 1, 1, 1});
+}
+
+TEST_CASE("a start that was cut short is not that of the same id from another source") {
+  const TempDir folder;
+  bool away = true;
+  Instance instance{folder / "inbox.db", [&away](const Delivery&, SQLite::Database&) {
+                      if (std::exchange(away, false))
+                        SQLite::Database{"/nonexistent/geo.db", SQLite::OPEN_READWRITE};
+                      fail();
+                    }};
+  auto both = Instance::deliveries({"7", "7"});
+  both[0].event.source = "/shop";
+  both[1].event.source = "/billing";
+  CHECK_THROWS_AS((void)instance.executor.run_isolated(both[0]), InboxUnavailable);
+  CHECK(instance.executor.run_isolated(both[1]).attempts == 1);
+  CHECK(instance.inbox.attempts({"7", "/billing"})->starts == 1);
 }
 
 TEST_CASE("a start that is written down while a batch runs one by one is not taken for a death") {
@@ -625,8 +641,8 @@ TEST_CASE("a handler that ends the transaction fails alone, however it does that
   CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK_THAT(settlements[1].reason, ContainsSubstring("must not end the inbox's transaction"));
   CHECK(effects(file) == std::vector<std::string>{"a", "c"});
-  CHECK_FALSE(instance.inbox.handled("b"));
-  CHECK(instance.inbox.attempts("b")->starts == 1);
+  CHECK_FALSE(instance.inbox.handled({"b"}));
+  CHECK(instance.inbox.attempts({"b"})->starts == 1);
   CHECK(instance.run_isolated("b").kind == Kind::retry);
   CHECK(instance.run_isolated("b").kind == Kind::dead_letter);
   CHECK(effects(file) == std::vector<std::string>{"a", "c"});
@@ -650,7 +666,7 @@ TEST_CASE("handlers may make savepoints, except for the inbox's own") {
                     }};
   CHECK(kinds(instance.run_batch({"a", "b", "c"})) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK(effects(file) == std::vector<std::string>{"a", "c"});
-  CHECK_FALSE(instance.inbox.handled("b"));
+  CHECK_FALSE(instance.inbox.handled({"b"}));
 }
 
 TEST_CASE("a handler that makes the inbox's connection read-only fails alone") {

@@ -95,6 +95,34 @@ TEST_CASE("an event that was published twice under different message ids has one
   CHECK(scene.effects() == std::vector<std::string>{"same"});
 }
 
+TEST_CASE("the same id from two sources is two events, which fail and take effect each for itself") {
+  Scene scene;
+  const auto publish = [&scene](const std::string& source) {
+    scene.js.publish("auth.events.user.created", "{}", {{"ce-id", "7"}, {"ce-source", source}});
+  };
+  const auto fail_at_first = [](const Delivery& delivery) {
+    if (delivery.attempt < 3 && delivery.event.source == "/billing") throw std::runtime_error("not yet");
+    if (delivery.event.source == "/void") throw Reject("no");
+  };
+  std::optional<Instance> instance;
+  if (GENERATE(false, true))
+    instance.emplace(scene.inbox(), with_workers(scene.options(), 4), fail_at_first);
+  else
+    instance.emplace(scene.inbox(), scene.options(),
+                     [&](const Delivery& delivery, Tx&) { fail_at_first(delivery); });
+  instance->start();
+  for (const char* source : {"/shop", "/void", "/billing", "/shop", "/stock"}) publish(source);
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  publish("/billing");
+  REQUIRE_WITHIN(20s, scene.all_acked() && instance->stats().duplicates == 2);
+  instance->stop();
+  CHECK(instance->stats().handled == 3);
+  CHECK(instance->stats().retried == 2);
+  CHECK(instance->stats().dead_lettered == 1);
+  CHECK(scene.place.count("inbox") == 3);
+  CHECK(scene.place.count("inbox_attempt") == 0);
+}
+
 TEST_CASE("while a handler runs, its message is not acked") {
   Scene scene;
   ConsumerState inside;

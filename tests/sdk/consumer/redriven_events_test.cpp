@@ -28,7 +28,7 @@ void leave_attempts(const Scene& scene, const std::string& id, const Inbox::Atte
   TestInbox inbox{scene.inbox()};
   inbox.join("mailer");
   inbox.tables().begin();
-  inbox.tables().record_attempts(id, attempts);
+  inbox.tables().record_attempts({id}, attempts);
   inbox.tables().commit();
 }
 

@@ -198,14 +198,14 @@ TEST_CASE("dates and bytes come in the same form whatever the login has set") {
     auto& inbox = postgres_inbox.tables();
     inbox.join("mailer");
     inbox.begin();
-    inbox.claim_ahead({"a", "b"});
-    CHECK(inbox.claim("a"));
+    inbox.claim_ahead({{"a"}, {"b"}});
+    CHECK(inbox.claim({"a"}));
     inbox.commit();
-    CHECK(inbox.handled("a"));
-    CHECK_FALSE(inbox.handled("b"));
+    CHECK(inbox.handled({"a"}));
+    CHECK_FALSE(inbox.handled({"b"}));
     for (int i = 0; i < 5; ++i) {
       inbox.begin();
-      CHECK(inbox.claim("more" + std::to_string(i)));
+      CHECK(inbox.claim({"more" + std::to_string(i)}));
       inbox.commit();
     }
     int steps = 1;

@@ -195,6 +195,20 @@ TEST_CASE("header names are read in any case") {
   check_same(decode(message), user_created());
 }
 
+TEST_CASE("a stream knows an event by its source too, unless the id is a UUID") {
+  const auto message_id = [](const std::string& id, const std::string& source) {
+    Event event;
+    event.id = id;
+    event.source = source;
+    return std::string{tidings::header(encode(event).headers, "Nats-Msg-Id")};
+  };
+  const std::string uuid = "0194b5f0-1111-7000-8000-000000000001";
+  CHECK(message_id(uuid, "/shop") == uuid);
+  CHECK(message_id("7", "/shop") == "/shop/7");
+  CHECK(message_id("7", "auth service\n") == "auth%20service%0A/7");
+  CHECK(message_id("7", "") == "7");
+}
+
 TEST_CASE("Nats-Msg-Id and the subject stand in for a missing or empty id and type") {
   for (const Headers& headers :
        {Headers{{"Nats-Msg-Id", "m-1"}}, Headers{{"Nats-Msg-Id", "m-1"}, {"ce-id", ""}, {"ce-type", ""}}}) {

@@ -56,6 +56,31 @@ class Place {
     else
       sqlite::execute(location(), "UPDATE inbox_attempt SET updated_at = 1000 WHERE event_id = '" + id + "'");
   }
+  /// As a binary of an earlier version claims; false when it finds the event handled.
+  [[nodiscard]] bool claim_as_before(const std::string& id) const {
+    if (server_)
+      return look("INSERT INTO inbox(group_id, event_id) VALUES (1, '\\x00'::bytea || '" + id +
+                  "'::bytea) ON CONFLICT DO NOTHING")
+                 .affected() == 1;
+    const auto before = number("SELECT count(*) FROM inbox");
+    sqlite::execute(location(), "INSERT INTO inbox(group_id, event_id, handled_at) VALUES (1, '" + id +
+                                    "', unixepoch() * 1000) ON CONFLICT DO NOTHING");
+    return number("SELECT count(*) FROM inbox") > before;
+  }
+  /// As such a binary writes down that the event has failed.
+  void fail_as_before(const std::string& id, int starts) const {
+    if (server_)
+      look(
+          "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error) VALUES (1, '\\x00'::bytea || '" +
+          id + "'::bytea, " + std::to_string(starts) +
+          ", 'no') ON CONFLICT (group_id, event_id) DO UPDATE SET starts = excluded.starts, updated_at = now()");
+    else
+      sqlite::execute(
+          location(),
+          "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error, updated_at) VALUES (1, '" + id +
+              "', " + std::to_string(starts) +
+              ", 'no', unixepoch() * 1000 + 999) ON CONFLICT DO UPDATE SET starts = excluded.starts");
+  }
   /// Everything that the inbox knows, what it has seen of time included.
   void let_all_have_been_days_ago(int days) const {
     const auto by = std::to_string(days);
@@ -91,17 +116,37 @@ struct Joined {
   TestInbox inbox;
 };
 
-bool claim(Inbox& inbox, const std::string& id) {
+bool claim(Inbox& inbox, const EventIdentity& event) {
   inbox.begin();
-  const bool first = inbox.claim(id);
+  const bool first = inbox.claim(event);
   inbox.commit();
   return first;
 }
+bool claim(Inbox& inbox, const std::string& id) { return claim(inbox, EventIdentity{id}); }
 
-void record(Inbox& inbox, const std::string& id, const Inbox::Attempts& attempts) {
+/// As a batch does it: which of them were claimed.
+std::vector<bool> claim_together(Inbox& inbox, const std::vector<EventIdentity>& events) {
   inbox.begin();
-  inbox.record_attempts(id, attempts);
+  if (inbox.claims_ahead()) inbox.claim_ahead(events);
+  std::vector<bool> claimed;
+  for (const auto& event : events) {
+    inbox.savepoint();
+    claimed.push_back(inbox.claim(event));
+    inbox.release_savepoint();
+  }
   inbox.commit();
+  return claimed;
+}
+
+const EventIdentity shop_seven{"7", "/shop"}, billing_seven{"7", "/billing"}, nobodys_seven{"7"};
+
+void record(Inbox& inbox, const EventIdentity& event, const Inbox::Attempts& attempts) {
+  inbox.begin();
+  inbox.record_attempts(event, attempts);
+  inbox.commit();
+}
+void record(Inbox& inbox, const std::string& id, const Inbox::Attempts& attempts) {
+  record(inbox, EventIdentity{id}, attempts);
 }
 
 bool prune(Inbox& inbox, hours age, int limit) {
@@ -120,16 +165,16 @@ TEST_CASE("an event is claimed once, also after the inbox is opened again") {
     Joined first{place};
     for (const auto& id : ids) {
       INFO(id);
-      CHECK_FALSE(first->handled(id));
+      CHECK_FALSE(first->handled({id}));
       CHECK(claim(*first, id));
       CHECK_FALSE(claim(*first, id));
-      CHECK(first->handled(id));
+      CHECK(first->handled({id}));
     }
   }
   Joined again{place};
   for (const auto& id : ids) {
     INFO(id);
-    CHECK(again->handled(id));
+    CHECK(again->handled({id}));
     CHECK_FALSE(claim(*again, id));
   }
 }
@@ -138,12 +183,12 @@ TEST_CASE("a second claim in the same transaction is refused too") {
   const Place place;
   Joined inbox{place};
   inbox->begin();
-  if (inbox->claims_ahead()) inbox->claim_ahead({uuid, uuid});
+  if (inbox->claims_ahead()) inbox->claim_ahead({{uuid}, {uuid}});
   inbox->savepoint();
-  CHECK(inbox->claim(uuid));
+  CHECK(inbox->claim({uuid}));
   inbox->release_savepoint();
   inbox->savepoint();
-  CHECK_FALSE(inbox->claim(uuid));
+  CHECK_FALSE(inbox->claim({uuid}));
   inbox->release_savepoint();
   inbox->commit();
 }
@@ -153,7 +198,7 @@ TEST_CASE("two instances that share an inbox claim an event once between them") 
   Joined one{place}, other{place};
   CHECK(claim(*one, uuid));
   CHECK_FALSE(claim(*other, uuid));
-  CHECK(other->handled(uuid));
+  CHECK(other->handled({uuid}));
 }
 
 TEST_CASE("two groups in one inbox know nothing of each other") {
@@ -161,14 +206,14 @@ TEST_CASE("two groups in one inbox know nothing of each other") {
   Joined mailer{place, "mailer"}, audit{place, "audit"};
   CHECK(claim(*mailer, "event-1"));
   record(*mailer, "other", {.starts = 3, .reason = "no"});
-  CHECK_FALSE(audit->handled("event-1"));
-  CHECK_FALSE(audit->attempts("other").has_value());
+  CHECK_FALSE(audit->handled({"event-1"}));
+  CHECK_FALSE(audit->attempts({"other"}).has_value());
   CHECK(claim(*audit, "event-1"));
 
   place.let_handled_long_ago("'event-1'");
   while (!prune(*mailer, hours{24}, 100)) continue;
-  CHECK_FALSE(mailer->handled("event-1"));
-  CHECK(audit->handled("event-1"));
+  CHECK_FALSE(mailer->handled({"event-1"}));
+  CHECK(audit->handled({"event-1"}));
 }
 
 TEST_CASE("ids that only look like the same UUID stay distinct") {
@@ -203,6 +248,141 @@ TEST_CASE("ids that only look like the same UUID stay distinct") {
   }
 }
 
+TEST_CASE("the same id of two sources is two events") {
+  const Place place;
+  const std::vector<EventIdentity> events{shop_seven, billing_seven, nobodys_seven, {"8", "/shop"}};
+  const auto none = std::vector<bool>(4, false), all = std::vector<bool>(4, true);
+  const bool in_a_batch = GENERATE(false, true);
+  const auto claim_all = [&](Inbox& inbox) {
+    if (in_a_batch) return claim_together(inbox, events);
+    std::vector<bool> claimed;
+    for (const auto& event : events) claimed.push_back(claim(inbox, event));
+    return claimed;
+  };
+  {
+    Joined inbox{place};
+    CHECK_FALSE(inbox->handled(shop_seven));
+    CHECK(claim_all(*inbox) == all);
+    CHECK(claim_all(*inbox) == none);
+  }
+  Joined again{place};
+  CHECK(claim_all(*again) == none);
+  for (const auto& event : events) CHECK(again->handled(event));
+  CHECK_FALSE(again->handled({"7", "/shop/"}));
+  CHECK_FALSE(again->handled({"8", "/billing"}));
+  CHECK(place.number("SELECT count(*) FROM inbox") == 4);
+}
+
+TEST_CASE("a UUID is one event whoever sends it") {
+  const Place place;
+  Joined inbox{place};
+  CHECK(claim(*inbox, {uuid, "/shop"}));
+  CHECK_FALSE(claim(*inbox, {uuid, "/billing"}));
+  CHECK(inbox->handled({uuid}));
+}
+
+TEST_CASE("sources and ids that only look alike together stay distinct") {
+  const Place place;
+  Joined inbox{place};
+  const std::string bytes{"\0/\xff", 3};
+  const std::vector<EventIdentity> events{{"x", ""},  {"x", "a"},   {"x", "ab"},  {"bx", "a"}, {"x", "b"},
+                                          {"x", "A"}, {"x", bytes}, {bytes, "a"}, {bytes, ""}, {"a", bytes}};
+  for (const auto& event : events) CHECK(claim(*inbox, event));
+  CHECK(claim_together(*inbox, events) == std::vector<bool>(events.size(), false));
+}
+
+TEST_CASE("a rolled back savepoint gives back the second source's claim alone") {
+  const Place place;
+  Joined inbox{place};
+  CHECK(claim(*inbox, shop_seven));
+  inbox->begin();
+  if (inbox->claims_ahead()) inbox->claim_ahead({billing_seven, {"8", "/billing"}});
+  inbox->savepoint();
+  CHECK(inbox->claim(billing_seven));
+  inbox->rollback_to_savepoint();
+  inbox->release_savepoint();
+  inbox->commit();
+  CHECK(inbox->handled(shop_seven));
+  CHECK_FALSE(inbox->handled(billing_seven));
+  CHECK_FALSE(inbox->handled({"8", "/billing"}));
+  CHECK(claim(*inbox, billing_seven));
+}
+
+TEST_CASE("what an older binary has handled is of any source until it is pruned") {
+  const Place place;
+  Joined inbox{place};
+  CHECK(place.claim_as_before("7"));
+  CHECK(claim_together(*inbox, {shop_seven, billing_seven}) == std::vector<bool>(2, false));
+  CHECK_FALSE(claim(*inbox, shop_seven));
+  CHECK(inbox->handled(billing_seven));
+  place.let_handled_long_ago("'7'");
+  while (!prune(*inbox, hours{24}, 100)) continue;
+  CHECK(claim_together(*inbox, {shop_seven, billing_seven}) == std::vector<bool>(2, true));
+}
+
+TEST_CASE("an older binary beside ours finds what ours has handled") {
+  const Place place;
+  Joined inbox{place};
+  CHECK(claim(*inbox, shop_seven));
+  CHECK_FALSE(place.claim_as_before("7"));
+  CHECK(place.claim_as_before("8"));
+  CHECK(claim(*inbox, billing_seven));
+}
+
+TEST_CASE("what a second source has sent stays known when the first one's row is pruned") {
+  const Place place;
+  Joined inbox{place};
+  CHECK(claim(*inbox, shop_seven));
+  CHECK(claim(*inbox, billing_seven));
+  place.let_handled_long_ago("'7'");
+  while (!prune(*inbox, hours{24}, 100)) continue;
+  CHECK_FALSE(inbox->handled(shop_seven));
+  CHECK_FALSE(claim(*inbox, billing_seven));
+  CHECK(claim_together(*inbox, {billing_seven, shop_seven}) == std::vector<bool>{false, true});
+}
+
+TEST_CASE("attempts are counted for each source of an id") {
+  const Place place;
+  Joined inbox{place};
+  const auto starts = [&](const EventIdentity& event) {
+    const auto known = inbox->attempts(event);
+    return known ? known->starts : 0;
+  };
+  record(*inbox, shop_seven, {.starts = 1, .reason = "no"});
+  CHECK(starts(billing_seven) == 0);
+  record(*inbox, billing_seven, {.starts = 2, .reason = "no"});
+  record(*inbox, shop_seven, {.starts = 3, .reason = "no"});
+  CHECK(starts(shop_seven) == 3);
+  CHECK(starts(billing_seven) == 2);
+  inbox->begin();
+  inbox->forget_attempts(shop_seven);
+  inbox->commit();
+  CHECK(starts(shop_seven) == 0);
+  CHECK(starts(billing_seven) == 2);
+  CHECK(place.number("SELECT count(*) FROM inbox_attempt") == 1);
+  record(*inbox, billing_seven, {.starts = 4, .reason = "no"});  // its id is free now
+  CHECK(starts(billing_seven) == 4);
+  CHECK(place.number("SELECT count(*) FROM inbox_attempt") == 1);
+  inbox->begin();
+  inbox->forget_attempts(billing_seven);
+  inbox->commit();
+  CHECK(place.number("SELECT count(*) FROM inbox_attempt") == 0);
+}
+
+TEST_CASE("attempts that an older binary has counted are of any source, and the newest count") {
+  const Place place;
+  Joined inbox{place};
+  place.fail_as_before("7", 3);
+  CHECK(inbox->attempts(shop_seven)->starts == 3);
+  CHECK(inbox->attempts(billing_seven)->starts == 3);
+  record(*inbox, shop_seven, {.starts = 4, .reason = "no"});
+  CHECK(inbox->attempts(shop_seven)->starts == 4);
+  inbox->begin();
+  inbox->forget_attempts(shop_seven);
+  inbox->commit();
+  CHECK_FALSE(inbox->attempts(billing_seven));
+}
+
 TEST_CASE("a rolled back savepoint undoes its claim and writes, and nothing else") {
   const Place place;
   Joined inbox{place};
@@ -210,19 +390,19 @@ TEST_CASE("a rolled back savepoint undoes its claim and writes, and nothing else
   const bool ahead = GENERATE(false, true);
   inbox->begin();
   // The last one is not come to: a batch ends when its time is up.
-  if (ahead && inbox->claims_ahead()) inbox->claim_ahead({"one", "two", "three", "four"});
+  if (ahead && inbox->claims_ahead()) inbox->claim_ahead({{"one"}, {"two"}, {"three"}, {"four"}});
   for (const char* id : {"one", "two", "three"}) {
     inbox->savepoint();
-    CHECK(inbox->claim(id));
+    CHECK(inbox->claim({id}));
     inbox.inbox.transaction().write_effect(id);
     if (id == std::string("two")) inbox->rollback_to_savepoint();
     inbox->release_savepoint();
   }
   inbox->commit();
-  CHECK(inbox->handled("one"));
-  CHECK_FALSE(inbox->handled("two"));
-  CHECK(inbox->handled("three"));
-  CHECK_FALSE(inbox->handled("four"));
+  CHECK(inbox->handled({"one"}));
+  CHECK_FALSE(inbox->handled({"two"}));
+  CHECK(inbox->handled({"three"}));
+  CHECK_FALSE(inbox->handled({"four"}));
   CHECK(place.number("SELECT count(*) FROM effect WHERE id IN ('one', 'three')") == 2);
   CHECK(place.number("SELECT count(*) FROM effect") == 2);
 }
@@ -232,13 +412,13 @@ TEST_CASE("a rollback undoes everything since begin, and without a transaction i
   Joined inbox{place};
   inbox->rollback();
   inbox->begin();
-  CHECK(inbox->claim("one"));
+  CHECK(inbox->claim({"one"}));
   inbox->savepoint();
-  CHECK(inbox->claim("two"));
+  CHECK(inbox->claim({"two"}));
   inbox->rollback();
   inbox->rollback();
-  CHECK_FALSE(inbox->handled("one"));
-  CHECK_FALSE(inbox->handled("two"));
+  CHECK_FALSE(inbox->handled({"one"}));
+  CHECK_FALSE(inbox->handled({"two"}));
 }
 
 TEST_CASE("attempts are counted by event, kept and forgotten on demand") {
@@ -246,21 +426,21 @@ TEST_CASE("attempts are counted by event, kept and forgotten on demand") {
   const auto odd = std::string("a NUL ") + '\0' + " and bytes \xff that are no UTF-8";
   {
     Joined inbox{place};
-    CHECK_FALSE(inbox->attempts(uuid).has_value());
+    CHECK_FALSE(inbox->attempts({uuid}).has_value());
     record(*inbox, uuid, {.starts = 1, .reason = "first"});
     record(*inbox, uuid, {.starts = 2, .reason = "second"});
     record(*inbox, "other", {.starts = 7, .reason = {}});
     record(*inbox, "odd", {.starts = 1, .reason = odd});
   }
   Joined again{place};
-  CHECK(again->attempts(uuid)->starts == 2);
-  CHECK(again->attempts(uuid)->reason == "second");
+  CHECK(again->attempts({uuid})->starts == 2);
+  CHECK(again->attempts({uuid})->reason == "second");
   again->begin();
-  again->forget_attempts(uuid);
+  again->forget_attempts({uuid});
   again->commit();
-  CHECK_FALSE(again->attempts(uuid).has_value());
-  CHECK(again->attempts("other")->starts == 7);
-  CHECK(again->attempts("odd")->starts == 1);
+  CHECK_FALSE(again->attempts({uuid}).has_value());
+  CHECK(again->attempts({"other"})->starts == 7);
+  CHECK(again->attempts({"odd"})->starts == 1);
 }
 
 TEST_CASE("pruning goes in steps, forgets only what is old, and comes to an end") {
@@ -271,7 +451,7 @@ TEST_CASE("pruning goes in steps, forgets only what is old, and comes to an end"
   inbox->begin();
   for (int i = 10; i < 30; ++i) {  // old and new alternating
     const auto id = "event-" + std::to_string(i);
-    CHECK(inbox->claim(id));
+    CHECK(inbox->claim({id}));
     if (i % 2 == 0) old += (old.empty() ? "'" : ", '") + id + "'";
   }
   inbox->commit();
@@ -287,8 +467,8 @@ TEST_CASE("pruning goes in steps, forgets only what is old, and comes to an end"
   }
   CHECK(steps >= 7);  // twenty rows, three at a time
   CHECK(count() == 10);
-  CHECK(inbox->handled("event-11"));
-  CHECK_FALSE(inbox->handled("event-10"));
+  CHECK(inbox->handled({"event-11"}));
+  CHECK_FALSE(inbox->handled({"event-10"}));
 
   // The next round begins at the first row again.
   place.let_handled_long_ago("'event-11'");
@@ -309,12 +489,12 @@ TEST_CASE("a clock that has jumped ahead makes an inbox forget nothing, also aft
   Joined again{place};
   CHECK(prune(*again, age, 100));
   CHECK(prune(*again, age, 100));
-  CHECK(again->handled("one"));
-  CHECK(again->attempts("other").has_value());
+  CHECK(again->handled({"one"}));
+  CHECK(again->attempts({"other"}).has_value());
   // A shorter retention is none of the clock's business.
   place.let_handled_long_ago("'one'");
   CHECK(prune(*again, age, 100));
-  CHECK_FALSE(again->handled("one"));
+  CHECK_FALSE(again->handled({"one"}));
 }
 
 TEST_CASE("pruning an empty inbox ends at once") {
@@ -329,8 +509,8 @@ TEST_CASE("pruning forgets old attempts and keeps new ones") {
   record(*inbox, "new", {.starts = 2, .reason = "x"});
   place.let_attempted_long_ago("old");
   CHECK(prune(*inbox, hours{24}, 10));
-  CHECK_FALSE(inbox->attempts("old").has_value());
-  CHECK(inbox->attempts("new")->starts == 2);
+  CHECK_FALSE(inbox->attempts({"old"}).has_value());
+  CHECK(inbox->attempts({"new"})->starts == 2);
 }
 
 TEST_CASE("one inbox object serves one consumer") {

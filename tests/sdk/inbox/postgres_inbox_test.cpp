@@ -36,16 +36,16 @@ class Queries {
 void use(Inbox& inbox, int round) {
   const auto id = [round](const char* name) { return name + std::to_string(round); };
   inbox.begin();
-  inbox.claim_ahead({id("taken"), id("left")});
+  inbox.claim_ahead({{id("taken")}, {id("left")}});
   inbox.savepoint();
-  CHECK(inbox.claim(id("taken")));
+  CHECK(inbox.claim({id("taken")}));
   inbox.release_savepoint();
-  CHECK_FALSE(inbox.handled(id("other")));
+  CHECK_FALSE(inbox.handled({id("other")}));
   inbox.commit();
   inbox.begin();
-  CHECK_FALSE(inbox.attempts(id("failed")).has_value());
-  inbox.record_attempts(id("failed"), {.starts = 1, .reason = "no"});
-  inbox.forget_attempts(id("failed"));
+  CHECK_FALSE(inbox.attempts({id("failed")}).has_value());
+  inbox.record_attempts({id("failed")}, {.starts = 1, .reason = "no"});
+  inbox.forget_attempts({id("failed")});
   (void)inbox.prune(hours{1}, 5);
   inbox.commit();
 }
@@ -146,7 +146,7 @@ TEST_CASE("a commit without the transaction that was begun is an error") {
   tables.join("mailer");
   queries.exec("CREATE TABLE effect(id integer)");
   tables.begin();
-  CHECK(tables.claim("one"));
+  CHECK(tables.claim({"one"}));
   inbox.database().exec("INSERT INTO effect VALUES (1)");
   inbox.database().rollback();
   inbox.database().exec("INSERT INTO effect VALUES (2)");
@@ -154,7 +154,7 @@ TEST_CASE("a commit without the transaction that was begun is an error") {
   CHECK_THROWS_AS(tables.commit(), PostgresError);
   tables.rollback();
   tables.begin();
-  CHECK(tables.claim("one"));
+  CHECK(tables.claim({"one"}));
   tables.commit();
 }
 
@@ -174,9 +174,9 @@ TEST_CASE("a login that may make no tables uses those that are there, and is tol
   auto& tables = inbox.tables();
   tables.join("mailer");
   tables.begin();
-  CHECK(tables.claim("one"));
+  CHECK(tables.claim({"one"}));
   tables.commit();
-  CHECK(tables.handled("one"));
+  CHECK(tables.handled({"one"}));
   // Tables that were made and granted for an older version do.
   CHECK_FALSE(tables.keeps_positions());
   tables.keep_position("AUTH_EVENTS", {"2026", 7});

@@ -30,7 +30,7 @@ struct Joined {
 
 bool claim(Inbox& inbox, const std::string& id) {
   inbox.begin();
-  const bool first = inbox.claim(id);
+  const bool first = inbox.claim({id});
   inbox.commit();
   return first;
 }
@@ -107,7 +107,7 @@ TEST_CASE("a full disk is a transient error and passes with it") {
   joined.sqlite.database().exec("PRAGMA max_page_count = " + std::to_string(pages));
   inbox.begin();
   CHECK(is_transient(inbox, [&] {
-    for (int i = 0; i < 1000; ++i) (void)inbox.claim("event-with-a-long-enough-name-" + std::to_string(i));
+    for (int i = 0; i < 1000; ++i) (void)inbox.claim({"event-with-a-long-enough-name-" + std::to_string(i)});
   }));
   inbox.rollback();
   joined.sqlite.database().exec("PRAGMA max_page_count = 1000000");
@@ -118,7 +118,7 @@ TEST_CASE("a database that cannot be written is a transient error") {
   const TempDir folder;
   Joined joined{folder / "inbox.db"};
   joined.sqlite.database().exec("PRAGMA query_only = ON");
-  CHECK(is_transient(joined.inbox, [&] { joined.inbox.record_attempts("x", {}); }));
+  CHECK(is_transient(joined.inbox, [&] { joined.inbox.record_attempts({"x"}, {}); }));
 }
 
 TEST_CASE("a handler's own mistakes in SQL are not transient errors") {

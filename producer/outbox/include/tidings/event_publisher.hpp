@@ -46,8 +46,9 @@ class EventPublisher {
   ~EventPublisher();
 
   /// Sends without waiting; the result comes through collect() under `token`, exactly once.
-  /// With `after`, the stream takes the event only if its last message has that id: a chain of
-  /// such publishes breaks at the first one that is not stored, so none can overtake it.
+  /// With `after`, the id of the event that was published last, the stream takes the event only if that is
+  /// its last message: a chain of such publishes breaks at the first one that is not stored, so none can
+  /// overtake it.
   void publish(std::uint64_t token, const OutboxEvent& event, const std::string& after = {});
 
   /// Writes out what nats.c has buffered. Waits for the server's PONG, at most 1 s.

@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS inbox_group (
     name text NOT NULL UNIQUE
 );
 -- A row for each event whose effects are committed. The key is a UUID's 16 bytes, or the id's text behind a zero byte
--- (and before another one when those were 16 bytes).
+-- (and before another one when those were 16 bytes); for a source whose id was taken by another, both behind a one.
 CREATE TABLE IF NOT EXISTS inbox (
     group_id integer NOT NULL,
     event_id bytea NOT NULL,
@@ -52,6 +52,13 @@ BEGIN
         ALTER TABLE inbox_group ADD COLUMN seen_at timestamptz;
         DELETE FROM inbox_schema;
         INSERT INTO inbox_schema(version) VALUES (3);
+    END IF;
+    -- The fourth: whose an id is, where it is no UUID. Rows of older binaries have NULL, and are of any source.
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'inbox_attempt'::regclass AND attname = 'source') THEN
+        ALTER TABLE inbox ADD COLUMN source bytea;
+        ALTER TABLE inbox_attempt ADD COLUMN source bytea;
+        DELETE FROM inbox_schema;
+        INSERT INTO inbox_schema(version) VALUES (4);
     END IF;
 END $$;
 COMMIT;

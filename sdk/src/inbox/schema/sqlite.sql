@@ -3,7 +3,8 @@ CREATE TABLE IF NOT EXISTS inbox_group (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE
 );
--- A row for each event whose effects are committed. UUIDs are stored as their 16 bytes.
+-- A row for each event whose effects are committed. UUIDs are stored as their 16 bytes, other ids as text; for a source
+-- whose id was taken by another, both as a longer blob.
 CREATE TABLE IF NOT EXISTS inbox (
     group_id INTEGER NOT NULL,
     event_id NOT NULL,

@@ -95,7 +95,7 @@ TEST_CASE("a published event has the subject, headers and payload of the contrac
   CHECK(message.subject == "auth.events.user.created");
   CHECK(message.data == R"({"name":"Zoë"})");
   const std::vector<std::pair<std::string, std::string>> expected{
-      {"Nats-Msg-Id", "id-1"},
+      {"Nats-Msg-Id", "auth-service/id-1"},
       {"ce-specversion", "1.0"},
       {"ce-id", "id-1"},
       {"ce-type", "user.created"},

@@ -276,7 +276,7 @@ TEST_CASE("rows of other writers in SQLite: cuids, plain data, unreadable data, 
   CHECK_THAT(outbox.value("bad-type", "lastError"), tidings::test::ContainsSubstring("eventType"));
   const auto stream = broker.jetstream.messages("AUTH_EVENTS");
   REQUIRE(stream.size() == 2);
-  CHECK(stream[0].header("Nats-Msg-Id") == "ckv1x2y3z0000qwertyuiopas");
+  CHECK(stream[0].header("Nats-Msg-Id") == "auth-service/ckv1x2y3z0000qwertyuiopas");
   CHECK(stream[0].header("ce-time") == "2026-01-31T08:15:30.123Z");
   CHECK(stream[0].data == R"({"userId":"u"})");
 }
