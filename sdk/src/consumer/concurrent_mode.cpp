@@ -17,7 +17,8 @@ constexpr milliseconds stuck_delay{100};  // before messages that found no worke
 
 ConcurrentMode::ConcurrentMode(ConsumerContext& context, KeyOrder& key_order, Puller& puller,
                                Settler& settler, OutageWait& outage)
-    : workers_(context.options.workers),
+    : inbox_(context.inbox),
+      workers_(context.options.workers),
       puller_(puller),
       settler_(settler),
       outage_(outage),
@@ -60,6 +61,7 @@ std::optional<ConcurrentMode::Clock::time_point> ConcurrentMode::next_step() {
 }
 
 void ConcurrentMode::withdraw() {
+  if (!inbox_.lost().empty()) return;  // drain() gives everything back
   try {
     for (auto& settled : executor_.withdraw())
       settler_.keep_for_drain(std::move(messages_.extract(settled.ticket).mapped()));
@@ -69,7 +71,7 @@ void ConcurrentMode::withdraw() {
 }
 
 void ConcurrentMode::drain(Clock::time_point deadline) {
-  while (executor_.size() > 0 && Clock::now() < deadline) {
+  while (executor_.size() > 0 && Clock::now() < deadline && inbox_.lost().empty()) {
     try {
       settle(executor_.withdraw());  // nothing, unless the inbox could not be written before
       settle(executor_.step());
@@ -78,7 +80,7 @@ void ConcurrentMode::drain(Clock::time_point deadline) {
     }
     (void)puller_.take(0, milliseconds{50}, {});
   }
-  if (executor_.size() > 0)
+  if (executor_.size() > 0 && inbox_.lost().empty())
     spdlog::warn(
         "{} handlers still run at the end of drain_timeout: their messages go back, and what they do "
         "from now on is done again",

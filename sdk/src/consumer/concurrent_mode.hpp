@@ -46,12 +46,13 @@ class ConcurrentMode {
 
   /// At a stop: keeps for the drain what no worker has started.
   void withdraw();
-  /// Waits for handlers that run: what they have done by then counts.
+  /// Waits for handlers that run: what they have done by then counts, unless the inbox is lost.
   void drain(Clock::time_point deadline);
 
  private:
   void settle(std::vector<ConcurrentExecutor::Settled>&& settlements);
 
+  Inbox& inbox_;
   const int workers_;
   Puller& puller_;
   Settler& settler_;

@@ -77,6 +77,7 @@ void ConsumerEngine::run_session(const std::stop_token& stop) {
   try {
     state_->status.set(ConsumerStatus::State::waiting, "NATS: not connected");  // yet
     ConsumerSession{*state_, stop}.work();
+    if (const auto why = state_->inbox.lost(); !why.empty()) throw DatabaseError(why);
   } catch (const Error& error) {
     if (!error.retryable() || !stop.stop_requested()) throw;
     // Stopped while it waited for NATS: an end like any other.

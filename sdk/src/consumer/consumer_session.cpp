@@ -39,7 +39,7 @@ ConsumerSession::ConsumerSession(ConsumerContext& context, const std::stop_token
       options_(context.options),
       stop_(stop),
       connection_(named_connection(options_), stop),
-      outage_(connection_, context.status, stop),
+      outage_(connection_, context, stop),
       dead_letters_(connection_, options_),
       key_order_(options_),
       executor_(context.inbox, context.handlers, options_, key_order_) {}
@@ -53,6 +53,7 @@ void ConsumerSession::work() {
     if (turn()) idle_since_ = Clock::now();
     prune_if_due();
     keep_position_if_due();
+    outage_.end_if_lost();
   }
   context_.status.set(ConsumerStatus::State::draining);
   drain();

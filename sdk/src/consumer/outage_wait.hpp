@@ -1,7 +1,7 @@
 #pragma once
 
 // Waits until NATS or the inbox is back: says in the status what the consumer waits
-// for, and in the log once when it begins and once when it is over.
+// for, and in the log once when it begins and once when it is over. An inbox that is lost is not waited for.
 
 #include "consumer/consumer_context.hpp"
 
@@ -16,18 +16,21 @@ namespace tidings {
 
 class OutageWait {
  public:
-  OutageWait(const Connection& connection, SharedStatus& status, std::stop_token stop)
-      : connection_(connection), status_(status), stop_(std::move(stop)) {}
+  OutageWait(const Connection& connection, ConsumerContext& context, std::stop_token stop)
+      : connection_(connection), context_(context), stop_(std::move(stop)) {}
 
   /// Calls `work` until it ends without a retryable error, once at least. False when stopped before.
   [[nodiscard]] bool until_done(const char* what, const std::function<void()>& work);
+
+  /// Ends the session, as a stop does, once the inbox is lost.
+  void end_if_lost();
 
   /// The error, with what the server refused: it answers that with nothing, which looks like a timeout.
   [[nodiscard]] std::string reason(const Error& error) const;
 
  private:
   const Connection& connection_;
-  SharedStatus& status_;
+  ConsumerContext& context_;
   std::stop_token stop_;
 };
 

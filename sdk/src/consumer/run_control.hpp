@@ -14,8 +14,8 @@ namespace tidings {
 class RunControl {
  public:
   /// Ends the run that is on, or else the next one.
-  void stop() { end_session(stopped_); }
-  void pause() { end_session(paused_); }
+  void stop() { end_session_for(stopped_); }
+  void pause() { end_session_for(paused_); }
   void resume() {
     const std::lock_guard lock{mutex_};
     paused_ = false;
@@ -41,20 +41,26 @@ class RunControl {
     if (paused_ || stopped_) session_.request_stop();
     return session_.get_token();
   }
+  void end_session() {
+    const auto session = [&] {
+      const std::lock_guard lock{mutex_};
+      return session_;
+    }();
+    session.request_stop();  // calls what waits for it
+  }
   void run_has_ended() {
     const std::lock_guard lock{mutex_};
     stopped_ = false;
   }
 
  private:
-  void end_session(bool& why) {
-    const auto session = [&] {
+  void end_session_for(bool& why) {
+    {
       const std::lock_guard lock{mutex_};
       why = true;
       changed_.notify_all();
-      return session_;
-    }();
-    session.request_stop();  // calls what waits for it
+    }
+    end_session();
   }
 
   mutable std::mutex mutex_;  // guards what follows

@@ -65,6 +65,10 @@ class Inbox {
   /// Whether no other instance can handle anything while a handler holds its transaction open.
   [[nodiscard]] virtual bool transaction_locks_all() const noexcept { return false; }
 
+  /// Why what is committed from now on would not last; empty while all is well, and final. Then begin() and
+  /// commit() throw a transient error, so that nothing is acked.
+  [[nodiscard]] virtual std::string lost() { return {}; }
+
   /// Since when the consumer's thread has waited for the database, as far as it knows. Thread-safe.
   void waits(bool waits) noexcept { waits_since_ = waits ? Clock::now().time_since_epoch().count() : 0; }
   [[nodiscard]] std::optional<Clock::time_point> waits_since() const noexcept {

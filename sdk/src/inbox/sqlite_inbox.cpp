@@ -1,3 +1,4 @@
+#include "database/sqlite_file.hpp"
 #include "database/statement_run.hpp"
 #include "inbox/attempt_columns.hpp"
 #include "inbox/event_key.hpp"
@@ -101,7 +102,10 @@ struct Statements {
 
 class SqliteInbox::Tables final : public Inbox {
  public:
-  explicit Tables(const std::string& url) : database(open_inbox(url)), guard_(database.getHandle()) {}
+  explicit Tables(const std::string& url)
+      : database(open_inbox(url)),
+        guard_(database.getHandle()),
+        file_(database.getHandle(), database.getFilename()) {}
 
   void join(const std::string& group) override {
     if (statements_)
@@ -115,6 +119,7 @@ class SqliteInbox::Tables final : public Inbox {
   }
 
   void begin() override {
+    require_file();
     run_own(statements_->begin);
     guard_.begun();
   }
@@ -123,6 +128,7 @@ class SqliteInbox::Tables final : public Inbox {
     guard_.reset_statements();
     run_own(statements_->commit);
     guard_.ended();
+    require_file();
   }
   void rollback() noexcept override {
     guard_.reset_statements();
@@ -133,6 +139,14 @@ class SqliteInbox::Tables final : public Inbox {
     // A handler that has left it on would keep the inbox from ever writing again.
     sqlite3_exec(database.getHandle(), "PRAGMA query_only = OFF", nullptr, nullptr, nullptr);
     guard_.ended();
+  }
+
+  [[nodiscard]] std::string lost() override {
+    const auto& why = file_.lost();
+    if (why.empty()) return {};
+    return "the inbox is lost: " + why +
+           ". What was not acked goes back to the group. Start the consumer again, and stop it before its file "
+           "is changed (and put no -wal and -shm of another file beside it)";
   }
 
   bool transaction_locks_all() const noexcept override { return true; }
@@ -254,6 +268,10 @@ class SqliteInbox::Tables final : public Inbox {
   SQLite::Database database;
 
  private:
+  void require_file() {
+    if (const auto& why = file_.lost(); !why.empty()) throw SQLite::Exception(why, SQLITE_IOERR);
+  }
+
   void run_own(SQLite::Statement& statement) {
     const SqliteTransactionGuard::Own own{guard_};
     StatementRun{statement}.exec();
@@ -280,6 +298,7 @@ class SqliteInbox::Tables final : public Inbox {
   }
 
   SqliteTransactionGuard guard_;
+  SqliteFile file_;
   std::optional<Statements> statements_;
   TextOrBlob prune_position_;  // the key that the last prune ended at
   Timestamp forget_before_{};  // for one round of prunes
