@@ -44,6 +44,14 @@ std::int64_t number(Value value) {
   return value / Value{1};
 }
 
+/// Others may still have the old file open, and its WAL is in the way of the new one: so it is not opened
+/// here.
+void require_kept(Database& database) {
+  if (const auto why = database.lost(); !why.empty())
+    throw DatabaseError("the outbox is lost: " + why +
+                        ". Start the relay again, and stop it before its file is changed");
+}
+
 void require(const std::string& name, std::int64_t value, std::int64_t min, std::int64_t max) {
   if (value < min || value > max)
     throw SettingError(name + "=" + std::to_string(value) + ": takes a whole number from " +
@@ -129,6 +137,7 @@ bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& sto
     lease.release(*writing);
     throw NatsError(error.what());  // not retryable: the session itself waits for what may pass
   }
+  require_kept(*writing);
   lease.release(*writing);
   return drained || stop.stop_requested();
 }
@@ -137,6 +146,7 @@ bool OutboxProcessor::State::take(Lease& lease, Database& database, const std::s
   const auto outbox = database.outbox();
   const auto& options = context.options;
   while (!stop.stop_requested()) {
+    require_kept(database);
     if (lease.try_take(database)) return true;
     context.status.enter(Phase::standby);
     if (options.drain && outbox->count_pending() == 0 && outbox->read_retries({}, 1).empty()) return false;

@@ -71,6 +71,7 @@ void OutcomeWriter::run(const std::stop_token& stop) {
       delay = first_pause;
     } catch (const DatabaseError& error) {
       if (lost()) break;
+      if (!database_.lost().empty()) return give_up();
       if (state_.exchange(State::failing) != State::failing)
         spdlog::warn("outbox: {}; trying again", error.what());
       if (stop.stop_requested()) return;  // the next holder publishes again, and the stream knows the ids
@@ -80,6 +81,12 @@ void OutcomeWriter::run(const std::stop_token& stop) {
     on_change_();
   }
   spdlog::warn("outbox lease lost: another processor is active, or this is another database than before");
+  on_change_();
+}
+
+/// Nothing can be written any more: the processor says why.
+void OutcomeWriter::give_up() {
+  state_ = State::lost;
   on_change_();
 }
 

@@ -41,7 +41,7 @@ class OutcomeWriter {
   void report();
   /// How many outcomes are not committed yet.
   [[nodiscard]] std::size_t waiting() const;
-  /// Another processor holds the lease: stop at once.
+  /// Another processor holds the lease, or the database is lost: stop at once.
   [[nodiscard]] bool lost() const noexcept { return state_ == State::lost; }
   /// The lease is certainly ours right now.
   [[nodiscard]] bool fresh() const noexcept {
@@ -59,6 +59,7 @@ class OutcomeWriter {
   };
 
   void run(const std::stop_token& stop);
+  void give_up();
   [[nodiscard]] bool take(Batch& batch, const std::stop_token& stop);
   void write(Batch& batch);
   void clean_up();

@@ -128,6 +128,11 @@ class Database {
   /// WAL). Throws DatabaseError.
   virtual void maintain() {}
 
+  /// SQLite: why this connection is of no use any more, its file having been replaced or deleted while it was
+  /// open; what it writes would be gone. Empty while all is well. Told within a second or so; from then on
+  /// transactions that write throw DatabaseError. To be called outside of transactions.
+  [[nodiscard]] virtual std::string lost() { return {}; }
+
   /// For messages to people; contains no password.
   [[nodiscard]] virtual std::string name() const = 0;
 

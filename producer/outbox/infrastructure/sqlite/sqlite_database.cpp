@@ -105,7 +105,7 @@ constexpr std::array known_errors{
 }  // namespace
 
 SqliteDatabase::SqliteDatabase(const std::string& path, Open open_mode)
-    : path_(path), handle_(open_file(path, open_mode)) {
+    : path_(path), handle_(open_file(path, open_mode)), file_(handle_.getHandle(), path) {
   if (open_mode != Open::processor) return;
   // Rows are read and written once, in order: a large cache would only fill.
   handle_.exec("PRAGMA cache_size=-4096");
@@ -178,6 +178,8 @@ std::int64_t SqliteDatabase::each_row(const std::string& text, const std::vector
 }
 
 void SqliteDatabase::begin(Transaction::Access access) {
+  if (const auto why = lost(); access == Transaction::Access::write && !why.empty())
+    throw SqlError(why + "; start this program again", Error::Retry::no);
   handle_.exec(access == Transaction::Access::read ? "BEGIN" : "BEGIN IMMEDIATE");
 }
 

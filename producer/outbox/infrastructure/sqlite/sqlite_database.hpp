@@ -2,6 +2,8 @@
 
 // A service's SQLite file.
 
+#include "database/sqlite_file.hpp"
+
 #include <tidings/database.hpp>
 
 #include <SQLiteCpp/Database.h>
@@ -31,6 +33,7 @@ class SqliteDatabase final : public Database {
   /// Moves what is in the WAL to the database file, once the WAL is large. Neither waits for readers and
   /// writers nor keeps them waiting.
   void maintain() override;
+  [[nodiscard]] std::string lost() override { return file_.lost(); }
   [[nodiscard]] std::string name() const override { return path_; }
 
   [[nodiscard]] SQLite::Database& handle() noexcept { return handle_; }
@@ -50,6 +53,7 @@ class SqliteDatabase final : public Database {
 
   std::string path_;
   SQLite::Database handle_;
+  SqliteFile file_;
   std::unordered_map<std::string, SQLite::Statement> statements_;  // prepared by run(), by their text
   int wal_pages_ = 0;  // Open::processor: in the WAL after the last commit
 };
