@@ -111,7 +111,8 @@ class Inbox {
   [[nodiscard]] virtual bool has_handled_events() = 0;
 
   /// Looks at up to `limit` rows, from where the last call ended, and deletes those handled longer than `age`
-  /// ago. True when the end was reached (the next call starts again).
+  /// ago: of the own group, and then of groups that are gone. True when the end was reached (the next call
+  /// starts again).
   virtual bool prune(std::chrono::hours age, int limit) = 0;
 
   /// True when the error is the database's (locked, full, read-only, lost) and not the message's: the engine

@@ -2,8 +2,8 @@
 #include "inbox/inbox.hpp"
 #include "inbox/postgres_attempts.hpp"
 #include "inbox/postgres_claims.hpp"
+#include "inbox/postgres_pruner.hpp"
 #include "inbox/postgres_session.hpp"
-#include "inbox/retention_clock.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/postgres_inbox.hpp>
@@ -15,7 +15,6 @@
 namespace tidings {
 namespace {
 
-constexpr const char* first_position = "\\x";           // of a round of prunes: below all keys
 constexpr const char* in_failed_transaction = "25P02";  // SQLSTATE
 
 }  // namespace
@@ -168,32 +167,7 @@ class PostgresInbox::Tables final : public Inbox {
     return !database.exec("SELECT 1 FROM inbox WHERE group_id = $1 LIMIT 1", group_).empty();
   }
 
-  bool prune(std::chrono::hours age, int limit) override {
-    // No handler runs in this transaction, so SET LOCAL affects nobody else. The planner expects no rows
-    // after the position until the statistics are updated, and would read and sort all of them.
-    database.queue("SET LOCAL enable_seqscan = off");
-    database.queue("SET LOCAL enable_bitmapscan = off");
-    if (prune_position_ == first_position)
-      forget_before_ = time_for_retention(database, group_, retention_clock_) - age;
-    const auto end = database.exec(R"sql(
-        WITH step AS (SELECT event_id FROM inbox WHERE group_id = $1 AND event_id > $2::bytea
-                       ORDER BY event_id LIMIT $3),
-             last AS (SELECT event_id FROM step ORDER BY event_id DESC LIMIT 1),
-             gone AS (DELETE FROM inbox WHERE group_id = $1 AND event_id > $2::bytea
-                         AND event_id <= (SELECT event_id FROM last)
-                         AND handled_at < to_timestamp($4::bigint / 1000.0))
-        SELECT encode(event_id, 'hex'), (SELECT count(*) FROM step) FROM last)sql",
-                                   group_, prune_position_, limit, forget_before_.time_since_epoch().count());
-    if (!end.empty() && end.integer(0, 1) == limit) {
-      prune_position_ = "\\x" + std::string{end.text(0, 0)};
-      return false;
-    }
-    prune_position_ = first_position;
-    database.exec(
-        "DELETE FROM inbox_attempt WHERE group_id = $1 AND updated_at < to_timestamp($2::bigint / 1000.0)",
-        group_, forget_before_.time_since_epoch().count());
-    return true;
-  }
+  bool prune(std::chrono::hours age, int limit) override { return pruner_.prune(group_, age, limit); }
 
   /// A cancelled queued statement came from a handler; retrying later will not make it faster.
   bool is_transient(const std::exception& error) const noexcept override {
@@ -240,9 +214,7 @@ class PostgresInbox::Tables final : public Inbox {
   std::string claimed_, claimed_row_;             // the event whose handler runs, and its row's key
   // Keys of rows that a handler has committed too early.
   std::vector<std::optional<std::string>> claims_to_take_back_;
-  std::string prune_position_ = first_position;
-  Timestamp forget_before_{};  // for one round of prunes
-  RetentionClock retention_clock_;
+  PostgresPruner pruner_{database};
 };
 
 PostgresInbox::PostgresInbox(const std::string& url) : tables_(std::make_unique<Tables>(url)) {}

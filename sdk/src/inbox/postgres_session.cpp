@@ -42,23 +42,6 @@ void set_up_session(PostgresConnection& database) { database.plan_and_exec(set_u
 
 void queue_transaction_set_up(PostgresConnection& database) { database.queue(set_up, true); }
 
-Timestamp time_for_retention(PostgresConnection& database, const std::string& group, RetentionClock& clock) {
-  const auto times = database.exec(R"sql(
-      SELECT (extract(epoch FROM now()) * 1000)::bigint, (extract(epoch FROM seen_at) * 1000)::bigint
-        FROM inbox_group WHERE id = $1)sql",
-                                   group);
-  const auto time = [&times](int column) {
-    return Timestamp{std::chrono::milliseconds{times.integer(0, column)}};
-  };
-  const auto seen = times.is_null(0, 1) ? std::nullopt : std::optional{time(1)};
-  const auto now = clock.advance(time(0), seen, RetentionClock::Steady::now());
-  if (!seen || now > *seen)
-    database.exec(
-        "UPDATE inbox_group SET seen_at = greatest(seen_at, to_timestamp($2::bigint / 1000.0)) WHERE id = $1",
-        group, now.time_since_epoch().count());
-  return now;
-}
-
 bool make_inbox_tables(PostgresConnection& database) {
   try {
     database.script(inbox_schema::postgres);

@@ -2,10 +2,7 @@
 
 // What the inbox's sessions in PostgreSQL need before they are used.
 
-#include "inbox/retention_clock.hpp"
-
 #include <tidings/postgres_connection.hpp>
-#include <tidings/timestamp.hpp>
 
 #include <string>
 
@@ -22,9 +19,5 @@ void queue_transaction_set_up(PostgresConnection& database);
 /// Creates the tables that are missing, and adds what is missing in older ones. A login without CREATE rights
 /// needs them to be complete already, but for that of positions. False without that one.
 [[nodiscard]] bool make_inbox_tables(PostgresConnection& database);
-
-/// The server's time as far as the group's ids may be forgotten by it; keeps it in inbox_group.
-[[nodiscard]] Timestamp time_for_retention(PostgresConnection& database, const std::string& group,
-                                           RetentionClock& clock);
 
 }  // namespace tidings

@@ -11,17 +11,20 @@
 
 namespace tidings {
 
+/// Beyond the retention: a group that nobody has pruned for so long is gone, renamed for instance.
+inline constexpr std::chrono::days gone_after{90};
+
 /// Follows the wall clock, but moves no faster than `pace` times as fast as time really passes, from the time
-/// that the group's inbox has last seen. So a jump ahead leaves each id at least half of its retention,
-/// however many instances there are and however often they start; what they all slept through is caught up
-/// with. Does no I/O.
+/// that the inbox has last seen for any group. So a jump ahead leaves each id at least half of its retention,
+/// and makes no group look gone, however many instances there are and however often they start; what they all
+/// slept through is caught up with. Does no I/O.
 class RetentionClock {
  public:
   using Steady = std::chrono::steady_clock;
   static constexpr int pace = 2;
 
-  /// `seen` is what this returned last, for any instance of the group; none yet in a new inbox. To be kept
-  /// there when it is later than `seen`.
+  /// `seen` is the latest that this has returned, for any instance of any group; none yet in a new inbox. To
+  /// be kept for the group when it is later than what is there.
   [[nodiscard]] Timestamp advance(Timestamp wall, std::optional<Timestamp> seen, Steady::time_point time) {
     if (!start_) start_ = {seen.value_or(wall), time};
     const auto passed = std::chrono::floor<Timestamp::duration>(time - start_->time);

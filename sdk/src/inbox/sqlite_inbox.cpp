@@ -3,7 +3,7 @@
 #include "inbox/attempt_columns.hpp"
 #include "inbox/event_key.hpp"
 #include "inbox/inbox.hpp"
-#include "inbox/retention_clock.hpp"
+#include "inbox/sqlite_pruner.hpp"
 #include "inbox/sqlite_session.hpp"
 #include "inbox/sqlite_transaction_guard.hpp"
 
@@ -86,16 +86,7 @@ struct Statements {
       ON CONFLICT DO UPDATE SET stream_created = excluded.stream_created, settled_to = excluded.settled_to,
                                 updated_at = excluded.updated_at)sql"};
   SQLite::Statement any_handled{database, "SELECT 1 FROM inbox WHERE group_id = ? LIMIT 1"};
-  SQLite::Statement prune_attempts{database,
-                                   "DELETE FROM inbox_attempt WHERE group_id = ? AND updated_at < ?"};
-  SQLite::Statement seen{database, "SELECT seen_at FROM inbox_group WHERE id = ?"};
-  SQLite::Statement see{database, "UPDATE inbox_group SET seen_at = ? WHERE id = ?"};
-  SQLite::Statement prune_end{database, R"sql(
-      SELECT event_id FROM inbox WHERE group_id = ? AND event_id > ? ORDER BY event_id LIMIT 1 OFFSET ?)sql"};
-  SQLite::Statement prune_range{database, R"sql(
-      DELETE FROM inbox WHERE group_id = ? AND event_id > ? AND event_id <= ? AND handled_at < ?)sql"};
-  SQLite::Statement prune_rest{database,
-                               "DELETE FROM inbox WHERE group_id = ? AND event_id > ? AND handled_at < ?"};
+  SqlitePruner pruner{database, group_id};
 };
 
 }  // namespace
@@ -227,26 +218,7 @@ class SqliteInbox::Tables final : public Inbox {
     return StatementRun{statements_->any_handled}.bind(statements_->group_id).next();
   }
 
-  bool prune(std::chrono::hours age, int limit) override {
-    auto& own = *statements_;
-    if (prune_position_.bytes.empty()) forget_before_ = now_for_retention() - age;
-    const auto before = milliseconds(forget_before_);
-    std::optional<TextOrBlob> end;
-    if (StatementRun run{own.prune_end}; run.bind(own.group_id, prune_position_, limit - 1).next()) {
-      const auto key = run.column(0);
-      end = {.bytes = {static_cast<const char*>(key.getBlob()), static_cast<std::size_t>(key.getBytes())},
-             .is_text = key.isText()};
-    }
-    if (end) {
-      StatementRun{own.prune_range}.bind(own.group_id, prune_position_, *end, before).exec();
-      prune_position_ = *std::move(end);
-      return false;
-    }
-    StatementRun{own.prune_rest}.bind(own.group_id, prune_position_, before).exec();
-    prune_position_ = {};
-    StatementRun{own.prune_attempts}.bind(own.group_id, before).exec();
-    return true;
-  }
+  bool prune(std::chrono::hours age, int limit) override { return statements_->pruner.prune(age, limit); }
 
   bool is_transient(const std::exception& error) const noexcept override {
     const auto* own = dynamic_cast<const SQLite::Exception*>(&error);
@@ -286,23 +258,9 @@ class SqliteInbox::Tables final : public Inbox {
     return StatementRun{own.handled}.bind(own.group_id, key.id, key.source_and_id, key.source).next();
   }
 
-  [[nodiscard]] Timestamp now_for_retention() {
-    std::optional<Timestamp> seen;
-    if (StatementRun run{statements_->seen};
-        run.bind(statements_->group_id).next() && !run.column(0).isNull())
-      seen = Timestamp{std::chrono::milliseconds{run.column(0).getInt64()}};
-    const auto time = retention_clock_.advance(now(), seen, RetentionClock::Steady::now());
-    if (!seen || time > *seen)
-      StatementRun{statements_->see}.bind(milliseconds(time), statements_->group_id).exec();
-    return time;
-  }
-
   SqliteTransactionGuard guard_;
   SqliteFile file_;
   std::optional<Statements> statements_;
-  TextOrBlob prune_position_;  // the key that the last prune ended at
-  Timestamp forget_before_{};  // for one round of prunes
-  RetentionClock retention_clock_;
 };
 
 SqliteInbox::SqliteInbox(const std::string& url) : tables_(std::make_unique<Tables>(url)) {}

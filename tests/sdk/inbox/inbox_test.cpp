@@ -17,7 +17,7 @@
 #include <optional>
 #include <string>
 #include <thread>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 using namespace tidings;
@@ -81,17 +81,32 @@ class Place {
               "', " + std::to_string(starts) +
               ", 'no', unixepoch() * 1000 + 999) ON CONFLICT DO UPDATE SET starts = excluded.starts");
   }
-  /// Everything that the inbox knows, what it has seen of time included.
-  void let_all_have_been_days_ago(int days) const {
+  /// Everything that the inbox knows, of one group or of all, what it has seen of time included.
+  void let_all_have_been_days_ago(int days, const std::string& group = {}) const {
     const auto by = std::to_string(days);
-    for (const auto& [table, column] :
-         {std::pair{"inbox", "handled_at"}, {"inbox_attempt", "updated_at"}, {"inbox_group", "seen_at"}}) {
+    const auto of_group = "(SELECT id FROM inbox_group WHERE name = '" + group + "' OR '' = '" + group + "')";
+    for (const auto& [table, column, key] : {std::tuple{"inbox", "handled_at", "group_id"},
+                                             {"inbox_attempt", "updated_at", "group_id"},
+                                             {"inbox_group", "seen_at", "id"}}) {
       const auto change = std::string{"UPDATE "} + table + " SET " + column + " = " + column + " - ";
+      const auto rows = std::string{" WHERE "} + key + " IN " + of_group;
       if (server_)
-        look(change + "interval '" + by + " days'");
+        look(change + "interval '" + by + " days'" + rows);
       else
-        sqlite::execute(location(), change + by + " * 86400000");
+        sqlite::execute(location(), change + by + " * 86400000" + rows);
     }
+  }
+  [[nodiscard]] std::int64_t rows_of(const std::string& group, const std::string& table = "inbox") const {
+    return number("SELECT count(*) FROM " + table +
+                  " WHERE group_id = (SELECT id FROM inbox_group WHERE name = '" + group + "')");
+  }
+  /// As consumers of an older version leave it.
+  void forget_when_seen(const std::string& group) const {
+    const auto change = "UPDATE inbox_group SET seen_at = NULL WHERE name = '" + group + "'";
+    if (server_)
+      look(change);
+    else
+      sqlite::execute(location(), change);
   }
 
  private:
@@ -149,11 +164,24 @@ void record(Inbox& inbox, const std::string& id, const Inbox::Attempts& attempts
   record(inbox, EventIdentity{id}, attempts);
 }
 
+constexpr hours month{24 * 30};
+constexpr int days_until_gone = 30 + 90;
+
+/// What an instance of the group leaves behind after it has run.
+void run_for_a_while(const Place& place, const std::string& group, int events = 1);
+
 bool prune(Inbox& inbox, hours age, int limit) {
   inbox.begin();
   const bool round_done = inbox.prune(age, limit);
   inbox.commit();
   return round_done;
+}
+
+void run_for_a_while(const Place& place, const std::string& group, int events) {
+  Joined inbox{place, group};
+  CHECK(prune(*inbox, month, 100));
+  for (int i = 0; i < events; ++i) CHECK(claim(*inbox, "event-" + std::to_string(i)));
+  record(*inbox, "failing", {.starts = 2, .reason = "x"});
 }
 
 }  // namespace
@@ -495,6 +523,71 @@ TEST_CASE("a clock that has jumped ahead makes an inbox forget nothing, also aft
   place.let_handled_long_ago("'one'");
   CHECK(prune(*again, age, 100));
   CHECK_FALSE(again->handled({"one"}));
+}
+
+TEST_CASE("rows of a group that nobody has seen for long are removed in steps, and those of others are not") {
+  const Place place;
+  run_for_a_while(place, "renamed", 10);
+  run_for_a_while(place, "on-holiday");
+  run_for_a_while(place, "mailer");
+  place.let_all_have_been_days_ago(days_until_gone + 1, "renamed");
+  place.let_all_have_been_days_ago(days_until_gone - 1, "on-holiday");
+  Joined mailer{place};
+  constexpr int limit = 3;
+  int steps = 0;
+  for (bool round_done = false; !round_done; ++steps) {
+    REQUIRE(steps < 100);
+    const auto before = place.rows_of("renamed");
+    round_done = prune(*mailer, month, limit);
+    CHECK(before - place.rows_of("renamed") <= limit);
+  }
+  CHECK(steps >= 4);
+  CHECK(place.rows_of("renamed") == 0);
+  CHECK(place.rows_of("renamed", "inbox_attempt") == 0);
+  for (const char* group : {"on-holiday", "mailer"}) {
+    CHECK(place.rows_of(group) == 1);
+    CHECK(place.rows_of(group, "inbox_attempt") == 1);
+  }
+  CHECK(claim(*Joined(place, "renamed"), "event-0"));  // it may come back
+}
+
+TEST_CASE("a group that comes back after long is alive at its first prune") {
+  const Place place;
+  run_for_a_while(place, "away", 3);
+  run_for_a_while(place, "mailer");
+  place.let_all_have_been_days_ago(days_until_gone + 1, "away");
+  {
+    Joined back{place, "away"};
+    CHECK(prune(*back, 2 * days_until_gone * hours{24}, 100));
+  }
+  CHECK(prune(*Joined{place}, month, 100));
+  CHECK(place.rows_of("away") == 3);
+}
+
+TEST_CASE("a clock that has jumped ahead makes no group look gone, not even to a new one") {
+  const Place place;
+  run_for_a_while(place, "audit");
+  run_for_a_while(place, "mailer");
+  place.let_all_have_been_days_ago(10 * days_until_gone);  // which is what a jump looks like
+  const std::string group = GENERATE("mailer", "new");
+  Joined inbox{place, group};
+  CHECK(prune(*inbox, month, 100));
+  CHECK(prune(*Joined(place, group), month, 100));
+  CHECK(place.rows_of("audit") == 1);
+  CHECK(place.rows_of("audit", "inbox_attempt") == 1);
+}
+
+TEST_CASE("a group that was never seen counts as seen from now on") {
+  const Place place;
+  run_for_a_while(place, "older-version");
+  place.let_all_have_been_days_ago(days_until_gone + 1, "older-version");
+  place.forget_when_seen("older-version");
+  Joined mailer{place};
+  CHECK(prune(*mailer, month, 100));
+  CHECK(place.rows_of("older-version") == 1);
+  place.let_all_have_been_days_ago(days_until_gone + 1, "older-version");
+  while (!prune(*mailer, month, 100)) continue;
+  CHECK(place.rows_of("older-version") == 0);
 }
 
 TEST_CASE("pruning an empty inbox ends at once") {
