@@ -3,7 +3,7 @@
 #include "inbox/postgres_attempts.hpp"
 #include "inbox/postgres_claims.hpp"
 #include "inbox/postgres_pruner.hpp"
-#include "inbox/postgres_session.hpp"
+#include "inbox/postgres_setup.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/postgres_inbox.hpp>

@@ -4,7 +4,7 @@
 #include "inbox/event_key.hpp"
 #include "inbox/inbox.hpp"
 #include "inbox/sqlite_pruner.hpp"
-#include "inbox/sqlite_session.hpp"
+#include "inbox/sqlite_setup.hpp"
 #include "inbox/sqlite_transaction_guard.hpp"
 
 #include <tidings/error.hpp>

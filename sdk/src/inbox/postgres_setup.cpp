@@ -1,4 +1,4 @@
-#include "inbox/postgres_session.hpp"
+#include "inbox/postgres_setup.hpp"
 
 #include "inbox/schema/schema.hpp"
 

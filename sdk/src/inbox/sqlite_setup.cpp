@@ -1,4 +1,4 @@
-#include "inbox/sqlite_session.hpp"
+#include "inbox/sqlite_setup.hpp"
 
 #include "database/lock_wait.hpp"
 #include "inbox/schema/schema.hpp"
