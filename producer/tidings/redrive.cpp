@@ -132,7 +132,7 @@ RedriveResult Redrive::send(DeadLetter letter) {
   if (status == NATS_MAX_PAYLOAD || code == JSStreamMessageExceedsMaximumErr)
     return {.reason = "with the header that names its group it is larger than the server takes"};
   check(status, "send to " + letter.original_subject, code);
-  // A leader that cannot yet tell whether it has the event: see EventPublisher.
+  // A leader that cannot tell yet whether it has the event: see read_pub_ack().
   if (answer->Duplicate && answer->Sequence == 0)
     throw NatsError("the stream " + letter.original_stream + " cannot tell yet whether it has the event",
                     Error::Retry::yes);

@@ -20,7 +20,7 @@ Json config_of(const StreamPart& part) {
               {"replay_policy", "instant"},
               {"headers_only", true},
               {"mem_storage", true},
-              // Should we die meanwhile. Long, for whoever reads our output through a pager.
+              // The server deletes it should we die. Long, as our output may be read through a pager.
               {"inactive_threshold", nanoseconds{std::chrono::minutes{10}}.count()}};
   if (part.since) config["opt_start_time"] = to_iso8601(*part.since);
   if (!part.filter_subject.empty()) config["filter_subject"] = part.filter_subject;

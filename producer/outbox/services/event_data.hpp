@@ -1,6 +1,6 @@
 #pragma once
 
-// From a row of the outbox to the event that goes on the wire.
+// Turns a row of the outbox into the event that goes on the wire.
 
 #include <tidings/event.hpp>
 #include <tidings/outbox_event.hpp>
@@ -20,7 +20,7 @@ struct EventData {
   [[nodiscard]] static EventData split(std::string_view text);
 };
 
-/// Makes events of rows. Most events of a service have the same metadata, so what was read from it is kept,
+/// Turns rows into events. Most events of a service have the same metadata, so what was read from it is kept,
 /// as is the memory of the event.
 class EventBuilder {
  public:

@@ -155,7 +155,8 @@ bool RelaySession::may_publish() {
   return true;
 }
 
-/// At first, after each transient error and with each new leader: the stream may have been deleted meanwhile.
+/// Made at the start, after each transient error and with each new leader: the stream may have been deleted
+/// meanwhile.
 void RelaySession::check_stream() {
   const auto& stream = options_.publisher.stream;
   constexpr std::chrono::minutes asked_again_after{1};

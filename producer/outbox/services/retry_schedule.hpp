@@ -43,7 +43,7 @@ class RetrySchedule {
 
  private:
   const OutboxProcessorOptions& options_;
-  std::chrono::milliseconds ahead_{0};  // of the wall clock, by as much as it was set back
+  std::chrono::milliseconds ahead_{0};  // how far now() is ahead of a wall clock that was set back
   Timestamp latest_;
 };
 

@@ -25,7 +25,8 @@ std::vector<Settlement> BatchExecutor::run_batch(std::span<Delivery* const> batc
   } catch (const HandlerUnavailable&) {
     throw;
   } catch (const InboxUnavailable&) {
-    // Where no message's start can be committed either, it is the inbox's trouble.
+    // It may be a handler's doing: one by one, that shows. If not even a start can be committed, it is the
+    // inbox.
     if (!handler_ran_ || transient_in_batch_.tolerate(key_of(*batch.front()), true, Clock::now())) throw;
   } catch (const DatabaseError&) {  // below
   }
@@ -105,7 +106,7 @@ Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
   return settlement;
 }
 
-/// Its batch runs once more when the inbox was cut off from the late handler.
+/// Its handler ran too long. Cutting that handler off undoes the whole batch, which then comes here again.
 bool BatchExecutor::is_given_up(const Delivery& delivery) const {
   return given_up_.stream_sequence == delivery.stream_sequence && given_up_.delivered == delivery.delivered;
 }

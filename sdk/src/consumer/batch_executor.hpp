@@ -39,17 +39,18 @@ class BatchExecutor {
         key_order_(key_order) {}
 
   /// Group commit: messages that JetStream hands out for the first time, in one transaction with a savepoint
-  /// each, so that one that fails rolls back alone. Ends early when the batch's time is up: returns the
-  /// settlements of the messages that it came to, from the first on; also before one whose handler meets a
-  /// transient error. When the transaction as a whole fails, for a deferred constraint or a handler's own
-  /// ROLLBACK, or again and again for a transient error, each runs isolated.
+  /// each, so that one that fails rolls back alone. Ends early when the batch's time is up, or before a
+  /// message whose handler meets a transient error: returns the settlements of as many messages as it came
+  /// to, from the first on. When the transaction as a whole fails (a deferred constraint, a handler's own
+  /// ROLLBACK, the same transient error again and again), each message runs isolated.
   [[nodiscard]] std::vector<Settlement> run_batch(std::span<Delivery* const> batch);
 
-  /// One redelivered message, or one that follows it. Its start is committed before the handler runs: a
-  /// message that kills the process is found by its count, a dead letter after `max_attempts` deaths. One in
-  /// a batch before them does not count, since a message may also come again because it was given back; its
-  /// neighbours there are not blamed. A call with the same message after InboxUnavailable is not a new start.
-  /// Transient errors of its handler are failures once there were too many, and the inbox can commit that.
+  /// A message that was delivered before, or one that follows such a message in its key. Its start is
+  /// committed before the handler runs, so a message that kills the process is found by its count of starts:
+  /// a dead letter after `max_attempts` deaths. A death in a batch does not count, as nothing tells which of
+  /// its messages was to blame. A call with the same message after InboxUnavailable is not a new start.
+  /// Transient errors of its handler count as a failure once there were too many of them and the inbox can
+  /// commit that.
   [[nodiscard]] Settlement run_isolated(Delivery& delivery);
 
   /// The stream sequence of the message whose handler runs longer than it may. Thread-safe.

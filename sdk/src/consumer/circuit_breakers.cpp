@@ -13,7 +13,7 @@ using Kind = Settlement::Kind;
 // How long others wait while a probe runs, at most.
 constexpr milliseconds longest_probe_wait{1000};
 
-// More than a group has open by default. Those that are forgotten run alone when they come again.
+// More than max_ack_pending allows by default. Events that are forgotten run isolated when they come again.
 constexpr std::size_t most_turned_away = 50000;
 
 Settlement paused(milliseconds delay) {

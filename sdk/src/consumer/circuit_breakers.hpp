@@ -1,7 +1,7 @@
 #pragma once
 
-// Which handlers wait for something that is away (they have thrown Unavailable), and which event tries
-// whether it is back.
+// Which handlers have thrown Unavailable and wait for what they need, and which event tries whether it is
+// back.
 
 #include "consumer/handlers.hpp"
 #include "consumer/settlement.hpp"
@@ -57,7 +57,7 @@ class CircuitBreakers {
   }
   /// Whether some pause is not over yet.
   [[nodiscard]] bool within_pause(Clock::time_point now) const;
-  /// The same of the consumer's.
+  /// Whether the pause of all handlers together is not over yet.
   [[nodiscard]] bool consumer_within_pause(Clock::time_point now) const;
   /// What is waited for, and by which handlers.
   [[nodiscard]] std::string reason() const;
@@ -74,9 +74,9 @@ class CircuitBreakers {
   void update(const Delivery& delivery, const Settlement& settlement, Clock::time_point now);
 
   const Handlers& handlers_;
-  std::map<const Handlers::Entry*, Breaker> open_;  // without a handler: of all
-  // By sequence: how often events had been delivered that nobody has started. Others of the group may have
-  // them by now, so this is emptied when it is large.
+  std::map<const Handlers::Entry*, Breaker> open_;  // nullptr: the breaker of all handlers together
+  // Events that went back before any handler was started for them: how often they had been delivered, by
+  // stream sequence. Other instances may have handled them since, so this is emptied when it is large.
   std::unordered_map<std::uint64_t, std::uint64_t> turned_away_;
 };
 

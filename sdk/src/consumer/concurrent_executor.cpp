@@ -139,8 +139,8 @@ void ConcurrentExecutor::choose() {
   }
 }
 
-/// Inside the transaction: the inbox row of a success, the count of a failure. Another count in the inbox
-/// shows that the event was started again after this run: then that start owns the event.
+/// Inside the transaction: writes the inbox row of a success, or the attempt of a failure. When the inbox no
+/// longer has what this run's start has written, the event was started again since: then that start owns it.
 Settlement ConcurrentExecutor::commit_end(const Message& message) {
   const auto event = identity_of(message.delivery.event);
   const AttemptsKey key{message.delivery};
@@ -250,7 +250,7 @@ void ConcurrentExecutor::undo_starts(const std::vector<Message*>& messages) {
 
 std::vector<ConcurrentExecutor::Settled> ConcurrentExecutor::abandon_all() {
   take_back();
-  // Before anyone else can start them: nothing has failed, and no process has ended while handling them.
+  // Undo the starts before anyone else sees them: nothing has failed, and no process has ended in a handler.
   const auto begun = list({Stage::active, Stage::ended, Stage::taken_back});
   try {
     // Where the last commit failed, this one would only make the stop wait for a lock once more.

@@ -65,9 +65,9 @@ class ConcurrentExecutor {
   /// Submitted and not settled.
   [[nodiscard]] std::size_t size() const noexcept { return messages_.size(); }
 
-  /// What no worker has started, in order, with its former count of starts: at a stop, or while all workers
-  /// are stuck, and then to come back after `delay`. Throws InboxUnavailable: then the workers start nothing
-  /// of it, call again.
+  /// Takes out what no worker has started, in order, and undoes its starts: at a stop, or while all workers
+  /// are stuck. The messages are to come back after `delay`. After InboxUnavailable the workers start none of
+  /// them: call again.
   [[nodiscard]] std::vector<Settled> withdraw(std::chrono::milliseconds delay = {});
   /// Gives up on what still runs. Its starts are undone, unless the inbox cannot be written.
   [[nodiscard]] std::vector<Settled> abandon_all();
@@ -115,7 +115,7 @@ class ConcurrentExecutor {
   void settle(Message& message, Settlement settlement, std::vector<Settled>& settled);
   void give_back_behind(const std::string& key, std::vector<Settled>& settled);
   [[nodiscard]] std::vector<Settled> give_back_held();
-  /// The message is ours no longer.
+  /// The message leaves the executor.
   void leave(Message& message, Settlement settlement, Clock::time_point time, std::vector<Settled>& settled);
   template <class Work>
   void commit(Work&& work);
@@ -131,7 +131,7 @@ class ConcurrentExecutor {
   std::map<Ticket, Message> messages_;
   std::array<Messages, stage_count> by_stage_;
   std::size_t late_ = 0;       // runs that the workers have, and nobody waits for any more
-  bool inbox_failed_ = false;  // when something was last to be committed
+  bool inbox_failed_ = false;  // in the last commit
   WorkerPool pool_;
 };
 

@@ -23,7 +23,7 @@ namespace {
 constexpr milliseconds longest_wait{1000};  // for a message, before the status is looked at again
 constexpr int prune_step = 1000;
 constexpr seconds prune_interval{60};
-// However late it is: what is not acked comes back only after AckWait.
+// Acks are flushed for this long even past the deadline: without them, messages that were handled come again.
 constexpr milliseconds last_flush{200};
 
 ConnectionOptions named_connection(const ConsumerOptions& options) {
@@ -79,7 +79,8 @@ bool ConsumerSession::join() {
   });
 }
 
-/// Of a group that has to be made. Without the right to look its stream up, nobody can tell where it stood.
+/// Where a group begins that has to be made, 0 for where the options say. A login without the right to look
+/// up the stream cannot tell where the group stood.
 std::uint64_t ConsumerSession::first_sequence() {
   if (!stream_) return 0;
   return guarded(context_.inbox, [this] {

@@ -22,7 +22,7 @@ constexpr milliseconds longest_pause{30000};
 // JetStream stores their length in 16 bits. Its error for more is not among those of nats.c 3.4.
 constexpr std::size_t most_header_bytes = 65535;
 constexpr int headers_too_large = 10097;
-// For headers that are added when a copy is made and sent: what is left out, the message's id, its stream.
+// Room for headers that are added later: what was left out, the message's id, the stream that is expected.
 constexpr std::size_t reserve = 2048;
 constexpr std::size_t shortest_text = 100;
 
@@ -58,7 +58,7 @@ bool is_copied(const Header& header) {
   return !name.starts_with("Nats-") && !name.starts_with("nats-") && !value.empty();
 }
 
-/// Which headers have room together, when the largest give way first.
+/// Which headers fit into `room` bytes when the largest are left out first.
 std::vector<bool> fitting(const Headers& headers, std::size_t room) {
   std::vector<std::size_t> by_size;
   std::vector<bool> fits(headers.size(), false);
@@ -178,7 +178,7 @@ natsStatus DeadLetters::send(natsMsg* letter, const Delivery& delivery, jsErrCod
   jsPubAck* raw_answer = nullptr;
   const auto status = js_PublishMsg(&raw_answer, jetstream(connection_), letter, &publish_options, code);
   const PubAckPtr answer{raw_answer};
-  // A leader that cannot yet tell whether the dead letter is stored: see EventPublisher.
+  // A leader that cannot tell yet whether the dead letter is stored: see read_pub_ack().
   if (status == NATS_OK && answer->Duplicate && answer->Sequence == 0) return NATS_TIMEOUT;
   return status;
 }

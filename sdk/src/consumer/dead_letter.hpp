@@ -24,10 +24,11 @@ class DeadLetters {
   /// Creates or checks the stream. Throws as ensure_stream does.
   void ensure();
 
-  /// Returns once the stream has confirmed the copy; it recognises a second copy of the same message. What
-  /// is too large beside the added headers is left out: the payload, and of the message's headers the largest
-  /// first. The headers tidings-payload-left-out and tidings-headers-left-out have its size and their names,
-  /// and the original stays in its stream. Throws NatsError, and then the original must not be ended.
+  /// Returns once the stream has confirmed the copy; it recognises a second copy of the same message. When a
+  /// copy is too large, parts are left out: the payload, and then the largest of the message's headers. The
+  /// header tidings-payload-left-out says how large the payload was, tidings-headers-left-out which headers
+  /// are missing; the original still has them. Throws NatsError, and then the original must not be
+  /// terminated.
   void publish(const Delivery& delivery, std::string_view payload, const Settlement& settlement);
 
   /// How long to hold off the next dead letter after the stream did not answer one: nothing else is handled
@@ -42,7 +43,7 @@ class DeadLetters {
   struct Room {
     bool payload = true;
     std::size_t headers = std::numeric_limits<std::size_t>::max();  ///< all of them together
-    std::size_t text = 1000;                                        ///< each that we write
+    std::size_t text = 1000;                                        ///< each text that we write
     /// False when it is as small as can be.
     bool shrink(bool payload_is_empty, bool headers_alone, std::int64_t max_payload);
   };

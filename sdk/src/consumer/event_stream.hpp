@@ -1,6 +1,6 @@
 #pragma once
 
-// The stream that a group reads from: whether it holds what the group is for, and where a group begins on it
+// The stream that a group reads from: whether it holds what the group is for, and where on it a group begins
 // that has to be made.
 
 #include "inbox/inbox.hpp"
@@ -42,9 +42,9 @@ void warn_of_transform(const EventStream& stream, const ConsumerOptions& options
 /// they would take effect a second time.
 void warn_of_replay_beyond(const EventStream& stream, const ConsumerOptions& options, Timestamp now);
 
-/// The sequence at which a group begins that has to be made, 0 for all that the stream holds: behind what the
-/// inbox knows to be settled. Throws NatsError when the group has handled events, nobody knows how far it had
-/// come, and events of the stream may be older than what the inbox remembers.
+/// The sequence at which a group begins that has to be made: behind what the inbox knows to be settled. 0
+/// when it knows nothing, and the options decide. Throws NatsError when the group has handled events, nobody
+/// knows how far it had come, and events of the stream may be older than what the inbox remembers.
 [[nodiscard]] std::uint64_t first_unsettled(const EventStream& stream, const ConsumerOptions& options,
                                             const std::optional<Inbox::Position>& position,
                                             bool has_handled_events, Timestamp now);

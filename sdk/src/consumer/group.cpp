@@ -23,7 +23,7 @@ using std::chrono::nanoseconds;
 
 std::string filter(const ConsumerOptions& options) { return options.subject_prefix + ".>"; }
 
-/// Its info; empty when it is not there.
+/// The durable's info; empty when there is no such durable.
 json find(Connection& connection, const ConsumerOptions& options) {
   const auto action = "look up the group " + options.group + " on the stream " + options.stream;
   auto info = ask_jetstream(connection, "CONSUMER.INFO." + options.stream + "." + options.group, action);
@@ -39,7 +39,7 @@ std::string text(const json& config, const char* field) { return config.value(fi
 
 std::int64_t number(const json& config, const char* field) { return config.value(field, std::int64_t{0}); }
 
-/// The name of the field that has them, and they.
+/// The durable's filters, and the name of the field that has them.
 std::pair<const char*, std::vector<std::string>> filters(const json& config) {
   if (const auto several = config.find("filter_subjects"); several != config.end() && several->is_array())
     return {"filter_subjects", several->get<std::vector<std::string>>()};
@@ -47,7 +47,7 @@ std::pair<const char*, std::vector<std::string>> filters(const json& config) {
   return {"filter_subject", one.empty() ? std::vector<std::string>{} : std::vector{one}};
 }
 
-/// How texts about a durable begin.
+/// The beginning of an error or warning about a field of a durable.
 std::string has(const ConsumerOptions& options, const std::string& field, const std::string& value,
                 const std::string& expected) {
   return "group " + options.group + " on the stream " + options.stream + " has " + field + " " + value +
@@ -81,7 +81,7 @@ std::string milliseconds_text(std::int64_t time) {
   return std::to_string(duration_cast<milliseconds>(nanoseconds{time}).count()) + " ms";
 }
 
-/// Of what is served, though not as one may expect.
+/// Tells of fields with which the group is served, but not as one may expect.
 void warn(const json& is, const ConsumerOptions& options) {
   const auto warn_of = [&options](const char* field, const std::string& value, const std::string& expected,
                                   const char* what) {
@@ -104,7 +104,7 @@ void warn(const json& is, const ConsumerOptions& options) {
     warn_of("mem_storage", "true", "false", "a server that restarts forgets how far the group has come");
 }
 
-/// What is not limited has 0 on the server.
+/// The server writes 0, or less, for what is not limited.
 template <class Limit>
 Limit limit(int64_t value) {
   return value > 0 ? Limit(value) : std::numeric_limits<Limit>::max();
@@ -146,7 +146,7 @@ Group describe(const json& info, const ConsumerOptions& options) {
 
 GroupState GroupState::parse(std::string_view answer) {
   const auto state = json::parse(answer, nullptr, false);
-  if (!state.is_object()) return {};  // empty from nobody: JetStream is electing
+  if (!state.is_object()) return {};  // an empty answer means that nobody serves it: JetStream is electing
   if (const auto error = state.find("error"); error != state.end()) {
     const int code = error->value("err_code", 0);
     const bool gone = code == JSConsumerNotFoundErr || code == JSStreamNotFoundErr;

@@ -18,7 +18,7 @@ class Handlers {
   struct Entry {
     std::function<void(const Delivery&)> handle;
     RetryPolicy retry{};
-    std::string type{};  ///< or pattern, as it was added
+    std::string type{};  ///< the type or pattern, as it was added
   };
 
   /// `user.*` takes all types that begin with `user.`. Throws SettingError for another pattern, and Error
@@ -27,8 +27,8 @@ class Handlers {
   /// For what no other handler takes. Throws Error when there is one already.
   void add_any(Entry entry);
 
-  /// The one of that very type, or else of the longest pattern that fits, or else of any type. A null pointer
-  /// when there is none of these.
+  /// The handler of exactly this type, else that of the longest pattern that fits, else that of add_any().
+  /// nullptr when there is none.
   [[nodiscard]] const Entry* find(std::string_view type) const;
   [[nodiscard]] std::size_t size() const noexcept;
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }

@@ -9,8 +9,8 @@
 
 namespace tidings {
 
-/// A function of the user's that is told something. What it throws does not reach the engine; the first time,
-/// it is logged.
+/// A function that the user has given us to be told of something. What it throws does not reach the engine;
+/// the first time, it is logged.
 template <class... Args>
 class Hook {
  public:

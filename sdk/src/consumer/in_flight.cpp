@@ -65,7 +65,8 @@ void InFlight::use(std::chrono::milliseconds ack_wait) {
   ack_wait_changed_.notify_all();
 }
 
-/// Looks at all: what comes again is rare.
+/// Counts a message that comes again while it is here. That is rare, so looking at all of them is cheap
+/// enough.
 void InFlight::notice_lapse(std::uint64_t stream_sequence) {
   const bool here = std::ranges::any_of(entries_, [stream_sequence](const Entry& entry) {
     return entry.message != nullptr && !entry.disowned && entry.stream_sequence == stream_sequence;

@@ -29,7 +29,7 @@ class InFlight {
   InFlight(natsConnection* connection, std::chrono::milliseconds ack_wait, std::atomic<std::uint64_t>& count,
            MayExtend may_extend);
 
-  /// The group's AckWait is another one now. All messages are extended at once.
+  /// The group's AckWait has changed. All messages are extended at once.
   void use(std::chrono::milliseconds ack_wait);
 
   /// How often a message came again while it was here: it was not extended in time.

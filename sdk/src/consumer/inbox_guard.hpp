@@ -19,15 +19,16 @@ class InboxUnavailable : public Error {
   explicit InboxUnavailable(const std::string& what) : Error("inbox: " + what, Retry::yes) {}
 };
 
-/// The same for an error that a handler has thrown: the trouble may also be that of something else which the
-/// handler uses.
+/// The same for an error that a handler has thrown: it may also come from something else that the handler
+/// uses.
 class HandlerUnavailable : public InboxUnavailable {
  public:
   HandlerUnavailable(const std::string& type, const std::string& what)
       : InboxUnavailable(what + " (thrown by the handler of " + type + ")") {}
 };
 
-/// Tells how long the database takes. Not while a handler runs: see BatchExecutor::run().
+/// While it lives, the inbox counts as waiting for its database, except while a handler runs: see
+/// BatchExecutor::run().
 class InboxWait {
  public:
   explicit InboxWait(Inbox& inbox) : inbox_(inbox) { inbox_.waits(true); }

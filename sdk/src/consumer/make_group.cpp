@@ -35,8 +35,8 @@ void begin_at(jsConsumerConfig& config, std::uint64_t sequence) {
   config.OptStartTime = 0;
 }
 
-/// nats-server 2.9.10 passes over the stream's last message when that is the only one from `time` on. So what
-/// begins behind the last message, or with it, is made to begin at its sequence.
+/// nats-server 2.9.10 leaves out the stream's last message when it is the only one stored since `time`. So a
+/// group that begins with the last message, or after it, is made to begin at a sequence instead.
 void add_since(Connection& connection, const ConsumerOptions& options, jsConsumerConfig& config,
                Timestamp time) {
   const auto nanos = duration_cast<nanoseconds>(time.time_since_epoch()).count();
@@ -56,7 +56,7 @@ void add_since(Connection& connection, const ConsumerOptions& options, jsConsume
   add(connection, options, config);
 }
 
-/// Since when the group is to have events; nothing when that is not for a time to say.
+/// The group gets what was stored from this time on; empty when it does not begin at a time.
 std::optional<Timestamp> begins(const Start& start, const GroupBefore& before) {
   if (before.began) return before.began;
   return start.at == Start::At::since ? std::optional{start.time} : std::nullopt;

@@ -13,11 +13,12 @@ namespace tidings {
 /// What this instance knows of the group from before.
 struct GroupBefore {
   bool known = false;
-  std::optional<Timestamp> began{};  ///< when it began with what was stored from a time on
+  std::optional<Timestamp> began{};  ///< the time that it began at; empty when it did not begin at a time
 };
 
-/// Begins at `first_sequence` of the stream. When that is 0, one that was known before begins where it did
-/// then, since what is new now is not new to it, and any other one where the options say. Throws NatsError.
+/// The durable begins at `first_sequence` of the stream. When that is 0, a group that was known before begins
+/// where it began then (Start::At::now would leave out what came since), and any other where the options say.
+/// Throws NatsError.
 void make_group(Connection& connection, const ConsumerOptions& options, std::uint64_t first_sequence,
                 const GroupBefore& before);
 

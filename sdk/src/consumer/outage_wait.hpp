@@ -25,7 +25,8 @@ class OutageWait {
   /// Ends the session, as a stop does, once the inbox is lost.
   void end_if_lost();
 
-  /// The error, with what the server refused: it answers that with nothing, which looks like a timeout.
+  /// The error, and what the server has refused: a request that it refuses gets no answer, which looks like a
+  /// timeout.
   [[nodiscard]] std::string reason(const Error& error) const;
 
  private:

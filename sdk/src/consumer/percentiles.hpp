@@ -18,8 +18,8 @@ class Percentiles {
 
   void add(std::chrono::nanoseconds value, Clock::time_point now);
 
-  /// What a share of them (0.5: the median) did not exceed, at most a bucket too large; 0 when there were
-  /// none.
+  /// The duration that this share of them (0.5: the median) did not exceed, rounded up to the end of its
+  /// bucket; 0 when there were none.
   [[nodiscard]] std::chrono::microseconds at(double share, Clock::time_point now) const;
 
  private:

@@ -14,8 +14,8 @@ using std::chrono::nanoseconds;
 namespace {
 
 /// How long a pull lasts, how often the server shows life while it has no messages, and after what silence
-/// the pull is taken for lost. One that is wrongly taken for lost stays open on the server until it expires,
-/// so a short one brings fewer messages too many.
+/// the pull is taken for lost. A pull that is wrongly taken for lost stays open on the server until it
+/// expires, and brings messages beside those of its successor: the sooner it expires, the fewer.
 struct Pace {
   milliseconds expires, heartbeat, missed;
 };
@@ -154,7 +154,7 @@ void PullLoop::pull_anew() {
   if (is<Steady>()) enter(Probing{});
 }
 
-/// While the new leader begins, it still tells of the old one's pulls.
+/// A new leader at first still answers for pulls of the old one: wait until that is over.
 void PullLoop::on_new_leader(Time now) {
   pull_anew();
   pause(leader_begins, now);
@@ -200,7 +200,7 @@ std::optional<PullRequest> PullLoop::due(std::size_t ready, std::size_t bytes, T
   if (next_ == NextPull::of_any_size) return PullRequest{1, expires, heartbeat, std::nullopt};
   const int here = expected_ + static_cast<int>(ready);
   if (here > prefetch_.messages / 2) return std::nullopt;
-  // Pulls that met silence may all be open in the end, as at a server that stood still: each asks for little.
+  // A server that stood still may serve all pulls that it did not answer once it goes on: each asks for one.
   const int count = is<Unanswered>() ? 1 : std::min(prefetch_.messages - here, max_request_batch_);
   return PullRequest{count, expires, heartbeat, max_bytes_};
 }

@@ -116,7 +116,7 @@ void Puller::pull_if_due() {
     loop_.on_not_sent(steady_clock::now());
 }
 
-/// Said once, however long it lasts, and not where the reason was told already.
+/// Warns once for each silence, however long it lasts, and not when its reason was logged already.
 void Puller::warn_of_silence(const std::string& what) {
   if (unanswered() || stopped() || rejoin_after() || !connection_.refusal().empty()) return;
   spdlog::warn("pull unanswered group={}: {}, pulling again", group_.durable, what);

@@ -13,7 +13,7 @@ namespace tidings {
 /// Thread-safe.
 class RunControl {
  public:
-  /// Ends the run that is on, or else the next one.
+  /// Ends the current run, or else the next one.
   void stop() { end_session_for(stopped_); }
   void pause() { end_session_for(paused_); }
   void resume() {
@@ -34,7 +34,7 @@ class RunControl {
     changed_.wait(lock, [this] { return !paused_ || stopped_; });
     return !stopped_;
   }
-  /// Is requested to stop for a pause as well.
+  /// The token of a session, which ends for a stop and for a pause.
   [[nodiscard]] std::stop_token begin_session() {
     const std::lock_guard lock{mutex_};
     session_ = {};

@@ -12,7 +12,7 @@
 namespace tidings {
 namespace {
 
-constexpr std::size_t most_types_told = 100;  // who makes up types must not fill the memory
+constexpr std::size_t most_types_told = 100;  // a sender that invents types must not fill the memory
 
 std::chrono::nanoseconds age(const Delivery& delivery) {
   return now() - parse_timestamp(delivery.event.time).value_or(delivery.stored_at);
@@ -111,7 +111,7 @@ void Settler::count(const std::string& type, Settlement::Kind kind) {
   }
 }
 
-/// Once: a name that was mistyped shows, and a type that is meant for other groups does not fill the log.
+/// Logs each type once: a mistyped name is noticed, and a type meant for other groups does not fill the log.
 void Settler::tell_ignored(const std::string& type) {
   if (ignored_types_.size() < most_types_told && ignored_types_.insert(type).second)
     spdlog::warn("no handler for type={}: its events are acked and counted as ignored", type);
@@ -138,7 +138,7 @@ void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement
   if (delivery.event.id.empty()) return puller_.terminate(std::move(message));
   const AttemptsKey key{delivery};
   puller_.terminate(std::move(message));
-  // A copy that somebody sends again starts from zero.
+  // When somebody publishes the event again, its attempts start from zero.
   (void)outage_.until_done("inbox",
                            [&] { transact(inbox_, [&] { inbox_.forget_attempts(key.identity()); }); });
 }

@@ -28,7 +28,8 @@ class Settler {
   /// Only after that commit: a crash in between costs a duplicate, never a loss.
   void settle(StreamMessagePtr message, const Settlement& settlement);
 
-  /// It is given back at the end, when the server sends us no more: now, it would be handed to us again.
+  /// Keeps the message until the drain, when the server sends us no more, and gives it back then. Given back
+  /// now, it would be handed to us again.
   void keep_for_drain(StreamMessagePtr message) { kept_.push_back(std::move(message)); }
   [[nodiscard]] std::vector<StreamMessagePtr> take_kept() { return std::exchange(kept_, {}); }
 
@@ -48,7 +49,7 @@ class Settler {
   OutageWait& outage_;
   std::stop_token stop_;
   std::vector<StreamMessagePtr> kept_;
-  std::set<std::string> ignored_types_;  // that were told of
+  std::set<std::string> ignored_types_;  // those that were logged
 };
 
 }  // namespace tidings

@@ -1,7 +1,7 @@
 #pragma once
 
-// A transient error of a handler's may be the inbox's trouble, or that of something else which the handler
-// uses: a file that cannot be opened, a row that another locks.
+// When a handler throws a transient error, the inbox may be away, or something else that the handler uses: a
+// file that cannot be opened, a row that somebody else locks.
 
 #include <chrono>
 #include <optional>
@@ -9,16 +9,18 @@
 
 namespace tidings {
 
-/// An event's first few are taken for the inbox's, or for a moment's: it is tried again. What still fails
-/// then, while the inbox itself takes a commit, is the handler's own failure. For a while the like of other
-/// events is judged at once, as long as the inbox's transaction has survived it. Does no I/O.
+/// After the first few of them an event is simply tried again: the inbox may be away, or it will pass. One
+/// more while the inbox itself can commit is the handler's own failure. From then on, for as long as
+/// `memory`, the first such error of another event counts as a failure too, if the inbox's transaction has
+/// survived it. Does no I/O.
 class TransientErrors {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr int tolerated = 3;
   static constexpr std::chrono::minutes memory{1};
 
-  /// There was one more, of the event with that EventKey::unique(). False when it counts as a failure.
+  /// Counts one more error, of the event with that EventKey::unique(). False when that is a failure of the
+  /// handler.
   [[nodiscard]] bool tolerate(const std::string& event, bool inbox_survived, Clock::time_point time) {
     if (event != event_ || time - last_ > memory) count_ = 0;
     event_ = event;

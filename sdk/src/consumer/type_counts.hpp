@@ -14,7 +14,7 @@
 
 namespace tidings {
 
-/// Types are what senders write, so only so many are kept apart.
+/// Senders choose the names of types, so only the first `most_types` are counted apart.
 class TypeCounts {
  public:
   static constexpr std::size_t most_types = 200;

@@ -25,7 +25,7 @@ constexpr std::array names{
     Name{State::running_isolated_after_batch, "running_isolated_after_batch",
          "the process ended while handling it, after one in a batch"},
     Name{State::dead_letter, "dead_letter", "for the dead letters: ", true},
-    Name{State::failed, "failed", "", true}};  // the last: its sentence is in everything
+    Name{State::failed, "failed", "", true}};  // last, since every text begins with its empty sentence
 
 const Name& understand(std::string_view last_error) {
   return *std::ranges::find_if(names, [last_error](const Name& name) { return name.is_in(last_error); });

@@ -1,6 +1,6 @@
 #pragma once
 
-// By which clock ids of handled events are forgotten. The wall clock may jump ahead: it would empty the
+// The clock by which ids of handled events are forgotten. By the wall clock, a jump ahead would empty the
 // inbox, and what the stream hands out again would take effect again.
 
 #include <tidings/timestamp.hpp>
@@ -23,8 +23,8 @@ class RetentionClock {
   using Steady = std::chrono::steady_clock;
   static constexpr int pace = 2;
 
-  /// `seen` is the latest that this has returned, for any instance of any group; none yet in a new inbox. To
-  /// be kept for the group when it is later than what is there.
+  /// `seen` is the latest that this has returned, in any instance of any group; empty in a new inbox. The
+  /// result is to be kept for the group when it is later than what is there.
   [[nodiscard]] Timestamp advance(Timestamp wall, std::optional<Timestamp> seen, Steady::time_point time) {
     if (!start_) start_ = {seen.value_or(wall), time};
     const auto passed = std::chrono::floor<Timestamp::duration>(time - start_->time);
