@@ -110,11 +110,11 @@ class Consumer {
 
   // Thread-safe; also to be called by handlers, but not by a signal handler.
 
-  /// The run that is on drains and returns, or else the next run, at once.
+  /// The current run drains and returns; when there is none, the next one returns at once.
   void stop() { engine_.stop(); }
   /// Drains as a stop does: what no handler has started goes back to the group. The status is `paused` when
-  /// that is done; run() does not return, and is not connected until resume() or stop(). Before run(): it
-  /// begins so.
+  /// that is done; run() does not return, and is not connected until resume() or stop(). Called before run(),
+  /// it has run() begin paused.
   void pause() { engine_.pause(); }
   void resume() { engine_.resume(); }
   [[nodiscard]] ConsumerStats stats() const { return engine_.stats(); }

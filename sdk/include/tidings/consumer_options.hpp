@@ -69,8 +69,8 @@ struct ConsumerOptions {
   std::string subject_prefix = "auth.events";
   /// Where dead letters go; another stream than `stream`. Empty: named after it, AUTH_DLQ for AUTH_EVENTS.
   std::string dead_letter_stream{};
-  /// Of their subjects, which must not lie within `subject_prefix`. Empty: named after the dead-letter
-  /// stream, auth.dlq for AUTH_DLQ.
+  /// The prefix of their subjects, which must not lie within `subject_prefix`. Empty: named after the
+  /// dead-letter stream, auth.dlq for AUTH_DLQ.
   std::string dead_letter_prefix{};
   bool manage_streams = true;  ///< make missing streams and the group's durable consumer
   /// Copies of the streams that it makes, 1 to 5. With `manage_streams`, an existing one with fewer is an

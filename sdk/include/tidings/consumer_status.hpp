@@ -13,8 +13,8 @@ namespace tidings {
 struct ConsumerStatus {
   enum class State { stopped, joining, running, waiting, draining, paused };
   State state = State::stopped;
-  /// Of waiting: what it waits for (NATS, the inbox, a worker, what handlers need). Of running: which
-  /// handlers wait for something that they have thrown Unavailable for, while others go on.
+  /// While waiting: what it waits for (NATS, the inbox, a worker, what handlers need). While running: which
+  /// handlers wait for something that they have thrown Unavailable for; others go on.
   std::string reason{};
   std::chrono::system_clock::time_point since{};
 
@@ -47,7 +47,7 @@ struct ConsumerStats {
   std::chrono::microseconds handling_p50{}, handling_p99{};  ///< of a handler
   std::chrono::microseconds age_p50{}, age_p99{};  ///< from the event's time (or storing) to the commit
 
-  /// Of the first 200 types that came, and of all others together, as `other types`.
+  /// The first 200 types that came are counted each; all others together, as `other types`.
   std::map<std::string, TypeStats> by_type{};
 };
 

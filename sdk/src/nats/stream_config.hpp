@@ -17,7 +17,7 @@ namespace tidings {
 /// empty when they come from nowhere else.
 [[nodiscard]] std::string origin_of(const nlohmann::json& config);
 
-/// Of the subjects under which messages are stored, with wildcards on both sides.
+/// How the subjects are changed under which messages are stored; both may have wildcards.
 struct SubjectTransform {
   std::string source, destination;
 };
