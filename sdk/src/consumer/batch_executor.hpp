@@ -47,10 +47,10 @@ class BatchExecutor {
 
   /// A message that was delivered before, or one that follows such a message in its key. Its start is
   /// committed before the handler runs, so a message that kills the process is found by its count of starts:
-  /// a dead letter after `max_attempts` deaths. A death in a batch does not count, as nothing tells which of
-  /// its messages was to blame. A call with the same message after InboxUnavailable is not a new start.
-  /// Transient errors of its handler count as a failure once there were too many of them and the inbox can
-  /// commit that.
+  /// a dead letter after `max_attempts` deaths. A death in a batch before them does not count: nothing tells
+  /// such a message from one that was given back, or from its neighbours there. A call with the same message
+  /// after InboxUnavailable is not a new start. Transient errors of its handler count as a failure once there
+  /// were too many of them and the inbox can commit that.
   [[nodiscard]] Settlement run_isolated(Delivery& delivery);
 
   /// The stream sequence of the message whose handler runs longer than it may. Thread-safe.
