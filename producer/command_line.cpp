@@ -39,6 +39,10 @@ constexpr auto setting_flags = std::to_array<SettingFlag>({
      "token; other users can see flags, so prefer the variable"},
     {SettingGroup::nats, "NATS_INBOX_PREFIX", "--nats-inbox-prefix",
      "answers come to subjects below it; for users that may subscribe only to their own (_INBOX)"},
+    {SettingGroup::nats, "NATS_JS_DOMAIN", "--nats-js-domain,--js-domain",
+     "JetStream domain, where leaf nodes lead to the server that has the streams"},
+    {SettingGroup::nats, "NATS_JS_API_PREFIX", "--nats-js-api-prefix,--js-api-prefix",
+     "prefix under which another account's JetStream API is imported; excludes a domain"},
     {SettingGroup::nats, "NATS_CA", "--nats-ca", "file of the CA to trust; turns TLS on"},
     {SettingGroup::nats, "NATS_CERT", "--nats-cert", "file of the client's certificate"},
     {SettingGroup::nats, "NATS_KEY", "--nats-key", "file of the client's key"},
@@ -81,13 +85,16 @@ void add_standard_flags(CLI::App& command) {
   command.set_version_flag("--version", "tidings " TIDINGS_VERSION, "print the version and exit");
 }
 
-/// A host or port given as a flag must win over a NATS_URL that only the environment has.
+/// A flag must win over what excludes it, or wins over it, and is in the environment only.
 void settle_server_flags(const CLI::App& command) {
   const auto given = [&](const char* flag) {
     const auto* option = command.get_option_no_throw(flag);
     return option != nullptr && option->count() > 0;
   };
   if ((given("--nats-host") || given("--nats-port")) && !given("--nats-url")) unsetenv("NATS_URL");
+  const bool domain = given("--nats-js-domain"), prefix = given("--nats-js-api-prefix");
+  if (domain && !prefix) unsetenv("NATS_JS_API_PREFIX");
+  if (prefix && !domain) unsetenv("NATS_JS_DOMAIN");
 }
 
 void start_log() {

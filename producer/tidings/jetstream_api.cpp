@@ -1,6 +1,7 @@
 #include "jetstream_api.hpp"
 
 #include "nats/handle.hpp"
+#include "nats/jetstream_request.hpp"
 
 namespace tidings {
 namespace {
@@ -12,8 +13,6 @@ ConnectionOptions options(const std::string& command) {
   options.name = "tidings " + command;
   return options;
 }
-
-std::string subject_of(const std::string& what) { return "$JS.API." + what; }
 
 }  // namespace
 
@@ -28,11 +27,12 @@ JetStreamApi::JetStreamApi(const std::string& command) : connection_(options(com
 Json JetStreamApi::request(const std::string& what, const Json& body) {
   const auto text = body.is_null() ? std::string{} : body.dump();
   natsMsg* raw = nullptr;
-  const auto status = natsConnection_Request(&raw, native(connection_), subject_of(what).c_str(), text.data(),
+  const auto subject = api_subject(connection_, what);
+  const auto status = natsConnection_Request(&raw, native(connection_), subject.c_str(), text.data(),
                                              static_cast<int>(text.size()), longest_wait_ms);
   const MessagePtr message{raw};
   if (status == NATS_NO_RESPONDERS)
-    throw NatsError("JetStream does not answer " + what + ": is it on (nats-server -js)?", Error::Retry::yes);
+    throw NatsError("JetStream does not answer " + what + why_no_responders(connection_), Error::Retry::yes);
   if (const auto refusal = connection_.refusal(); status == NATS_TIMEOUT && !refusal.empty())
     throw NatsError("the NATS server refuses " + what + ": " + refusal);
   check(status, "ask JetStream for " + what);
@@ -59,8 +59,8 @@ std::vector<Json> JetStreamApi::consumers(const std::string& stream) {
 
 void JetStreamApi::send(const std::string& what, const Json& body, const std::string& reply) {
   const auto text = body.dump();
-  check(natsConnection_PublishRequest(native(connection_), subject_of(what).c_str(), reply.c_str(),
-                                      text.data(), static_cast<int>(text.size())),
+  check(natsConnection_PublishRequest(native(connection_), api_subject(connection_, what).c_str(),
+                                      reply.c_str(), text.data(), static_cast<int>(text.size())),
         "ask JetStream for " + what);
 }
 

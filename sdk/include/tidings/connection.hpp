@@ -30,13 +30,20 @@ struct ConnectionOptions {
   /// otherwise others in the account could read its answers.
   std::string inbox_prefix = "_INBOX";
 
+  // Which JetStream: at most one of the two. Without them it is that of the account that was logged in to.
+  /// Of another server that leaf nodes lead to: its API is `$JS.<domain>.API`.
+  std::string jetstream_domain{};
+  /// Under which the account imports the API of another account: `JS.other.API`, without a final dot.
+  std::string jetstream_api_prefix{};
+
   std::string ca_file{};                ///< trusts this CA; turns TLS on
   std::string cert_file{}, key_file{};  ///< client certificate for mutual TLS
 
   std::chrono::milliseconds connect_timeout{2000};
 
   /// NATS_URL (comma list) or NATS_HOST and NATS_PORT, NATS_CREDS, NATS_NKEY, NATS_USER,
-  /// NATS_PASSWORD, NATS_TOKEN, NATS_INBOX_PREFIX, NATS_CA, NATS_CERT, NATS_KEY. Throws SettingError.
+  /// NATS_PASSWORD, NATS_TOKEN, NATS_INBOX_PREFIX, NATS_JS_DOMAIN, NATS_JS_API_PREFIX, NATS_CA, NATS_CERT,
+  /// NATS_KEY. Throws SettingError.
   [[nodiscard]] static ConnectionOptions from_environment();
 };
 

@@ -1,6 +1,7 @@
 #include "consumer/puller.hpp"
 
 #include "nats/handle.hpp"
+#include "nats/jetstream_request.hpp"
 
 #include <spdlog/spdlog.h>
 
@@ -41,7 +42,7 @@ Puller::Puller(Connection& connection, Group group, std::string subject_prefix, 
     advisories_.emplace(connection, group_.stream, group_.durable,
                         [mailbox = mailbox_] { mailbox->tell_of_new_leader(); });
   // By the thread that delivers: ours may be in a handler for as long as the others' AckWaits last.
-  mailbox_->on_lapse([connection = native(connection), subject = api_subject("INFO"), inbox = state_inbox_] {
+  mailbox_->on_lapse([connection = native(connection), subject = subject_of("INFO"), inbox = state_inbox_] {
     natsConnection_PublishRequest(connection, subject.c_str(), inbox.c_str(), nullptr, 0);
   });
   // Pull again as soon as the connection is back.
@@ -129,13 +130,14 @@ void Puller::ask_for_state_if_due() {
   request("INFO", {}, state_inbox_);
 }
 
-std::string Puller::api_subject(const char* what) const {
-  return std::string("$JS.API.CONSUMER.") + what + "." + group_.stream + "." + group_.durable;
+std::string Puller::subject_of(const char* what) const {
+  return api_subject(connection_,
+                     std::string("CONSUMER.") + what + "." + group_.stream + "." + group_.durable);
 }
 
 /// Nobody waits for the answers: they come to `inbox`, and so into the mailbox.
 bool Puller::request(const char* what, const std::string& body, const std::string& inbox) {
-  const auto subject = api_subject(what);
+  const auto subject = subject_of(what);
   return natsConnection_PublishRequest(native(connection_), subject.c_str(), inbox.c_str(), body.data(),
                                        static_cast<int>(body.size())) == NATS_OK;
 }

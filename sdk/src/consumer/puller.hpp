@@ -77,7 +77,7 @@ class Puller {
   void pull_if_due();
   void warn_of_silence(const std::string& what);
   void ask_for_state_if_due();
-  [[nodiscard]] std::string api_subject(const char* what) const;
+  [[nodiscard]] std::string subject_of(const char* what) const;
   bool request(const char* what, const std::string& body, const std::string& inbox);
   /// True when woken.
   bool read_mail(bool want_messages, Time deadline, const std::stop_token& stop);

@@ -35,6 +35,7 @@ struct Connection::State {
   }
 
   const ConnectionOptions options;
+  const std::string api_prefix;
   OptionsPtr nats_options;
   natsConnection* connection = nullptr;
   jsCtx* jetstream = nullptr;
@@ -159,13 +160,15 @@ void connect_once(Connection::State& state) {
   jsOptions options;
   jsOptions_Init(&options);
   options.Wait = 3000;
+  options.Prefix = state.api_prefix.c_str();
   check(natsConnection_JetStream(&state.jetstream, state.connection, &options), "use JetStream");
   state.connected = true;
 }
 
 }  // namespace
 
-Connection::State::State(ConnectionOptions given) : options(with_decoded_login(std::move(given))) {
+Connection::State::State(ConnectionOptions given)
+    : options(with_decoded_login(std::move(given))), api_prefix(jetstream_prefix(options)) {
   natsOptions* raw = nullptr;
   check(natsOptions_Create(&raw), "make connection options");
   nats_options.reset(raw);
@@ -261,6 +264,10 @@ natsConnection* native(const Connection& connection) noexcept {
 
 jsCtx* jetstream(const Connection& connection) noexcept {
   return Connection::State::of(connection).jetstream;
+}
+
+const std::string& jetstream_prefix(const Connection& connection) noexcept {
+  return Connection::State::of(connection).api_prefix;
 }
 
 }  // namespace tidings

@@ -79,6 +79,9 @@ ConnectionOptions ConnectionOptions::from_environment() {
   if (!is_literal_subject(options.inbox_prefix))
     throw SettingError("NATS_INBOX_PREFIX=" + options.inbox_prefix +
                        ": takes a subject without wildcards, _INBOX_relay for example");
+  options.jetstream_domain = text_or("NATS_JS_DOMAIN", "");
+  options.jetstream_api_prefix = text_or("NATS_JS_API_PREFIX", "");
+  (void)jetstream_prefix(options);
   options.ca_file = text_or("NATS_CA", "");
   options.cert_file = text_or("NATS_CERT", "");
   options.key_file = text_or("NATS_KEY", "");
@@ -100,6 +103,25 @@ void apply(const ConnectionOptions& options, natsOptions* target) {
   check(natsOptions_SetTimeout(target, options.connect_timeout.count()), "set the connect timeout");
   apply_login(options, target);
   apply_tls(options, target);
+}
+
+std::string jetstream_prefix(const ConnectionOptions& options) {
+  const auto& domain = options.jetstream_domain;
+  const auto& prefix = options.jetstream_api_prefix;
+  if (!domain.empty() && !prefix.empty())
+    throw SettingError("NATS_JS_DOMAIN=" + domain + " and NATS_JS_API_PREFIX=" + prefix +
+                       " exclude each other: set the one or the other");
+  if (!prefix.empty()) {
+    if (!is_literal_subject(prefix))
+      throw SettingError("NATS_JS_API_PREFIX=" + prefix +
+                         ": takes a subject without wildcards, JS.other.API for example");
+    return prefix;
+  }
+  if (domain.empty()) return "$JS.API";
+  if (!is_literal_subject(domain) || domain.find('.') != std::string::npos)
+    throw SettingError("NATS_JS_DOMAIN=" + domain +
+                       ": takes the name of a JetStream domain, without dots, wildcards and spaces");
+  return "$JS." + domain + ".API";
 }
 
 std::string login_method(const ConnectionOptions& options) {

@@ -27,9 +27,11 @@ using StreamInfoPtr = std::unique_ptr<jsStreamInfo, Deleter<jsStreamInfo_Destroy
 using ConsumerInfoPtr = std::unique_ptr<jsConsumerInfo, Deleter<jsConsumerInfo_Destroy>>;
 using PubAckPtr = std::unique_ptr<jsPubAck, Deleter<jsPubAck_Destroy>>;
 
-// Both belong to the connection and live as long as it does.
+// They belong to the connection and live as long as it does.
 [[nodiscard]] natsConnection* native(const Connection& connection) noexcept;
 [[nodiscard]] jsCtx* jetstream(const Connection& connection) noexcept;
+/// What the subjects of JetStream's API begin with: `$JS.API`, or what the options say.
+[[nodiscard]] const std::string& jetstream_prefix(const Connection& connection) noexcept;
 
 /// nats.c frees every message on one thread of its own, and waking that thread costs more than the message
 /// did, so messages are handed over many at a time. Not thread-safe: each thread has its own.

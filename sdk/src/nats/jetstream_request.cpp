@@ -8,13 +8,27 @@ namespace tidings {
 
 using nlohmann::json;
 
+std::string api_subject(const Connection& connection, const std::string& request) {
+  return jetstream_prefix(connection) + "." + request;
+}
+
+std::string why_no_responders(const Connection& connection) {
+  const auto& prefix = jetstream_prefix(connection);
+  if (prefix == "$JS.API") return jetstream_code(JSNotEnabledErr);
+  return ": nobody listens to " + prefix +
+         ".>: is NATS_JS_DOMAIN or NATS_JS_API_PREFIX right, and the leaf node connected or the import made?";
+}
+
 json ask_jetstream(Connection& connection, const std::string& request, const std::string& action) {
   natsMsg* raw = nullptr;
-  const auto subject = "$JS.API." + request;
+  const auto subject = api_subject(connection, request);
   const auto status =
       natsConnection_RequestString(&raw, native(connection), subject.c_str(), "", look_up_timeout.count());
   const MessagePtr message{raw};
-  check(status, action, status == NATS_NO_RESPONDERS ? JSNotEnabledErr : jsErrCode{});
+  if (status == NATS_NO_RESPONDERS)
+    throw NatsError("cannot " + action + ": " + natsStatus_GetText(status) + why_no_responders(connection),
+                    Error::Retry::yes);
+  check(status, action);
   auto answer = json::parse(
       std::string_view{natsMsg_GetData(raw), static_cast<std::size_t>(natsMsg_GetDataLength(raw))}, nullptr,
       false);

@@ -15,7 +15,14 @@ namespace tidings {
 /// Without a leader there is no answer: asking again is better than waiting.
 inline constexpr std::chrono::milliseconds look_up_timeout{1000};
 
-/// The answer to `$JS.API.<request>`, which may be an error; see error_code(). Throws NatsError
+/// Where the API takes `request`: `$JS.API.<request>`, or below another prefix (NATS_JS_DOMAIN,
+/// NATS_JS_API_PREFIX).
+[[nodiscard]] std::string api_subject(const Connection& connection, const std::string& request);
+
+/// What may be wrong when nobody listens to the API, as the end of an error's text.
+[[nodiscard]] std::string why_no_responders(const Connection& connection);
+
+/// The API's answer to `request`, which may be an error; see error_code(). Throws NatsError
 /// "cannot <action>: …" when there is none.
 [[nodiscard]] nlohmann::json ask_jetstream(Connection& connection, const std::string& request,
                                            const std::string& action);

@@ -202,6 +202,44 @@ TEST_CASE("URLs as they are in use are taken") {
   CHECK_NOTHROW(ConnectionOptions::from_environment());
 }
 
+TEST_CASE("a JetStream domain or API prefix that cannot be is an error, in the environment and in code") {
+  struct Case {
+    std::string domain, prefix, told;
+  };
+  const auto [domain, prefix, told] = GENERATE(values<Case>({
+      {"hub.eu", "", "NATS_JS_DOMAIN=hub.eu: takes the name"},
+      {"*", "", "NATS_JS_DOMAIN=*: takes the name"},
+      {"my hub", "", "NATS_JS_DOMAIN=my hub: takes the name"},
+      {"", "JS.>", "NATS_JS_API_PREFIX=JS.>: takes a subject"},
+      {"", "JS.*.API", "NATS_JS_API_PREFIX=JS.*.API: takes a subject"},
+      {"", "JS.other.API.", "NATS_JS_API_PREFIX=JS.other.API.: takes a subject"},
+      {"", "JS..API", "NATS_JS_API_PREFIX=JS..API: takes a subject"},
+      {"hub", "JS.other.API", "NATS_JS_DOMAIN=hub and NATS_JS_API_PREFIX=JS.other.API exclude each other"},
+  }));
+  const EnvironmentVariable set_domain{"NATS_JS_DOMAIN", domain}, set_prefix{"NATS_JS_API_PREFIX", prefix};
+  auto options = to("nats://127.0.0.1:1");
+  options.jetstream_domain = domain;
+  options.jetstream_api_prefix = prefix;
+  CHECK_THAT(error_of<SettingError>([] { (void)ConnectionOptions::from_environment(); }),
+             ContainsSubstring(told));
+  CHECK_THAT(error_of<SettingError>([&] {
+               Connection connection{options, std::stop_token{}};
+             }),
+             ContainsSubstring(told));
+}
+
+TEST_CASE("a JetStream domain is the prefix of its API") {
+  NatsServer server;
+  auto options = to(server.url());
+  CHECK(jetstream_prefix(Connection{options}) == "$JS.API");
+  options.jetstream_api_prefix = "JS.other.API";
+  CHECK(jetstream_prefix(Connection{options}) == "JS.other.API");
+  const EnvironmentVariable set{"NATS_JS_DOMAIN", "hub"};
+  options = ConnectionOptions::from_environment();
+  options.urls = {server.url()};
+  CHECK(jetstream_prefix(Connection{options}) == "$JS.hub.API");
+}
+
 TEST_CASE("an nkey logs in with the seed file alone") {
   const TempDir folder;
   const auto file = (folder / "user.nk").string();
