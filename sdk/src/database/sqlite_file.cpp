@@ -49,7 +49,10 @@ SqliteFile::SqliteFile(sqlite3* connection, const std::string& path) : connectio
   const auto main = find(file);
   int moved = 0;  // since it was opened
   sqlite3_file_control(connection, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
-  if (!main || moved != 0) return lose(file);
+  if (!main || moved != 0) {
+    lose(file);
+    return;
+  }
   watch(main);
   watch(find(file + "-wal"));
   watch(find(file + "-shm"));
