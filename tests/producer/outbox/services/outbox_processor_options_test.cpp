@@ -4,6 +4,10 @@
 
 #include <tidings/outbox_processor.hpp>
 
+#include <cstdint>
+#include <functional>
+#include <string>
+
 using namespace tidings;
 using namespace tidings::test;
 using namespace std::chrono_literals;
@@ -16,6 +20,47 @@ TEST_CASE("options are constants until the environment is asked for") {
   CHECK(options.lease == 2s);
   CHECK(options.publisher.stream == "SHOP_EVENTS");
   CHECK(options.retention == std::chrono::days{7});
+}
+
+TEST_CASE("each option has the limits that its setting has") {
+  using Options = OutboxProcessorOptions;
+  struct Case {
+    std::string name;
+    std::int64_t min, max;
+    std::function<void(Options&, std::int64_t)> set;
+  };
+  const auto is = GENERATE(values<Case>({
+      {"OUTBOX_PROCESSING_INTERVAL_MS", 10, 86'400'000,
+       [](Options& o, auto value) { o.processing_interval = std::chrono::milliseconds{value}; }},
+      {"OUTBOX_CLEANUP_INTERVAL_MS", 10, 2'592'000'000,
+       [](Options& o, auto value) { o.cleanup_interval = std::chrono::milliseconds{value}; }},
+      {"OUTBOX_RETENTION_DAYS", 0, 36500,
+       [](Options& o, auto value) { o.retention = std::chrono::days{value}; }},
+      {"OUTBOX_MAX_RETRIES", 1, 1000,
+       [](Options& o, auto value) { o.max_retries = static_cast<int>(value); }},
+      {"OUTBOX_BATCH_SIZE", 1, 100'000,
+       [](Options& o, auto value) { o.batch_size = static_cast<int>(value); }},
+      {"OUTBOX_LEASE_MS", 500, 3'600'000,
+       [](Options& o, auto value) { o.lease = std::chrono::milliseconds{value}; }},
+      {"OUTBOX_STREAM_REPLICAS", 1, 5,
+       [](Options& o, auto value) { o.stream_replicas = static_cast<int>(value); }},
+  }));
+  for (const auto value : {is.min, is.max}) {
+    Options options;
+    is.set(options, value);
+    CHECK_NOTHROW(options.validate());
+    const EnvironmentVariable variable{is.name, std::to_string(value)};
+    CHECK_NOTHROW(Options::from_environment());
+  }
+  for (const auto value : {is.min - 1, is.max + 1}) {
+    const auto told = is.name + "=" + std::to_string(value) + ": takes a whole number from " +
+                      std::to_string(is.min) + " to " + std::to_string(is.max);
+    Options options;
+    is.set(options, value);
+    CHECK(error_of<SettingError>([&] { options.validate(); }) == told);
+    const EnvironmentVariable variable{is.name, std::to_string(value)};
+    CHECK(error_of<SettingError>([] { (void)Options::from_environment(); }) == told);
+  }
 }
 
 TEST_CASE(
