@@ -112,8 +112,9 @@ struct ConsumerOptions {
   std::optional<Overdue> on_overdue{};
 
   int max_batch = 500;  ///< messages in one transaction, 1 to 10000
-  /// Messages pulled ahead of handling, max_batch to 100000; in concurrent mode at most 8 for each worker, so
-  /// that other instances get their share. An existing push consumer has a limit of its own.
+  /// Messages pulled ahead of handling, max_batch to 100000; in concurrent mode at most 16 for each worker.
+  /// Fewer where handlers are slow, about what they do in 250 ms, so that other instances get their share.
+  /// An existing push consumer has a limit of its own.
   int prefetch = 2000;
   std::size_t prefetch_bytes = 16U << 20U;       ///< the same limit in bytes, roughly; at least 64 KiB
   std::chrono::milliseconds max_batch_time{20};  ///< a batch commits once it has run this long

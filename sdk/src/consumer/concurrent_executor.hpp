@@ -62,6 +62,8 @@ class ConcurrentExecutor {
   [[nodiscard]] bool all_stuck() const noexcept {
     return late_ >= static_cast<std::size_t>(options_.workers);
   }
+  /// Messages that wait for others of their keys.
+  [[nodiscard]] std::size_t behind_their_keys() const { return in(Stage::queued).size() - queues_.open(); }
   /// Submitted and not settled.
   [[nodiscard]] std::size_t size() const noexcept { return messages_.size(); }
 

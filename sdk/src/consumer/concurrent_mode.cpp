@@ -24,6 +24,13 @@ ConcurrentMode::ConcurrentMode(ConsumerContext& context, KeyOrder& key_order, Pu
       outage_(outage),
       executor_(context.inbox, context.handlers, context.options, key_order, [&puller] { puller.wake(); }) {}
 
+/// As many as are taken, and as many that are not.
+Prefetch ConcurrentMode::share(Prefetch prefetch, int workers) {
+  prefetch.messages = std::min(prefetch.messages, 2 * workers * ahead_of_a_worker);
+  prefetch.handlers = workers;
+  return prefetch;
+}
+
 void ConcurrentMode::submit(StreamMessagePtr message) {
   const auto ticket = next_ticket_++;
   executor_.submit(ticket, std::move(message->delivery));
@@ -31,6 +38,7 @@ void ConcurrentMode::submit(StreamMessagePtr message) {
 }
 
 bool ConcurrentMode::step() {
+  puller_.behind_their_keys(executor_.behind_their_keys());
   if (!executor_.more_to_do()) return false;
   std::vector<ConcurrentExecutor::Settled> settlements;
   if (!outage_.until_done("inbox", [&] { settlements = executor_.step(); })) return false;
@@ -51,7 +59,7 @@ bool ConcurrentMode::leave_to_others() {
 }
 
 std::size_t ConcurrentMode::room() const {
-  const auto most = static_cast<std::size_t>(workers_) * ahead_of_a_worker;
+  const auto most = static_cast<std::size_t>(std::min(workers_ * ahead_of_a_worker, puller_.enough()));
   return most - std::min(most, executor_.size());
 }
 

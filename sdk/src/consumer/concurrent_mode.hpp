@@ -28,6 +28,9 @@ class ConcurrentMode {
   ConcurrentMode(ConsumerContext& context, KeyOrder& key_order, Puller& puller, Settler& settler,
                  OutageWait& outage);
 
+  /// For so many workers, so that other instances get theirs.
+  [[nodiscard]] static Prefetch share(Prefetch prefetch, int workers);
+
   void submit(StreamMessagePtr message);
 
   /// Settles what has ended and starts what may run. True when there was something to do.

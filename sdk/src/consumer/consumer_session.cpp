@@ -21,8 +21,6 @@ using std::chrono::seconds;
 namespace {
 
 constexpr milliseconds longest_wait{1000};  // for a message, before the status is looked at again
-constexpr int prune_step = 1000;
-constexpr seconds prune_interval{60};
 // Acks are flushed for this long even past the deadline: without them, messages that were handled come again.
 constexpr milliseconds last_flush{200};
 
@@ -42,7 +40,8 @@ ConsumerSession::ConsumerSession(ConsumerContext& context, const std::stop_token
       outage_(connection_, context, stop),
       dead_letters_(connection_, options_),
       key_order_(options_),
-      executor_(context.inbox, context.handlers, options_, key_order_) {}
+      executor_(context.inbox, context.handlers, options_, key_order_),
+      upkeep_(context, outage_, stop) {}
 
 void ConsumerSession::work() {
   context_.status.set(ConsumerStatus::State::joining);
@@ -51,8 +50,8 @@ void ConsumerSession::work() {
   idle_since_ = Clock::now();
   while (!stop_.stop_requested() && !idle_for_too_long()) {
     if (turn()) idle_since_ = Clock::now();
-    prune_if_due();
-    keep_position_if_due();
+    idle_since_ += upkeep_.prune_if_due();  // waiting for the inbox is not idling
+    if (stream_) idle_since_ += upkeep_.keep_position_if_due(stream_->created, puller_->settled_to());
     outage_.end_if_lost();
   }
   context_.status.set(ConsumerStatus::State::draining);
@@ -103,8 +102,7 @@ void ConsumerSession::warn_of_stream() {
 
 void ConsumerSession::start() {
   Prefetch prefetch{options_.prefetch, options_.prefetch_bytes};
-  if (options_.workers > 0)
-    prefetch.messages = std::min(prefetch.messages, options_.workers * ConcurrentMode::ahead_of_a_worker);
+  if (options_.workers > 0) prefetch = ConcurrentMode::share(prefetch, options_.workers);
   puller_.emplace(connection_, *group_, options_.subject_prefix, prefetch, context_.meters.group,
                   [this] { return !executor_.overdue(); });
   settler_.emplace(context_, *puller_, dead_letters_, outage_, stop_);
@@ -118,8 +116,10 @@ bool ConsumerSession::turn() {
   show_status();
   const auto now = Clock::now();
   puller_->pause(breakers().consumer_within_pause(now) || (concurrent_ && concurrent_->all_stuck()));
-  const auto room = concurrent_ ? concurrent_->room() : static_cast<std::size_t>(options_.max_batch);
+  const auto room = concurrent_ ? concurrent_->room()
+                                : static_cast<std::size_t>(std::min(options_.max_batch, puller_->enough()));
   auto messages = puller_->take(room, next_wait(), stop_);
+  for (auto& message : puller_->take_excess()) give_back(std::move(message));
   bool busy =
       !messages.empty() || !connection_.connected() || !puller_->answered() || breakers().within_pause(now);
   if (!messages.empty()) handle(std::move(messages));
@@ -231,23 +231,35 @@ void ConsumerSession::handle_in_transactions(std::vector<StreamMessagePtr> messa
   for (auto& message : again) run_isolated(std::move(message));
 }
 
+/// More than is wanted here, since handlers have become slow. Later ones of its key wait until it comes again.
+void ConsumerSession::give_back(StreamMessagePtr message) {
+  Settlement settlement{.kind = Settlement::Kind::not_started};
+  key_order_.settled(message->delivery, settlement, Clock::now());
+  settler_->settle(std::move(message), settlement);
+}
+
 void ConsumerSession::run_batch(std::vector<StreamMessagePtr> batch) {
   std::vector<Delivery*> deliveries;
   deliveries.reserve(batch.size());
   for (const auto& message : batch) deliveries.push_back(&message->delivery);
   std::size_t done = 0;
-  while (done < batch.size() && !stop_.stop_requested()) {
+  while (done < batch.size() && !stop_.stop_requested() && puller_->excess() == 0) {
     std::vector<Settlement> settlements;
     const auto rest = std::span{deliveries}.subspan(done);
     if (!outage_.until_done("inbox", [&] { settlements = executor_.run_batch(rest); })) break;
     settler_->committed(settlements.size());
     for (const auto& settlement : settlements) settler_->settle(std::move(batch[done++]), settlement);
   }
-  for (; done < batch.size(); ++done) settler_->keep_for_drain(std::move(batch[done]));
+  for (; done < batch.size(); ++done)
+    if (stop_.stop_requested())
+      settler_->keep_for_drain(std::move(batch[done]));
+    else
+      give_back(std::move(batch[done]));
 }
 
 void ConsumerSession::run_isolated(StreamMessagePtr message) {
   Settlement settlement;
+  if (!stop_.stop_requested() && puller_->excess() > 0) return give_back(std::move(message));
   if (stop_.stop_requested() ||
       !outage_.until_done("inbox", [&] { settlement = executor_.run_isolated(message->delivery); }))
     return settler_->keep_for_drain(std::move(message));
@@ -261,33 +273,6 @@ void ConsumerSession::bring_in_order(std::vector<StreamMessagePtr>& messages) {
   if (std::ranges::any_of(messages, [](const auto& message) { return message->delivery.delivered > 1; }))
     std::ranges::stable_sort(messages, {},
                              [](const auto& message) { return message->delivery.stream_sequence; });
-}
-
-/// For a durable that is lost and has to be made again.
-void ConsumerSession::keep_position_if_due() {
-  if (stop_.stop_requested() || !stream_ || !context_.inbox.keeps_positions()) return;
-  const Inbox::Position position{stream_->created, puller_->settled_to()};
-  // 0: nothing is settled yet, and where the group begins is not for the inbox to say.
-  if (position.settled_to == 0 || position == kept_position_) return;
-  const auto begun = Clock::now();
-  (void)outage_.until_done("inbox", [&] {
-    transact(context_.inbox, [&] { context_.inbox.keep_position(options_.stream, position); });
-    kept_position_ = position;
-  });
-  idle_since_ += Clock::now() - begun;
-}
-
-void ConsumerSession::prune_if_due() {
-  // A stop should not have to wait for one more lock.
-  if (stop_.stop_requested() || Clock::now() < prune_again_) return;
-  const auto begun = Clock::now();
-  (void)outage_.until_done("inbox", [this] {
-    bool round_done = false;
-    transact(context_.inbox,
-             [&] { round_done = context_.inbox.prune(options_.inbox_retention, prune_step); });
-    prune_again_ = Clock::now() + (round_done ? prune_interval : seconds{0});
-  });
-  idle_since_ += Clock::now() - begun;  // waiting for the inbox is not idling
 }
 
 void ConsumerSession::drain() {

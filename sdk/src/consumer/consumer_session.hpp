@@ -9,6 +9,7 @@
 #include "consumer/dead_letter.hpp"
 #include "consumer/event_stream.hpp"
 #include "consumer/group.hpp"
+#include "consumer/inbox_upkeep.hpp"
 #include "consumer/key_order.hpp"
 #include "consumer/outage_wait.hpp"
 #include "consumer/puller.hpp"
@@ -38,7 +39,6 @@ class ConsumerSession {
   [[nodiscard]] bool join();
   [[nodiscard]] std::uint64_t first_sequence();
   void warn_of_stream();
-  void keep_position_if_due();
   void start();
   [[nodiscard]] bool turn();
   [[nodiscard]] std::optional<Clock::time_point> idle_deadline() const;
@@ -51,8 +51,8 @@ class ConsumerSession {
   void handle_in_transactions(std::vector<StreamMessagePtr> messages);
   void run_batch(std::vector<StreamMessagePtr> batch);
   void run_isolated(StreamMessagePtr message);
+  void give_back(StreamMessagePtr message);
   void bring_in_order(std::vector<StreamMessagePtr>& messages);
-  void prune_if_due();
   void drain();
 
   ConsumerContext& context_;
@@ -63,13 +63,12 @@ class ConsumerSession {
   DeadLetters dead_letters_;
   KeyOrder key_order_;
   BatchExecutor executor_;
-  std::string handlers_wait_for_;  // as told last
-  Clock::time_point prune_again_{};
+  InboxUpkeep upkeep_;
+  std::string handlers_wait_for_;   // as told last
   Clock::time_point idle_since_{};  // time in which messages are handled, or none could come, is not idle
   // Once the group is joined.
   std::optional<EventStream> stream_;  // empty without the right to look it up
   std::optional<Group> group_;
-  Inbox::Position kept_position_;
   std::optional<Puller> puller_;
   std::optional<Settler> settler_;
   std::optional<Watchdog> watchdog_;

@@ -3,6 +3,7 @@
 // Events that wait for a worker: a queue for each key, from which one event at a time is handed out.
 // Does no I/O and starts no thread.
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -21,6 +22,8 @@ class KeyQueues {
 
   /// The first ticket of the queue that has waited longest; the queue is shut until done().
   [[nodiscard]] std::optional<Ticket> next();
+  /// Queues that next() can hand out from.
+  [[nodiscard]] std::size_t open() const noexcept { return ready_.size(); }
   /// Opens the queue again.
   void done(const std::string& key);
 

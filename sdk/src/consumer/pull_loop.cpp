@@ -37,6 +37,9 @@ constexpr milliseconds pause_without_responders{100};
 constexpr milliseconds pause_when_not_sent{100};
 constexpr milliseconds pause_after_other_status{250};
 
+constexpr int far_too_many = 2;  // times what is enough
+constexpr milliseconds too_many_for{1000};
+
 PullStatus::Kind kind_of(std::string_view code, std::string_view description) {
   using enum PullStatus::Kind;
   const auto says = [description](std::string_view words) {
@@ -193,15 +196,31 @@ bool PullLoop::silent(Time now) const {
   return active() && now >= pull_again_ && expected_ > 0 && now - last_sign_ > pace_of(*this).missed;
 }
 
-std::optional<PullRequest> PullLoop::due(std::size_t ready, std::size_t bytes, Time now) const {
+int PullLoop::enough() const {
+  return std::min(pace_.enough(prefetch_.handlers, prefetch_.messages) + behind_their_keys_,
+                  prefetch_.messages);
+}
+
+std::size_t PullLoop::excess(std::size_t in_flight, Time now) {
+  const auto keep = static_cast<std::size_t>(enough());
+  if (!active() || in_flight <= far_too_many * keep) {
+    too_many_since_.reset();
+    return 0;
+  }
+  if (!too_many_since_) too_many_since_ = now;
+  if (now - *too_many_since_ < too_many_for) return 0;
+  return in_flight - keep;
+}
+
+std::optional<PullRequest> PullLoop::due(std::size_t in_flight, std::size_t bytes, Time now) const {
   if (!active() || now < pull_again_ || bytes > prefetch_.bytes / 2) return std::nullopt;
   const auto expires = std::min<nanoseconds>(pace_of(*this).expires, max_expires_);
   const auto heartbeat = std::min<nanoseconds>(pace_of(*this).heartbeat, expires / 2);
   if (next_ == NextPull::of_any_size) return PullRequest{1, expires, heartbeat, std::nullopt};
-  const int here = expected_ + static_cast<int>(ready);
-  if (here > prefetch_.messages / 2) return std::nullopt;
+  const int here = expected_ + static_cast<int>(in_flight), most = enough();
+  if (here > most / 2) return std::nullopt;
   // A server that stood still may serve all pulls that it did not answer once it goes on: each asks for one.
-  const int count = is<Unanswered>() ? 1 : std::min(prefetch_.messages - here, max_request_batch_);
+  const int count = is<Unanswered>() ? 1 : std::min(most - here, max_request_batch_);
   return PullRequest{count, expires, heartbeat, max_bytes_};
 }
 

@@ -4,6 +4,7 @@
 // sends the requests. Does no I/O and reads no clock.
 
 #include "consumer/group.hpp"
+#include "consumer/handling_pace.hpp"
 #include "nats/handle.hpp"
 
 #include <chrono>
@@ -19,6 +20,7 @@ namespace tidings {
 struct Prefetch {
   int messages;
   std::size_t bytes;  ///< of all messages in flight, approximately; one message may be larger
+  int handlers = 1;   ///< that run side by side
 };
 
 struct PullRequest {
@@ -93,13 +95,22 @@ class PullLoop {
   void on_rejoined(const Group& group);
   void on_sent(const PullRequest& request, Time now);
   void on_not_sent(Time now);
+  void on_settled(std::chrono::nanoseconds took) { pace_.add(took); }
+  /// So many of the messages in flight wait for others of their keys, while a handler may be idle.
+  void on_behind_their_keys(std::size_t count) { behind_their_keys_ = static_cast<int>(count); }
   void stop() { state_ = Stopped{}; }
 
   /// True when pulls are due to be answered and nothing has come for too long.
   [[nodiscard]] bool silent(Time now) const;
   [[nodiscard]] std::chrono::milliseconds longest_silence() const;
-  /// The request to be sent now, if there is one. `ready` messages, and `bytes` of all in flight, are here.
-  [[nodiscard]] std::optional<PullRequest> due(std::size_t ready, std::size_t bytes, Time now) const;
+  /// The request to be sent now, if there is one. So many messages, and so many bytes, are in flight.
+  [[nodiscard]] std::optional<PullRequest> due(std::size_t in_flight, std::size_t bytes, Time now) const;
+  /// As many messages as should be in flight.
+  [[nodiscard]] int enough() const;
+  /// How many messages in flight should go back to the group: what was asked for while handlers were fast may
+  /// come when they are slow. 0 unless there have been far too many for a second: a handler that is slow once
+  /// does not count.
+  [[nodiscard]] std::size_t excess(std::size_t in_flight, Time now);
   /// The earliest time after `now` at which there may be something to do without an event; at most `latest`.
   [[nodiscard]] Time next_alarm(Time now, Time latest) const;
 
@@ -115,6 +126,9 @@ class PullLoop {
 
   State state_;
   Prefetch prefetch_;
+  HandlingPace pace_;
+  int behind_their_keys_ = 0;
+  std::optional<Time> too_many_since_;
   int max_request_batch_ = 0;
   std::chrono::nanoseconds max_expires_{};
   std::size_t max_bytes_ = 0;

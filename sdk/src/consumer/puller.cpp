@@ -109,12 +109,26 @@ void Puller::pull_if_due() {
     loop_.on_silence();
     ask_for_state_again_ = {};
   }
-  const auto due = loop_.due(ready_.size(), mailbox_->in_flight.bytes(), now);
+  // What was taken and is not settled counts as well: behind a slow handler, that is most of it.
+  const auto due = loop_.due(gauges_.in_flight, mailbox_->in_flight.bytes(), now);
   if (!due) return;
   if (request("MSG.NEXT", due->json(), inbox_))
     loop_.on_sent(*due, steady_clock::now());
   else
     loop_.on_not_sent(steady_clock::now());
+}
+
+std::size_t Puller::excess() {
+  return group_.push() ? 0 : loop_.excess(gauges_.in_flight, steady_clock::now());
+}
+
+std::vector<StreamMessagePtr> Puller::take_excess() {
+  const auto count = std::min(excess(), ready_.size());
+  if (count > 0) spdlog::debug("gives back {} messages group={}: handlers are slow", count, group_.durable);
+  const auto first = ready_.end() - static_cast<std::ptrdiff_t>(count);
+  std::vector<StreamMessagePtr> taken(std::make_move_iterator(first), std::make_move_iterator(ready_.end()));
+  ready_.erase(first, ready_.end());
+  return taken;
 }
 
 /// Warns once for each silence, however long it lasts, and not when its reason was logged already.

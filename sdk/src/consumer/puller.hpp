@@ -49,6 +49,17 @@ class Puller {
   /// The group as joined again, with what may be asked for from now on.
   void use(Group group);
 
+  // These bound what is fetched ahead.
+  void settled_in(std::chrono::nanoseconds took) { loop_.on_settled(took); }
+  void behind_their_keys(std::size_t count) { loop_.on_behind_their_keys(count); }
+  /// As many messages as should be in flight.
+  [[nodiscard]] int enough() const { return loop_.enough(); }
+  /// How many messages should go back to the group, as PullLoop::excess(). A push consumer's would come here
+  /// again at once.
+  [[nodiscard]] std::size_t excess();
+  /// Those of them that were not taken; the latest ones, since what comes again comes before what is new.
+  [[nodiscard]] std::vector<StreamMessagePtr> take_excess();
+
   /// While paused, no messages are asked for; some may still come.
   void pause(bool paused) noexcept { paused_ = paused; }
 

@@ -18,6 +18,12 @@ std::chrono::nanoseconds age(const Delivery& delivery) {
   return now() - parse_timestamp(delivery.event.time).value_or(delivery.stored_at);
 }
 
+/// It says nothing of how long a message takes.
+bool goes_back_unstarted(Settlement::Kind kind) {
+  using enum Settlement::Kind;
+  return kind == not_started || kind == held_back || kind == paused;
+}
+
 }  // namespace
 
 Settler::Settler(ConsumerContext& context, Puller& puller, DeadLetters& dead_letters, OutageWait& outage,
@@ -40,6 +46,7 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
   using Kind = Settlement::Kind;
   const auto& delivery = message->delivery;
   const auto time = Percentiles::Clock::now();
+  if (!goes_back_unstarted(settlement.kind)) puller_.settled_in(settlement.took);
   if (settlement.took.count() > 0) meters_.handling.add(settlement.took, time);
   if (settlement.kind == Kind::dead_letter) return dead_letter(std::move(message), settlement);
   count(delivery.event.type, settlement.kind);

@@ -149,7 +149,7 @@ TEST_CASE("an AckWait that is shortened under a consumer is kept") {
   auto options = scene.options();
   Instance instance{scene.inbox(), options, [](const Delivery&, Tx&) { take_time(10ms); }};
   instance.start();
-  REQUIRE_WITHIN(10s, instance.stats().in_flight >= 200);
+  REQUIRE_WITHIN(10s, instance.stats().in_flight >= 50);
   auto config = scene.js.consumer_config("AUTH_EVENTS", "mailer");
   config["ack_wait"] = second / 2;
   scene.js.add_consumer("AUTH_EVENTS", "mailer", config);

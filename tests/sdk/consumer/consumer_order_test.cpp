@@ -53,8 +53,8 @@ TEST_CASE("events that a stop has nacked come before later ones of their aggrega
   // One is handled, and what is at hand behind it goes back.
   auto options = mode.options(scene);
   options.max_batch = 1;
-  options.prefetch = 100;
-  const std::uint64_t pulled = mode.workers > 0 ? 8 : 100;
+  options.prefetch = 50;
+  const std::uint64_t pulled = mode.workers > 0 ? 8 : 50;
   Gate first;
   const auto leaving = mode.instance(scene, options, [&](const Delivery& delivery) {
     first.pass();
@@ -74,8 +74,7 @@ TEST_CASE("events that a stop has nacked come before later ones of their aggrega
     handle(delivery);
   });
   staying->start();
-  const auto left = events - leaving->stats().handled;
-  REQUIRE_WITHIN(20s, all.entered() == 1 && staying->stats().in_flight >= (mode.workers > 0 ? pulled : left));
+  REQUIRE_WITHIN(20s, all.entered() == 1 && staying->stats().in_flight >= (mode.workers > 0 ? pulled : 64));
   all.open();
   REQUIRE_WITHIN(20s, scene.all_acked());
   staying->stop();

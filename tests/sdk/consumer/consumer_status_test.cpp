@@ -308,3 +308,42 @@ TEST_CASE("a consumer that may not look up the stream waits with the permission 
   REQUIRE_WITHIN(20s, reason().find("look up the stream AUTH_EVENTS") != std::string::npos);
   CHECK_THAT(reason(), ContainsSubstring("\"$JS.API.STREAM.INFO.AUTH_EVENTS\""));
 }
+
+TEST_CASE("an instance with a slow handler has little at hand, and leaves the rest to others") {
+  Scene scene;
+  scene.publish_many(400);
+  auto options = with_workers(scene.options(), GENERATE(0, 4));
+  if (options.workers == 0) options.max_batch_time = 0ms;
+  const auto slow = [](const Delivery&) { take_time(50ms); };
+  Instance instance = options.workers > 0
+                          ? Instance{scene.inbox(), options, Instance::WorkersHandler{slow}}
+                          : Instance{scene.inbox(), options, [&](const Delivery& d, Tx&) { slow(d); }};
+  instance.start();
+  REQUIRE_WITHIN(20s, instance.stats().handled >= 10);
+  CHECK(instance.stats().in_flight <= 64);  // as many as before anything was known
+  CHECK(scene.group().num_pending >= 300);
+}
+
+TEST_CASE("an instance whose handler has become slow gives back what its open pull has brought") {
+  Scene scene;
+  auto options = with_workers(scene.options(), GENERATE(0, 1));
+  options.max_batch_time = 0ms;
+  std::atomic<bool> slow{false};
+  const auto handle = [&](const Delivery&) {
+    if (slow) take_time(100ms);
+  };
+  Instance instance = options.workers > 0
+                          ? Instance{scene.inbox(), options, Instance::WorkersHandler{handle}}
+                          : Instance{scene.inbox(), options, [&](const Delivery& d, Tx&) { handle(d); }};
+  instance.start();
+  scene.publish_many(200, "fast");
+  REQUIRE_WITHIN(20s, scene.all_acked());
+  slow = true;
+  scene.publish_many(400, "slow");
+  REQUIRE_WITHIN(20s, instance.stats().in_flight >= (options.workers > 0 ? 8 : 300));
+  Instance other{scene.inbox("other"), scene.options()};
+  other.start();
+  // Alone, it would take 40 s. The last ones that it keeps are its own.
+  REQUIRE_WITHIN(25s, other.stats().handled + instance.stats().handled >= 590);
+  CHECK(other.stats().handled >= 200);
+}

@@ -18,7 +18,7 @@ Group group() {
   return group;
 }
 
-PullLoop a_loop() { return {group(), {.messages = 100, .bytes = 1U << 20}, start}; }
+PullLoop a_loop() { return {group(), {.messages = 100, .bytes = 1U << 20, .handlers = 2}, start}; }
 
 PullStatus status(Kind kind, std::optional<int> missing = {}) {
   return {.kind = kind, .missing = missing, .text = {}};
@@ -197,4 +197,45 @@ TEST_CASE("a pull that could not be sent is tried again a little later") {
   loop.on_not_sent(start);
   CHECK_FALSE(loop.due(0, 0, start));
   CHECK(loop.due(0, 0, start + 100ms)->count == 1);  // of any size still
+}
+
+TEST_CASE(
+    "what is asked for is a quarter of a second of the handlers' work, as measured, within the prefetch") {
+  PullLoop loop{group(), {.messages = 2000, .bytes = 1U << 20}, start};
+  const auto settle = [&loop](int count, std::chrono::nanoseconds took) {
+    for (int i = 0; i < count; ++i) loop.on_settled(took);
+  };
+  CHECK(loop.due(0, 0, start)->count == 64);  // before anything is known
+  settle(64, 10us);
+  CHECK(loop.due(0, 0, start)->count == 2000);
+  settle(100, 10ms);
+  CHECK(loop.due(0, 0, start)->count == 25);
+  CHECK(loop.due(12, 0, start)->count == 13);
+  CHECK_FALSE(loop.due(13, 0, start));
+  settle(100, 10s);
+  CHECK(loop.due(0, 0, start)->count == 4);
+}
+
+TEST_CASE("handlers side by side are fetched more for, and what waits for its key does not count") {
+  PullLoop loop{group(), {.messages = 100, .bytes = 1U << 20, .handlers = 8}, start};
+  for (int i = 0; i < 100; ++i) loop.on_settled(10s);
+  CHECK(loop.due(0, 0, start)->count == 16);
+  loop.on_behind_their_keys(20);
+  CHECK(loop.due(0, 0, start)->count == 36);
+  loop.on_behind_their_keys(1000);
+  CHECK(loop.due(0, 0, start)->count == 100);
+}
+
+TEST_CASE("what is far too much for a second is to go back, and what is so for a moment is not") {
+  PullLoop loop{group(), {.messages = 2000, .bytes = 1U << 20}, start};
+  CHECK(loop.excess(128, start) == 0);
+  for (int i = 0; i < 100; ++i) loop.on_settled(50ms);  // 5 are enough
+  CHECK(loop.excess(500, start) == 0);
+  CHECK(loop.excess(500, start + 999ms) == 0);
+  CHECK(loop.excess(10, start + 1s) == 0);
+  CHECK(loop.excess(500, start + 2s) == 0);
+  CHECK(loop.excess(500, start + 3s) == 495);
+  CHECK(loop.excess(400, start + 3s) == 395);
+  CHECK(loop.excess(5, start + 3s) == 0);
+  CHECK(loop.excess(500, start + 3s) == 0);
 }
