@@ -67,6 +67,8 @@ class ConcurrentExecutor {
   /// Submitted and not settled.
   [[nodiscard]] std::size_t size() const noexcept { return messages_.size(); }
 
+  /// From now on no worker starts anything. Thread-safe.
+  void start_no_more() { pool_.start_no_more(); }
   /// Takes out what no worker has started, in order, and undoes its starts: at a stop, or while all workers
   /// are stuck. The messages are to come back after `delay`. After InboxUnavailable the workers start none of
   /// them: call again.

@@ -16,13 +16,14 @@ constexpr milliseconds stuck_delay{100};  // before messages that found no worke
 }  // namespace
 
 ConcurrentMode::ConcurrentMode(ConsumerContext& context, KeyOrder& key_order, Puller& puller,
-                               Settler& settler, OutageWait& outage)
+                               Settler& settler, OutageWait& outage, const std::stop_token& stop)
     : inbox_(context.inbox),
       workers_(context.options.workers),
       puller_(puller),
       settler_(settler),
       outage_(outage),
-      executor_(context.inbox, context.handlers, context.options, key_order, [&puller] { puller.wake(); }) {}
+      executor_(context.inbox, context.handlers, context.options, key_order, [&puller] { puller.wake(); }),
+      on_stop_(stop, [this] { executor_.start_no_more(); }) {}
 
 /// As many as are taken, and as many that are not.
 Prefetch ConcurrentMode::share(Prefetch prefetch, int workers) {

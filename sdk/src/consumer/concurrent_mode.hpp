@@ -11,7 +11,9 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <optional>
+#include <stop_token>
 #include <unordered_map>
 #include <vector>
 
@@ -25,8 +27,9 @@ class ConcurrentMode {
   static constexpr const char* all_stuck_reason =
       "workers: all are held by handlers that ran longer than handler_time_limit";
 
+  /// After `stop`, no handler is started.
   ConcurrentMode(ConsumerContext& context, KeyOrder& key_order, Puller& puller, Settler& settler,
-                 OutageWait& outage);
+                 OutageWait& outage, const std::stop_token& stop);
 
   /// For so many workers, so that other instances get theirs.
   [[nodiscard]] static Prefetch share(Prefetch prefetch, int workers);
@@ -64,6 +67,7 @@ class ConcurrentMode {
   ConcurrentExecutor::Ticket next_ticket_ = 0;
   bool stuck_ = false;  // as leave_to_others() last found
   ConcurrentExecutor executor_;
+  std::stop_callback<std::function<void()>> on_stop_;  // the session's thread may be waiting for the inbox
 };
 
 }  // namespace tidings

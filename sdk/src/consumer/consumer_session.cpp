@@ -107,7 +107,7 @@ void ConsumerSession::start() {
                   [this] { return !executor_.overdue(); });
   settler_.emplace(context_, *puller_, dead_letters_, outage_, stop_);
   watchdog_.emplace(executor_, context_, stop_);
-  if (options_.workers > 0) concurrent_.emplace(context_, key_order_, *puller_, *settler_, outage_);
+  if (options_.workers > 0) concurrent_.emplace(context_, key_order_, *puller_, *settler_, outage_, stop_);
 }
 
 /// Takes and handles what has come. False when there was nothing to take, as far as can be seen.

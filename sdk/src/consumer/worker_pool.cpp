@@ -21,6 +21,11 @@ void WorkerPool::start(RunPtr run) {
   arrived_.notify_one();
 }
 
+void WorkerPool::start_no_more() {
+  const std::lock_guard lock{mutex_};
+  starts_no_more_ = true;
+}
+
 std::vector<RunPtr> WorkerPool::take_ended() {
   const std::lock_guard lock{mutex_};
   return std::exchange(ended_, {});
@@ -33,7 +38,7 @@ std::deque<RunPtr> WorkerPool::take_back() {
 
 void WorkerPool::work(const std::stop_token& stop) {
   std::unique_lock lock{mutex_};
-  while (arrived_.wait(lock, stop, [this] { return !waiting_.empty(); }) && !stop.stop_requested()) {
+  while (arrived_.wait(lock, stop, [this] { return !waiting_.empty() && !starts_no_more_; }) && !stop.stop_requested()) {
     const auto run = std::move(waiting_.front());
     waiting_.pop_front();
     run->started = Run::Clock::now();

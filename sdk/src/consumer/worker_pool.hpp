@@ -49,6 +49,8 @@ class WorkerPool {
 
   void start(RunPtr run);
   [[nodiscard]] std::vector<RunPtr> take_ended();
+  /// From now on workers only finish what they have begun. Thread-safe.
+  void start_no_more();
   /// Those that no worker has started.
   [[nodiscard]] std::deque<RunPtr> take_back();
 
@@ -61,6 +63,7 @@ class WorkerPool {
   std::mutex mutex_;
   std::condition_variable_any arrived_;
   std::deque<RunPtr> waiting_;
+  bool starts_no_more_ = false;
   std::vector<RunPtr> ended_;
   std::vector<std::jthread> threads_;
 };
