@@ -12,6 +12,7 @@ class KeyHolds {
  public:
   using Clock = KeyOrder::Clock;
 
+  void use(std::chrono::milliseconds ack_wait) { order_.use(ack_wait); }
   void arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
     order_.arrived(consumer_sequence, at);
   }

@@ -269,6 +269,7 @@ void ConsumerSession::run_isolated(StreamMessagePtr message) {
 
 /// What is handed out again may come behind later events of its key.
 void ConsumerSession::bring_in_order(std::vector<StreamMessagePtr>& messages) {
+  key_order_.use(puller_->ack_wait());
   for (const auto& message : messages) key_order_.arrived(message->consumer_sequence, message->arrived);
   if (std::ranges::any_of(messages, [](const auto& message) { return message->delivery.delivered > 1; }))
     std::ranges::stable_sort(messages, {},

@@ -31,9 +31,11 @@ class KeyOrder {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// A hold ends two AckWaits after its event was due at most: the event may have been deleted meanwhile.
-  explicit KeyOrder(const ConsumerOptions& options)
-      : wanted_(options.hold_back), longest_(2 * options.ack_wait) {}
+  explicit KeyOrder(const ConsumerOptions& options) : wanted_(options.hold_back) { use(options.ack_wait); }
+
+  /// The group's AckWait. A hold ends two of them after its event was due at most: the event may have been
+  /// deleted meanwhile.
+  void use(std::chrono::milliseconds ack_wait) noexcept { longest_ = 2 * ack_wait; }
 
   /// A message has come, and is handled after those that came before it. The consumer's sequence counts what
   /// the group hands out to any instance. Whether a hold is over is judged by the time at which a message
@@ -78,7 +80,7 @@ class KeyOrder {
   void forget_old();
 
   const bool wanted_;
-  const std::chrono::milliseconds longest_;
+  std::chrono::milliseconds longest_{};
   std::unordered_map<std::string, Events, Hash, std::equal_to<>> out_;  // by key; each has at least one event
   std::size_t keys_to_look_through_ = 1000;
   std::uint64_t last_sequence_ = 0;  // the consumer's

@@ -63,6 +63,9 @@ class Puller {
   /// While paused, no messages are asked for; some may still come.
   void pause(bool paused) noexcept { paused_ = paused; }
 
+  /// Of the durable, as the server has last told.
+  [[nodiscard]] std::chrono::milliseconds ack_wait() const noexcept { return group_.ack_wait; }
+
   /// Every stream sequence up to here is settled, as the server has told within the last ten seconds or so.
   [[nodiscard]] std::uint64_t settled_to() const noexcept { return settled_to_; }
 

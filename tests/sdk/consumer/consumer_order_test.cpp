@@ -233,6 +233,28 @@ TEST_CASE("two instances come to the end of a hot aggregate, some of whose event
   CHECK(of_both(&ConsumerStats::held_back) <= retried * events);
 }
 
+TEST_CASE("later events wait for one whose retry is lost as long as the durable's AckWait says") {
+  // What this user sends to the group gets lost.
+  Scene scene{R"(authorization { users: [ { user: test, password: test }, {
+    user: mute, password: mute, permissions: { publish: { deny: ["$JS.ACK.>"] } } } ] })",
+              "test:test@"};
+  scene.js.add_consumer("AUTH_EVENTS", "mailer", {{"ack_wait", 2'000'000'000}});
+  auto options = scene.options();
+  options.connection.user = options.connection.password = "mute";
+  options.ack_wait = 100ms;
+  Instance instance{scene.inbox(), options, [](const Delivery& delivery, Tx&) {
+                      if (delivery.event.id == "first" && delivery.delivered == 1)
+                        throw std::runtime_error("mail server down");
+                    }};
+  instance.start();
+  scene.publish_for("user-1", "first");
+  REQUIRE_WITHIN(10s, instance.stats().retried == 1);
+  take_time(500ms);  // more than two AckWaits of the options
+  scene.publish_for("user-1", "second");
+  REQUIRE_WITHIN(20s, instance.stats().handled == 2);
+  CHECK(ids_of(instance.calls()) == std::vector<std::string>{"first", "first", "second"});
+}
+
 TEST_CASE("events of another type of aggregate do not wait for one with the same id") {
   const auto mode = GENERATE(transactional, two_workers);
   INFO(mode.name);

@@ -70,6 +70,16 @@ TEST_CASE("an instance that gets all that the group hands out waits for what it 
   CHECK_FALSE(held.holds("a", 12));
 }
 
+TEST_CASE("a hold lasts as long as the AckWait that was told last") {
+  Instance held;
+  held.hold("a", 10, begin);
+  held.use(1min);
+  held.next(begin + 119s);
+  CHECK(held.holds("a", 11));
+  held.use(500ms);
+  CHECK_FALSE(held.holds("a", 11));
+}
+
 TEST_CASE("time in handlers ends no hold: what it is for may have come meanwhile") {
   Instance held;
   held.hold("a", 10, begin + 1s);
