@@ -125,7 +125,9 @@ class PostgresConnection {
   void cut() noexcept;
   /// Whether statements that end the transaction are refused. Forgets what was tried.
   void keep_transaction(bool keep) noexcept;
-  /// Throws when a handler has ended the transaction, or tried to.
+  /// What a handler must not do, when it has ended the transaction or tried to; empty otherwise.
+  [[nodiscard]] const char* complaint() const noexcept;
+  /// Throws that.
   void require_kept_transaction() const;
   /// Throws as well when a statement has failed, which the handler has hidden.
   void require_sound() const;

@@ -170,14 +170,16 @@ void PostgresConnection::require_sound() const {
   require_kept_transaction();
 }
 
-void PostgresConnection::require_kept_transaction() const {
+const char* PostgresConnection::complaint() const noexcept {
   // What is queued begins with the BEGIN. The next statement tells of a lost connection.
   const bool none = connected() && !in_transaction() && queued_.empty();
-  if (end_tried_ || none)
-    throw PostgresError(
-        "a handler must not end the inbox's transaction (COMMIT, ROLLBACK): what it writes is committed "
-        "together with the note that the event was handled",
-        invalid_transaction_end);
+  if (!end_tried_ && !none) return "";
+  return "a handler must not end the inbox's transaction (COMMIT, ROLLBACK): what it writes is committed "
+         "together with the note that the event was handled";
+}
+
+void PostgresConnection::require_kept_transaction() const {
+  if (const std::string told = complaint(); !told.empty()) throw PostgresError(told, invalid_transaction_end);
 }
 
 /// It may have been another event's, before this savepoint was made: the server's savepoint is that event's,

@@ -110,6 +110,7 @@ class PostgresInbox::Tables final : public Inbox {
   }
 
   void require_sound() const override { database.require_sound(); }
+  [[nodiscard]] std::string remark_on_failure() const override { return database.complaint(); }
 
   [[nodiscard]] bool claims_ahead() const noexcept override { return true; }
   void claim_ahead(const std::vector<EventIdentity>& events) override {

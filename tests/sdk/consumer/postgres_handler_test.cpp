@@ -93,6 +93,14 @@ TEST_CASE(
          } catch (const PostgresError&) {
          }
        }},
+      {"hides the error and throws another",
+       [](auto& tx, auto&) {
+         try {
+           tx.exec("COMMIT");
+         } catch (const PostgresError&) {
+         }
+         throw std::runtime_error("mail server down");
+       }},
       {"queues it", [](auto& tx, auto&) { tx.queue("COMMIT"); }},
       {"calls rollback()", [](auto&, auto& connection) { connection.rollback(); }},
       {"rolls back in a script", [](auto&, auto& connection) { connection.script("SELECT 1; ROLLBACK"); }},
