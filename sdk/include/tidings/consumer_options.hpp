@@ -101,7 +101,8 @@ struct ConsumerOptions {
   /// elsewhere; what the late handler wrote is rolled back, and its result is ignored. At least 100 ms.
   std::chrono::milliseconds handler_time_limit{std::chrono::minutes{5}};
   /// Nothing can stop a handler that hangs. While one holds up this instance (in concurrent mode: one for
-  /// each worker), the messages behind it go to other instances, and the status says so.
+  /// each worker), the messages behind it go to other instances, and the status says so. So does a stop that
+  /// waits for one, after drain_timeout.
   enum class Overdue {
     wait,        ///< until the handler ends
     end_process  ///< with exit code 1 and a line in the log; it should be started again

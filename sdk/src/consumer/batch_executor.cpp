@@ -218,12 +218,18 @@ bool BatchExecutor::tolerates(const Delivery& delivery) {
   return transient_.tolerate(key_of(delivery), inbox_.in_transaction(), Clock::now());
 }
 
-std::optional<std::uint64_t> BatchExecutor::overdue() const {
-  const auto running = running_.load();
+std::optional<BatchExecutor::Running> BatchExecutor::running() const {
+  const auto sequence = running_.load();
   const auto since = Clock::time_point{Clock::duration{running_since_.load()}};
-  const bool same = running_ == running;  // else `since` may be of the next one
-  if (running == 0 || !same || Clock::now() - since <= options_.handler_time_limit) return std::nullopt;
-  return running;
+  const bool same = running_ == sequence;  // else `since` may be of the next one
+  if (sequence == 0 || !same) return std::nullopt;
+  return Running{sequence, since};
+}
+
+std::optional<BatchExecutor::Running> BatchExecutor::overdue() const {
+  const auto handler = running();
+  if (!handler || Clock::now() - handler->since <= options_.handler_time_limit) return std::nullopt;
+  return handler;
 }
 
 }  // namespace tidings

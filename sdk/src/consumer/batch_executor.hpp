@@ -53,8 +53,14 @@ class BatchExecutor {
   /// were too many of them and the inbox can commit that.
   [[nodiscard]] Settlement run_isolated(Delivery& delivery);
 
-  /// The stream sequence of the message whose handler runs longer than it may. Thread-safe.
-  [[nodiscard]] std::optional<std::uint64_t> overdue() const;
+  /// A handler that runs now.
+  struct Running {
+    std::uint64_t stream_sequence;  ///< of its message
+    Clock::time_point since;
+  };
+  [[nodiscard]] std::optional<Running> running() const;  ///< thread-safe
+  /// The same when it runs longer than it may. Thread-safe.
+  [[nodiscard]] std::optional<Running> overdue() const;
 
   /// What handlers wait for.
   [[nodiscard]] CircuitBreakers& breakers() noexcept { return breakers_; }

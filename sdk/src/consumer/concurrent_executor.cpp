@@ -210,6 +210,11 @@ void ConcurrentExecutor::leave(Message& message, Settlement settlement, Clock::t
   messages_.erase(settled.back().ticket);
 }
 
+std::size_t ConcurrentExecutor::stuck() {
+  collect_ended();
+  return late_;
+}
+
 std::optional<ConcurrentExecutor::Clock::time_point> ConcurrentExecutor::next_overdue() const {
   auto first = Run::not_started;
   for (const auto& [ticket, message] : in(Stage::active))

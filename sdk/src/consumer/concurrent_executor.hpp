@@ -56,9 +56,9 @@ class ConcurrentExecutor {
 
   /// When a running handler will have run too long, if one runs.
   [[nodiscard]] std::optional<Clock::time_point> next_overdue() const;
-  /// Workers that are held by handlers which ran too long.
-  [[nodiscard]] std::size_t stuck() const noexcept { return late_; }
-  /// Then nothing is started.
+  /// How many handlers still run that nobody waits for any more: they ran too long, or were abandoned.
+  [[nodiscard]] std::size_t stuck();
+  /// All workers are held by such handlers. Then nothing is started.
   [[nodiscard]] bool all_stuck() const noexcept {
     return late_ >= static_cast<std::size_t>(options_.workers);
   }

@@ -1,5 +1,7 @@
 #include "consumer/concurrent_mode.hpp"
 
+#include "consumer/watchdog.hpp"
+
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -12,13 +14,13 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr milliseconds stuck_delay{100};  // before messages that found no worker come again
+constexpr milliseconds last_flush{200};   // of a process that ends
 
 }  // namespace
 
 ConcurrentMode::ConcurrentMode(ConsumerContext& context, KeyOrder& key_order, Puller& puller,
                                Settler& settler, OutageWait& outage, const std::stop_token& stop)
-    : inbox_(context.inbox),
-      workers_(context.options.workers),
+    : context_(context),
       puller_(puller),
       settler_(settler),
       outage_(outage),
@@ -59,8 +61,15 @@ bool ConcurrentMode::leave_to_others() {
   return stuck || was_stuck;
 }
 
+void ConcurrentMode::end_process_if_stuck(Connection& connection) {
+  if (!all_stuck() || !ends_process(context_)) return;
+  connection.flush(last_flush);
+  end_process(all_stuck_reason);
+}
+
 std::size_t ConcurrentMode::room() const {
-  const auto most = static_cast<std::size_t>(std::min(workers_ * ahead_of_a_worker, puller_.enough()));
+  const auto most =
+      static_cast<std::size_t>(std::min(context_.options.workers * ahead_of_a_worker, puller_.enough()));
   return most - std::min(most, executor_.size());
 }
 
@@ -70,7 +79,7 @@ std::optional<ConcurrentMode::Clock::time_point> ConcurrentMode::next_step() {
 }
 
 void ConcurrentMode::withdraw() {
-  if (!inbox_.lost().empty()) return;  // drain() gives everything back
+  if (!context_.inbox.lost().empty()) return;  // drain() gives everything back
   try {
     for (auto& settled : executor_.withdraw())
       settler_.keep_for_drain(std::move(messages_.extract(settled.ticket).mapped()));
@@ -80,7 +89,7 @@ void ConcurrentMode::withdraw() {
 }
 
 void ConcurrentMode::drain(Clock::time_point deadline) {
-  while (executor_.size() > 0 && Clock::now() < deadline && inbox_.lost().empty()) {
+  while (executor_.size() > 0 && Clock::now() < deadline && context_.inbox.lost().empty()) {
     try {
       settle(executor_.withdraw());  // nothing, unless the inbox could not be written before
       settle(executor_.step());
@@ -89,12 +98,17 @@ void ConcurrentMode::drain(Clock::time_point deadline) {
     }
     (void)puller_.take(0, milliseconds{50}, {});
   }
-  if (executor_.size() > 0 && inbox_.lost().empty())
-    spdlog::warn(
-        "{} handlers still run at the end of drain_timeout: their messages go back, and what they do "
-        "from now on is done again",
-        executor_.size());
   settle(executor_.abandon_all());
+}
+
+/// Their messages are with the group again.
+void ConcurrentMode::tell_of_late_handlers() {
+  const auto late = executor_.stuck();
+  if (late == 0) return;
+  const auto reason = std::to_string(late) + " handlers still run at the end of the drain";
+  if (ends_process(context_) && !context_.control.paused()) end_process(reason);
+  context_.status.set(ConsumerStatus::State::draining, reason);
+  spdlog::warn("{}: what they do from now on is done again, and the stop waits for their end", reason);
 }
 
 void ConcurrentMode::settle(std::vector<ConcurrentExecutor::Settled>&& settlements) {

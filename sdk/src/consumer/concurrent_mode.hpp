@@ -9,6 +9,8 @@
 #include "consumer/settler.hpp"
 #include "consumer/stream_message.hpp"
 
+#include <tidings/connection.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <functional>
@@ -42,6 +44,9 @@ class ConcurrentMode {
   /// more: here it would wait as long as they run, which may be for ever. True meanwhile, and when it ends.
   bool leave_to_others();
 
+  /// If that is wanted, and all workers are held by late handlers.
+  void end_process_if_stuck(Connection& connection);
+
   /// How many messages may be taken.
   [[nodiscard]] std::size_t room() const;
   [[nodiscard]] bool empty() const noexcept { return messages_.empty(); }
@@ -54,12 +59,13 @@ class ConcurrentMode {
   void withdraw();
   /// Waits for handlers that run: what they have done by then counts, unless the inbox is lost.
   void drain(Clock::time_point deadline);
+  /// Behind the drain: of handlers that still run, which nothing can stop.
+  void tell_of_late_handlers();
 
  private:
   void settle(std::vector<ConcurrentExecutor::Settled>&& settlements);
 
-  Inbox& inbox_;
-  const int workers_;
+  ConsumerContext& context_;
   Puller& puller_;
   Settler& settler_;
   OutageWait& outage_;

@@ -126,10 +126,7 @@ bool ConsumerSession::turn() {
   if (concurrent_) {
     busy = concurrent_->step() || busy;
     busy = concurrent_->leave_to_others() || busy;
-    if (concurrent_->all_stuck() && ends_process(context_)) {
-      connection_.flush(last_flush);
-      end_process(ConcurrentMode::all_stuck_reason);
-    }
+    concurrent_->end_process_if_stuck(connection_);
   }
   if (const auto delay = puller_->rejoin_after()) {
     show_status();
@@ -282,6 +279,7 @@ void ConsumerSession::drain() {
   puller_->stop(deadline, settler_->take_kept());
   if (concurrent_) concurrent_->drain(deadline);
   connection_.flush(std::max(std::chrono::ceil<milliseconds>(deadline - Clock::now()), last_flush));
+  if (concurrent_) concurrent_->tell_of_late_handlers();
 }
 
 }  // namespace tidings

@@ -27,17 +27,16 @@ void Watchdog::watch(const std::stop_token& end) {
   for (; !end.stop_requested(); pause(end, interval)) {
     look_at_handler();
     look_at_inbox();
+    look_at_stop();
   }
 }
 
 void Watchdog::look_at_handler() {
-  const auto sequence = executor_.overdue();
-  if (!sequence || sequence == told_) return;
-  told_ = sequence;
-  const auto& options = context_.options;
-  const auto reason = "the handler of the message at sequence " + std::to_string(*sequence) + " of stream " +
-                      options.stream + " has run for longer than handler_time_limit (" +
-                      std::to_string(options.handler_time_limit.count()) + " ms)";
+  const auto handler = executor_.overdue();
+  if (!handler || handler->since == told_overdue_) return;
+  told_overdue_ = handler->since;
+  const auto reason = name_of(*handler) + " has run for longer than handler_time_limit (" +
+                      std::to_string(context_.options.handler_time_limit.count()) + " ms)";
   context_.status.set(ConsumerStatus::State::waiting, reason);
   if (ends_process(context_)) end_process(reason);
   spdlog::error("{}: other instances get what waits behind it", reason);
@@ -54,6 +53,27 @@ void Watchdog::look_at_inbox() {
   } else if (waited >= slow_inbox) {
     context_.status.set(ConsumerStatus::State::waiting, "inbox: the database does not answer");
   }
+}
+
+/// Nothing can stop a handler: a stop waits for it, in transactional mode.
+void Watchdog::look_at_stop() {
+  if (told_of_stop_ || !stop_.stop_requested()) return;
+  const auto now = Clock::now();
+  if (!stop_seen_) stop_seen_ = now;
+  const auto& drain_timeout = context_.options.drain_timeout;
+  const auto handler = executor_.running();
+  if (!handler || now - *stop_seen_ < drain_timeout) return;
+  told_of_stop_ = true;
+  const auto reason = name_of(*handler) + " still runs after drain_timeout (" +
+                      std::to_string(drain_timeout.count()) + " ms)";
+  context_.status.set(ConsumerStatus::State::draining, reason);
+  spdlog::warn("{}: the stop waits for its end{}", reason,
+               ends_process(context_) ? ", and no longer than handler_time_limit" : "");
+}
+
+std::string Watchdog::name_of(const BatchExecutor::Running& handler) const {
+  return "the handler of the message at sequence " + std::to_string(handler.stream_sequence) + " of stream " +
+         context_.options.stream;
 }
 
 bool ends_process(const ConsumerContext& context) {

@@ -27,14 +27,21 @@ class Watchdog {
 
  private:
   void watch(const std::stop_token& end);
+  using Clock = BatchExecutor::Clock;
+
   void look_at_handler();
   void look_at_inbox();
+  void look_at_stop();
+  [[nodiscard]] std::string name_of(const BatchExecutor::Running& handler) const;
 
   const BatchExecutor& executor_;
   ConsumerContext& context_;
   const std::stop_token stop_;
-  std::optional<std::uint64_t> told_;  // stream sequence of a message whose handler was overdue
-  std::jthread thread_;                // last: it uses the others
+  Clock::time_point
+      told_overdue_{};  // since when that handler ran: the message may come again, and hang again
+  std::optional<Clock::time_point> stop_seen_;
+  bool told_of_stop_ = false;
+  std::jthread thread_;  // last: it uses the others
 };
 
 /// Whether a handler that runs too long ends the process.

@@ -4,9 +4,12 @@
 #include "support/consuming.hpp"
 #include "support/engine.hpp"
 #include "support/gate.hpp"
+#include "support/log.hpp"
 #include "support/process.hpp"
 
+#include <csignal>
 #include <cstdlib>
+#include <iostream>
 
 using namespace tidings;
 using namespace tidings::test;
@@ -14,6 +17,8 @@ using namespace tidings::test;
 namespace {
 
 const char* const hanger = "a consumer with a handler that hangs (runs in a process of its own)";
+const char* const stopped =
+    "a consumer that is stopped while its handler hangs (runs in a process of its own)";
 
 ConsumerOptions impatient(ConsumerOptions options) {
   options.ack_wait = 500ms;
@@ -22,9 +27,9 @@ ConsumerOptions impatient(ConsumerOptions options) {
   return options;
 }
 
-Process start(const Scene& scene, const std::string& workers) {
+Process start(const Scene& scene, const std::string& workers, const char* test_case = hanger) {
   return Process{std::filesystem::read_symlink("/proc/self/exe"),
-                 {hanger},
+                 {test_case},
                  {.environment = {{"TIDINGS_TEST_URL", scene.server.url()},
                                   {"TIDINGS_TEST_INBOX", scene.inbox()},
                                   {"TIDINGS_TEST_WORKERS", workers}},
@@ -119,4 +124,90 @@ TEST_CASE("a process that a handler holds up for ever ends, and the event ends a
   auto effects = scene.effects();
   std::ranges::sort(effects);
   CHECK(effects == std::vector<std::string>{"after", "before"});
+}
+
+TEST_CASE("a handler that hangs again with the same message is noticed again") {
+  Scene scene;
+  scene.publish("hangs");
+  auto options = impatient(scene.options());
+  options.on_overdue = ConsumerOptions::Overdue::wait;
+  options.max_attempts = 3;
+  std::array<Gate, 2> gates;
+  Instance instance{scene.inbox(), options, [&gates](const Delivery& delivery, Tx&) {
+                      if (delivery.attempt <= 2)
+                        gates.at(static_cast<std::size_t>(delivery.attempt) - 1).pass();
+                    }};
+  instance.start();
+  for (auto& gate : gates) {
+    REQUIRE_WITHIN(10s, gate.entered() == 1);
+    CHECK(instance.consumer.status().ready());
+    REQUIRE_WITHIN(5s, instance.consumer.status().state == ConsumerStatus::State::waiting);
+    gate.open();
+  }
+  REQUIRE_WITHIN(10s, instance.stats().handled == 1 && instance.consumer.status().ready());
+}
+
+TEST_CASE("a stop that waits for a handler says so after drain_timeout, and the handler's work counts") {
+  const int workers = GENERATE(0, 1);
+  CAPTURE(workers);
+  Scene scene;
+  scene.publish("slow");
+  auto options = with_workers(scene.options(), workers);
+  options.drain_timeout = 300ms;
+  Gate gate;
+  const auto wait = [&gate](const Delivery&) { gate.pass(); };
+  std::optional<Instance> instance;
+  if (workers > 0)
+    instance.emplace(scene.inbox(), options, wait);
+  else
+    instance.emplace(scene.inbox(), options, [&wait](const Delivery& delivery, Tx&) { wait(delivery); });
+  const Log log;
+  instance->start();
+  REQUIRE_WITHIN(10s, gate.entered() == 1);
+  instance->ask_to_stop();
+  const auto waits = workers > 0
+                         ? "1 handlers still run at the end of the drain"
+                         : "the handler of the message at sequence 1 of stream AUTH_EVENTS still runs";
+  REQUIRE_WITHIN(5s, instance->consumer.status().reason.find(waits) != std::string::npos);
+  CHECK(instance->consumer.status().state == ConsumerStatus::State::draining);
+  CHECK_FALSE(instance->ended());
+  gate.open();
+  instance->stop();
+  CHECK(instance->error().empty());
+  CHECK(instance->consumer.status().state == ConsumerStatus::State::stopped);
+  const auto told = log.text();
+  const auto line = told.find(waits);
+  REQUIRE(line != std::string::npos);
+  CHECK(told.find(waits, line + 1) == std::string::npos);
+  // With workers, the message went back.
+  CHECK(instance->stats().handled == (workers > 0 ? 0 : 1));
+}
+
+TEST_CASE(stopped, "[.]") {
+  const char* const url = std::getenv("TIDINGS_TEST_URL");
+  if (url == nullptr) return;  // only for the test below
+  auto options = with_workers(consumer_of(url), std::stoi(std::getenv("TIDINGS_TEST_WORKERS")));
+  options.on_overdue = ConsumerOptions::Overdue::end_process;
+  options.drain_timeout = 300ms;
+  options.handler_time_limit = options.workers > 0 ? 1h : 2s;
+  TestInbox inbox{std::getenv("TIDINGS_TEST_INBOX")};
+  Consumer consumer{inbox, options};
+  consumer.on("user.created", [](const Delivery&) {
+    std::cout << "begun" << std::endl;
+    take_time(60s);
+  });
+  consumer.run();  // until SIGTERM
+}
+
+TEST_CASE("a stop ends a process that a handler holds up, where handlers that hang are to end it") {
+  const std::string workers = GENERATE("0", "1");
+  INFO("workers: " << workers);
+  Scene scene;
+  scene.publish("hangs");
+  auto process = start(scene, workers, stopped);
+  REQUIRE(process.wait_for_output("begun"));
+  process.kill(SIGTERM);
+  CHECK(process.wait(10s) == exited(1));
+  CHECK_THAT(process.err() + process.out(), ContainsSubstring("still run"));
+  CHECK_THAT(process.err() + process.out(), ContainsSubstring("ending this process: "));
 }
