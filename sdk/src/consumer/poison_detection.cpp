@@ -48,10 +48,11 @@ PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handler
   const auto past = known.value_or(Attempts{});
   const bool suspect = may_have_ended_a_process(past);
   if (past.state == State::dead_letter || failures(past) >= policy_.max_attempts(entry))
-    return {.settled = Settlement{.kind = Kind::dead_letter,
-                                  .reason = suspect ? "the process ended while handling it" : past.reason,
-                                  .attempts = failures(past)},
-            .start = {}};
+    return {
+        .settled = Settlement{.kind = Kind::dead_letter,
+                              .reason = suspect ? "the process ended or hung while handling it" : past.reason,
+                              .attempts = failures(past)},
+        .start = {}};
   if (suspect && !conditions.isolated) return {};
   delivery.attempt = past.starts + 1;
   auto running = conditions.isolated ? running_isolated(past)

@@ -211,7 +211,7 @@ TEST_CASE("a message that kills its process ends as a dead letter, and its neigh
   const auto letters = scene.dead_letters();
   REQUIRE(letters.size() == 1);
   CHECK(letters[0].header("ce-id") == "killer");
-  CHECK(letters[0].header("tidings-reason") == "the process ended while handling it");
+  CHECK(letters[0].header("tidings-reason") == "the process ended or hung while handling it");
   CHECK(letters[0].header("tidings-attempts") == "2");
   CHECK(deaths == 3);  // max_attempts, behind the one in a batch
   auto effects = scene.effects();
