@@ -100,7 +100,10 @@ Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
   auto settlement = run(delivery, *entry);
   if (settlement.kind != Kind::handled) {
     inbox_.rollback_to_savepoint();
-    if (settlement.kind != Kind::unavailable) poison_.fail(delivery, settlement);
+    // Where there is a count already, another copy of it has failed, or another instance has started it.
+    if (settlement.kind == Kind::dead_letter ||
+        (settlement.kind != Kind::unavailable && !inbox_.attempts(AttemptsKey{delivery}.identity())))
+      poison_.fail(delivery, settlement);
   }
   inbox_.release_savepoint();
   return settlement;
@@ -169,8 +172,10 @@ Settlement BatchExecutor::run_started(Delivery& delivery, const Handlers::Entry&
   inbox_.begin();
   if (settlement.kind == Kind::unavailable)
     poison_.undo(delivery, interrupted_->start);
-  else
+  else if (poison_.is_latest(delivery, interrupted_->start))
     poison_.fail(delivery, settlement);
+  else
+    settlement.kind = Kind::fenced;  // while the handler was late, another instance has started the event
   inbox_.commit();
   return settlement;
 }

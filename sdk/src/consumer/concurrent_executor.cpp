@@ -143,16 +143,15 @@ void ConcurrentExecutor::choose() {
 /// longer has what this run's start has written, the event was started again since: then that start owns it.
 Settlement ConcurrentExecutor::commit_end(const Message& message) {
   const auto event = identity_of(message.delivery.event);
-  const AttemptsKey key{message.delivery};
   auto settlement = message.settlement;
-  if (inbox_.attempts(key.identity()) != message.start.running) {
+  if (!poison_.is_latest(message.delivery, message.start)) {
     settlement.kind = inbox_.handled(event) ? Kind::duplicate : Kind::fenced;
   } else if (settlement.kind == Kind::unavailable) {
     poison_.undo(message.delivery, message.start);
   } else if (settlement.kind != Kind::handled) {
     poison_.fail(message.delivery, settlement);
   } else if (inbox_.claim(event)) {
-    inbox_.forget_attempts(key.identity());
+    inbox_.forget_attempts(AttemptsKey{message.delivery}.identity());
   } else {
     settlement.kind = Kind::duplicate;
   }

@@ -191,6 +191,7 @@ std::string ConsumerSession::waiting_for() const {
 }
 
 void ConsumerSession::handle(std::vector<StreamMessagePtr> messages) {
+  std::erase_if(messages, [](const auto& message) { return message->lapsed(); });
   context_.meters.received += messages.size();
   bring_in_order(messages);
   std::vector<StreamMessagePtr> events;
@@ -225,7 +226,8 @@ void ConsumerSession::handle_in_transactions(std::vector<StreamMessagePtr> messa
     (comes_again ? again : first).push_back(std::move(message));
   }
   run_batch(std::move(first));
-  for (auto& message : again) run_isolated(std::move(message));
+  for (auto& message : again)
+    if (!message->lapsed()) run_isolated(std::move(message));
 }
 
 /// More than is wanted here, since handlers have become slow. Later ones of its key wait until it comes again.
@@ -240,7 +242,8 @@ void ConsumerSession::run_batch(std::vector<StreamMessagePtr> batch) {
   deliveries.reserve(batch.size());
   for (const auto& message : batch) deliveries.push_back(&message->delivery);
   std::size_t done = 0;
-  while (done < batch.size() && !stop_.stop_requested() && puller_->excess() == 0) {
+  while (done < batch.size() && !stop_.stop_requested() && puller_->excess() == 0 &&
+         !batch[done]->lapsed()) {
     std::vector<Settlement> settlements;
     const auto rest = std::span{deliveries}.subspan(done);
     if (!outage_.until_done("inbox", [&] { settlements = executor_.run_batch(rest); })) break;
@@ -248,9 +251,9 @@ void ConsumerSession::run_batch(std::vector<StreamMessagePtr> batch) {
     for (const auto& settlement : settlements) settler_->settle(std::move(batch[done++]), settlement);
   }
   for (; done < batch.size(); ++done)
-    if (stop_.stop_requested())
+    if (stop_.stop_requested() && !batch[done]->lapsed())
       settler_->keep_for_drain(std::move(batch[done]));
-    else
+    else if (!batch[done]->lapsed())
       give_back(std::move(batch[done]));
 }
 

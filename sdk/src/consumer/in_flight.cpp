@@ -49,12 +49,20 @@ InFlight::Slot InFlight::add(natsMsg* message, const AckSubject& delivery) {
 
 bool InFlight::remove(Slot slot) {
   const std::lock_guard lock{mutex_};
-  const bool owned = !entries_[slot].disowned;
+  const bool owned = entries_[slot].state != Entry::State::disowned;
+  if (entries_[slot].state == Entry::State::lapsed) --lapsed_;
   bytes_ -= entries_[slot].bytes;
   --count_;
   entries_[slot] = {};
   free_.push_back(slot);
   return owned;
+}
+
+/// Asked for each message: there are hardly ever any.
+bool InFlight::lapsed(Slot slot) const {
+  if (lapsed_ == 0) return false;
+  const std::lock_guard lock{mutex_};
+  return entries_[slot].state == Entry::State::lapsed;
 }
 
 void InFlight::use(std::chrono::milliseconds ack_wait) {
@@ -69,21 +77,22 @@ void InFlight::use(std::chrono::milliseconds ack_wait) {
 /// enough.
 void InFlight::notice_lapse(std::uint64_t stream_sequence) {
   const bool here = std::ranges::any_of(entries_, [stream_sequence](const Entry& entry) {
-    return entry.message != nullptr && !entry.disowned && entry.stream_sequence == stream_sequence;
+    return entry.message != nullptr && entry.state == Entry::State::ours &&
+           entry.stream_sequence == stream_sequence;
   });
   if (here) ++lapses_;
 }
 
 void InFlight::disown() {
   const std::lock_guard lock{mutex_};
-  disown_all();
+  turn_all(Entry::State::disowned);
 }
 
 /// On one stream, a message with a smaller sequence was stored earlier.
 void InFlight::disown_when_stream_is_new(const AckSubject& delivery) {
   const bool later = delivery.stored_at_ns > last_stored_at_;
   if (delivery.stream_sequence <= last_sequence_ && later) {
-    disown_all();
+    turn_all(Entry::State::disowned);
   } else if (delivery.stream_sequence < last_sequence_) {
     return;  // handed out late, or again by a leader that had not heard of the first delivery
   }
@@ -91,8 +100,14 @@ void InFlight::disown_when_stream_is_new(const AckSubject& delivery) {
   last_stored_at_ = delivery.stored_at_ns;
 }
 
-void InFlight::disown_all() {
-  for (auto& entry : entries_) entry.disowned = true;
+void InFlight::turn_all(Entry::State state) {
+  std::size_t lapsed = 0;
+  for (auto& entry : entries_) {
+    if (entry.message == nullptr) continue;
+    if (entry.state != Entry::State::disowned) entry.state = state;
+    if (entry.state == Entry::State::lapsed) ++lapsed;
+  }
+  lapsed_ = lapsed;
 }
 
 std::size_t InFlight::bytes() const {
@@ -102,14 +117,20 @@ std::size_t InFlight::bytes() const {
 
 void InFlight::extend_all(const std::stop_token& stop) {
   std::unique_lock lock{mutex_};
+  auto extended = std::chrono::steady_clock::now();
   while (!stop.stop_requested()) {
     ack_wait_changed_.wait_for(lock, stop, std::max(ack_wait_ / 3, shortest_interval),
                                [this] { return extend_now_; });
     extend_now_ = false;
     if (stop.stop_requested()) break;
-    if (!may_extend_()) continue;
+    const auto now = std::chrono::steady_clock::now();
+    if (!may_extend_()) {
+      if (now - extended >= ack_wait_) turn_all(Entry::State::lapsed);
+      continue;
+    }
+    extended = now;
     for (const auto& entry : entries_)
-      if (entry.message != nullptr && !entry.disowned)
+      if (entry.message != nullptr && entry.state == Entry::State::ours)
         send(connection_, entry.message, {Acknowledgement::Kind::in_progress});
   }
   nats_ReleaseThreadMemory();

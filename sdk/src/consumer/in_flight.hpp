@@ -40,6 +40,10 @@ class InFlight {
   /// the AckWait. False for a message that was disowned.
   bool remove(Slot slot);
 
+  /// It was not extended for an AckWait, and no handler is to start for it: the group has handed it to
+  /// another instance, or soon will.
+  [[nodiscard]] bool lapsed(Slot slot) const;
+
   /// The group, and maybe the stream, is no longer the one that handed these messages out. They must not be
   /// settled: a stream that was made again uses the same sequences, so that would settle another message.
   void disown();
@@ -55,19 +59,20 @@ class InFlight {
     natsMsg* message = nullptr;  // in a free slot
     std::uint64_t stream_sequence = 0;
     std::size_t bytes = 0;
-    bool disowned = false;
+    enum class State { ours, lapsed, disowned } state = State::ours;
   };
 
   void extend_all(const std::stop_token& stop);
   void notice_lapse(std::uint64_t stream_sequence);
   void disown_when_stream_is_new(const AckSubject& delivery);
-  void disown_all();
+  void turn_all(Entry::State state);
 
   natsConnection* connection_;
   std::atomic<std::uint64_t>& count_;
   MayExtend may_extend_;
 
   std::atomic<std::uint64_t> lapses_{0};
+  std::atomic<std::size_t> lapsed_{0};  // entries in that state
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable_any ack_wait_changed_;

@@ -61,9 +61,13 @@ PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handler
   return {.settled = {}, .start = Start{std::move(known), std::move(running)}};
 }
 
+bool PoisonDetector::is_latest(const Delivery& delivery, const Start& start) {
+  return inbox_.attempts(AttemptsKey{delivery}.identity()) == start.running;
+}
+
 void PoisonDetector::undo(const Delivery& delivery, const Start& start) {
+  if (!is_latest(delivery, start)) return;
   const AttemptsKey key{delivery};
-  if (inbox_.attempts(key.identity()) != start.running) return;
   if (start.before)
     inbox_.record_attempts(key.identity(), *start.before);
   else

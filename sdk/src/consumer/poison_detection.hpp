@@ -50,7 +50,9 @@ class PoisonDetector {
   };
   /// Writes the start of a handler down where one is to run, and tells the delivery which attempt it is.
   [[nodiscard]] Decision start(Delivery& delivery, const Handlers::Entry& entry, Conditions conditions);
-  /// The start does not count: nothing has failed. No effect where someone else has started the event since.
+  /// False where someone else has started the event since, or has settled it.
+  [[nodiscard]] bool is_latest(const Delivery& delivery, const Start& start);
+  /// The start does not count: nothing has failed. No effect where it is not the latest.
   void undo(const Delivery& delivery, const Start& start);
   /// The handler has failed.
   void fail(const Delivery& delivery, const Settlement& settlement);

@@ -38,6 +38,8 @@ class StreamMessage {
   std::chrono::steady_clock::time_point arrived;
 
   [[nodiscard]] std::string_view payload() const noexcept;
+  /// While a handler ran too long, it went to another instance, or will: no handler is to start for it here.
+  [[nodiscard]] bool lapsed() const { return in_flight_.lapsed(slot_); }
 
   /// Tells the server what becomes of the message; then the object may read another one. A message is
   /// terminated only after its dead-letter copy is confirmed. Returns the raw message, for its memory to be

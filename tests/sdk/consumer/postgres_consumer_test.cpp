@@ -1,5 +1,6 @@
 // The consumer on an inbox in PostgreSQL, with the broker and the database in trouble.
 
+#include "support/gate.hpp"
 #include "support/pgbouncer.hpp"
 #include "support/postgres_instance.hpp"
 #include "support/process.hpp"
@@ -39,6 +40,29 @@ bool one_stands_still(const PostgresServer& server) {
 bool one_waits_for_a_lock(const PostgresServer& server) {
   return number(server, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") > 0;
 }
+
+/// The inbox's sessions stand still while this lives.
+class FrozenSessions {
+ public:
+  explicit FrozenSessions(const PostgresServer& server) {
+    const auto sessions = query(server, R"sql(
+        SELECT pid FROM pg_stat_activity
+         WHERE application_name = 'tidings' AND backend_type = 'client backend' AND pid <> pg_backend_pid())sql");
+    for (int row = 0; row < sessions.size(); ++row)
+      pids_.push_back(static_cast<pid_t>(sessions.integer(row, 0)));
+    send(SIGSTOP);
+  }
+  ~FrozenSessions() { send(SIGCONT); }
+  FrozenSessions(const FrozenSessions&) = delete;
+  FrozenSessions& operator=(const FrozenSessions&) = delete;
+
+ private:
+  void send(int signal) const {
+    for (const auto pid : pids_) ::kill(pid, signal);
+  }
+
+  std::vector<pid_t> pids_;
+};
 
 }  // namespace
 
@@ -282,26 +306,70 @@ TEST_CASE("a consumer that waits for what a frozen one holds says so, and ends w
   CHECK(one_stands_still(postgres));
 }
 
-TEST_CASE(
-    "a stop ends in time although PostgreSQL does not answer a commit, and the status says what waits") {
-  const PostgresServer postgres{{"synchronous_commit=on"}};
+TEST_CASE("a handler that ends too late leaves the count to who has started its event since") {
+  const PostgresServer postgres;
   Scene scene;
   auto options = scene.options();
+  options.ack_wait = 500ms;
+  options.handler_time_limit = 300ms;
+  options.on_overdue = ConsumerOptions::Overdue::wait;
+  Gate late, other;
+  PostgresInstance first{postgres.url(), options, [&late](const Delivery& delivery, PostgresTransaction&) {
+                           if (delivery.attempt == 1) throw std::runtime_error("mail server down");
+                           late.pass();
+                         }};
+  scene.publish("one");
+  REQUIRE_WITHIN(10s, late.entered() == 1);
+  options.handler_time_limit = 60s;
+  PostgresInstance second{postgres.url(), options,
+                          [&other](const Delivery&, PostgresTransaction&) { other.pass(); }};
+  REQUIRE_WITHIN(20s, other.entered() == 1);
+  late.open();
+  REQUIRE_WITHIN(10s, first.stats().fenced == 1);
+  CHECK(number(postgres, "SELECT starts FROM inbox_attempt") == 3);
+  other.open();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  CHECK(second.stats().handled == 1);
+  CHECK(number(postgres, "SELECT count(*) FROM effect") == 1);
+  CHECK(number(postgres, "SELECT count(*) FROM inbox_attempt") == 0);
+}
+
+TEST_CASE(
+    "a stop ends in time although PostgreSQL does not answer a commit, and the status says what waits") {
+  const int workers = GENERATE(0, 2);
+  const bool stand_still = GENERATE(false, true);
+  CAPTURE(workers, stand_still);
+  const PostgresServer postgres{{"synchronous_commit=on"}};
+  Scene scene;
+  auto options = with_workers(scene.options(), workers);
   options.drain_timeout = 1s;
-  PostgresInstance instance{postgres.url(), options};
+  PostgresInbox inbox{postgres.url()};
+  Consumer consumer{inbox, options};
+  consumer.on("user.created", [](const Delivery&) {});
+  std::atomic<bool> ended{false};
+  std::jthread running{[&](const std::stop_token& stop) {
+    consumer.run(stop);
+    ended = true;
+  }};
+  std::optional<FrozenSessions> sessions;
   scene.publish("answered");
   REQUIRE_WITHIN(10s, scene.all_acked());
 
-  // Commits wait for a standby that will never come.
-  PostgresConnection operating{postgres.url()};
-  operating.connect();
-  operating.script("SET synchronous_commit = local");
-  operating.script("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-  operating.script("SELECT pg_reload_conf()");
-  // The server heeds it a moment later: until then commits are answered.
+  if (stand_still) {
+    sessions.emplace(postgres);
+  } else {  // commits wait for a standby that will never come
+    PostgresConnection operating{postgres.url()};
+    operating.connect();
+    operating.script("SET synchronous_commit = local");
+    operating.script("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    operating.script("SELECT pg_reload_conf()");
+  }
+  // The server heeds a setting a moment later: until then commits are answered.
   int published = 0;
-  REQUIRE_WITHIN(20s, (scene.publish("event-" + std::to_string(published++)), !instance.status().ready()));
-  CHECK(instance.status().reason == "inbox: the database does not answer");
-  instance.ask_to_stop();
-  REQUIRE_WITHIN(5s, instance.ended());
+  REQUIRE_WITHIN(20s, (scene.publish("event-" + std::to_string(published++)), !consumer.status().ready()));
+  CHECK(consumer.status().reason == "inbox: the database does not answer");
+  const auto asked = std::chrono::steady_clock::now();
+  running.request_stop();
+  REQUIRE_WITHIN(10s, ended);
+  CHECK(std::chrono::steady_clock::now() - asked < 2500ms);  // on a busy machine
 }
