@@ -4,7 +4,6 @@
 #include <libpq-fe.h>
 
 #include <charconv>
-#include <stdexcept>
 
 namespace tidings {
 
@@ -42,9 +41,12 @@ std::string_view PostgresRows::text(int row, int column) const noexcept {
 
 std::int64_t PostgresRows::integer(int row, int column) const {
   const auto digits = text(row, column);
+  const auto* const end = digits.data() + digits.size();
   std::int64_t number = 0;
-  if (std::from_chars(digits.data(), digits.data() + digits.size(), number).ec != std::errc{})
-    throw std::out_of_range("\"" + std::string{digits} + "\" is not a whole number");
+  if (const auto read = std::from_chars(digits.data(), end, number);
+      read.ec != std::errc{} || read.ptr != end)
+    throw DatabaseError("\"" + std::string{digits} + "\" in column " + std::to_string(column) +
+                        " is not a whole number of 64 bits: cast it, or read it with text()");
   return number;
 }
 

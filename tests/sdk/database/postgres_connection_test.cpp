@@ -13,6 +13,8 @@
 #include <tidings/postgres_inbox.hpp>
 
 #include <chrono>
+#include <cstdint>
+#include <limits>
 #include <string>
 
 using namespace tidings;
@@ -45,6 +47,20 @@ TEST_CASE("the server notices within half a minute that the client's host is gon
   CHECK(database.exec("SHOW tcp_keepalives_idle").text(0, 0) == "10");
   CHECK(database.exec("SHOW tcp_keepalives_interval").text(0, 0) == "5");
   CHECK(database.exec("SHOW tcp_keepalives_count").text(0, 0) == "3");
+}
+
+TEST_CASE("what is read as a whole number and is none is an error with what it is") {
+  const PostgresServer server;
+  PostgresConnection database{server.url()};
+  database.connect();
+  CHECK(database.exec("SELECT -9223372036854775808").integer(0, 0) ==
+        std::numeric_limits<std::int64_t>::min());
+  const auto* const value = GENERATE("'abc'", "''", "NULL", "12.5", "'12 '", "9223372036854775808");
+  CAPTURE(value);
+  const auto rows = database.exec(std::string{"SELECT 1, "} + value);
+  CHECK(rows.integer(0, 0) == 1);
+  CHECK_THAT(error_of<DatabaseError>([&] { (void)rows.integer(0, 1); }),
+             ContainsSubstring("\"" + std::string{rows.text(0, 1)} + "\" in column 1 is not a whole number"));
 }
 
 TEST_CASE(
