@@ -70,6 +70,7 @@ input == 2 {
   name = line
   sub(/^#include *["<]/, "", name)
   sub(/[">].*/, "", name)
+  if (("/" name) ~ /\/\.\.?\//) complain(file ": includes " name ": say it without dots, or nobody sees where it leads")
   target = target_of(file, name, quoted)
   if (target == "") next
   from = room_of(file); to = room_of(target)
