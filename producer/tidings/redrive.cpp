@@ -13,7 +13,6 @@
 namespace tidings {
 namespace {
 
-constexpr std::size_t longest_stream_name = 255;
 constexpr std::size_t longest_subject = 1024;  // a server's max_control_line is 4096, unless it is configured
 constexpr int longest_chain = 4;               // of streams that are copies of each other
 
@@ -63,11 +62,6 @@ MessagePtr message_of(const DeadLetter& letter) {
   add(redrive_headers::first_sequence, std::to_string(letter.first_sequence));
   if (!letter.event.id.empty()) add(redrive_headers::original_id, letter.event.id);
   return message;
-}
-
-bool is_stream_name(const std::string& name) {
-  return !name.empty() && name.size() <= longest_stream_name &&
-         name.find_first_of(" \t.*>/\\") == std::string::npos;
 }
 
 std::vector<std::string> filters_of(const Json& config) {

@@ -1,5 +1,6 @@
 #include "infrastructure/lease.hpp"
 #include "nats/leader_advisories.hpp"
+#include "nats/subject.hpp"
 #include "retry_loop.hpp"
 #include "services/relay_session.hpp"
 
@@ -69,6 +70,7 @@ OutboxProcessorOptions OutboxProcessorOptions::from_environment() {
   options.publisher.subject_prefix =
       settings::text_or("OUTBOX_SUBJECT_PREFIX", options.publisher.subject_prefix);
   options.publisher.stream = settings::text_or("OUTBOX_STREAM", options.publisher.stream);
+  options.validate();
   return options;
 }
 
@@ -79,6 +81,12 @@ void OutboxProcessorOptions::validate() const {
   require("OUTBOX_BACKOFF_BASE_MS", backoff.base.count(), 1, ms_a_day);
   require("OUTBOX_BACKOFF_MAX_MS", backoff.max.count(), backoff.base.count(), ms_a_day);
   require("ack_timeout", publisher.ack_timeout.count(), 1, ms_a_day / 24);
+  if (!is_literal_subject(publisher.subject_prefix))
+    throw SettingError("OUTBOX_SUBJECT_PREFIX=" + publisher.subject_prefix +
+                       ": takes a subject without wildcards");
+  if (!is_stream_name(publisher.stream))
+    throw SettingError("OUTBOX_STREAM=" + publisher.stream +
+                       ": takes a name without spaces, dots, wildcards or slashes");
 }
 
 struct OutboxProcessor::State {
@@ -100,9 +108,9 @@ struct OutboxProcessor::State {
 };
 
 OutboxProcessor::OutboxProcessor(std::string database_url, Connection& connection,
-                                 OutboxProcessorOptions options)
-    : state_(std::make_unique<State>(std::move(database_url), connection, std::move(options))) {
-  state_->context.options.validate();
+                                 OutboxProcessorOptions options) {
+  options.validate();
+  state_ = std::make_unique<State>(std::move(database_url), connection, std::move(options));
   connection.observe([&context = state_->context](bool connected) {
     if (connected) context.reconnected = true;
     context.watch->wake();

@@ -1,8 +1,10 @@
 #pragma once
 
 // The rules of NATS subjects: tokens with dots between them; `*` matches one token, and `>` all that remain.
+// And those of names of streams.
 
 #include <algorithm>
+#include <cstddef>
 #include <string_view>
 
 namespace tidings {
@@ -14,6 +16,13 @@ namespace tidings {
   };
   return !subject.empty() && subject.front() != '.' && subject.back() != '.' &&
          subject.find("..") == std::string_view::npos && std::ranges::none_of(subject, is_illegal);
+}
+
+/// True for a name that a stream can have: a part of subjects, and of the server's files.
+[[nodiscard]] inline bool is_stream_name(std::string_view name) {
+  constexpr std::size_t longest = 255;
+  return name.size() <= longest && is_literal_subject(name) &&
+         name.find_first_of("./\\") == std::string_view::npos;
 }
 
 /// Cuts the first token off.

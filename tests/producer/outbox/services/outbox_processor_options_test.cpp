@@ -63,6 +63,24 @@ TEST_CASE("each option has the limits that its setting has") {
   }
 }
 
+TEST_CASE("a stream or a prefix that no event can go to is refused") {
+  OutboxProcessorOptions options;
+  options.publisher.subject_prefix = GENERATE("", "auth.*", "auth.>", "a b", ".auth", "auth.", "a..b");
+  CHECK(error_of<SettingError>([&] { options.validate(); }) ==
+        "OUTBOX_SUBJECT_PREFIX=" + options.publisher.subject_prefix + ": takes a subject without wildcards");
+  options.publisher.subject_prefix = "shop.events";
+  CHECK_NOTHROW(options.validate());
+  options.publisher.stream =
+      GENERATE(as<std::string>{}, "", "A B", "a.b", "A*", "A>", "a/b", "a\\b", "a\tb", std::string(256, 'x'));
+  CHECK_THAT(error_of<SettingError>([&] { options.validate(); }),
+             ContainsSubstring("OUTBOX_STREAM=" + options.publisher.stream + ": takes a name"));
+  options.publisher.stream = std::string(255, 'x');
+  CHECK_NOTHROW(options.validate());
+  const EnvironmentVariable prefix{"OUTBOX_SUBJECT_PREFIX", "auth.*"};
+  CHECK_THAT(error_of<SettingError>([] { (void)OutboxProcessorOptions::from_environment(); }),
+             ContainsSubstring("OUTBOX_SUBJECT_PREFIX=auth.*: takes"));
+}
+
 TEST_CASE(
     "an option outside of its limits is refused in the same words, from the environment and from code") {
   {

@@ -38,6 +38,23 @@ std::string big_data(std::size_t size) { return "\"" + std::string(size, 'x') + 
 
 }  // namespace
 
+TEST_CASE("a processor refuses an option outside of its limits when it is built") {
+  Broker broker;
+  const Outbox outbox{Engine::sqlite};
+  auto options = quick();
+  options.lease = 499ms;
+  CHECK_THAT(error_of<SettingError>([&] {
+               Processor{outbox, broker.server.url(), options};
+             }),
+             ContainsSubstring("OUTBOX_LEASE_MS=499"));
+  options = quick();
+  options.publisher.stream = "A B";  // before anything is subscribed to by that name
+  CHECK_THAT(error_of<SettingError>([&] {
+               Processor{outbox, broker.server.url(), options};
+             }),
+             ContainsSubstring("OUTBOX_STREAM=A B"));
+}
+
 TEST_CASE("events go out in commit order and their outcomes are stored with their times", "[engines]") {
   Broker broker;
   Outbox outbox{engine_under_test()};
