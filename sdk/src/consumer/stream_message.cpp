@@ -1,5 +1,6 @@
 #include "consumer/stream_message.hpp"
 
+#include "event/attributes.hpp"
 #include "event/redrive_headers.hpp"
 #include "nats/message_headers.hpp"
 
@@ -56,7 +57,12 @@ void StreamMessage::read(MessagePtr message, std::string_view subject_prefix) {
   for_group = header(delivery.headers, redrive_headers::for_group);
   const auto type = type_in_subject(delivery.subject, subject_prefix);
   try {
-    decode(delivery.headers, payload(), type, delivery.event);
+    decode(delivery.headers, payload(),
+           {.type = type,
+            .stream = ack.stream,
+            .sequence = ack.stream_sequence,
+            .stored_at_ns = ack.stored_at_ns},
+           delivery.event);
     undecodable.clear();
   } catch (const Undecodable& error) {
     delivery.event = {};

@@ -44,11 +44,14 @@ void require_flat(std::string_view json, const char* attribute) {
                       std::to_string(JsonScanner::deepest) + " levels");
 }
 
-void complete(Event& event, const Headers& headers, std::string_view subject_type) {
+void complete(Event& event, const Headers& headers, const StandIns& stand_ins) {
   if (event.id.empty()) event.id = header(headers, redrive_headers::original_id);
   if (event.id.empty()) event.id = header(headers, "Nats-Msg-Id");
+  if (event.id.empty() && !stand_ins.stream.empty())
+    event.id = std::string{stand_ins.stream} + ':' + std::to_string(stand_ins.sequence) + ':' +
+               std::to_string(stand_ins.stored_at_ns);
   if (event.id.empty()) throw Undecodable("id: neither ce-id nor Nats-Msg-Id is there");
-  if (event.type.empty()) event.type = subject_type;
+  if (event.type.empty()) event.type = stand_ins.type;
   if (event.type.empty()) throw Undecodable("type: is missing");
   if (event.partition_key.empty()) event.partition_key = event.aggregate_id;
 }

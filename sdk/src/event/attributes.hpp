@@ -5,6 +5,7 @@
 #include <tidings/event.hpp>
 
 #include <array>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -37,7 +38,20 @@ void require_specversion(std::string_view version);
 /// Not nested so deeply that what walks a tree of it, call by call, could use up the stack.
 void require_flat(std::string_view json, const char* attribute);
 
+/// What takes the place of a type or an id that a sender has left out; empty when nothing does.
+struct StandIns {
+  std::string_view type;
+  // Where the message lies, in place of an id when there is no Nats-Msg-Id either. The time is there because
+  // a stream that is deleted and made again starts with the same sequences.
+  std::string_view stream{};
+  std::uint64_t sequence = 0;
+  std::int64_t stored_at_ns = 0;
+};
+
+/// As decode() of <tidings/event.hpp>, which knows no stand-in for the id.
+void decode(const Headers& headers, std::string_view payload, const StandIns& stand_ins, Event& out);
+
 /// Fills in what a sender may leave out, and rejects events that lack what has no default.
-void complete(Event& event, const Headers& headers, std::string_view subject_type);
+void complete(Event& event, const Headers& headers, const StandIns& stand_ins);
 
 }  // namespace tidings

@@ -136,7 +136,7 @@ void clear(Event& event) {
   event.version = 1;
 }
 
-void decode_headers(const Headers& headers, std::string_view subject_type, Event& event) {
+void decode_headers(const Headers& headers, const StandIns& stand_ins, Event& event) {
   clear(event);
   for (const auto& [name, value] : headers) {
     const auto is = [&name = name](std::string_view wanted) { return equal_ignoring_case(name, wanted); };
@@ -158,7 +158,7 @@ void decode_headers(const Headers& headers, std::string_view subject_type, Event
       event.tracestate = value;
     }
   }
-  complete(event, headers, subject_type);
+  complete(event, headers, stand_ins);
 }
 
 bool is_structured(const Headers& headers) {
@@ -201,10 +201,14 @@ Event decode(const Headers& headers, std::string_view payload, std::string_view 
 }
 
 void decode(const Headers& headers, std::string_view payload, std::string_view subject_type, Event& out) {
+  decode(headers, payload, StandIns{.type = subject_type}, out);
+}
+
+void decode(const Headers& headers, std::string_view payload, const StandIns& stand_ins, Event& out) {
   if (is_structured(headers)) {
-    out = decode_structured(headers, payload, subject_type);
+    out = decode_structured(headers, payload, stand_ins);
   } else {
-    decode_headers(headers, subject_type, out);
+    decode_headers(headers, stand_ins, out);
     out.data = payload;
   }
 }

@@ -1,6 +1,5 @@
 #include "event/structured_event.hpp"
 
-#include "event/attributes.hpp"
 #include "event/base64.hpp"
 #include "event/json_scanner.hpp"
 
@@ -113,7 +112,7 @@ void read_data(const Members& members, Event& event) {
 
 }  // namespace
 
-Event decode_structured(const Headers& headers, std::string_view payload, std::string_view subject_type) {
+Event decode_structured(const Headers& headers, std::string_view payload, const StandIns& stand_ins) {
   const Members members{payload};
   require_specversion(members.text("specversion"));
   Event event;
@@ -125,7 +124,7 @@ Event decode_structured(const Headers& headers, std::string_view payload, std::s
   event.traceparent = members.text("traceparent");
   event.tracestate = members.text("tracestate");
   read_data(members, event);
-  complete(event, headers, subject_type);
+  complete(event, headers, stand_ins);
   return event;
 }
 

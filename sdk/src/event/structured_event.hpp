@@ -1,5 +1,7 @@
 #pragma once
 
+#include "event/attributes.hpp"
+
 #include <tidings/event.hpp>
 
 #include <string_view>
@@ -9,6 +11,6 @@ namespace tidings {
 /// Structured mode of CloudEvents: attributes and data in one JSON document. JSON data is kept as it is
 /// written. Throws Undecodable.
 [[nodiscard]] Event decode_structured(const Headers& headers, std::string_view payload,
-                                      std::string_view subject_type);
+                                      const StandIns& stand_ins);
 
 }  // namespace tidings

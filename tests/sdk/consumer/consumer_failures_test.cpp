@@ -38,7 +38,8 @@ TEST_CASE("on_failure is told each attempt that failed, with its delay, and the 
                         throw RetryAfter(123ms, "rate limit");
                     }};
   for (const char* id : {"good", "bad", "rejected", "later"}) scene.publish(id);
-  scene.js.publish("auth.events.user.created", "{}");  // no event: has no id
+  scene.js.publish("auth.events.user.created", "no event",
+                   {{"content-type", "application/cloudevents+json"}});
   instance.start();
   REQUIRE_WITHIN(10s, instance.stats().dead_lettered == 3);
   REQUIRE_WITHIN(10s, scene.all_acked());

@@ -129,9 +129,9 @@ TEST_CASE("messages that are wrong are dead letters that name what is wrong, as 
   Accounts accounts{scene};
   const auto whole = [](const std::string& members) { return R"({"specversion":"1.0",)" + members + "}"; };
   const std::vector<Odd> messages{
-      {"plain text with no headers", {}, "hello", "id: neither ce-id nor Nats-Msg-Id is there"},
-      {"nothing at all", {}, "", "id: neither ce-id nor Nats-Msg-Id is there"},
-      {"an empty id", {{"ce-id", ""}}, good_data, "id: neither ce-id nor Nats-Msg-Id is there"},
+      {"plain text with no headers", {}, "hello", "data: is not JSON"},
+      {"nothing at all", {}, "", "data of user.created is empty"},
+      {"an empty id", {{"ce-id", ""}}, "[7]", "data of user.created does not fit"},
       {"no data", {{"ce-id", "a"}}, "", "data of user.created is empty"},
       {"data that goes on", {{"ce-id", "b"}}, good_data + "}", "data: is not JSON"},
       {"data that is no UTF-8", {{"ce-id", "c"}}, "{\"name\": \"\xff\xfe\", \"n\": 7}", "UTF-8"},
@@ -161,7 +161,7 @@ TEST_CASE("messages that are wrong are dead letters that name what is wrong, as 
       {"a batch of structured mode, which is another format",
        {{"content-type", "application/cloudevents-batch+json"}},
        "[]",
-       "id: neither ce-id nor Nats-Msg-Id is there"},
+       "data of user.created does not fit"},
       {"structured mode with text", {{"content-type", structured}}, "hello", "payload: is not a JSON object"},
       {"structured mode that is no UTF-8",
        {{"content-type", structured}},
@@ -171,7 +171,10 @@ TEST_CASE("messages that are wrong are dead letters that name what is wrong, as 
        {{"content-type", structured}},
        R"({"id":"l"})",
        "specversion: \"\""},
-      {"structured mode without an id", {{"content-type", structured}}, whole(R"("data":{})"), "id: neither"},
+      {"structured mode without an id",
+       {{"content-type", structured}},
+       whole(R"("data":{})"),
+       "does not fit"},
       {"structured mode with a wrong id",
        {{"content-type", structured}},
        whole(R"("id":5)"),
@@ -205,6 +208,45 @@ TEST_CASE("messages that are wrong are dead letters that name what is wrong, as 
     CHECK(letter.data == messages[i].data);
     for (const auto& [name, value] : messages[i].headers) CHECK(letter.header(name) == value);
   }
+}
+
+TEST_CASE("messages without any id are told apart by where they lie in the stream") {
+  Scene scene;
+  Accounts accounts{scene};
+  const auto whole = R"({"specversion":"1.0","data":)" + good_data + "}";
+  const std::vector<Odd> messages{{"no headers", {}, good_data, ""},
+                                  {"the same again", {}, good_data, ""},
+                                  {"an empty id", {{"ce-id", ""}}, good_data, ""},
+                                  {"structured mode", {{"content-type", structured}}, whole, ""}};
+  const auto sequences = settle(scene, messages);
+  accounts.stop();
+  CHECK(accounts.stats().handled == messages.size());
+  CHECK(accounts.stats().duplicates == 0);
+  for (const auto sequence : sequences) {
+    REQUIRE(accounts.seen().contains(sequence));
+    CHECK(accounts.seen().at(sequence).event.id.starts_with("AUTH_EVENTS:" + std::to_string(sequence) + ":"));
+  }
+}
+
+TEST_CASE("a message without an id that comes again has one effect, and one of a stream made anew another") {
+  Scene scene;
+  const auto handle_all = [&scene](std::uint64_t duplicates) {
+    Instance instance{scene.inbox(), scene.options()};
+    instance.start();
+    REQUIRE_WITHIN(10s, scene.all_acked());
+    CHECK(instance.stats().handled == 1 - duplicates);
+    CHECK(instance.stats().duplicates == duplicates);
+  };
+  scene.js.publish("auth.events.user.created", "{}");
+  handle_all(0);
+  TestInbox{scene.inbox()}.exec("DELETE FROM inbox_position");  // it would begin behind the message
+  scene.js.delete_consumer("AUTH_EVENTS", "mailer");
+  handle_all(1);
+  scene.js.delete_stream("AUTH_EVENTS");
+  scene.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  scene.js.publish("auth.events.user.created", "{}");
+  handle_all(0);
+  CHECK(scene.effects().size() == 2);
 }
 
 TEST_CASE("the same id in bytes that are no UTF-8 is one event") {
