@@ -20,7 +20,7 @@ User some_user(int number) {
 
 std::vector<WireMessage> sample_messages(int count) {
   std::vector<WireMessage> messages;
-  EventBuilder builder;
+  EventBuilder builder{"auth-service"};
   for (int i = 0; i < count; ++i) {
     const UserCreatedEvent event{some_user(i)};
     messages.push_back(encode(builder.build({.position = i,

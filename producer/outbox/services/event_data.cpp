@@ -10,7 +10,6 @@
 namespace tidings {
 namespace {
 
-constexpr const char* default_source = "auth-service";
 constexpr std::size_t longest_subject = 255;
 constexpr std::ptrdiff_t most_subject_tokens = 16;
 
@@ -62,7 +61,7 @@ void EventBuilder::read_metadata(std::string_view text) {
   if (metadata_known_ && text == metadata_) return;
   metadata_known_ = false;
   metadata_ = text;
-  event_.source = default_source;
+  event_.source = source_;
   event_.traceparent.clear();
   event_.tracestate.clear();
   event_.metadata = "{}";

@@ -7,6 +7,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace tidings {
 
@@ -24,12 +25,16 @@ struct EventData {
 /// as is the memory of the event.
 class EventBuilder {
  public:
+  /// `source` is that of events whose metadata names none.
+  explicit EventBuilder(std::string source) : source_(std::move(source)) {}
+
   /// Returns the same object each time. Throws Undecodable, saying what is wrong with the row.
   const Event& build(const OutboxEvent& row);
 
  private:
   void read_metadata(std::string_view text);
 
+  const std::string source_;
   Event event_;
   std::string metadata_;  // text from which the event's source, trace context and metadata were read
   bool metadata_known_ = false;

@@ -52,7 +52,7 @@ struct EventPublisher::State {
   std::chrono::milliseconds ack_wait;  // with what is sent now
   bool failing = false;
   std::vector<PublishResult> immediate;  // results that needed no answer
-  EventBuilder builder;
+  EventBuilder builder{options.source};
   WireMessage wire;  // this and the next three keep their memory
   std::string reply, expected;
   std::vector<PublishResult> taken;

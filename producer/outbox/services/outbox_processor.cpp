@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
@@ -25,6 +26,7 @@ namespace {
 constexpr std::chrono::milliseconds standby_interval{100};
 
 constexpr std::int64_t ms_a_day = 86'400'000;
+constexpr std::size_t longest_source = 255;
 
 /// Calls `visit(setting, value, min, max)` for every option that has limits: the one place that states them,
 /// in the unit of the option.
@@ -70,6 +72,7 @@ OutboxProcessorOptions OutboxProcessorOptions::from_environment() {
   options.publisher.subject_prefix =
       settings::text_or("OUTBOX_SUBJECT_PREFIX", options.publisher.subject_prefix);
   options.publisher.stream = settings::text_or("OUTBOX_STREAM", options.publisher.stream);
+  options.publisher.source = settings::text_or("OUTBOX_SOURCE", options.publisher.source);
   options.validate();
   return options;
 }
@@ -80,6 +83,9 @@ void OutboxProcessorOptions::validate() const {
   });
   require("OUTBOX_BACKOFF_BASE_MS", backoff.base.count(), 1, ms_a_day);
   require("OUTBOX_BACKOFF_MAX_MS", backoff.max.count(), backoff.base.count(), ms_a_day);
+  if (const auto length = publisher.source.size(); length == 0 || length > longest_source)
+    throw SettingError("OUTBOX_SOURCE has " + std::to_string(length) +
+                       " bytes: takes the service's name, 1 to 255 bytes");
   require("ack_timeout", publisher.ack_timeout.count(), 1, ms_a_day / 24);
   if (!is_literal_subject(publisher.subject_prefix))
     throw SettingError("OUTBOX_SUBJECT_PREFIX=" + publisher.subject_prefix +

@@ -19,6 +19,9 @@ namespace tidings {
 struct PublisherOptions {
   std::string subject_prefix = "auth.events";
   std::string stream = "AUTH_EVENTS";
+  /// Whose events they are, where their metadata names no source. Two services that number their events
+  /// themselves need different ones. 1 to 255 bytes.
+  std::string source = "auth-service";
   /// A publish without a PubAck after this long is a transient error of the broker. After one, the next wait
   /// is shorter at first and doubles up to this. 1 ms to 1 h.
   std::chrono::milliseconds ack_timeout{5000};

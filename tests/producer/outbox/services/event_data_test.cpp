@@ -18,7 +18,7 @@ OutboxEvent row(const std::string& event_data) {
   return made;
 }
 
-Event event_of(const OutboxEvent& row) { return EventBuilder{}.build(row); }
+Event event_of(const OutboxEvent& row) { return EventBuilder{"auth-service"}.build(row); }
 
 }  // namespace
 
@@ -66,7 +66,10 @@ TEST_CASE("a row becomes the event of the wire contract") {
         R"({"action":"\u00e9","source":"billing","traceparent":"00-ab-cd-01","tracestate":"k=v"})");
 }
 
-TEST_CASE("the source is auth-service unless metadata names another") {
+TEST_CASE("the source is the service's unless metadata names another") {
+  CHECK(EventBuilder{"/shop"}.build(row(R"({"data":1})")).source == "/shop");
+  CHECK(EventBuilder{"/shop"}.build(row(R"({"data":1,"metadata":{"source":"billing"}})")).source ==
+        "billing");
   CHECK(event_of(row(R"({"data":1})")).source == "auth-service");
   CHECK(event_of(row(R"({"data":1,"metadata":null})")).source == "auth-service");
   CHECK(event_of(row(R"({"data":1,"metadata":{"source":7}})")).source == "auth-service");
@@ -89,7 +92,7 @@ TEST_CASE("an event type that makes no legal subject is refused") {
 }
 
 TEST_CASE("metadata that was read before is not mixed with the next") {
-  EventBuilder builder;
+  EventBuilder builder{"auth-service"};
   const auto first = row(R"({"data":1,"metadata":{"source":"one","traceparent":"t"}})");
   CHECK(builder.build(first).source == "one");
   CHECK(builder.build(first).traceparent == "t");

@@ -13,10 +13,13 @@ using namespace tidings::test;
 using namespace std::chrono_literals;
 
 TEST_CASE("options are constants until the environment is asked for") {
-  const EnvironmentVariable lease{"OUTBOX_LEASE_MS", "2000"}, stream{"OUTBOX_STREAM", "SHOP_EVENTS"};
+  const EnvironmentVariable lease{"OUTBOX_LEASE_MS", "2000"}, stream{"OUTBOX_STREAM", "SHOP_EVENTS"},
+      source{"OUTBOX_SOURCE", "/shop"};
   CHECK(OutboxProcessorOptions{}.lease == 10s);
   CHECK(OutboxProcessorOptions{}.publisher.stream == "AUTH_EVENTS");
+  CHECK(OutboxProcessorOptions{}.publisher.source == "auth-service");
   const auto options = OutboxProcessorOptions::from_environment();
+  CHECK(options.publisher.source == "/shop");
   CHECK(options.lease == 2s);
   CHECK(options.publisher.stream == "SHOP_EVENTS");
   CHECK(options.retention == std::chrono::days{7});
@@ -100,4 +103,9 @@ TEST_CASE(
   options = {};
   options.publisher.ack_timeout = 0ms;
   CHECK_THROWS_AS(options.validate(), SettingError);
+  for (const std::size_t length : {0U, 256U}) {
+    options = {};
+    options.publisher.source = std::string(length, 's');
+    CHECK_THAT(error_of<SettingError>([&] { options.validate(); }), ContainsSubstring("OUTBOX_SOURCE has"));
+  }
 }
