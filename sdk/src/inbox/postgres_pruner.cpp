@@ -13,10 +13,6 @@ std::int64_t milliseconds(Timestamp time) { return time.time_since_epoch().count
 }  // namespace
 
 bool PostgresPruner::prune(const std::string& own_group, std::chrono::hours age, int limit) {
-  // No handler runs in this transaction, so SET LOCAL affects nobody else. The planner expects no rows
-  // after the position until the statistics are updated, and would read and sort all of them.
-  database_.queue("SET LOCAL enable_seqscan = off");
-  database_.queue("SET LOCAL enable_bitmapscan = off");
   if (group_.empty()) begin_round(own_group);
   const bool is_gone = group_ != own_group;
   const auto before = time_ - age, gone_before = before - gone_after;
@@ -43,6 +39,10 @@ void PostgresPruner::begin_round(const std::string& own_group) {
 
 /// True at the end of the group's rows.
 bool PostgresPruner::prune_step(Timestamp before, int limit) {
+  // No handler runs in this transaction, so SET LOCAL affects nobody else. The planner expects no rows
+  // after the position until the statistics are updated, and would read and sort all of them.
+  database_.queue("SET LOCAL enable_seqscan = off");
+  database_.queue("SET LOCAL enable_bitmapscan = off");
   const auto end = database_.exec(R"sql(
       WITH step AS (SELECT event_id FROM inbox WHERE group_id = $1 AND event_id > $2::bytea
                      ORDER BY event_id LIMIT $3),
@@ -60,6 +60,9 @@ bool PostgresPruner::prune_step(Timestamp before, int limit) {
   database_.exec(
       "DELETE FROM inbox_attempt WHERE group_id = $1 AND updated_at < to_timestamp($2::bigint / 1000.0)",
       group_, milliseconds(before));
+  // A scan that has to be made all the same would look expensive enough to be compiled first.
+  database_.queue("SET LOCAL enable_seqscan TO DEFAULT");
+  database_.queue("SET LOCAL enable_bitmapscan TO DEFAULT");
   return true;
 }
 
