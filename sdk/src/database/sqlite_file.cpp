@@ -17,7 +17,9 @@ namespace {
 // The first 100 bytes of the file: https://www.sqlite.org/fileformat2.html#the_database_header
 using Header = std::array<unsigned char, 100>;
 constexpr std::string_view magic{"SQLite format 3\0", 16};
-constexpr std::size_t change_counter_at = 24, pages_at = 28, schema_cookie_at = 40, auto_vacuum_at = 52;
+constexpr unsigned char wal_version = 2;
+constexpr std::size_t read_version_at = 19, change_counter_at = 24, pages_at = 28, schema_cookie_at = 40,
+                      auto_vacuum_at = 52;
 
 std::uint32_t number(const Header& header, std::size_t at) {
   std::uint32_t value = 0;
@@ -25,17 +27,15 @@ std::uint32_t number(const Header& header, std::size_t at) {
   return value;
 }
 
-/// From the disk, not from the cache. By SQLite's own descriptor: closing another one of the same file would
-/// drop the locks that this process has on it.
-std::optional<Header> read_header(sqlite3* connection) {
+/// False when it cannot be read now. From the disk, not from the cache. By SQLite's own descriptor: closing
+/// another one of the same file would drop the locks that this process has on it.
+bool read(Header& header, sqlite3* connection) {
   sqlite3_file* file = nullptr;
-  Header header{};
   if (sqlite3_file_control(connection, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
-      file == nullptr || file->pMethods == nullptr ||
-      file->pMethods->xRead(file, header.data(), static_cast<int>(header.size()), 0) != SQLITE_OK ||
-      !std::equal(magic.begin(), magic.end(), header.begin()))
-    return std::nullopt;
-  return header;
+      file == nullptr || file->pMethods == nullptr)
+    return false;
+  const int result = file->pMethods->xRead(file, header.data(), static_cast<int>(header.size()), 0);
+  return result == SQLITE_OK || result == SQLITE_IOERR_SHORT_READ;
 }
 
 }  // namespace
@@ -91,13 +91,16 @@ void SqliteFile::lose(const std::string& path) {
   lost_ = path + " is not the file that was opened: it was replaced, moved or deleted";
 }
 
+/// None of what is no database in WAL mode: in other modes a rollback may make it smaller.
 std::optional<SqliteFile::Age> SqliteFile::read_age() const {
-  const auto header = read_header(connection_);
-  if (!header) return std::nullopt;
-  const bool may_shrink = number(*header, auto_vacuum_at) != 0;
-  return Age{.change_counter = number(*header, change_counter_at),
-             .schema_cookie = number(*header, schema_cookie_at),
-             .pages = may_shrink ? 0 : number(*header, pages_at)};
+  Header header{};
+  if (!read(header, connection_)) return age_;
+  if (!std::equal(magic.begin(), magic.end(), header.begin()) || header.at(read_version_at) != wal_version)
+    return std::nullopt;
+  const bool may_shrink = number(header, auto_vacuum_at) != 0;
+  return Age{.change_counter = number(header, change_counter_at),
+             .schema_cookie = number(header, schema_cookie_at),
+             .pages = may_shrink ? 0 : number(header, pages_at)};
 }
 
 const std::string& SqliteFile::lost(Clock::time_point time) {

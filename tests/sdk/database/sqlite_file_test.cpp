@@ -36,7 +36,9 @@ struct Opened {
 };
 
 void grow(const fs::path& file) {
-  sqlite::execute(file, "CREATE TABLE IF NOT EXISTS note(text); INSERT INTO note VALUES (zeroblob(20000))");
+  sqlite::execute(
+      file,
+      "PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS note(text); INSERT INTO note VALUES (zeroblob(20000))");
 }
 
 struct Change {
