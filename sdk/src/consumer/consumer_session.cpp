@@ -119,7 +119,7 @@ bool ConsumerSession::turn() {
   const auto room = concurrent_ ? concurrent_->room()
                                 : static_cast<std::size_t>(std::min(options_.max_batch, puller_->enough()));
   auto messages = puller_->take(room, next_wait(), stop_);
-  for (auto& message : puller_->take_excess()) give_back(std::move(message));
+  for (auto& message : puller_->take_excess()) nak_surplus(std::move(message));
   bool busy =
       !messages.empty() || !connection_.connected() || !puller_->answered() || breakers().within_pause(now);
   if (!messages.empty()) handle(std::move(messages));
@@ -230,8 +230,9 @@ void ConsumerSession::handle_in_transactions(std::vector<StreamMessagePtr> messa
     if (!message->lapsed()) run_isolated(std::move(message));
 }
 
-/// More than is wanted here, since handlers have become slow. Later ones of its key wait until it comes again.
-void ConsumerSession::give_back(StreamMessagePtr message) {
+/// More than is wanted here, since handlers have become slow. Later ones of its key wait until it comes
+/// again.
+void ConsumerSession::nak_surplus(StreamMessagePtr message) {
   Settlement settlement{.kind = Settlement::Kind::not_started};
   key_order_.settled(message->delivery, settlement, Clock::now());
   settler_->settle(std::move(message), settlement);
@@ -254,12 +255,12 @@ void ConsumerSession::run_batch(std::vector<StreamMessagePtr> batch) {
     if (stop_.stop_requested() && !batch[done]->lapsed())
       settler_->keep_for_drain(std::move(batch[done]));
     else if (!batch[done]->lapsed())
-      give_back(std::move(batch[done]));
+      nak_surplus(std::move(batch[done]));
 }
 
 void ConsumerSession::run_isolated(StreamMessagePtr message) {
   Settlement settlement;
-  if (!stop_.stop_requested() && puller_->excess() > 0) return give_back(std::move(message));
+  if (!stop_.stop_requested() && puller_->excess() > 0) return nak_surplus(std::move(message));
   if (stop_.stop_requested() ||
       !outage_.until_done("inbox", [&] { settlement = executor_.run_isolated(message->delivery); }))
     return settler_->keep_for_drain(std::move(message));

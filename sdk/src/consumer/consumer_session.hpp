@@ -51,7 +51,7 @@ class ConsumerSession {
   void handle_in_transactions(std::vector<StreamMessagePtr> messages);
   void run_batch(std::vector<StreamMessagePtr> batch);
   void run_isolated(StreamMessagePtr message);
-  void give_back(StreamMessagePtr message);
+  void nak_surplus(StreamMessagePtr message);
   void bring_in_order(std::vector<StreamMessagePtr>& messages);
   void drain();
 
