@@ -25,3 +25,10 @@ void consume_both(tidings::Consumer<tidings::SqliteInbox>& mailer,
   audit.pause();                                                                       // until resume()
   tidings::run_all(mailer, audit);
 }
+
+// On one connection, which may have an OutboxProcessor on it, too. It must outlive the runs.
+void consume_on(tidings::Connection& connection, tidings::SqliteInbox& inbox, tidings::SqliteInbox& other) {
+  tidings::Consumer mailer{inbox, connection, {.group = "welcome-mailer"}};
+  tidings::Consumer audit{other, connection, {.group = "audit"}};
+  consume_both(mailer, audit);
+}

@@ -56,6 +56,16 @@ std::vector<StoredMessage> Scene::dead_letters() {
 
 Instance::Instance(const std::string& location, ConsumerOptions options, Handler handler)
     : inbox(location), consumer(inbox, std::move(options)) {
+  handle_with(std::move(handler));
+}
+
+Instance::Instance(const std::string& location, Connection& connection, ConsumerOptions options,
+                   Handler handler)
+    : inbox(location), consumer(inbox, connection, std::move(options)) {
+  handle_with(std::move(handler));
+}
+
+void Instance::handle_with(Handler handler) {
   inbox.make_effects();
   consumer.on<nlohmann::json>("user.created", [this, handler = std::move(handler)](
                                                   const nlohmann::json&, Tx& tx, const Delivery& delivery) {

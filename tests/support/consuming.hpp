@@ -66,6 +66,9 @@ class Instance {
   using WorkersHandler = std::function<void(const Delivery&)>;
 
   Instance(const std::string& location, ConsumerOptions options, Handler handler = {});
+  /// On a connection that others share.
+  Instance(const std::string& location, Connection& connection, ConsumerOptions options,
+           Handler handler = {});
   /// One with workers: its handler runs on their threads, and writes nothing into the inbox's database.
   Instance(const std::string& location, ConsumerOptions options, WorkersHandler handler);
   ~Instance() { stop(); }
@@ -86,6 +89,7 @@ class Instance {
   Consumer<TestInbox> consumer;
 
  private:
+  void handle_with(Handler handler);
   void record(const Delivery& delivery);
 
   mutable std::mutex mutex_;

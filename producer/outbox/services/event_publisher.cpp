@@ -1,4 +1,5 @@
 #include "nats/handle.hpp"
+#include "nats/subscription.hpp"
 #include "services/event_data.hpp"
 #include "services/pub_ack.hpp"
 
@@ -42,8 +43,8 @@ struct EventPublisher::State {
 
   Connection& connection;
   const PublisherOptions options;
-  natsSubscription* subscription = nullptr;  // kept by the connection
   std::string inbox;                         // answers come to <inbox>.<number>
+  std::optional<Subscription> subscription;  // of those; owned by the publisher's thread
 
   // The owner's thread.
   std::deque<Flight> flights;  // in the order sent; the first has number `first`
@@ -103,8 +104,8 @@ struct EventPublisher::State {
   [[nodiscard]] bool all_received_is_delivered() {
     std::uint64_t queued = 0;
     std::int64_t begun = 0;
-    if (natsSubscription_QueuedMsgs(subscription, &queued) != NATS_OK ||
-        natsSubscription_GetDelivered(subscription, &begun) != NATS_OK)
+    if (natsSubscription_QueuedMsgs(subscription->get(), &queued) != NATS_OK ||
+        natsSubscription_GetDelivered(subscription->get(), &begun) != NATS_OK)
       return true;  // the subscription is closed
     const std::lock_guard lock{mutex};
     return queued == 0 && delivered == begun;
@@ -143,7 +144,9 @@ struct EventPublisher::State {
 
   /// A publish that the user may not make gets no answer either.
   [[nodiscard]] std::string no_answer() const {
-    const auto refusal = connection.refusal();
+    const auto refusal = connection.refusal([this](std::string_view text) {
+      return text.find('"' + options.subject_prefix + '.') != std::string_view::npos;
+    });
     return refusal.empty() ? "no PubAck in time" : "no PubAck in time: " + refusal;
   }
 
@@ -161,23 +164,14 @@ EventPublisher::EventPublisher(Connection& connection, PublisherOptions options,
     : state_(std::make_shared<State>(connection, std::move(options))) {
   state_->on_result = std::move(on_result);
   state_->inbox = connection.new_inbox();
-  check(natsConnection_Subscribe(&state_->subscription, native(connection), (state_->inbox + ".*").c_str(),
-                                 State::deliver, state_.get()),
-        "subscribe for PubAcks");
-  natsSubscription_SetPendingLimits(state_->subscription, -1, -1);
-  connection.keep(std::shared_ptr<void>(state_->subscription, [state = state_](void* held) {
-    natsSubscription_Destroy(static_cast<natsSubscription*>(held));
-  }));
+  state_->subscription.emplace(connection, state_->inbox + ".*", State::deliver, state_);
+  natsSubscription_SetPendingLimits(state_->subscription->get(), -1, -1);
 }
 
 EventPublisher::~EventPublisher() {
-  natsSubscription_Unsubscribe(state_->subscription);
-  // The state stays with the connection until that ends: keep it small, since every session makes one.
-  state_->flights = {};
-  state_->taken = {};
+  state_->subscription.reset();
   const std::lock_guard lock{state_->mutex};
   state_->on_result = nullptr;
-  state_->answers = {};
 }
 
 void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const std::string& after) {

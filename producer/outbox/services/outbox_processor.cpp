@@ -107,6 +107,10 @@ struct OutboxProcessor::State {
 
   const std::string database_url;
   RelayContext context;
+  Connection::Observation changes = context.connection.observe([this](bool connected) {
+    if (connected) context.reconnected = true;
+    context.watch->wake();
+  });
   LeaderAdvisories leaders{context.connection, context.options.publisher.stream, {}, [this] {
                              context.new_leader = true;
                              context.watch->wake();
@@ -117,13 +121,9 @@ OutboxProcessor::OutboxProcessor(std::string database_url, Connection& connectio
                                  OutboxProcessorOptions options) {
   options.validate();
   state_ = std::make_unique<State>(std::move(database_url), connection, std::move(options));
-  connection.observe([&context = state_->context](bool connected) {
-    if (connected) context.reconnected = true;
-    context.watch->wake();
-  });
 }
 
-OutboxProcessor::~OutboxProcessor() { state_->context.connection.observe({}); }
+OutboxProcessor::~OutboxProcessor() = default;
 
 void OutboxProcessor::run(const std::stop_token& stop) {
   auto& context = state_->context;

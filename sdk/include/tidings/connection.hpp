@@ -11,6 +11,7 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tidings {
@@ -47,11 +48,16 @@ struct ConnectionOptions {
   [[nodiscard]] static ConnectionOptions from_environment();
 };
 
-/// Thread-safe. Destroying it flushes for at most a second, then closes.
+/// Thread-safe. Destroying it flushes for at most a second, then closes. Several consumers and processors may
+/// share one: it must outlive their runs, and none of them closes it.
 class Connection {
  public:
-  /// Called from a NATS thread at each change of state; must return quickly and not throw.
+  /// Called from a NATS thread at each change of state. All observers are called by the same thread, one
+  /// after the other: each must return quickly, not throw, and neither begin nor end an observation.
   using Observer = std::function<void(bool connected)>;
+  /// The observer is called for as long as this lives; empty for none. Its end waits for a call that is
+  /// running. May outlive the connection.
+  using Observation = std::shared_ptr<void>;
 
   /// Tries until a server answers, at least once a second. Throws NatsError when the server refuses the
   /// login, since waiting would not help, and a retryable one when `stop` is requested first.
@@ -77,12 +83,12 @@ class Connection {
   [[nodiscard]] std::string new_inbox() const;
 
   /// What the server has refused within the last 10 s, in its words, empty for nothing: the likely reason for
-  /// an answer that does not come. It is logged, too.
-  [[nodiscard]] std::string refusal() const;
+  /// an answer that does not come. It is logged, too. `concerns` chooses among what was refused to all who
+  /// share the connection.
+  [[nodiscard]] std::string refusal(const std::function<bool(std::string_view text)>& concerns = {}) const;
 
-  /// Replaces the observer; an empty function removes it. After the call returns, the previous observer is
-  /// not running and will not be called.
-  void observe(Observer observer);
+  /// Beside other observers.
+  [[nodiscard]] Observation observe(Observer observer);
 
   /// Writes what is buffered and waits for the server's PONG. False on timeout or cut.
   bool flush(std::chrono::milliseconds timeout);

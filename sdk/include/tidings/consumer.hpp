@@ -40,7 +40,8 @@ class ConsumerEngine {
  public:
   using Handler = std::function<void(const Delivery&)>;
 
-  ConsumerEngine(Inbox& inbox, ConsumerOptions options);
+  /// Without a connection to share, each run makes one of its own.
+  ConsumerEngine(Inbox& inbox, ConsumerOptions options, Connection* shared = nullptr);
   ~ConsumerEngine();
 
   enum class Takes { transaction, no_transaction };
@@ -71,6 +72,13 @@ class Consumer {
   /// Throws SettingError naming the option that cannot be used. Does not connect yet.
   explicit Consumer(InboxType& inbox, ConsumerOptions options = ConsumerOptions::from_environment())
       : inbox_(inbox), engine_(inbox.tables(), std::move(options)) {}
+
+  /// The same on a connection that other consumers and processors may share, each on a thread of its own:
+  /// `options.connection` is not used. The connection must outlive the runs, and its owner closes it; the end
+  /// of a run, by a stop or an error, leaves it to the others as it is. Its loss for good ends all runs on
+  /// it.
+  Consumer(InboxType& inbox, Connection& connection, ConsumerOptions options)
+      : inbox_(inbox), engine_(inbox.tables(), std::move(options), &connection) {}
 
   /// A handler of one type of events, or with `user.*` of all types that begin with `user.` and have no
   /// handler of their own, nor of a longer beginning.
@@ -113,8 +121,8 @@ class Consumer {
   /// The current run drains and returns; when there is none, the next one returns at once.
   void stop() { engine_.stop(); }
   /// Drains as a stop does: what no handler has started goes back to the group. The status is `paused` when
-  /// that is done; run() does not return, and is not connected until resume() or stop(). Called before run(),
-  /// it has run() begin paused.
+  /// that is done; run() does not return, and has no connection of its own until resume() or stop(). Called
+  /// before run(), it has run() begin paused.
   void pause() { engine_.pause(); }
   void resume() { engine_.resume(); }
   [[nodiscard]] ConsumerStats stats() const { return engine_.stats(); }
@@ -186,6 +194,8 @@ class Consumer {
 
 template <class InboxType>
 Consumer(InboxType&, ConsumerOptions) -> Consumer<InboxType>;
+template <class InboxType>
+Consumer(InboxType&, Connection&, ConsumerOptions) -> Consumer<InboxType>;
 
 /// Calls each with a token, on a thread of its own, until all have returned. When one throws, the token is
 /// requested to stop, and the first exception is thrown in the end.

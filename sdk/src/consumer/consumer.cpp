@@ -8,10 +8,11 @@
 
 namespace tidings {
 
-ConsumerEngine::ConsumerEngine(Inbox& inbox, ConsumerOptions options) {
+ConsumerEngine::ConsumerEngine(Inbox& inbox, ConsumerOptions options, Connection* shared) {
   options.follow_stream();
   options.validate();
-  state_ = std::make_unique<ConsumerContext>(inbox, std::move(options));
+  if (options.connection.name.empty()) options.connection.name = options.group;
+  state_ = std::make_unique<ConsumerContext>(inbox, std::move(options), shared);
   inbox.join(state_->options.group);
 }
 

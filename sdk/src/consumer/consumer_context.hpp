@@ -63,8 +63,9 @@ class SharedStatus {
 };
 
 struct ConsumerContext {
-  ConsumerContext(Inbox& its_inbox, ConsumerOptions its_options)
+  ConsumerContext(Inbox& its_inbox, ConsumerOptions its_options, Connection* its_connection)
       : inbox(its_inbox),
+        shared_connection(its_connection),
         options(std::move(its_options)),
         on_start("on_start", options.on_start),
         on_success("on_success", options.on_success),
@@ -72,6 +73,7 @@ struct ConsumerContext {
         status(options.on_status) {}
 
   Inbox& inbox;
+  Connection* const shared_connection;  ///< none: each session makes one of its own
   const ConsumerOptions options;
   Handlers handlers;
   std::atomic<bool> running{false};

@@ -24,19 +24,14 @@ constexpr milliseconds longest_wait{1000};  // for a message, before the status 
 // Acks are flushed for this long even past the deadline: without them, messages that were handled come again.
 constexpr milliseconds last_flush{200};
 
-ConnectionOptions named_connection(const ConsumerOptions& options) {
-  auto connection = options.connection;
-  if (connection.name.empty()) connection.name = options.group;
-  return connection;
-}
-
 }  // namespace
 
 ConsumerSession::ConsumerSession(ConsumerContext& context, const std::stop_token& stop)
     : context_(context),
       options_(context.options),
       stop_(stop),
-      connection_(named_connection(options_), stop),
+      connection_(context.shared_connection != nullptr ? *context.shared_connection
+                                                       : own_connection_.emplace(options_.connection, stop)),
       outage_(connection_, context, stop),
       dead_letters_(connection_, options_),
       key_order_(options_),
@@ -61,6 +56,7 @@ void ConsumerSession::work() {
 /// Makes or checks streams and durable, waiting for a JetStream that does not answer. False when stopped.
 bool ConsumerSession::join() {
   return outage_.until_done("joining the group", [this] {
+    connection_.require_open();
     if (options_.manage_streams) {
       // Only a publisher knows its dedup window: that of an existing stream is not ours to judge.
       ensure_stream(connection_, {.name = options_.stream,
@@ -182,7 +178,8 @@ void ConsumerSession::show_status() {
 /// What keeps events from being handled; empty when nothing does.
 std::string ConsumerSession::waiting_for() const {
   if (!connection_.connected()) return "NATS: not connected";
-  if (const auto refusal = connection_.refusal(); !refusal.empty()) return "NATS: " + refusal;
+  if (const auto refusal = refusal_of_group(connection_, options_.group); !refusal.empty())
+    return "NATS: " + refusal;
   if (const auto refusal = puller_->refused_pulls(); !refusal.empty())
     return "NATS: the group refuses pulls: " + refusal;
   if (puller_->unanswered()) return "NATS: the group does not answer";

@@ -27,7 +27,8 @@ namespace tidings {
 
 class ConsumerSession {
  public:
-  /// Connects. Throws NatsError when that cannot work, or when stopped before it did.
+  /// Connects, unless it shares a connection. Throws NatsError when that cannot work, or when stopped before
+  /// it did.
   ConsumerSession(ConsumerContext& context, const std::stop_token& stop);
 
   /// Until stopped or idle for too long.
@@ -58,7 +59,8 @@ class ConsumerSession {
   ConsumerContext& context_;
   const ConsumerOptions& options_;
   std::stop_token stop_;
-  Connection connection_;
+  std::optional<Connection> own_connection_;
+  Connection& connection_;
   OutageWait outage_;
   DeadLetters dead_letters_;
   KeyOrder key_order_;

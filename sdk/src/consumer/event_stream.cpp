@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <string_view>
 
 namespace tidings {
 
@@ -16,7 +17,10 @@ std::optional<EventStream> EventStream::look_up(Connection& connection, const st
   try {
     info = ask_jetstream(connection, "STREAM.INFO." + name, action);
   } catch (const NatsError&) {
-    if (connection.refusal().empty()) throw;
+    const auto concerns = [&name](std::string_view text) {
+      return text.find(".STREAM.INFO." + name + '"') != std::string_view::npos;
+    };
+    if (connection.refusal(concerns).empty()) throw;
     return std::nullopt;
   }
   if (error_code(info) == JSStreamNotFoundErr)

@@ -3,6 +3,7 @@
 #include "consumer/make_group.hpp"
 #include "nats/handle.hpp"
 #include "nats/jetstream_request.hpp"
+#include "nats/permission_errors.hpp"
 #include "nats/stream_config.hpp"
 #include "nats/subject.hpp"
 
@@ -142,7 +143,21 @@ Group describe(const json& info, const ConsumerOptions& options) {
           .max_request_bytes = limit<std::size_t>(number(config, "max_bytes"))};
 }
 
+/// Others publish as well: events, and to what has their group's name in it.
+bool is_of_others(std::string_view refusal, std::string_view group) {
+  if (refusal.find(" Publish ") == std::string_view::npos) return false;
+  auto subject = refused_subject(refusal);
+  if (subject.find(".STREAM.") != std::string_view::npos) return false;
+  while (!subject.empty())
+    if (take_token(subject) == group) return false;
+  return true;
+}
+
 }  // namespace
+
+std::string refusal_of_group(const Connection& connection, std::string_view group) {
+  return connection.refusal([group](std::string_view text) { return !is_of_others(text, group); });
+}
 
 GroupState GroupState::parse(std::string_view answer) {
   const auto state = json::parse(answer, nullptr, false);

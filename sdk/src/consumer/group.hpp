@@ -34,6 +34,10 @@ struct Group {
   [[nodiscard]] bool push() const noexcept { return !deliver_subject.empty(); }
 };
 
+/// What the server has lately refused to the group, in its words; empty for nothing. What was refused to
+/// others that share the connection does not count.
+[[nodiscard]] std::string refusal_of_group(const Connection& connection, std::string_view group);
+
 /// What an instance sees of its group. Read by any thread.
 struct GroupGauges {
   std::atomic<std::uint64_t> in_flight{0};  ///< handed to this instance and not settled

@@ -23,8 +23,8 @@ std::size_t size(natsMsg* message) {
 InFlight::InFlight(natsConnection* connection, std::chrono::milliseconds ack_wait,
                    std::atomic<std::uint64_t>& count, MayExtend may_extend)
     : connection_(connection),
-      count_(count),
       may_extend_(std::move(may_extend)),
+      count_(&count),
       ack_wait_(ack_wait),
       extender_([this](const std::stop_token& stop) { extend_all(stop); }) {}
 
@@ -36,7 +36,7 @@ InFlight::Slot InFlight::add(natsMsg* message, const AckSubject& delivery) {
     notice_lapse(delivery.stream_sequence);
   const auto bytes = size(message);
   bytes_ += bytes;
-  ++count_;
+  if (count_ != nullptr) ++*count_;
   if (free_.empty()) {
     free_.push_back(entries_.size());
     entries_.emplace_back();
@@ -52,7 +52,7 @@ bool InFlight::remove(Slot slot) {
   const bool owned = entries_[slot].state != Entry::State::disowned;
   if (entries_[slot].state == Entry::State::lapsed) --lapsed_;
   bytes_ -= entries_[slot].bytes;
-  --count_;
+  if (count_ != nullptr) --*count_;
   entries_[slot] = {};
   free_.push_back(slot);
   return owned;
@@ -139,6 +139,8 @@ void InFlight::extend_all(const std::stop_token& stop) {
 void InFlight::stop() {
   extender_.request_stop();
   if (extender_.joinable()) extender_.join();
+  const std::lock_guard lock{mutex_};
+  if (auto* const count = std::exchange(count_, nullptr)) *count -= entries_.size() - free_.size();
 }
 
 }  // namespace tidings

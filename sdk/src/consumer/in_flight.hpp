@@ -51,7 +51,7 @@ class InFlight {
   /// The approximate size of all payloads and headers.
   [[nodiscard]] std::size_t bytes() const;
 
-  /// Stops extending.
+  /// Stops extending, and lets go of `count`.
   void stop();
 
  private:
@@ -68,13 +68,13 @@ class InFlight {
   void turn_all(Entry::State state);
 
   natsConnection* connection_;
-  std::atomic<std::uint64_t>& count_;
   MayExtend may_extend_;
 
   std::atomic<std::uint64_t> lapses_{0};
   std::atomic<std::size_t> lapsed_{0};  // entries in that state
 
-  mutable std::mutex mutex_;  // guards what follows
+  mutable std::mutex mutex_;           // guards what follows
+  std::atomic<std::uint64_t>* count_;  // until stop()
   std::condition_variable_any ack_wait_changed_;
   std::chrono::milliseconds ack_wait_;
   bool extend_now_ = false;

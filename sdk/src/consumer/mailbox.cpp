@@ -65,9 +65,22 @@ void Mailbox::deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* cl
   message->read(std::move(received), mailbox.subject_prefix_);
   if (message->delivery.delivered > 1) mailbox.notice_lapses();
   mailbox.update([&] {
+    if (mailbox.closed_) return;
     mailbox.mail_.messages.push_back(std::move(message));
     if (mailbox.own_spare_.empty()) mailbox.own_spare_.swap(mailbox.spare_);
   });
+}
+
+void Mailbox::close() {
+  Mail left;
+  std::function<void()> action;
+  {
+    const std::lock_guard lock{mutex_};
+    closed_ = true;
+    std::swap(left, mail_);
+    std::swap(action, on_lapse_);
+  }
+  in_flight.stop();
 }
 
 void Mailbox::on_lapse(std::function<void()> action) {

@@ -57,6 +57,9 @@ class Mailbox {
   /// Settled messages, whose memory is used again.
   void reuse(std::vector<StreamMessagePtr>& spare);
 
+  /// Nobody empties it any more, and messages that still come are dropped.
+  void close();
+
   InFlight in_flight;
 
  private:
@@ -73,6 +76,7 @@ class Mailbox {
 
   std::mutex mutex_;  // guards all that follows
   std::condition_variable_any arrived_;
+  bool closed_ = false;
   Mail mail_;
   std::vector<StreamMessagePtr> spare_;
   std::function<void()> on_lapse_;

@@ -27,7 +27,7 @@ void OutageWait::end_if_lost() {
 std::string OutageWait::reason(const Error& error) const {
   std::string text = error.what();
   if (dynamic_cast<const NatsError*>(&error) == nullptr) return text;
-  const auto refusal = connection_.refusal();
+  const auto refusal = refusal_of_group(connection_, context_.options.group);
   return refusal.empty() ? text : text + ": " + refusal;
 }
 

@@ -30,14 +30,14 @@ Puller::Puller(Connection& connection, Group group, std::string subject_prefix, 
                                          gauges.in_flight, std::move(may_extend))),
       inbox_(connection.new_inbox()),
       state_inbox_(connection.new_inbox()),
-      messages_(group_.push() ? subscribe(group_.deliver_subject, group_.deliver_group, Mailbox::deliver)
-                              : subscribe(inbox_, {}, Mailbox::deliver)),
-      states_(subscribe(state_inbox_, {}, Mailbox::deliver_state)),
+      messages_(connection, group_.push() ? group_.deliver_subject : inbox_, Mailbox::deliver, mailbox_,
+                group_.deliver_group),
+      states_(connection, state_inbox_, Mailbox::deliver_state, mailbox_),
       loop_(group_, prefetch, steady_clock::now()),
       generation_(connection.generation()),
       settled_to_(group_.settled_to) {
   // The prefetch is the bound; nats.c's own would drop messages.
-  natsSubscription_SetPendingLimits(messages_, -1, -1);
+  natsSubscription_SetPendingLimits(messages_.get(), -1, -1);
   if (!group_.push())
     advisories_.emplace(connection, group_.stream, group_.durable,
                         [mailbox = mailbox_] { mailbox->tell_of_new_leader(); });
@@ -46,31 +46,7 @@ Puller::Puller(Connection& connection, Group group, std::string subject_prefix, 
     natsConnection_PublishRequest(connection, subject.c_str(), inbox.c_str(), nullptr, 0);
   });
   // Pull again as soon as the connection is back.
-  connection.observe([mailbox = mailbox_](bool) { mailbox->wake(); });
-}
-
-Puller::~Puller() {
-  connection_.observe({});
-  natsSubscription_Unsubscribe(messages_);
-  natsSubscription_Unsubscribe(states_);
-  mailbox_->in_flight.stop();
-}
-
-/// The connection keeps the subscription and the mailbox until it is closed: a message that races the
-/// subscription's end must still find both.
-natsSubscription* Puller::subscribe(const std::string& subject, const std::string& deliver_group,
-                                    natsMsgHandler handler) {
-  natsSubscription* subscription = nullptr;
-  auto* const connection = native(connection_);
-  check(deliver_group.empty()
-            ? natsConnection_Subscribe(&subscription, connection, subject.c_str(), handler, mailbox_.get())
-            : natsConnection_QueueSubscribe(&subscription, connection, subject.c_str(), deliver_group.c_str(),
-                                            handler, mailbox_.get()),
-        "subscribe to " + subject);
-  connection_.keep(std::shared_ptr<void>(subscription, [mailbox = mailbox_](void* held) {
-    natsSubscription_Destroy(static_cast<natsSubscription*>(held));
-  }));
-  return subscription;
+  reconnects_ = connection.observe([mailbox = mailbox_](bool) { mailbox->wake(); });
 }
 
 std::vector<StreamMessagePtr> Puller::take(std::size_t max, milliseconds wait, const std::stop_token& stop) {
@@ -133,7 +109,8 @@ std::vector<StreamMessagePtr> Puller::take_excess() {
 
 /// Warns once for each silence, however long it lasts, and not when its reason was logged already.
 void Puller::warn_of_silence(const std::string& what) {
-  if (unanswered() || stopped() || rejoin_after() || !connection_.refusal().empty()) return;
+  if (unanswered() || stopped() || rejoin_after() || !refusal_of_group(connection_, group_.durable).empty())
+    return;
   spdlog::warn("pull unanswered group={}: {}, pulling again", group_.durable, what);
 }
 
@@ -258,8 +235,8 @@ void Puller::drain(Time deadline) {
   };
   // Draining tells the server to send no more, and still delivers what is on its way; a bare
   // unsubscribe would drop that, and it would be missing for a whole AckWait.
-  if (natsSubscription_DrainTimeout(messages_, left()) == NATS_OK)
-    natsSubscription_WaitForDrainCompletion(messages_, left());
+  if (natsSubscription_DrainTimeout(messages_.get(), left()) == NATS_OK)
+    natsSubscription_WaitForDrainCompletion(messages_.get(), left());
   if (group_.push()) return;
   // Our pull requests are still queued on the server. Until 2.10.27 (seen in 2.9.10 to 2.10.0) a message that
   // is given back to such a queue is taken for the dead request and forgotten for a whole AckWait; asking for

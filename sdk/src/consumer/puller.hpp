@@ -8,6 +8,7 @@
 #include "consumer/pull_loop.hpp"
 #include "consumer/stream_message.hpp"
 #include "nats/leader_advisories.hpp"
+#include "nats/subscription.hpp"
 
 #include <tidings/connection.hpp>
 
@@ -28,7 +29,6 @@ class Puller {
  public:
   Puller(Connection& connection, Group group, std::string subject_prefix, Prefetch prefetch,
          GroupGauges& gauges, InFlight::MayExtend may_extend);
-  ~Puller();
 
   /// Waits for messages, at most for `wait` and until woken, and returns up to `max` of those that are here.
   [[nodiscard]] std::vector<StreamMessagePtr> take(std::size_t max, std::chrono::milliseconds wait,
@@ -85,8 +85,6 @@ class Puller {
  private:
   using Time = PullLoop::Time;
 
-  [[nodiscard]] natsSubscription* subscribe(const std::string& subject, const std::string& deliver_group,
-                                            natsMsgHandler handler);
   void notice_reconnect();
   void pull_if_due();
   void warn_of_silence(const std::string& what);
@@ -105,11 +103,17 @@ class Puller {
   Connection& connection_;
   Group group_;
   GroupGauges& gauges_;
+  /// It outlives us for a moment, since a message that races the end of its subscription must still find it.
   std::shared_ptr<Mailbox> mailbox_;
+  struct Close {
+    void operator()(Mailbox* mailbox) const { mailbox->close(); }
+  };
+  const std::unique_ptr<Mailbox, Close> open_{mailbox_.get()};  // until the subscriptions have ended
   const std::string inbox_, state_inbox_;  // subjects of our own, for pulled messages and the group's state
-  natsSubscription* const messages_;
-  natsSubscription* const states_;
+  Subscription messages_;
+  Subscription states_;
   std::optional<LeaderAdvisories> advisories_;
+  Connection::Observation reconnects_;
   PullLoop loop_;
   bool paused_ = false;       // by the owner, whatever the loop's state
   std::uint64_t generation_;  // of the connection that pulls were sent on

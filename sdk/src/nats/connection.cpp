@@ -1,5 +1,6 @@
 #include "nats/connection_options.hpp"
 #include "nats/handle.hpp"
+#include "nats/observers.hpp"
 #include "nats/permission_errors.hpp"
 #include "nats/server_url.hpp"
 #include "nats/tls_failure.hpp"
@@ -14,6 +15,7 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <iterator>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -28,10 +30,12 @@ struct Connection::State {
 
   static State& of(const Connection& connection) noexcept { return *connection.state_; }
   void tell(bool now_connected) {
-    const std::lock_guard lock{mutex};
-    connected = now_connected;
-    if (now_connected) refused.reset();
-    if (observer) observer(now_connected);
+    {
+      const std::lock_guard lock{mutex};
+      connected = now_connected;
+      if (now_connected) refused.reset();
+    }
+    observers->tell(now_connected);
   }
 
   const ConnectionOptions options;
@@ -45,12 +49,14 @@ struct Connection::State {
   std::atomic<bool> closing{false};  // by its owner: not worth a line in the log
   int hang_ups = 0;                  // in a row, after the TLS handshake and before the first connection
 
+  const std::shared_ptr<Observers> observers = std::make_shared<Observers>();
+
   std::mutex mutex;
   std::condition_variable changed;
   // Under mutex:
-  Observer observer;                  // also while it runs
-  std::optional<std::string> closed;  // for good, and why
-  std::vector<std::shared_ptr<void>> kept;
+  std::optional<std::string> closed;         // for good, and why
+  std::vector<std::shared_ptr<void>> kept;   // until the connection is closed
+  std::vector<std::shared_ptr<void>> ended;  // until a flush, when nothing can be on its way to them
   PermissionErrors refusals;
   int tls_refusals = 0;                // in a row, since the connection was lost
   std::optional<std::string> refused;  // what the latest of too many TLS refusals said
@@ -203,7 +209,7 @@ Connection::Connection(ConnectionOptions options, const std::stop_token& stop)
 }
 
 Connection::~Connection() {
-  observe({});
+  state_->observers->clear();
   flush(milliseconds{1000});
   state_->closing = true;
   natsConnection_Close(state_->connection);
@@ -213,6 +219,7 @@ Connection::~Connection() {
     state_->changed.wait_for(lock, std::chrono::seconds{5}, [this] { return state_->closed.has_value(); });
   }
   state_->kept.clear();
+  state_->ended.clear();
   jsCtx_Destroy(state_->jetstream);
   natsConnection_Destroy(state_->connection);
 }
@@ -238,19 +245,26 @@ std::string Connection::new_inbox() const {
   return state_->options.inbox_prefix + subject.substr(subject.find('.'));
 }
 
-std::string Connection::refusal() const {
+std::string Connection::refusal(const std::function<bool(std::string_view text)>& concerns) const {
   const std::lock_guard lock{state_->mutex};
-  return state_->refusals.latest(refusal_counts_for, std::chrono::steady_clock::now());
+  return state_->refusals.latest(refusal_counts_for, std::chrono::steady_clock::now(), concerns);
 }
 
-void Connection::observe(Observer observer) {
-  const std::lock_guard lock{state_->mutex};
-  state_->observer = std::move(observer);
+Connection::Observation Connection::observe(Observer observer) {
+  return state_->observers->add(std::move(observer));
 }
 
 bool Connection::flush(milliseconds timeout) {
   if (!state_->connected) return false;
-  return natsConnection_FlushTimeout(state_->connection, timeout.count()) == NATS_OK;
+  std::vector<std::shared_ptr<void>> ended;
+  {
+    const std::lock_guard lock{state_->mutex};
+    ended.swap(state_->ended);
+  }
+  if (natsConnection_FlushTimeout(state_->connection, timeout.count()) == NATS_OK) return true;
+  const std::lock_guard lock{state_->mutex};
+  std::ranges::move(ended, std::back_inserter(state_->ended));
+  return false;
 }
 
 void Connection::keep(std::shared_ptr<void> handle) {
@@ -264,6 +278,12 @@ natsConnection* native(const Connection& connection) noexcept {
 
 jsCtx* jetstream(const Connection& connection) noexcept {
   return Connection::State::of(connection).jetstream;
+}
+
+void destroy_later(Connection& connection, std::shared_ptr<void> handle) {
+  auto& state = Connection::State::of(connection);
+  const std::lock_guard lock{state.mutex};
+  state.ended.push_back(std::move(handle));
 }
 
 const std::string& jetstream_prefix(const Connection& connection) noexcept {

@@ -33,6 +33,10 @@ using PubAckPtr = std::unique_ptr<jsPubAck, Deleter<jsPubAck_Destroy>>;
 /// What the subjects of JetStream's API begin with: `$JS.API`, or what the options say.
 [[nodiscard]] const std::string& jetstream_prefix(const Connection& connection) noexcept;
 
+/// For a subscription that has ended: while a message for it is on its way, destroying it crashes older
+/// nats.c (nats.c #637). So it waits for the connection's next flush, or for its end.
+void destroy_later(Connection& connection, std::shared_ptr<void> handle);
+
 /// nats.c frees every message on one thread of its own, and waking that thread costs more than the message
 /// did, so messages are handed over many at a time. Not thread-safe: each thread has its own.
 class DiscardedMessages {

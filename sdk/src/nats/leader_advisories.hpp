@@ -3,6 +3,8 @@
 // Tells when a stream or a durable of a cluster has a new leader. Without a leader,
 // requests are dropped without an answer, and are worth repeating when one has been elected.
 
+#include "nats/subscription.hpp"
+
 #include <tidings/connection.hpp>
 
 #include <functional>
@@ -25,6 +27,7 @@ class LeaderAdvisories {
  private:
   struct State;
   std::shared_ptr<State> state_;
+  Subscription subscription_;
 };
 
 /// About how long after its advisory a new leader begins to listen.

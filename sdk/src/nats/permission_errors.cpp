@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace tidings {
 namespace {
@@ -9,6 +10,7 @@ namespace {
 constexpr std::chrono::minutes logged_again_after{1};
 constexpr std::string_view advisories = "$JS.EVENT.ADVISORY.";
 constexpr std::size_t most_remembered = 64;
+constexpr std::size_t most_recent = 16;
 
 bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
 
@@ -25,17 +27,22 @@ std::string kind(std::string_view text) {
 }  // namespace
 
 bool PermissionErrors::add(std::string_view text, Time now) {
+  auto its_kind = kind(text);
   if (!refused_subject(text).starts_with(advisories)) {
-    latest_ = text;
-    latest_at_ = now;
+    std::erase_if(recent_, [&its_kind](const Told& told) { return told.kind == its_kind; });
+    recent_.push_front({its_kind, std::string{text}, now});
+    if (recent_.size() > most_recent) recent_.pop_back();
   }
   std::erase_if(seen_, [now](const auto& entry) { return now - entry.second >= logged_again_after; });
   // Where each message has a subject of its own, it need not have a line of its own in the log.
-  return seen_.size() < most_remembered && seen_.emplace(kind(text), now).second;
+  return seen_.size() < most_remembered && seen_.emplace(std::move(its_kind), now).second;
 }
 
-std::string PermissionErrors::latest(std::chrono::milliseconds age, Time now) const {
-  return latest_.empty() || now - latest_at_ > age ? std::string{} : latest_;
+std::string PermissionErrors::latest(std::chrono::milliseconds age, Time now,
+                                     const std::function<bool(std::string_view text)>& concerns) const {
+  for (const auto& told : recent_)
+    if (now - told.at <= age && (!concerns || concerns(told.text))) return told.text;
+  return {};
 }
 
 std::string_view refused_subject(std::string_view text) {

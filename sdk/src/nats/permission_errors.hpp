@@ -4,6 +4,8 @@
 // gets no answer at all. Each is logged once, since a client that keeps trying is refused each time.
 
 #include <chrono>
+#include <deque>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -18,14 +20,18 @@ class PermissionErrors {
   /// are worth logging: not seen within the last minute.
   bool add(std::string_view text, Time now);
 
-  /// The latest error that came within `age`; empty when there is none. Errors about advisories do not count:
-  /// nothing waits for those.
-  [[nodiscard]] std::string latest(std::chrono::milliseconds age, Time now) const;
+  /// The latest error that came within `age` and that `concerns`, when it is there, takes; empty when there
+  /// is none. Errors about advisories do not count: nothing waits for those.
+  [[nodiscard]] std::string latest(std::chrono::milliseconds age, Time now,
+                                   const std::function<bool(std::string_view text)>& concerns = {}) const;
 
  private:
-  std::map<std::string, Time, std::less<>> seen_;
-  std::string latest_;
-  Time latest_at_{};
+  struct Told {
+    std::string kind, text;
+    Time at{};
+  };
+  std::map<std::string, Time, std::less<>> seen_;  // by kind
+  std::deque<Told> recent_;                        // the latest first, one of each kind
 };
 
 /// The subject that the server's words name; empty when they name none.

@@ -20,6 +20,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 using namespace tidings;
 using namespace tidings::test;
@@ -342,7 +343,7 @@ TEST_CASE("each cut is a new generation, and the observer is told of both change
   TcpProxy proxy{server.port()};
   Connection connection{to(proxy.url())};
   std::atomic<int> gone{0}, back{0};
-  connection.observe([&](bool connected) { ++(connected ? back : gone); });
+  auto observation = connection.observe([&](bool connected) { ++(connected ? back : gone); });
   for (int cut = 1; cut <= 3; ++cut) {
     proxy.cut();
     REQUIRE_WITHIN(10s, back == cut);
@@ -350,11 +351,41 @@ TEST_CASE("each cut is a new generation, and the observer is told of both change
     CHECK(connection.generation() == static_cast<std::uint64_t>(cut));
     CHECK(connection.connected());
   }
-  connection.observe({});
+  observation.reset();
   proxy.cut();
   REQUIRE_WITHIN(10s, connection.generation() == 4 && connection.connected());
   CHECK(gone == 3);
   CHECK(back == 3);
+}
+
+TEST_CASE("each observer is told, and those that come and go are told of nothing after their end") {
+  NatsServer server;
+  TcpProxy proxy{server.port()};
+  std::optional<Connection> connection{to(proxy.url())};
+  std::atomic<int> changes{0}, late{0};
+  const auto one = connection->observe([&](bool) { ++changes; });
+  auto other = connection->observe([&](bool) { ++changes; });
+  {
+    std::vector<std::jthread> passers_by;
+    for (int i = 0; i < 4; ++i)
+      passers_by.emplace_back([&](const std::stop_token& stop) {
+        while (!stop.stop_requested()) {
+          std::atomic<bool> ended{false};
+          auto observation = connection->observe([&](bool) { late += ended ? 1 : 0; });
+          observation.reset();
+          ended = true;
+        }
+      });
+    for (std::uint64_t cut = 1; cut <= 10; ++cut) {
+      proxy.cut();
+      REQUIRE_WITHIN(10s, connection->generation() == cut && connection->connected());
+    }
+  }
+  REQUIRE_WITHIN(10s, changes == 40);
+  CHECK(late == 0);
+  connection.reset();  // before its observations
+  CHECK(changes == 40);
+  other.reset();
 }
 
 TEST_CASE("a connection comes back within a second of its server, however long that was away") {

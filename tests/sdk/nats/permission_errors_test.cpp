@@ -52,6 +52,18 @@ TEST_CASE("the latest permission error is remembered for as long as asked, told 
   CHECK(refusals.latest(10s, start + 11s + 1ms) == "");
 }
 
+TEST_CASE("the latest permission error that concerns somebody is found among those of others") {
+  PermissionErrors refusals;
+  const auto concerns = [](std::string_view text) { return text.find("mine") != std::string_view::npos; };
+  refusals.add(publish_to("mine.1"), start);
+  for (int i = 0; i < 1000; ++i) refusals.add(publish_to("others." + std::to_string(i)), start + 1s);
+  CHECK(refusals.latest(10s, start + 2s) == publish_to("others.999"));
+  CHECK(refusals.latest(10s, start + 2s, concerns) == publish_to("mine.1"));
+  refusals.add(publish_to("mine.2"), start + 3s);
+  CHECK(refusals.latest(10s, start + 3s, concerns) == publish_to("mine.2"));
+  CHECK(refusals.latest(10s, start + 14s, concerns) == "");
+}
+
 TEST_CASE("a refused advisory is told, and is no reason for what waits") {
   PermissionErrors refusals;
   refusals.add(publish_to("a"), start);

@@ -43,8 +43,9 @@ struct OutboxProcessorOptions {
 
 class OutboxProcessor {
  public:
-  /// Opens its own connections to the database at `database_url`, as in DATABASE_URL. Throws SettingError
-  /// for an option outside of its limits.
+  /// Opens its own connections to the database at `database_url`, as in DATABASE_URL. `connection` may be
+  /// shared with consumers and other processors, and must outlive this. Throws SettingError for an option
+  /// outside of its limits.
   OutboxProcessor(std::string database_url, Connection& connection, OutboxProcessorOptions options = {});
   ~OutboxProcessor();
 
