@@ -240,8 +240,7 @@ void ConsumerSession::run_batch(std::vector<StreamMessagePtr> batch) {
   deliveries.reserve(batch.size());
   for (const auto& message : batch) deliveries.push_back(&message->delivery);
   std::size_t done = 0;
-  while (done < batch.size() && !stop_.stop_requested() && puller_->excess() == 0 &&
-         !batch[done]->lapsed()) {
+  while (done < batch.size() && !stop_.stop_requested() && puller_->excess() == 0 && !batch[done]->lapsed()) {
     std::vector<Settlement> settlements;
     const auto rest = std::span{deliveries}.subspan(done);
     if (!outage_.until_done("inbox", [&] { settlements = executor_.run_batch(rest); })) break;

@@ -15,8 +15,8 @@
 
 namespace tidings {
 
-/// The key under which the inbox keeps a delivery's attempts: the event's identity. A redriven event has a key
-/// of its own, so that its attempts start at 0 whatever an earlier copy of it has left behind.
+/// The key under which the inbox keeps a delivery's attempts: the event's identity. A redriven event has a
+/// key of its own, so that its attempts start at 0 whatever an earlier copy of it has left behind.
 class AttemptsKey {
  public:
   explicit AttemptsKey(const Delivery& delivery);

@@ -38,7 +38,8 @@ std::deque<RunPtr> WorkerPool::take_back() {
 
 void WorkerPool::work(const std::stop_token& stop) {
   std::unique_lock lock{mutex_};
-  while (arrived_.wait(lock, stop, [this] { return !waiting_.empty() && !starts_no_more_; }) && !stop.stop_requested()) {
+  while (arrived_.wait(lock, stop, [this] { return !waiting_.empty() && !starts_no_more_; }) &&
+         !stop.stop_requested()) {
     const auto run = std::move(waiting_.front());
     waiting_.pop_front();
     run->started = Run::Clock::now();
