@@ -42,7 +42,7 @@ TEST_CASE("consumers on one connection go on after a cut, and when one of them i
                                   of_group(scene, "passing")};
   for (auto* instance : {&mailer, &audit, &*passing}) instance->start();
   scene.publish_many(20);
-  REQUIRE_WITHIN(20s, mailer.stats().handled == 20 && audit.stats().handled == 20);
+  for (auto* instance : {&mailer, &audit, &*passing}) REQUIRE_WITHIN(20s, instance->stats().handled == 20);
 
   scene.server.stop();
   REQUIRE_WITHIN(20s, disconnected(mailer) && disconnected(audit) && disconnected(*passing));
