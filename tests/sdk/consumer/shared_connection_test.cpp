@@ -43,6 +43,7 @@ TEST_CASE("consumers on one connection go on after a cut, and when one of them i
   for (auto* instance : {&mailer, &audit, &*passing}) instance->start();
   scene.publish_many(20);
   for (auto* instance : {&mailer, &audit, &*passing}) REQUIRE_WITHIN(20s, instance->stats().handled == 20);
+  REQUIRE_WITHIN(20s, scene.all_acked());  // an ack that is cut off comes only after AckWait
 
   scene.server.stop();
   REQUIRE_WITHIN(20s, disconnected(mailer) && disconnected(audit) && disconnected(*passing));
