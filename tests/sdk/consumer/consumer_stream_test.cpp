@@ -149,7 +149,7 @@ TEST_CASE("what is in flight of a deleted stream settles nothing of the one that
   Instance instance{scene.inbox(), options, [&](const Delivery& delivery, Tx& tx) {
                       const auto& id = delivery.event.id;
                       if (id == "old-0") deletion.handler()(delivery, tx);
-                      if (id == "old-30") new_ones.handler()(delivery, tx);
+                      if (id == "old-57") new_ones.handler()(delivery, tx);
                       if (id == "new-0") stop.handler()(delivery, tx);
                     }};
   scene.publish_many(60, "old");
@@ -158,10 +158,10 @@ TEST_CASE("what is in flight of a deleted stream settles nothing of the one that
   scene.js.delete_stream("AUTH_EVENTS");
   REQUIRE_WITHIN(10s, !scene.js.has_stream("AUTH_EVENTS"));
   scene.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  deletion.open = true;  // soon: little is fetched behind a slow handler
   scene.publish_many(60, "new");
-  deletion.open = true;
   REQUIRE_WITHIN(10s, new_ones.entered && scene.has_group() && scene.group().num_ack_pending == 60);
-  new_ones.open = true;  // and 30 of the old ones are settled
+  new_ones.open = true;  // and the last of the old ones are settled
   REQUIRE_WITHIN(10s, stop.entered);
   instance.ask_to_stop();
   stop.open = true;
