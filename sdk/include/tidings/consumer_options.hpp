@@ -84,6 +84,12 @@ struct ConsumerOptions {
   std::chrono::milliseconds ack_wait{std::chrono::seconds{30}};
 
   Start start{};  ///< Used when the durable is made.
+  /// What the server hands to the group. by_type: events whose subjects name a type that has a handler, or a
+  /// few more where the server cannot tell them apart; it is never less than what another instance has asked
+  /// for. Everything also with on_any() and Unhandled::dead_letter. whole_stream: for publishers whose
+  /// subjects do not name the type; widens a durable that was made by type.
+  enum class Filter { by_type, whole_stream };
+  Filter filter = Filter::by_type;
   /// Messages that the group may have open, 1 to 1000000: handed out, or waiting for a retry or for what is
   /// unavailable. Used when the durable is made; an existing one keeps its own.
   int max_ack_pending = 20000;
@@ -140,9 +146,9 @@ struct ConsumerOptions {
   ConnectionOptions connection{};
 
   /// CONSUMER_GROUP, CONSUMER_MAX_ATTEMPTS, CONSUMER_BACKOFF_BASE_MS, CONSUMER_BACKOFF_MAX_MS,
-  /// CONSUMER_ACK_WAIT_MS, CONSUMER_START, CONSUMER_DLQ_STREAM, CONSUMER_DLQ_PREFIX, OUTBOX_STREAM,
-  /// OUTBOX_SUBJECT_PREFIX, OUTBOX_STREAM_REPLICAS, and those of ConnectionOptions::from_environment().
-  /// Throws SettingError naming the variable.
+  /// CONSUMER_ACK_WAIT_MS, CONSUMER_START, CONSUMER_FILTER, CONSUMER_DLQ_STREAM, CONSUMER_DLQ_PREFIX,
+  /// OUTBOX_STREAM, OUTBOX_SUBJECT_PREFIX, OUTBOX_STREAM_REPLICAS, and those of
+  /// ConnectionOptions::from_environment(). Throws SettingError naming the variable.
   [[nodiscard]] static ConsumerOptions from_environment();
 
   /// Gives names to the dead-letter stream and its subjects where there are none, as the consumer does.

@@ -111,6 +111,11 @@ ConsumerOptions ConsumerOptions::from_environment() {
     options.start = *start;
   else
     throw SettingError("CONSUMER_START=" + text + ": takes all, new or a time as 2026-01-31T08:15:30Z");
+  const auto filter = settings::text_or("CONSUMER_FILTER", "by_type");
+  if (filter == "whole_stream")
+    options.filter = Filter::whole_stream;
+  else if (filter != "by_type")
+    throw SettingError("CONSUMER_FILTER=" + filter + ": takes by_type or whole_stream");
   options.connection = ConnectionOptions::from_environment();
   return options;
 }

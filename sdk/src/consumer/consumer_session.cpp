@@ -69,7 +69,8 @@ bool ConsumerSession::join() {
     stream_ = EventStream::look_up(connection_, options_.stream);
     if (stream_) require_events(*stream_, options_);
     const bool first_time = !group_;
-    group_ = join_group(connection_, options_, group_, [this] { return first_sequence(); });
+    group_ = join_group(connection_, options_, TypeFilter::of(context_.handlers, options_, stream_), group_,
+                        [this] { return first_sequence(); });
     if (first_time) warn_of_stream();
   });
 }

@@ -14,6 +14,7 @@
 #include "consumer/outage_wait.hpp"
 #include "consumer/puller.hpp"
 #include "consumer/settler.hpp"
+#include "consumer/type_filter.hpp"
 #include "consumer/watchdog.hpp"
 
 #include <chrono>

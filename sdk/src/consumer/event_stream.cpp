@@ -34,10 +34,26 @@ std::optional<EventStream> EventStream::look_up(Connection& connection, const st
                      .oldest = {},
                      .max_age = std::chrono::nanoseconds{config.value("max_age", std::int64_t{0})},
                      .subjects = stored_subjects(config),
-                     .transform = transform_of(config)};
+                     .transform = transform_of(config),
+                     .renames_subjects = tidings::renames_subjects(config),
+                     // A time stamp came with several filters; there is no better sign (nats.c 3.4.1).
+                     .several_filters = info.contains("ts")};
   if (state.value("messages", std::uint64_t{0}) > 0)
     stream.oldest = parse_timestamp(state.value("first_ts", std::string{}));
   return stream;
+}
+
+std::vector<std::string> subjects_held(Connection& connection, const std::string& stream,
+                                       const std::string& subject) {
+  const auto action = "look up the subjects of the stream " + stream;
+  const auto info = ask_jetstream(connection, "STREAM.INFO." + stream, action,
+                                  nlohmann::json{{"subjects_filter", subject}});
+  require_done(info, action);
+  std::vector<std::string> held;
+  if (const auto counts = info.at("state").find("subjects");
+      counts != info.at("state").end() && counts->is_object())
+    for (const auto& [name, count] : counts->items()) held.push_back(name);
+  return held;
 }
 
 void require_events(const EventStream& stream, const ConsumerOptions& options) {

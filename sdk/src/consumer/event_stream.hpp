@@ -26,11 +26,17 @@ struct EventStream {
   std::chrono::nanoseconds max_age{};  ///< 0: it keeps them for ever
   std::vector<std::string> subjects;   ///< under which messages are stored, with wildcards
   std::optional<SubjectTransform> transform;
+  bool renames_subjects = false;  ///< those of messages may not be as they were published
+  bool several_filters = false;   ///< its server takes several for a durable (2.10)
 
   /// Empty when this user has no right to look it up. Throws NatsError, retryable when it does not answer or
   /// does not exist.
   [[nodiscard]] static std::optional<EventStream> look_up(Connection& connection, const std::string& name);
 };
+
+/// The subjects of messages that the stream holds, of those that match. Throws NatsError.
+[[nodiscard]] std::vector<std::string> subjects_held(Connection& connection, const std::string& stream,
+                                                     const std::string& subject);
 
 /// Throws NatsError when no message below the subject prefix can be in the stream.
 void require_events(const EventStream& stream, const ConsumerOptions& options);

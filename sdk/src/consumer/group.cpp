@@ -1,6 +1,8 @@
 #include "consumer/group.hpp"
 
 #include "consumer/make_group.hpp"
+#include "consumer/type_filter.hpp"
+#include "consumer/widen_group.hpp"
 #include "nats/handle.hpp"
 #include "nats/jetstream_request.hpp"
 #include "nats/permission_errors.hpp"
@@ -22,7 +24,7 @@ using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-std::string filter(const ConsumerOptions& options) { return options.subject_prefix + ".>"; }
+constexpr int most_widenings = 5;  // others may do so at the same time
 
 /// The durable's info; empty when there is no such durable.
 json find(Connection& connection, const ConsumerOptions& options) {
@@ -36,17 +38,17 @@ json find(Connection& connection, const ConsumerOptions& options) {
   return info;
 }
 
+/// After it was made.
+json find_made(Connection& connection, const ConsumerOptions& options) {
+  auto info = find(connection, options);
+  if (info.empty())
+    throw NatsError("the group " + options.group + " was gone right after it was made", Error::Retry::yes);
+  return info;
+}
+
 std::string text(const json& config, const char* field) { return config.value(field, std::string{}); }
 
 std::int64_t number(const json& config, const char* field) { return config.value(field, std::int64_t{0}); }
-
-/// The durable's filters, and the name of the field that has them.
-std::pair<const char*, std::vector<std::string>> filters(const json& config) {
-  if (const auto several = config.find("filter_subjects"); several != config.end() && several->is_array())
-    return {"filter_subjects", several->get<std::vector<std::string>>()};
-  const auto one = text(config, "filter_subject");
-  return {"filter_subject", one.empty() ? std::vector<std::string>{} : std::vector{one}};
-}
 
 /// The beginning of an error or warning about a field of a durable.
 std::string has(const ConsumerOptions& options, const std::string& field, const std::string& value,
@@ -55,7 +57,20 @@ std::string has(const ConsumerOptions& options, const std::string& field, const 
          ", expected " + expected + ": ";
 }
 
-void compare(const json& is, const ConsumerOptions& options) {
+void compare_filters(const json& is, const ConsumerOptions& options, const TypeFilter& filter) {
+  const auto [field, subjects] = filters_of(is);
+  const auto wanted = options.subject_prefix + ".>";
+  if (!subjects.empty() &&
+      std::ranges::none_of(subjects, [&](const auto& subject) { return overlaps(subject, wanted); }))
+    throw NatsError(has(options, field, list_of(subjects), wanted) +
+                    "change the consumer on the server or use another group");
+  if (const auto missing = filter.missing_in(subjects); !missing.empty())
+    throw NatsError(has(options, field, list_of(subjects), "what lets " + list_of(missing) + " through") +
+                    "these events would be missed; change the consumer on the server, use another group, or "
+                    "set CONSUMER_FILTER=whole_stream where subjects do not name types");
+}
+
+void compare(const json& is, const ConsumerOptions& options, const TypeFilter& filter) {
   const auto require = [&options](bool fits, const char* field, const std::string& value,
                                   const std::string& expected) {
     if (!fits)
@@ -68,11 +83,7 @@ void compare(const json& is, const ConsumerOptions& options) {
   require(max_deliver <= 0, "max_deliver", std::to_string(max_deliver), "-1");
   // Every message would become a dead letter.
   require(!is.value("headers_only", false), "headers_only", "true", "false");
-  const auto wanted = filter(options);
-  const auto [field, subjects] = filters(is);
-  require(subjects.empty() ||
-              std::ranges::any_of(subjects, [&](const auto& subject) { return overlaps(subject, wanted); }),
-          field, list_of(subjects), wanted);
+  compare_filters(is, options, filter);
   const auto deliver_subject = text(is, "deliver_subject");
   require(deliver_subject.empty() || !text(is, "deliver_group").empty(), "a deliver_subject",
           deliver_subject + " without deliver_group", "a pull consumer or a deliver_group");
@@ -128,13 +139,14 @@ std::optional<Timestamp> beginning(const json& info) {
   return std::nullopt;
 }
 
-Group describe(const json& info, const ConsumerOptions& options) {
+Group describe(const json& info, const ConsumerOptions& options, const TypeFilter& filter) {
   const auto& config = info.at("config");
-  compare(config, options);
+  compare(config, options, filter);
   return {.stream = options.stream,
           .durable = options.group,
           .deliver_subject = text(config, "deliver_subject"),
           .deliver_group = text(config, "deliver_group"),
+          .filters = filters_of(config).subjects,
           .ack_wait = read_ack_wait(config),
           .settled_to = ack_floor(info),
           .begins = beginning(info),
@@ -167,15 +179,17 @@ GroupState GroupState::parse(std::string_view answer) {
     const bool gone = code == JSConsumerNotFoundErr || code == JSStreamNotFoundErr;
     return {.kind = gone ? Kind::deleted : Kind::unknown};
   }
+  const auto config = state.value("config", json::object());
   return {.kind = Kind::present,
           .created = state.value("created", std::string{}),
           .num_pending = state.value("num_pending", std::uint64_t{0}),
           .settled_to = ack_floor(state),
-          .ack_wait = read_ack_wait(state.value("config", json::object()))};
+          .ack_wait = read_ack_wait(config),
+          .filters = state.contains("config") ? std::optional{filters_of(config).subjects} : std::nullopt};
 }
 
-Group join_group(Connection& connection, const ConsumerOptions& options, const std::optional<Group>& before,
-                 const std::function<std::uint64_t()>& first_sequence) {
+Group join_group(Connection& connection, const ConsumerOptions& options, const TypeFilter& filter,
+                 const std::optional<Group>& before, const std::function<std::uint64_t()>& first_sequence) {
   auto info = find(connection, options);
   if (info.empty() && before && before->push())
     throw NatsError(
@@ -186,19 +200,26 @@ Group join_group(Connection& connection, const ConsumerOptions& options, const s
     throw NatsError("the group " + options.group + " does not exist on the stream " + options.stream +
                     ": make it, or let the consumer do so (manage_streams)");
   if (info.empty()) {
-    make_group(connection, options, first_sequence ? first_sequence() : 0,
+    make_group(connection, options, subjects_for(connection, options, filter),
+               first_sequence ? first_sequence() : 0,
                {.known = before.has_value(), .began = before ? before->begins : std::nullopt});
-    info = find(connection, options);
-    if (info.empty())
-      throw NatsError("the group " + options.group + " was gone right after it was made", Error::Retry::yes);
+    info = find_made(connection, options);
   }
-  auto group = describe(info, options);
+  for (int left = most_widenings; widen_group(connection, options, info, filter);
+       info = find_made(connection, options))
+    if (--left == 0)
+      throw NatsError("the filter of the group " + options.group + " keeps changing", Error::Retry::yes);
+  auto group = describe(info, options, filter);
   if (before && !group.begins) group.begins = before->begins;
   if (before &&
       (group.deliver_subject != before->deliver_subject || group.deliver_group != before->deliver_group))
     throw NatsError("the group " + group.durable +
                     " was changed between pull and push while this consumer ran: start it again");
-  if (!before) warn(info.at("config"), options);
+  if (before) return group;
+  warn(info.at("config"), options);
+  if (!filter.all() && !covers_all(subjects_for(connection, options, filter), group.filters))
+    spdlog::info("the group {} on the stream {} hands out more than types with handlers: {} {}",
+                 options.group, options.stream, filters_of(info.at("config")).field, list_of(group.filters));
   return group;
 }
 

@@ -14,14 +14,18 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tidings {
+
+class TypeFilter;
 
 struct Group {
   std::string stream;
   std::string durable;
   std::string deliver_subject;  ///< of a push consumer; empty for a pull consumer
   std::string deliver_group;
+  std::vector<std::string> filters;  ///< of subjects; none for all
   std::chrono::milliseconds ack_wait{};
   std::uint64_t settled_to = 0;  ///< every stream sequence up to here was settled when the group was joined
   /// What came before this was never the group's; empty when it began with all that the stream held.
@@ -52,16 +56,18 @@ struct GroupState {
   std::uint64_t num_pending = 0;
   std::uint64_t settled_to = 0;          ///< every stream sequence up to here is settled
   std::chrono::milliseconds ack_wait{};  ///< 0: the answer does not say
+  std::optional<std::vector<std::string>> filters{};
 
   [[nodiscard]] static GroupState parse(std::string_view answer);
 };
 
-/// Finds the durable, or makes it, and then it begins where make_group() says. Throws NatsError: retryable
-/// when JetStream does not answer; else naming what does not fit (ack policy, deliver limit, headers only,
-/// filters, a push consumer without group). When it was joined `before`, a pull consumer that is gone is made
-/// again, and someone else's push consumer is not; then it is also an error when it is of the other kind now.
+/// Finds the durable, or makes it, and then it begins where make_group() says. One that Tidings has made hands
+/// out what the filter asks for, and maybe more. Throws NatsError: retryable when JetStream does not answer;
+/// else naming what does not fit (ack policy, deliver limit, headers only, filters, a push consumer without
+/// group). When it was joined `before`, a pull consumer that is gone is made again, and someone else's push
+/// consumer is not; then it is also an error when it is of the other kind now.
 [[nodiscard]] Group join_group(Connection& connection, const ConsumerOptions& options,
-                               const std::optional<Group>& before = {},
+                               const TypeFilter& filter, const std::optional<Group>& before = {},
                                const std::function<std::uint64_t()>& first_sequence = {});
 
 }  // namespace tidings

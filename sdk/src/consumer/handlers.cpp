@@ -33,6 +33,14 @@ const Handlers::Entry* Handlers::find(std::string_view type) const {
   return any_ ? &*any_ : nullptr;
 }
 
+std::optional<std::vector<std::string>> Handlers::types() const {
+  if (any_) return std::nullopt;
+  std::vector<std::string> types;
+  for (const auto* entries : {&by_type_, &by_prefix_})
+    for (const auto& [name, entry] : *entries) types.push_back(entry.type);
+  return types;
+}
+
 std::size_t Handlers::size() const noexcept { return by_type_.size() + by_prefix_.size() + (any_ ? 1 : 0); }
 
 }  // namespace tidings

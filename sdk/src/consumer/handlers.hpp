@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tidings {
 
@@ -30,6 +31,8 @@ class Handlers {
   /// The handler of exactly this type, else that of the longest pattern that fits, else that of add_any().
   /// nullptr when there is none.
   [[nodiscard]] const Entry* find(std::string_view type) const;
+  /// The types and patterns as they were added; nothing when a handler takes any type.
+  [[nodiscard]] std::optional<std::vector<std::string>> types() const;
   [[nodiscard]] std::size_t size() const noexcept;
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 

@@ -92,6 +92,7 @@ class PullLoop {
   void on_reconnect();
   void on_deleted();
   void on_subscription_lost() { enter(MustRejoin{}); }  ///< a push consumer's, cut with the connection
+  void on_filters_changed() { enter(MustRejoin{}); }
   void on_rejoined(const Group& group);
   void on_sent(const PullRequest& request, Time now);
   void on_not_sent(Time now);

@@ -187,6 +187,7 @@ void Puller::on_group_state(GroupState state) {
   if (before && before != created_) return on_deleted();  // it was made again
   gauges_.lag = state.num_pending;
   settled_to_ = state.settled_to;
+  if (state.filters && state.filters != group_.filters) loop_.on_filters_changed();
   if (state.ack_wait.count() == 0 || state.ack_wait == group_.ack_wait) return;
   spdlog::warn("ack_wait of the group {} was changed from {} ms to {} ms", group_.durable,
                group_.ack_wait.count(), state.ack_wait.count());

@@ -19,11 +19,13 @@ std::string why_no_responders(const Connection& connection) {
          ".>: is NATS_JS_DOMAIN or NATS_JS_API_PREFIX right, and the leaf node connected or the import made?";
 }
 
-json ask_jetstream(Connection& connection, const std::string& request, const std::string& action) {
+json ask_jetstream(Connection& connection, const std::string& request, const std::string& action,
+                   const std::optional<json>& body, std::chrono::milliseconds timeout) {
   natsMsg* raw = nullptr;
   const auto subject = api_subject(connection, request);
+  const auto text = body ? body->dump() : std::string{};
   const auto status =
-      natsConnection_RequestString(&raw, native(connection), subject.c_str(), "", look_up_timeout.count());
+      natsConnection_RequestString(&raw, native(connection), subject.c_str(), text.c_str(), timeout.count());
   const MessagePtr message{raw};
   if (status == NATS_NO_RESPONDERS)
     throw NatsError("cannot " + action + ": " + natsStatus_GetText(status) + why_no_responders(connection),

@@ -8,12 +8,16 @@
 #include <nlohmann/json.hpp>
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 namespace tidings {
 
 /// Without a leader there is no answer: asking again is better than waiting.
 inline constexpr std::chrono::milliseconds look_up_timeout{1000};
+
+/// For what a cluster has to agree on.
+inline constexpr std::chrono::milliseconds change_timeout{5000};
 
 /// Where the API takes `request`: `$JS.API.<request>`, or below another prefix (NATS_JS_DOMAIN,
 /// NATS_JS_API_PREFIX).
@@ -25,7 +29,9 @@ inline constexpr std::chrono::milliseconds look_up_timeout{1000};
 /// The API's answer to `request`, which may be an error; see error_code(). Throws NatsError
 /// "cannot <action>: …" when there is none.
 [[nodiscard]] nlohmann::json ask_jetstream(Connection& connection, const std::string& request,
-                                           const std::string& action);
+                                           const std::string& action,
+                                           const std::optional<nlohmann::json>& body = {},
+                                           std::chrono::milliseconds timeout = look_up_timeout);
 
 /// JetStream's number for the error that an answer tells of; 0 when it is none.
 [[nodiscard]] int error_code(const nlohmann::json& answer);

@@ -79,6 +79,14 @@ std::optional<SubjectTransform> transform_of(const json& config) {
   return transform.is_object() ? std::optional{read_transform(transform)} : std::nullopt;
 }
 
+bool renames_subjects(const json& config) {
+  const auto from_elsewhere = origins(config);
+  return transform_of(config) || std::ranges::any_of(from_elsewhere, [](const auto& origin) {
+           return !member(origin, "subject_transforms", json::array()).empty() ||
+                  !origin.value("subject_transform_dest", std::string{}).empty();
+         });
+}
+
 std::vector<std::string> stored_subjects(const json& config) {
   std::vector<std::string> stored;
   const auto transform = transform_of(config);

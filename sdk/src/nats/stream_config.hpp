@@ -23,6 +23,9 @@ struct SubjectTransform {
 };
 [[nodiscard]] std::optional<SubjectTransform> transform_of(const nlohmann::json& config);
 
+/// True when the subjects under which messages are stored may not be those under which they were published.
+[[nodiscard]] bool renames_subjects(const nlohmann::json& config);
+
 /// The subjects under which messages are stored, with wildcards: after transforms, and with those of a mirror
 /// or of sources, which may be any.
 [[nodiscard]] std::vector<std::string> stored_subjects(const nlohmann::json& config);

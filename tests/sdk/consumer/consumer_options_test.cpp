@@ -114,3 +114,16 @@ TEST_CASE("a new group begins with all, with what is new, or at a time") {
   CHECK_THAT(error_of<SettingError>([&] { (void)begins("yesterday"); }),
              ContainsSubstring("CONSUMER_START=yesterday: takes all, new or a time"));
 }
+
+TEST_CASE("a group is handed the types with handlers, or the whole stream") {
+  using Filter = ConsumerOptions::Filter;
+  const auto filter = [](const char* text) {
+    const EnvironmentVariable set{"CONSUMER_FILTER", text};
+    return ConsumerOptions::from_environment().filter;
+  };
+  CHECK(ConsumerOptions::from_environment().filter == Filter::by_type);
+  CHECK(filter("by_type") == Filter::by_type);
+  CHECK(filter("whole_stream") == Filter::whole_stream);
+  CHECK_THAT(error_of<SettingError>([&] { (void)filter("none"); }),
+             ContainsSubstring("CONSUMER_FILTER=none: takes by_type or whole_stream"));
+}

@@ -2,6 +2,7 @@
 
 #include "consumer/puller.hpp"
 
+#include "consumer/type_filter.hpp"
 #include "support/consuming.hpp"
 
 using namespace tidings;
@@ -13,9 +14,12 @@ TEST_CASE("a source that is stopped waits as long as it is told, also when its g
   const auto options = scene.options();
   Connection connection{options.connection};
   GroupGauges gauges;
-  Puller source{
-      connection,         join_group(connection, options), options.subject_prefix, {10, 1U << 20}, gauges,
-      [] { return true; }};
+  Puller source{connection,
+                join_group(connection, options, TypeFilter{options.subject_prefix}),
+                options.subject_prefix,
+                {10, 1U << 20},
+                gauges,
+                [] { return true; }};
   REQUIRE_WITHIN(10s, source.take(10, 10ms, {}).empty() && scene.group().num_waiting == 1);
   scene.js.delete_consumer("AUTH_EVENTS", "mailer");
   const auto deleted = steady_clock::now();
@@ -32,9 +36,12 @@ TEST_CASE("that pulls are refused stays known when an older pull is told of afte
   const auto options = scene.options();
   Connection connection{options.connection};
   GroupGauges gauges;
-  Puller source{
-      connection,         join_group(connection, options), options.subject_prefix, {20, 1U << 20}, gauges,
-      [] { return true; }};
+  Puller source{connection,
+                join_group(connection, options, TypeFilter{options.subject_prefix}),
+                options.subject_prefix,
+                {20, 1U << 20},
+                gauges,
+                [] { return true; }};
   REQUIRE_WITHIN(10s, source.take(20, 10ms, {}).empty() && scene.group().num_waiting == 1);
   auto config = scene.js.consumer_config("AUTH_EVENTS", "mailer");
   config["max_batch"] = 5;

@@ -1,4 +1,5 @@
 #include "consumer/group.hpp"
+#include "consumer/type_filter.hpp"
 #include "support/catch.hpp"
 #include "support/jetstream.hpp"
 #include "support/log.hpp"
@@ -22,6 +23,7 @@ using nlohmann::json;
 namespace {
 
 constexpr std::int64_t second = 1'000'000'000;
+const TypeFilter all_events{"auth.events"};
 
 ConnectionOptions to(const NatsServer& server) {
   ConnectionOptions options;
@@ -47,7 +49,7 @@ struct Broker {
 
   std::string group_fault(const ConsumerOptions& options) {
     try {
-      (void)join_group(connection, options);
+      (void)join_group(connection, options, all_events);
     } catch (const NatsError& error) {
       CHECK_FALSE(error.retryable());
       return error.what();
@@ -174,7 +176,7 @@ TEST_CASE("a server without JetStream is an error that may pass") {
     CHECK_THAT(error.what(), ContainsSubstring("AUTH_EVENTS"));
     CHECK_THAT(error.what(), ContainsSubstring("nats-server -js"));
   }
-  const auto told = error_of<NatsError>([&] { (void)join_group(connection, mailer()); });
+  const auto told = error_of<NatsError>([&] { (void)join_group(connection, mailer(), all_events); });
   CHECK_THAT(told, ContainsSubstring("nats-server -js"));
 }
 
@@ -244,7 +246,7 @@ TEST_CASE("a missing group is made as a pull consumer that misses nothing and dr
   broker.js.add_stream("AUTH_EVENTS", {"auth.>"});
   auto options = mailer();
   options.ack_wait = 7s;
-  const auto group = join_group(broker.connection, options);
+  const auto group = join_group(broker.connection, options, all_events);
   CHECK_FALSE(group.push());
   CHECK(group.ack_wait == 7s);
   const auto config = broker.js.consumer_config("AUTH_EVENTS", "mailer");
@@ -263,7 +265,7 @@ TEST_CASE("an existing group that fits is joined as it is") {
   broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
   broker.js.add_consumer("AUTH_EVENTS", "mailer", {{"ack_wait", 3 * second}, {"max_ack_pending", 17}});
   const auto before = broker.js.consumer_config("AUTH_EVENTS", "mailer");
-  const auto group = join_group(broker.connection, mailer());
+  const auto group = join_group(broker.connection, mailer(), all_events);
   CHECK(group.ack_wait == 3s);
   CHECK(broker.js.consumer_config("AUTH_EVENTS", "mailer") == before);
 }
@@ -273,7 +275,7 @@ TEST_CASE("an existing push consumer with a deliver group is joined as one of th
   broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
   broker.js.add_consumer("AUTH_EVENTS", "mailer",
                          {{"deliver_subject", "to.mailers"}, {"deliver_group", "mailers"}});
-  const auto group = join_group(broker.connection, mailer());
+  const auto group = join_group(broker.connection, mailer(), all_events);
   CHECK(group.push());
   CHECK(group.deliver_subject == "to.mailers");
   CHECK(group.deliver_group == "mailers");
@@ -372,7 +374,7 @@ TEST_CASE("a missing group that must not be made is an error, and a missing stre
   auto options = mailer();
   options.manage_streams = false;
   try {
-    (void)join_group(broker.connection, options);
+    (void)join_group(broker.connection, options, all_events);
     FAIL("there is no stream");
   } catch (const NatsError& error) {
     CHECK(error.retryable());
