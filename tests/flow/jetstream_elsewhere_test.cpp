@@ -137,6 +137,7 @@ TEST_CASE("consumer and relay on a leaf node go on when the hub was away") {
   mailer.start();
   flow.outbox.add_many(5, 1);
   REQUIRE_WITHIN(20s, mailer.stats().handled == 5);
+  REQUIRE_WITHIN(20s, all_acked(servers.streams));
   servers.hub.stop();
   flow.outbox.add_many(5, 1, "later-");
   servers.hub.start();
