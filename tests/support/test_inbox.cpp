@@ -36,11 +36,11 @@ void Tx::write_effect(const std::string& id) {
   insert.exec();
 }
 
-TestInbox::TestInbox(const std::string& location) {
+TestInbox::TestInbox(const std::string& location, const InboxOptions& options) {
   if (engine_under_test() == Engine::postgres)
-    postgres_ = std::make_unique<PostgresInbox>(location);
+    postgres_ = std::make_unique<PostgresInbox>(location, options);
   else
-    sqlite_ = std::make_unique<SqliteInbox>(location);
+    sqlite_ = std::make_unique<SqliteInbox>(location, options);
 }
 
 TestInbox::~TestInbox() = default;

@@ -6,6 +6,8 @@
 #include "support/postgres_server.hpp"
 #include "support/temp_dir.hpp"
 
+#include <tidings/inbox_options.hpp>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -36,7 +38,8 @@ class TestInbox {
  public:
   using Transaction = Tx;
 
-  explicit TestInbox(const std::string& location);  ///< as InboxPlace gives it
+  explicit TestInbox(const std::string& location,
+                     const InboxOptions& options = {});  ///< as InboxPlace gives it
   ~TestInbox();
   TestInbox(const TestInbox&) = delete;
   TestInbox& operator=(const TestInbox&) = delete;

@@ -3,6 +3,7 @@
 // The inbox in PostgreSQL, beside the tables that handlers write: an event's id and its handler's writes are
 // one commit, so each event takes effect once. Any number of hosts may share it. Link tidings::postgres.
 
+#include <tidings/inbox_options.hpp>
 #include <tidings/postgres_connection.hpp>
 #include <tidings/postgres_transaction.hpp>
 
@@ -24,8 +25,9 @@ class PostgresInbox {
   using Transaction = PostgresTransaction;
 
   /// Connects and makes the inbox tables that are missing, in the schema that the login's search path names.
-  /// Throws DatabaseError, and SettingError for a URL that is not PostgreSQL's.
-  explicit PostgresInbox(const std::string& url);
+  /// Throws DatabaseError, and SettingError for a URL that is not PostgreSQL's or a prefix that is not
+  /// allowed.
+  explicit PostgresInbox(const std::string& url, const InboxOptions& options = {});
   ~PostgresInbox();
 
   /// For making the handlers' own tables before the consumer runs.

@@ -3,6 +3,8 @@
 // The inbox in a SQLite file, beside the tables that handlers write: an event's id and its handler's writes
 // are one commit, so each event takes effect once. Several processes of one host may share the file.
 
+#include <tidings/inbox_options.hpp>
+
 #include <SQLiteCpp/Database.h>
 
 #include <memory>
@@ -25,8 +27,9 @@ class SqliteInbox {
   using Transaction = SQLite::Database;
 
   /// Opens or makes the file (WAL, synchronous=FULL) and the inbox tables. `url` is a path, `sqlite:PATH` or
-  /// `file:PATH`. Throws DatabaseError naming the path, and SettingError for another kind of URL.
-  explicit SqliteInbox(const std::string& url);
+  /// `file:PATH`. Throws DatabaseError naming the path, and SettingError for another kind of URL or a prefix
+  /// that is not allowed.
+  explicit SqliteInbox(const std::string& url, const InboxOptions& options = {});
   ~SqliteInbox();
 
   /// For making the handlers' own tables before the consumer runs.

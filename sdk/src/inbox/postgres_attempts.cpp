@@ -9,7 +9,7 @@ namespace tidings {
 namespace {
 
 /// False when the row there is another source's.
-bool write_at(const std::string& place, PostgresConnection& database, const std::string& group,
+bool write_at(const std::string& place, PostgresTables& database, const std::string& group,
               const EventKey& key, const AttemptColumns& row) {
   const auto rows = database.exec(R"sql(
       INSERT INTO inbox_attempt(group_id, event_id, source, starts, last_error, state, reason, next_attempt_at)
@@ -23,7 +23,7 @@ bool write_at(const std::string& place, PostgresConnection& database, const std:
   return rows.affected() == 1;
 }
 
-bool is_kept_at(const std::string& place, PostgresConnection& database, const std::string& group) {
+bool is_kept_at(const std::string& place, PostgresTables& database, const std::string& group) {
   return !database
               .plan_and_exec("SELECT 1 FROM inbox_attempt WHERE group_id = $1 AND event_id = $2::bytea",
                              group, place)
@@ -32,7 +32,7 @@ bool is_kept_at(const std::string& place, PostgresConnection& database, const st
 
 }  // namespace
 
-std::optional<Inbox::Attempts> read_attempts(PostgresConnection& database, const std::string& group,
+std::optional<Inbox::Attempts> read_attempts(PostgresTables& database, const std::string& group,
                                              const EventIdentity& event) {
   const EventKey key{event};
   // The newest: the row under the id may be an older binary's.
@@ -55,7 +55,7 @@ std::optional<Inbox::Attempts> read_attempts(PostgresConnection& database, const
   return from_columns(row);
 }
 
-void write_attempts(PostgresConnection& database, const std::string& group, const EventIdentity& event,
+void write_attempts(PostgresTables& database, const std::string& group, const EventIdentity& event,
                     const Inbox::Attempts& attempts) {
   const EventKey key{event};
   auto storable = attempts;
@@ -67,7 +67,7 @@ void write_attempts(PostgresConnection& database, const std::string& group, cons
   if (!written && with_source) (void)write_at(*with_source, database, group, key, row);
 }
 
-void delete_attempts(PostgresConnection& database, const std::string& group, const EventIdentity& event) {
+void delete_attempts(PostgresTables& database, const std::string& group, const EventIdentity& event) {
   const EventKey key{event};
   const auto remove = [&](const std::string& place) {
     database.plan_and_exec(

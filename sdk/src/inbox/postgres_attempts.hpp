@@ -3,19 +3,17 @@
 // The table inbox_attempt in PostgreSQL.
 
 #include "inbox/inbox.hpp"
-
-#include <tidings/postgres_connection.hpp>
+#include "inbox/postgres_tables.hpp"
 
 #include <optional>
 #include <string>
 
 namespace tidings {
 
-[[nodiscard]] std::optional<Inbox::Attempts> read_attempts(PostgresConnection& database,
-                                                           const std::string& group,
+[[nodiscard]] std::optional<Inbox::Attempts> read_attempts(PostgresTables& database, const std::string& group,
                                                            const EventIdentity& event);
-void write_attempts(PostgresConnection& database, const std::string& group, const EventIdentity& event,
+void write_attempts(PostgresTables& database, const std::string& group, const EventIdentity& event,
                     const Inbox::Attempts& attempts);
-void delete_attempts(PostgresConnection& database, const std::string& group, const EventIdentity& event);
+void delete_attempts(PostgresTables& database, const std::string& group, const EventIdentity& event);
 
 }  // namespace tidings

@@ -18,7 +18,7 @@ struct Place {
 std::string bytea_of_hex(std::string_view hex) { return "\\x" + std::string{hex}; }
 
 /// What is there under the keys of those events that are no UUIDs.
-Rows read_rows(PostgresConnection& database, const std::string& group, const std::vector<EventKey>& events) {
+Rows read_rows(PostgresTables& database, const std::string& group, const std::vector<EventKey>& events) {
   std::vector<std::optional<std::string>> keys;
   for (const auto& key : events)
     if (!key.is_uuid()) keys.insert(keys.end(), {bytea_id(key), bytea_or_null(key.source_and_id)});
@@ -52,7 +52,7 @@ std::optional<std::string> free_place(const EventKey& key, const Rows& rows) {
 }
 
 /// Where two events want the same place, one of them gets it.
-void insert(PostgresConnection& database, const std::string& group, std::vector<Place> places,
+void insert(PostgresTables& database, const std::string& group, std::vector<Place> places,
             std::unordered_map<std::string, ClaimRow>& written) {
   if (places.empty()) return;
   // Sorted, so that no two statements wait for each other's rows in a circle.
@@ -78,7 +78,7 @@ void insert(PostgresConnection& database, const std::string& group, std::vector<
 
 }  // namespace
 
-std::unordered_map<std::string, ClaimRow> write_claims(PostgresConnection& database, const std::string& group,
+std::unordered_map<std::string, ClaimRow> write_claims(PostgresTables& database, const std::string& group,
                                                        const std::vector<EventIdentity>& events) {
   std::vector<EventKey> open(events.begin(), events.end());
   std::unordered_map<std::string, ClaimRow> written;
@@ -97,7 +97,7 @@ std::unordered_map<std::string, ClaimRow> write_claims(PostgresConnection& datab
   return written;
 }
 
-bool is_handled(PostgresConnection& database, const std::string& group, const EventIdentity& event) {
+bool is_handled(PostgresTables& database, const std::string& group, const EventIdentity& event) {
   const EventKey key{event};
   const auto rows = database.plan_and_exec(R"sql(
       SELECT 1 FROM inbox WHERE group_id = $1 AND event_id = $2::bytea AND (source IS NULL OR source = $4::bytea)

@@ -3,8 +3,7 @@
 // The rows by which an inbox in PostgreSQL knows what was handled.
 
 #include "inbox/event_key.hpp"
-
-#include <tidings/postgres_connection.hpp>
+#include "inbox/postgres_tables.hpp"
 
 #include <string>
 #include <unordered_map>
@@ -20,9 +19,8 @@ struct ClaimRow {
 /// Writes the rows of those events that have none yet, and returns them by EventKey::unique(). One statement
 /// for UUIDs; two or more where there are other ids.
 [[nodiscard]] std::unordered_map<std::string, ClaimRow> write_claims(
-    PostgresConnection& database, const std::string& group, const std::vector<EventIdentity>& events);
+    PostgresTables& database, const std::string& group, const std::vector<EventIdentity>& events);
 
-[[nodiscard]] bool is_handled(PostgresConnection& database, const std::string& group,
-                              const EventIdentity& event);
+[[nodiscard]] bool is_handled(PostgresTables& database, const std::string& group, const EventIdentity& event);
 
 }  // namespace tidings

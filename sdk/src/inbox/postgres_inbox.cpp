@@ -21,10 +21,11 @@ constexpr const char* in_failed_transaction = "25P02";  // SQLSTATE
 
 class PostgresInbox::Tables final : public Inbox {
  public:
-  explicit Tables(const std::string& url) : database(require_postgresql(url)) {
+  Tables(const std::string& url, const InboxOptions& options)
+      : database(require_postgresql(url)), own_(database, options.table_prefix) {
     try {
       connect();
-      keeps_positions_ = make_inbox_tables(database);
+      keeps_positions_ = make_inbox_tables(own_);
     } catch (const PostgresError& error) {
       throw DatabaseError("cannot make the inbox tables in " + database.name() + ": " + error.what(),
                           error.retryable() ? Error::Retry::yes : Error::Retry::no);
@@ -35,8 +36,8 @@ class PostgresInbox::Tables final : public Inbox {
     if (!group_.empty())
       throw Error("this inbox already serves a consumer: give each its own PostgresInbox object");
     try {
-      database.exec("INSERT INTO inbox_group(name) VALUES ($1) ON CONFLICT DO NOTHING", group);
-      group_ = database.exec("SELECT id FROM inbox_group WHERE name = $1", group).text(0, 0);
+      own_.exec("INSERT INTO inbox_group(name) VALUES ($1) ON CONFLICT DO NOTHING", group);
+      group_ = own_.exec("SELECT id FROM inbox_group WHERE name = $1", group).text(0, 0);
     } catch (const PostgresError& error) {
       throw DatabaseError("cannot join the group " + group + " in the inbox " + database.name() + ": " +
                           error.what());
@@ -62,7 +63,7 @@ class PostgresInbox::Tables final : public Inbox {
       if (row.state == Ahead::State::written)
         not_taken += (not_taken.empty() ? "{\"" : ",\"") + row.row.place + '"';
     if (!not_taken.empty())
-      database.plan_and_exec("DELETE FROM inbox WHERE ctid = ANY ($1::tid[])", not_taken + "}");
+      own_.plan_and_exec("DELETE FROM inbox WHERE ctid = ANY ($1::tid[])", not_taken + "}");
     ahead_.clear();
     const auto done = database.exec("COMMIT");
     // A transaction that an earlier error has ended is rolled back by COMMIT without an error.
@@ -115,7 +116,7 @@ class PostgresInbox::Tables final : public Inbox {
   [[nodiscard]] bool claims_ahead() const noexcept override { return true; }
   void claim_ahead(const std::vector<EventIdentity>& events) override {
     for (const auto& event : events) ahead_.emplace(EventKey{event}.unique(), Ahead{});
-    for (auto& [unique, row] : write_claims(database, group_, events))
+    for (auto& [unique, row] : write_claims(own_, group_, events))
       ahead_[unique] = {Ahead::State::written, std::move(row)};
   }
 
@@ -126,7 +127,7 @@ class PostgresInbox::Tables final : public Inbox {
       found->second.state = Ahead::State::taken;
       claimed_row_ = found->second.row.key;
     } else {
-      const auto written = write_claims(database, group_, {event});
+      const auto written = write_claims(own_, group_, {event});
       if (written.empty()) return false;
       claimed_row_ = written.begin()->second.key;
     }
@@ -134,38 +135,38 @@ class PostgresInbox::Tables final : public Inbox {
     return true;
   }
 
-  bool handled(const EventIdentity& event) override { return is_handled(database, group_, event); }
+  bool handled(const EventIdentity& event) override { return is_handled(own_, group_, event); }
 
   std::optional<Attempts> attempts(const EventIdentity& event) override {
-    return read_attempts(database, group_, event);
+    return read_attempts(own_, group_, event);
   }
   void record_attempts(const EventIdentity& event, const Attempts& attempts) override {
-    write_attempts(database, group_, event, attempts);
+    write_attempts(own_, group_, event, attempts);
   }
-  void forget_attempts(const EventIdentity& event) override { delete_attempts(database, group_, event); }
+  void forget_attempts(const EventIdentity& event) override { delete_attempts(own_, group_, event); }
 
   bool keeps_positions() const noexcept override { return keeps_positions_; }
 
   std::optional<Position> position(const std::string& stream) override {
     if (!keeps_positions_) return std::nullopt;
-    const auto rows = database.exec(
-        "SELECT stream_created, settled_to FROM inbox_position WHERE group_id = $1 AND stream = $2", group_,
-        stream);
+    const auto rows =
+        own_.exec("SELECT stream_created, settled_to FROM inbox_position WHERE group_id = $1 AND stream = $2",
+                  group_, stream);
     if (rows.empty()) return std::nullopt;
     return Position{std::string{rows.text(0, 0)}, static_cast<std::uint64_t>(rows.integer(0, 1))};
   }
 
   void keep_position(const std::string& stream, const Position& position) override {
     if (!keeps_positions_) return;
-    database.exec(R"sql(
+    own_.exec(R"sql(
         INSERT INTO inbox_position(group_id, stream, stream_created, settled_to) VALUES ($1, $2, $3, $4)
         ON CONFLICT (group_id, stream) DO UPDATE SET
             stream_created = excluded.stream_created, settled_to = excluded.settled_to, updated_at = now())sql",
-                  group_, stream, position.stream_created, static_cast<std::int64_t>(position.settled_to));
+              group_, stream, position.stream_created, static_cast<std::int64_t>(position.settled_to));
   }
 
   bool has_handled_events() override {
-    return !database.exec("SELECT 1 FROM inbox WHERE group_id = $1 LIMIT 1", group_).empty();
+    return !own_.exec("SELECT 1 FROM inbox WHERE group_id = $1 LIMIT 1", group_).empty();
   }
 
   bool prune(std::chrono::hours age, int limit) override { return pruner_.prune(group_, age, limit); }
@@ -204,21 +205,23 @@ class PostgresInbox::Tables final : public Inbox {
   void take_claims_back() {
     if (claims_to_take_back_.empty()) return;
     std::ranges::sort(claims_to_take_back_);  // so that no two statements wait for each other in a circle
-    database.plan_and_exec("DELETE FROM inbox WHERE group_id = $1 AND event_id = ANY ($2::bytea[])", group_,
-                           bytea_array(claims_to_take_back_));
+    own_.plan_and_exec("DELETE FROM inbox WHERE group_id = $1 AND event_id = ANY ($2::bytea[])", group_,
+                       bytea_array(claims_to_take_back_));
     claims_to_take_back_.clear();
   }
 
+  PostgresTables own_;
   bool keeps_positions_ = true;
   std::string group_;                             // its id in the database
   std::unordered_map<std::string, Ahead> ahead_;  // by EventKey::unique()
   std::string claimed_, claimed_row_;             // the event whose handler runs, and its row's key
   // Keys of rows that a handler has committed too early.
   std::vector<std::optional<std::string>> claims_to_take_back_;
-  PostgresPruner pruner_{database};
+  PostgresPruner pruner_{own_};
 };
 
-PostgresInbox::PostgresInbox(const std::string& url) : tables_(std::make_unique<Tables>(url)) {}
+PostgresInbox::PostgresInbox(const std::string& url, const InboxOptions& options)
+    : tables_(std::make_unique<Tables>(url, options)) {}
 
 PostgresInbox::~PostgresInbox() = default;
 

@@ -22,7 +22,7 @@ constexpr const char* set_up =
 
 constexpr const char* not_allowed = "42501";  // SQLSTATE
 
-bool may_keep_positions(PostgresConnection& database) {
+bool may_keep_positions(PostgresTables& database) {
   return database
              .exec(R"sql(
           SELECT 1 WHERE (SELECT bool_and(has_table_privilege(to_regclass('inbox_position'), needed))
@@ -42,7 +42,7 @@ void set_up_session(PostgresConnection& database) { database.plan_and_exec(set_u
 
 void queue_transaction_set_up(PostgresConnection& database) { database.queue(set_up, true); }
 
-bool make_inbox_tables(PostgresConnection& database) {
+bool make_inbox_tables(PostgresTables& database) {
   try {
     database.script(inbox_schema::postgres);
     return true;

@@ -2,6 +2,8 @@
 
 // What the inbox's sessions in PostgreSQL need before they are used.
 
+#include "inbox/postgres_tables.hpp"
+
 #include <tidings/postgres_connection.hpp>
 
 #include <string>
@@ -18,6 +20,6 @@ void queue_transaction_set_up(PostgresConnection& database);
 
 /// Creates the tables that are missing, and adds what is missing in older ones. A login without CREATE rights
 /// needs them to be complete already, but for that of positions. False without that one.
-[[nodiscard]] bool make_inbox_tables(PostgresConnection& database);
+[[nodiscard]] bool make_inbox_tables(PostgresTables& database);
 
 }  // namespace tidings

@@ -5,6 +5,7 @@
 #include "inbox/inbox.hpp"
 #include "inbox/sqlite_pruner.hpp"
 #include "inbox/sqlite_setup.hpp"
+#include "inbox/sqlite_tables.hpp"
 #include "inbox/sqlite_transaction_guard.hpp"
 
 #include <tidings/error.hpp>
@@ -36,38 +37,40 @@ struct Key {
   std::optional<std::string> source;
 };
 
+using Statement = SqliteTables::Statement;
+
 /// The statements of one group.
 struct Statements {
-  Statements(SQLite::Database& its_database, const std::string& group)
+  Statements(const SqliteTables& its_database, const std::string& group)
       : database(its_database), group_id(join(its_database, group)) {}
 
-  static std::int64_t join(SQLite::Database& database, const std::string& group) {
-    SQLite::Statement insert{database, "INSERT INTO inbox_group(name) VALUES (?) ON CONFLICT DO NOTHING"};
+  static std::int64_t join(const SqliteTables& database, const std::string& group) {
+    Statement insert{database, "INSERT INTO inbox_group(name) VALUES (?) ON CONFLICT DO NOTHING"};
     StatementRun{insert}.bind(group).exec();
-    SQLite::Statement select{database, "SELECT id FROM inbox_group WHERE name = ?"};
+    Statement select{database, "SELECT id FROM inbox_group WHERE name = ?"};
     StatementRun run{select};
     run.bind(group).next();
     return run.column(0).getInt64();
   }
 
-  SQLite::Database& database;
+  const SqliteTables database;
   const std::int64_t group_id;
-  SQLite::Statement begin{database, "BEGIN IMMEDIATE"};
-  SQLite::Statement commit{database, "COMMIT"};
-  SQLite::Statement savepoint{database, "SAVEPOINT tidings_delivery"};
-  SQLite::Statement release{database, "RELEASE tidings_delivery"};
-  SQLite::Statement rollback_to{database, "ROLLBACK TO tidings_delivery"};
-  SQLite::Statement claim{database, R"sql(
+  Statement begin{database, "BEGIN IMMEDIATE"};
+  Statement commit{database, "COMMIT"};
+  Statement savepoint{database, "SAVEPOINT tidings_delivery"};
+  Statement release{database, "RELEASE tidings_delivery"};
+  Statement rollback_to{database, "ROLLBACK TO tidings_delivery"};
+  Statement claim{database, R"sql(
       INSERT INTO inbox(group_id, event_id, source, handled_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING)sql"};
-  SQLite::Statement handled{database, R"sql(
+  Statement handled{database, R"sql(
       SELECT 1 FROM inbox WHERE group_id = ? AND event_id IN (?, ?) AND (source IS NULL OR source = ?))sql"};
   // The newest: the row under the id may be an older binary's.
-  SQLite::Statement attempts{database, R"sql(
+  Statement attempts{database, R"sql(
       SELECT starts, last_error, state, reason, next_attempt_at FROM inbox_attempt
        WHERE group_id = ? AND event_id IN (?, ?) AND (source IS NULL OR source = ?)
        ORDER BY updated_at DESC, starts DESC LIMIT 1)sql"};
-  SQLite::Statement has_attempts{database, "SELECT 1 FROM inbox_attempt WHERE group_id = ? AND event_id = ?"};
-  SQLite::Statement record{database, R"sql(
+  Statement has_attempts{database, "SELECT 1 FROM inbox_attempt WHERE group_id = ? AND event_id = ?"};
+  Statement record{database, R"sql(
       INSERT INTO inbox_attempt(group_id, event_id, source, starts, last_error, state, reason,
                                 next_attempt_at, updated_at)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -76,16 +79,16 @@ struct Statements {
           reason = excluded.reason, next_attempt_at = excluded.next_attempt_at,
           updated_at = excluded.updated_at
        WHERE source IS NULL OR source = excluded.source)sql"};
-  SQLite::Statement forget{database, R"sql(
+  Statement forget{database, R"sql(
       DELETE FROM inbox_attempt
        WHERE group_id = ? AND event_id IN (?, ?) AND (source IS NULL OR source = ?))sql"};
-  SQLite::Statement position{database, R"sql(
+  Statement position{database, R"sql(
       SELECT stream_created, settled_to FROM inbox_position WHERE group_id = ? AND stream = ?)sql"};
-  SQLite::Statement keep_position{database, R"sql(
+  Statement keep_position{database, R"sql(
       INSERT INTO inbox_position(group_id, stream, stream_created, settled_to, updated_at) VALUES (?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET stream_created = excluded.stream_created, settled_to = excluded.settled_to,
                                 updated_at = excluded.updated_at)sql"};
-  SQLite::Statement any_handled{database, "SELECT 1 FROM inbox WHERE group_id = ? LIMIT 1"};
+  Statement any_handled{database, "SELECT 1 FROM inbox WHERE group_id = ? LIMIT 1"};
   SqlitePruner pruner{database, group_id};
 };
 
@@ -93,8 +96,9 @@ struct Statements {
 
 class SqliteInbox::Tables final : public Inbox {
  public:
-  explicit Tables(const std::string& url)
-      : database(open_inbox(url)),
+  Tables(const std::string& url, const InboxOptions& options)
+      : names(options.table_prefix),
+        database(open_inbox(url, names)),
         guard_(database.getHandle()),
         file_(database.getHandle(), database.getFilename()) {}
 
@@ -102,7 +106,7 @@ class SqliteInbox::Tables final : public Inbox {
     if (statements_)
       throw Error("this inbox already serves a consumer: give each its own SqliteInbox object");
     try {
-      guard_.prepare_own([&] { statements_.emplace(database, group); });
+      guard_.prepare_own([&] { statements_.emplace(SqliteTables{database, names}, group); });
     } catch (const SQLite::Exception& error) {
       throw DatabaseError("cannot join the group " + group + " in the inbox " + database.getFilename() +
                           ": " + error.what());
@@ -237,6 +241,7 @@ class SqliteInbox::Tables final : public Inbox {
     }
   }
 
+  TableNames names;
   SQLite::Database database;
 
  private:
@@ -263,7 +268,8 @@ class SqliteInbox::Tables final : public Inbox {
   std::optional<Statements> statements_;
 };
 
-SqliteInbox::SqliteInbox(const std::string& url) : tables_(std::make_unique<Tables>(url)) {}
+SqliteInbox::SqliteInbox(const std::string& url, const InboxOptions& options)
+    : tables_(std::make_unique<Tables>(url, options)) {}
 
 SqliteInbox::~SqliteInbox() = default;
 

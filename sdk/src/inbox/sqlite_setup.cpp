@@ -18,24 +18,24 @@ constexpr std::chrono::milliseconds opening_timeout{5000};
 constexpr std::chrono::milliseconds busy_timeout{1000};
 
 /// Makes the tables that are missing, and adds what is missing in older ones.
-void make_inbox_tables(SQLite::Database& database) {
+void make_inbox_tables(SQLite::Database& database, TableNames& names) {
   database.exec("BEGIN IMMEDIATE");  // another process may be opening it, too
-  database.exec(inbox_schema::sqlite);
-  const auto has = [&database](const std::string& table, const std::string& column) {
+  database.exec(names.in(inbox_schema::sqlite));
+  const auto has = [&](const std::string& table, const std::string& column) {
     return database
-               .execAndGet("SELECT count(*) FROM pragma_table_info('" + table + "') WHERE name = '" + column +
-                           "'")
+               .execAndGet("SELECT count(*) FROM pragma_table_info('" + names.in(table) +
+                           "') WHERE name = '" + column + "'")
                .getInt() > 0;
   };
-  if (!has("inbox_attempt", "state")) database.exec(inbox_schema::sqlite_second_version);
-  if (!has("inbox_group", "seen_at")) database.exec(inbox_schema::sqlite_third_version);
-  if (!has("inbox_attempt", "source")) database.exec(inbox_schema::sqlite_fourth_version);
+  if (!has("inbox_attempt", "state")) database.exec(names.in(inbox_schema::sqlite_second_version));
+  if (!has("inbox_group", "seen_at")) database.exec(names.in(inbox_schema::sqlite_third_version));
+  if (!has("inbox_attempt", "source")) database.exec(names.in(inbox_schema::sqlite_fourth_version));
   database.exec("COMMIT");
 }
 
 }  // namespace
 
-SQLite::Database open_inbox(const std::string& url) {
+SQLite::Database open_inbox(const std::string& url, TableNames& names) {
   const auto parsed = DatabaseUrl::parse(url, "the inbox");
   if (parsed.kind != DatabaseUrl::Kind::sqlite)
     throw SettingError("the inbox " + url.substr(0, url.find(':')) +
@@ -48,7 +48,7 @@ SQLite::Database open_inbox(const std::string& url) {
     database.exec(
         "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; "
         "PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY;");
-    make_inbox_tables(database);
+    make_inbox_tables(database, names);
     wait_for_locks(database.getHandle(), busy_timeout);
     return database;
   } catch (const SQLite::Exception& error) {

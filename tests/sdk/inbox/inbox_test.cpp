@@ -122,7 +122,8 @@ class Place {
 
 /// An instance's inbox, which has joined a group.
 struct Joined {
-  explicit Joined(const Place& place, const std::string& group = "mailer") : inbox(place.location()) {
+  explicit Joined(const Place& place, const std::string& group = "mailer", const InboxOptions& options = {})
+      : inbox(place.location(), options) {
     inbox.join(group);
   }
   Inbox* operator->() { return &inbox.tables(); }
@@ -658,4 +659,39 @@ TEST_CASE("each group's place on each stream is kept, and the latest counts") {
   CHECK(mailer->has_handled_events());
   CHECK_FALSE(audit->position("AUTH_EVENTS"));
   CHECK_FALSE(audit->has_handled_events());
+}
+
+TEST_CASE("two inboxes with different prefixes in one database know nothing of each other") {
+  const Place place;
+  const InboxOptions billing{.table_prefix = "billing_"};
+  for (int time = 0; time < 2; ++time) {  // and find their tables again
+    Joined plain{place}, prefixed{place, "mailer", billing};
+    const auto id = "event-" + std::to_string(time);
+    CHECK(claim(*plain, id));
+    CHECK_FALSE(prefixed->handled({id}));
+    CHECK(claim(*prefixed, id));
+    CHECK_FALSE(claim(*prefixed, id));
+    record(*prefixed, id, {.starts = time, .reason = "x"});
+    CHECK_FALSE(plain->attempts({id}).has_value());
+    prefixed->begin();
+    prefixed->keep_position("AUTH_EVENTS", {"2026", 7});
+    prefixed->commit();
+    CHECK_FALSE(plain->position("AUTH_EVENTS"));
+    CHECK(prune(*prefixed, month, 100));
+  }
+  for (const char* table : {"inbox", "inbox_attempt", "inbox_group", "inbox_position", "inbox_schema"})
+    CHECK(place.number(std::string{"SELECT count(*) FROM billing_"} + table) >= 1);
+  CHECK(place.number("SELECT count(*) FROM inbox") == 2);
+  CHECK(place.number("SELECT count(*) FROM inbox_attempt") == 0);
+}
+
+TEST_CASE("a prefix that is no beginning of a table's name is refused") {
+  const Place place;
+  const std::string prefix = GENERATE(as<std::string>{}, "1st_", "a-b", "a b", "ü",
+                                      "x\"; DROP TABLE inbox; --", std::string(41, 'x'));
+  const auto error = error_of<SettingError>([&] {
+    const TestInbox inbox{place.location(), {.table_prefix = prefix}};
+  });
+  CHECK_THAT(error, ContainsSubstring("table_prefix=" + prefix + ": takes letters, digits and _"));
+  const TestInbox longest{place.location(), {.table_prefix = std::string(40, 'x')}};
 }
