@@ -7,6 +7,7 @@
 #include "inbox/inbox.hpp"
 #include "mailer.hpp"
 #include "nats/handle.hpp"
+#include "one_of_twenty.hpp"
 #include "resident.hpp"
 #include "sample_events.hpp"
 #include "support/nats_server.hpp"
@@ -223,6 +224,17 @@ std::vector<double> sqlite_flow(const std::string& url, int events) {
   });
 }
 
+/// (l) Of a group's cost, by the types that it handles.
+void measure_types(Figures& figures, const NatsServer& server, const std::vector<WireMessage>& messages) {
+  publish_twenty_types(server, messages);
+  const auto events = static_cast<int>(messages.size());
+  const auto all = cost_of_types(server, 20, events), one = cost_of_types(server, 1, events);
+  figures.set("one_of_twenty_server", "(l) one of twenty types, share of the server's CPU for all",
+              one.server / all.server);
+  figures.set("one_of_twenty_instance", "    share of the instance's CPU for all",
+              one.instance / all.instance);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -281,6 +293,8 @@ int main(int argc, char** argv) {
     figures.ratio("full_inbox_ratio", "(i)/(b)", "full_inbox_per_s", "consume_per_s");
     if (figures.wanted("consumer_rss_mib"))
       figures.set("consumer_rss_mib", "(j) resident, MiB", resident(url));
+    if (figures.wanted("one_of_twenty_server") || figures.wanted("one_of_twenty_instance"))
+      measure_types(figures, server, messages);
     figures.print();
     return 0;
   } catch (const std::exception& error) {

@@ -54,10 +54,14 @@ double publish_raw(const std::string& url, const std::vector<WireMessage>& messa
   };
   jsCtx* context = nullptr;
   check(natsConnection_JetStream(&context, native(connection), &options), "use JetStream");
+  std::vector<std::string> subjects;
+  for (const auto& message : messages)
+    subjects.push_back("auth.events." + std::string{header(message.headers, "ce-type")});
+  auto subject = subjects.begin();
   const double took = seconds([&] {
     for (const auto& [headers, payload] : messages) {
       natsMsg* message = nullptr;
-      check(natsMsg_Create(&message, "auth.events.user.created", nullptr, payload.data(),
+      check(natsMsg_Create(&message, (subject++)->c_str(), nullptr, payload.data(),
                            static_cast<int>(payload.size())),
             "make a message");
       for (const auto& [name, value] : headers)

@@ -18,7 +18,7 @@ namespace tidings::bench {
 
 void purge(const std::string& url);
 
-/// Seconds that js_PublishMsgAsync takes for all, from the first to the last PubAck.
+/// Seconds that js_PublishMsgAsync takes for all, from the first to the last PubAck. Subjects follow ce-type.
 [[nodiscard]] double publish_raw(const std::string& url, const std::vector<WireMessage>& messages);
 
 }  // namespace tidings::bench

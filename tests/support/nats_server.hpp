@@ -40,6 +40,7 @@ class NatsServer {
   void reload(const std::string& config);
 
   [[nodiscard]] int port() const noexcept { return port_.number(); }
+  [[nodiscard]] pid_t pid() const { return process_.value().pid(); }
   [[nodiscard]] const std::string& address() const noexcept { return options_.host.address; }
   [[nodiscard]] std::string url() const;             ///< `nats://127.0.0.1:PORT`
   [[nodiscard]] std::string monitoring_url() const;  ///< `http://127.0.0.1:PORT`
