@@ -162,7 +162,7 @@ TEST_CASE("several that make the same stream at once all succeed") {
         }
       });
   }
-  for (const auto& error : errors) CHECK(error.empty());
+  for (const auto& error : errors) CHECK(error == "");
 }
 
 TEST_CASE("a server without JetStream is an error that may pass") {
