@@ -113,8 +113,7 @@ bool ConsumerSession::turn() {
   show_status();
   const auto now = Clock::now();
   puller_->pause(breakers().consumer_within_pause(now) || (concurrent_ && concurrent_->all_stuck()));
-  const auto room = concurrent_ ? concurrent_->room()
-                                : static_cast<std::size_t>(std::min(options_.max_batch, puller_->enough()));
+  const auto room = concurrent_ ? concurrent_->room() : static_cast<std::size_t>(options_.max_batch);
   auto messages = puller_->take(room, next_wait(), stop_);
   for (auto& message : puller_->take_excess()) nak_surplus(std::move(message));
   bool busy =

@@ -61,11 +61,11 @@ struct GroupState {
   [[nodiscard]] static GroupState parse(std::string_view answer);
 };
 
-/// Finds the durable, or makes it, and then it begins where make_group() says. One that Tidings has made hands
-/// out what the filter asks for, and maybe more. Throws NatsError: retryable when JetStream does not answer;
-/// else naming what does not fit (ack policy, deliver limit, headers only, filters, a push consumer without
-/// group). When it was joined `before`, a pull consumer that is gone is made again, and someone else's push
-/// consumer is not; then it is also an error when it is of the other kind now.
+/// Finds the durable, or makes it, and then it begins where make_group() says. One that Tidings has made
+/// hands out what the filter asks for, and maybe more. Throws NatsError: retryable when JetStream does not
+/// answer; else naming what does not fit (ack policy, deliver limit, headers only, filters, a push consumer
+/// without group). When it was joined `before`, a pull consumer that is gone is made again, and someone
+/// else's push consumer is not; then it is also an error when it is of the other kind now.
 [[nodiscard]] Group join_group(Connection& connection, const ConsumerOptions& options,
                                const TypeFilter& filter, const std::optional<Group>& before = {},
                                const std::function<std::uint64_t()>& first_sequence = {});

@@ -38,7 +38,7 @@ constexpr milliseconds pause_when_not_sent{100};
 constexpr milliseconds pause_after_other_status{250};
 
 constexpr int far_too_many = 2;  // times what is enough
-constexpr milliseconds too_many_for{1000};
+constexpr milliseconds too_many_for{3000};
 
 PullStatus::Kind kind_of(std::string_view code, std::string_view description) {
   using enum PullStatus::Kind;

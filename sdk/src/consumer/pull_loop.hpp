@@ -109,8 +109,8 @@ class PullLoop {
   /// As many messages as should be in flight.
   [[nodiscard]] int enough() const;
   /// How many messages in flight should go back to the group: what was asked for while handlers were fast may
-  /// come when they are slow. 0 unless there have been far too many for a second: a handler that is slow once
-  /// does not count.
+  /// come when they are slow. 0 unless there have been far too many for three seconds: a handler that is slow
+  /// once does not count.
   [[nodiscard]] std::size_t excess(std::size_t in_flight, Time now);
   /// The earliest time after `now` at which there may be something to do without an event; at most `latest`.
   [[nodiscard]] Time next_alarm(Time now, Time latest) const;

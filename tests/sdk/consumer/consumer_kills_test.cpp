@@ -108,7 +108,7 @@ TEST_CASE(servant, "[.]") {
   const std::filesystem::path gate = std::getenv("TIDINGS_TEST_PLACE");
   int calls = 0;  // as many are fetched as for a fast handler, and then one takes long
   Instance instance{std::getenv("TIDINGS_TEST_INBOX"), options, [&](const Delivery&, Tx&) {
-                      while (++calls > 100 && !std::filesystem::exists(gate)) take_time(10ms);
+                      while (++calls > 400 && !std::filesystem::exists(gate)) take_time(10ms);
                     }};
   instance.consumer.run();  // until SIGTERM, as a service does
 }
