@@ -18,6 +18,7 @@ namespace {
 
 // Between looks at the group's state: its lag, and whether it is there at all.
 constexpr std::chrono::seconds state_interval{10};
+constexpr milliseconds short_wait{250};  // for an answer that a stop can do without
 
 }  // namespace
 
@@ -234,21 +235,25 @@ void Puller::drain(Time deadline) {
   const auto left = [deadline] {
     return std::max<int64_t>(1, std::chrono::ceil<milliseconds>(deadline - steady_clock::now()).count());
   };
+  const auto ask_for_state = [&](int64_t wait) {
+    jsOptions options;
+    jsOptions_Init(&options);
+    options.Wait = wait;
+    jsConsumerInfo* info = nullptr;
+    js_GetConsumerInfo(&info, jetstream(connection_), group_.stream.c_str(), group_.durable.c_str(), &options,
+                       nullptr);
+    jsConsumerInfo_Destroy(info);
+  };
+  // Until 2.10.27 (seen in 2.9.10 to 2.10.0) the server takes a message that is to be handed out again for a
+  // request that nobody listens for any more, and forgets it for a whole AckWait. So it gets the time to
+  // serve a request that has just been sent, and after the drain, asking for the state makes it drop those
+  // that are left.
+  if (!group_.push()) ask_for_state(std::min(left(), short_wait.count()));
   // Draining tells the server to send no more, and still delivers what is on its way; a bare
   // unsubscribe would drop that, and it would be missing for a whole AckWait.
   if (natsSubscription_DrainTimeout(messages_.get(), left()) == NATS_OK)
     natsSubscription_WaitForDrainCompletion(messages_.get(), left());
-  if (group_.push()) return;
-  // Our pull requests are still queued on the server. Until 2.10.27 (seen in 2.9.10 to 2.10.0) a message that
-  // is given back to such a queue is taken for the dead request and forgotten for a whole AckWait; asking for
-  // the consumer's state makes the server drop requests that nobody listens for.
-  jsOptions options;
-  jsOptions_Init(&options);
-  options.Wait = left();
-  jsConsumerInfo* info = nullptr;
-  js_GetConsumerInfo(&info, jetstream(connection_), group_.stream.c_str(), group_.durable.c_str(), &options,
-                     nullptr);
-  jsConsumerInfo_Destroy(info);
+  if (!group_.push()) ask_for_state(left());
 }
 
 }  // namespace tidings
