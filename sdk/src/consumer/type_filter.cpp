@@ -59,7 +59,7 @@ std::string type_of(const std::string& pattern) {
 
 TypeFilter TypeFilter::of(const Handlers& handlers, const ConsumerOptions& options,
                           const std::optional<EventStream>& stream) {
-  const TypeFilter all{options.subject_prefix};
+  TypeFilter all{options.subject_prefix};
   const auto types = handlers.types();
   const bool by_type = options.filter == ConsumerOptions::Filter::by_type &&
                        options.unhandled == ConsumerOptions::Unhandled::ack && types &&

@@ -98,9 +98,8 @@ std::optional<SqliteFile::Age> SqliteFile::read_age() const {
   if (!std::equal(magic.begin(), magic.end(), header.begin()) || header.at(read_version_at) != wal_version)
     return std::nullopt;
   const bool may_shrink = number(header, auto_vacuum_at) != 0;
-  return Age{.change_counter = number(header, change_counter_at),
-             .schema_cookie = number(header, schema_cookie_at),
-             .pages = may_shrink ? 0 : number(header, pages_at)};
+  return Age{number(header, change_counter_at), number(header, schema_cookie_at),
+             may_shrink ? 0 : number(header, pages_at)};
 }
 
 const std::string& SqliteFile::lost(Clock::time_point time) {

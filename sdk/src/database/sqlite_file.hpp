@@ -5,8 +5,8 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <chrono>
-#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -41,11 +41,9 @@ class SqliteFile {
     dev_t device;
     ino_t inode;
   };
-  /// From the header of the database, as it is on the disk: it never gets smaller.
-  struct Age {
-    std::uint32_t change_counter, schema_cookie, pages;
-    auto operator<=>(const Age&) const = default;
-  };
+  /// Change counter, schema cookie and number of pages, from the header of the database on the disk: it never
+  /// gets smaller.
+  using Age = std::array<std::uint32_t, 3>;
 
   [[nodiscard]] static std::optional<Place> find(const std::string& path);
   [[nodiscard]] static bool is_there(const Place& place);

@@ -57,8 +57,8 @@ void insert(PostgresTables& database, const std::string& group, std::vector<Plac
   if (places.empty()) return;
   // Sorted, so that no two statements wait for each other's rows in a circle.
   std::ranges::sort(places, {}, &Place::key);
-  const auto taken = std::ranges::unique(places, {}, &Place::key);
-  places.erase(taken.begin(), taken.end());
+  const auto same = [](const Place& one, const Place& other) { return one.key == other.key; };
+  places.erase(std::unique(places.begin(), places.end(), same), places.end());
   std::vector<std::optional<std::string>> keys, sources;
   for (const auto& [key, event] : places) {
     keys.emplace_back(key);
