@@ -160,13 +160,16 @@ std::vector<Misdeed> of_postgres() {
        {own_error}}};
 }
 
-/// In another order for each event, and from the first again when all were done.
+/// In another order for each event, and from the first again when all were done. One hangs at first, so that
+/// this is always among what is done.
 std::vector<Misdeed> misdeeds(const std::string& event_id) {
   auto all = of_any();
   std::ranges::move(on_postgres() ? of_postgres() : of_sqlite(), std::back_inserter(all));
   std::seed_seq seed(event_id.begin(), event_id.end());
   std::mt19937 random{seed};
   std::ranges::shuffle(all, random);
+  const auto hang_first = [](const auto& one) { return one.name != std::string{"hangs"}; };
+  if (event_id == "bad-0") std::ranges::stable_sort(all, {}, hang_first);
   return all;
 }
 
@@ -370,7 +373,7 @@ TEST_CASE(servant, "[.]") {
     const auto& id = delivery.event.id;
     if (!is_bad(id)) return tx.write_effect(id);
     const auto all = misdeeds(id);
-    const auto& misdeed = all[(delivery.delivered - 1) % all.size()];
+    const auto& misdeed = all[calls(journal.lines(), id).size() % all.size()];
     // By a script, PostgreSQL commits what was written before.
     if (misdeed.name != std::string{"commits by a script"}) tx.write_effect(id);
     journal.add({{"event", id}, {"misdeed", misdeed.name}, {"attempt", delivery.attempt}});
