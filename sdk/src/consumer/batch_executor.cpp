@@ -47,8 +47,7 @@ std::vector<Settlement> BatchExecutor::in_one_transaction(std::span<Delivery* co
         settlements.push_back(held ? Settlement{.kind = Kind::held_back} : in_savepoint(*delivery));
       } catch (const HandlerUnavailable&) {
         if (settlements.empty()) throw;
-        inbox_.rollback_to_savepoint();  // those before it are committed, and need not run again
-        inbox_.release_savepoint();
+        undo_handler();  // those before it are committed, and need not run again
         break;
       }
       const auto time = Clock::now();
@@ -92,21 +91,25 @@ Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
   if (is_given_up(delivery)) return record_given_up(delivery);
   if (auto paused = breakers_.pause(delivery, *entry)) return std::move(*paused);
   delivery.attempt = 1;
+  if (!inbox_.claim(identity_of(delivery.event))) return {.kind = Kind::duplicate};
   inbox_.savepoint();
-  if (!inbox_.claim(identity_of(delivery.event))) {
-    inbox_.release_savepoint();
-    return {.kind = Kind::duplicate};
-  }
   auto settlement = run(delivery, *entry);
-  if (settlement.kind != Kind::handled) {
-    inbox_.rollback_to_savepoint();
-    // Where there is a count already, another copy of it has failed, or another instance has started it.
-    if (settlement.kind == Kind::dead_letter ||
-        (settlement.kind != Kind::unavailable && !inbox_.attempts(AttemptsKey{delivery}.identity())))
-      poison_.fail(delivery, settlement);
+  if (settlement.kind == Kind::handled) {
+    inbox_.release_savepoint();
+    return settlement;
   }
-  inbox_.release_savepoint();
+  undo_handler();
+  // Where there is a count already, another copy of it has failed, or another instance has started it.
+  if (settlement.kind == Kind::dead_letter ||
+      (settlement.kind != Kind::unavailable && !inbox_.attempts(AttemptsKey{delivery}.identity())))
+    poison_.fail(delivery, settlement);
   return settlement;
+}
+
+void BatchExecutor::undo_handler() {
+  inbox_.rollback_to_savepoint();
+  inbox_.unclaim();
+  inbox_.release_savepoint();
 }
 
 /// Its handler ran too long. Cutting that handler off undoes the whole batch, which then comes here again.
@@ -116,12 +119,10 @@ bool BatchExecutor::is_given_up(const Delivery& delivery) const {
 
 /// Unless another instance has started it meanwhile, its attempt is written down.
 Settlement BatchExecutor::record_given_up(const Delivery& delivery) {
-  inbox_.savepoint();
-  const bool handled = !inbox_.claim(identity_of(delivery.event));
-  inbox_.rollback_to_savepoint();
-  if (!handled && !inbox_.attempts(AttemptsKey{delivery}.identity()))
-    poison_.fail(delivery, given_up_.settlement);
-  inbox_.release_savepoint();
+  if (inbox_.claim(identity_of(delivery.event))) {
+    inbox_.unclaim();
+    if (!inbox_.attempts(AttemptsKey{delivery}.identity())) poison_.fail(delivery, given_up_.settlement);
+  }
   return given_up_.settlement;
 }
 

@@ -70,6 +70,7 @@ class BatchExecutor {
   void claim_ahead(std::span<Delivery* const> rest);
   [[nodiscard]] std::vector<Settlement> one_by_one(std::span<Delivery* const> batch);
   [[nodiscard]] Settlement in_savepoint(Delivery& delivery);
+  void undo_handler();
   [[nodiscard]] bool is_given_up(const Delivery& delivery) const;
   [[nodiscard]] Settlement record_given_up(const Delivery& delivery);
   [[nodiscard]] Settlement start_and_run(Delivery& delivery, const Handlers::Entry& entry);

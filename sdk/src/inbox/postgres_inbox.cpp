@@ -94,18 +94,14 @@ class PostgresInbox::Tables final : public Inbox {
     return database.connected() && database.in_transaction();
   }
 
-  void savepoint() override {
-    claimed_.clear();
-    database.queue("SAVEPOINT delivery");
-  }
+  void savepoint() override { database.queue("SAVEPOINT delivery"); }
   void release_savepoint() override {
     database.require_nothing_queued_failed();
     database.queue("RELEASE SAVEPOINT delivery");
+    claimed_.clear();
   }
   void rollback_to_savepoint() override {
     database.require_nothing_queued_failed();
-    if (const auto taken = ahead_.find(claimed_); taken != ahead_.end())
-      taken->second.state = Ahead::State::written;
     database.exec("ROLLBACK TO SAVEPOINT delivery");
     database.end_tried_ = false;  // ending the transaction was refused, or the savepoint would be gone
   }
@@ -133,6 +129,15 @@ class PostgresInbox::Tables final : public Inbox {
     }
     claimed_ = key.unique();
     return true;
+  }
+
+  void unclaim() override {
+    if (const auto taken = ahead_.find(claimed_); taken != ahead_.end())
+      taken->second.state = Ahead::State::written;
+    else
+      own_.plan_and_exec("DELETE FROM inbox WHERE group_id = $1 AND event_id = $2::bytea", group_,
+                         claimed_row_);
+    claimed_.clear();
   }
 
   bool handled(const EventIdentity& event) override { return is_handled(own_, group_, event); }

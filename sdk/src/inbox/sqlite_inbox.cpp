@@ -62,6 +62,7 @@ struct Statements {
   Statement rollback_to{database, "ROLLBACK TO tidings_delivery"};
   Statement claim{database, R"sql(
       INSERT INTO inbox(group_id, event_id, source, handled_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING)sql"};
+  Statement unclaim{database, "DELETE FROM inbox WHERE group_id = ? AND event_id = ?"};
   Statement handled{database, R"sql(
       SELECT 1 FROM inbox WHERE group_id = ? AND event_id IN (?, ?) AND (source IS NULL OR source = ?))sql"};
   // The newest: the row under the id may be an older binary's.
@@ -164,9 +165,20 @@ class SqliteInbox::Tables final : public Inbox {
   [[nodiscard]] std::string remark_on_failure() const override { return guard_.complaint(); }
 
   bool claim(const EventIdentity& event) override {
-    const Key key{event};
-    if (!key.source_and_id) return insert(key.id, key.source);
-    return !handled(key) && (insert(key.id, key.source) || insert(*key.source_and_id, key.source));
+    Key key{event};
+    if (key.source_and_id && handled(key)) return false;
+    if (insert(key.id, key.source)) {
+      claimed_ = std::move(key.id);
+      return true;
+    }
+    if (!key.source_and_id || !insert(*key.source_and_id, key.source)) return false;
+    claimed_ = *std::move(key.source_and_id);
+    return true;
+  }
+
+  void unclaim() override {
+    auto& own = *statements_;
+    StatementRun{own.unclaim}.bind(own.group_id, claimed_).exec();
   }
 
   bool handled(const EventIdentity& event) override { return handled(Key{event}); }
@@ -266,6 +278,7 @@ class SqliteInbox::Tables final : public Inbox {
   SqliteTransactionGuard guard_;
   SqliteFile file_;
   std::optional<Statements> statements_;
+  TextOrBlob claimed_{};  // the last row's key
 };
 
 SqliteInbox::SqliteInbox(const std::string& url, const InboxOptions& options)

@@ -320,16 +320,14 @@ TEST_CASE("sources and ids that only look alike together stay distinct") {
   CHECK(claim_together(*inbox, events) == std::vector<bool>(events.size(), false));
 }
 
-TEST_CASE("a rolled back savepoint gives back the second source's claim alone") {
+TEST_CASE("a claim that is undone gives back the second source's place alone") {
   const Place place;
   Joined inbox{place};
   CHECK(claim(*inbox, shop_seven));
   inbox->begin();
   if (inbox->claims_ahead()) inbox->claim_ahead({billing_seven, {"8", "/billing"}});
-  inbox->savepoint();
   CHECK(inbox->claim(billing_seven));
-  inbox->rollback_to_savepoint();
-  inbox->release_savepoint();
+  inbox->unclaim();
   inbox->commit();
   CHECK(inbox->handled(shop_seven));
   CHECK_FALSE(inbox->handled(billing_seven));
@@ -412,7 +410,7 @@ TEST_CASE("attempts that an older binary has counted are of any source, and the 
   CHECK_FALSE(inbox->attempts(billing_seven));
 }
 
-TEST_CASE("a rolled back savepoint undoes its claim and writes, and nothing else") {
+TEST_CASE("a claim and what its handler has written are undone together, and nothing else") {
   const Place place;
   Joined inbox{place};
   inbox.inbox.make_effects();
@@ -421,10 +419,13 @@ TEST_CASE("a rolled back savepoint undoes its claim and writes, and nothing else
   // The last one is not come to: a batch ends when its time is up.
   if (ahead && inbox->claims_ahead()) inbox->claim_ahead({{"one"}, {"two"}, {"three"}, {"four"}});
   for (const char* id : {"one", "two", "three"}) {
-    inbox->savepoint();
     CHECK(inbox->claim({id}));
+    inbox->savepoint();
     inbox.inbox.transaction().write_effect(id);
-    if (id == std::string("two")) inbox->rollback_to_savepoint();
+    if (id == std::string("two")) {
+      inbox->rollback_to_savepoint();
+      inbox->unclaim();
+    }
     inbox->release_savepoint();
   }
   inbox->commit();
@@ -442,8 +443,8 @@ TEST_CASE("a rollback undoes everything since begin, and without a transaction i
   inbox->rollback();
   inbox->begin();
   CHECK(inbox->claim({"one"}));
-  inbox->savepoint();
   CHECK(inbox->claim({"two"}));
+  inbox->savepoint();
   inbox->rollback();
   inbox->rollback();
   CHECK_FALSE(inbox->handled({"one"}));
