@@ -101,7 +101,7 @@ Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
   undo_handler();
   // Where there is a count already, another copy of it has failed, or another instance has started it.
   if (settlement.kind == Kind::dead_letter ||
-      (settlement.kind != Kind::unavailable && !inbox_.attempts(AttemptsKey{delivery}.identity())))
+      (settlement.kind != Kind::unavailable && !poison_.attempts(delivery)))
     poison_.fail(delivery, settlement);
   return settlement;
 }
@@ -121,7 +121,7 @@ bool BatchExecutor::is_given_up(const Delivery& delivery) const {
 Settlement BatchExecutor::record_given_up(const Delivery& delivery) {
   if (inbox_.claim(identity_of(delivery.event))) {
     inbox_.unclaim();
-    if (!inbox_.attempts(AttemptsKey{delivery}.identity())) poison_.fail(delivery, given_up_.settlement);
+    if (!poison_.attempts(delivery)) poison_.fail(delivery, given_up_.settlement);
   }
   return given_up_.settlement;
 }

@@ -36,10 +36,17 @@ AttemptsKey::AttemptsKey(const Delivery& delivery) : id_(delivery.event.id), sou
   id_.append(1, ' ').append(header(delivery.headers, "Nats-Msg-Id"));
 }
 
+std::optional<Attempts> PoisonDetector::attempts(const Delivery& delivery) {
+  auto known = inbox_.attempts(AttemptsKey{delivery}.identity());
+  if (known && known->message_stored_at && *known->message_stored_at != delivery.stored_at)
+    return std::nullopt;
+  return known;
+}
+
 PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handlers::Entry& entry,
                                                Conditions conditions) {
   const AttemptsKey key{delivery};
-  auto known = inbox_.attempts(key.identity());
+  auto known = attempts(delivery);
   if (inbox_.handled(identity_of(delivery.event))) {
     // Another copy succeeded between a failure and its retry.
     if (known) inbox_.forget_attempts(key.identity());
@@ -47,12 +54,13 @@ PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handler
   }
   const auto past = known.value_or(Attempts{});
   const bool suspect = may_have_ended_a_process(past);
-  if (past.state == State::dead_letter || failures(past) >= policy_.max_attempts(entry))
-    return {
-        .settled = Settlement{.kind = Kind::dead_letter,
-                              .reason = suspect ? "the process ended or hung while handling it" : past.reason,
-                              .attempts = failures(past)},
-        .start = {}};
+  if (past.state == State::dead_letter || failures(past) >= policy_.max_attempts(entry)) {
+    Settlement settlement{.kind = Kind::dead_letter,
+                          .reason = suspect ? "the process ended or hung while handling it" : past.reason,
+                          .attempts = failures(past)};
+    if (past.state != State::dead_letter) record_dead_letter(delivery, settlement);
+    return {.settled = std::move(settlement), .start = {}};
+  }
   if (suspect && !conditions.isolated) return {};
   delivery.attempt = past.starts + 1;
   auto running = conditions.isolated ? running_isolated(past)
@@ -62,7 +70,7 @@ PoisonDetector::Decision PoisonDetector::start(Delivery& delivery, const Handler
 }
 
 bool PoisonDetector::is_latest(const Delivery& delivery, const Start& start) {
-  return inbox_.attempts(AttemptsKey{delivery}.identity()) == start.running;
+  return attempts(delivery) == start.running;
 }
 
 void PoisonDetector::undo(const Delivery& delivery, const Start& start) {
@@ -75,12 +83,17 @@ void PoisonDetector::undo(const Delivery& delivery, const Start& start) {
 }
 
 void PoisonDetector::fail(const Delivery& delivery, const Settlement& settlement) {
-  Attempts attempts{.starts = delivery.attempt, .reason = settlement.reason};
-  if (settlement.kind == Kind::dead_letter)
-    attempts.state = State::dead_letter;
-  else
-    attempts.next_attempt = now() + settlement.delay;
-  inbox_.record_attempts(AttemptsKey{delivery}.identity(), attempts);
+  if (settlement.kind == Kind::dead_letter) return record_dead_letter(delivery, settlement);
+  inbox_.record_attempts(
+      AttemptsKey{delivery}.identity(),
+      {.starts = delivery.attempt, .reason = settlement.reason, .next_attempt = now() + settlement.delay});
+}
+
+void PoisonDetector::record_dead_letter(const Delivery& delivery, const Settlement& settlement) {
+  inbox_.record_attempts(AttemptsKey{delivery}.identity(), {.starts = settlement.attempts,
+                                                            .state = State::dead_letter,
+                                                            .reason = settlement.reason,
+                                                            .message_stored_at = delivery.stored_at});
 }
 
 }  // namespace tidings

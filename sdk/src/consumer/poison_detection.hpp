@@ -48,6 +48,9 @@ class PoisonDetector {
         settled;  ///< no handler is to run: a duplicate, or one that has failed too often
     std::optional<Start> start;
   };
+  /// What has failed or is running of this event. Nothing where another message with it is a dead letter:
+  /// somebody has sent it again, and its attempts start at 0.
+  [[nodiscard]] std::optional<Inbox::Attempts> attempts(const Delivery& delivery);
   /// Writes the start of a handler down where one is to run, and tells the delivery which attempt it is.
   [[nodiscard]] Decision start(Delivery& delivery, const Handlers::Entry& entry, Conditions conditions);
   /// False where someone else has started the event since, or has settled it.
@@ -58,6 +61,9 @@ class PoisonDetector {
   void fail(const Delivery& delivery, const Settlement& settlement);
 
  private:
+  /// It stays after the dead letter is stored: another instance may still have a copy of the message.
+  void record_dead_letter(const Delivery& delivery, const Settlement& settlement);
+
   Inbox& inbox_;
   const FailurePolicy& policy_;
 };

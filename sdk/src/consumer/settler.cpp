@@ -1,8 +1,5 @@
 #include "consumer/settler.hpp"
 
-#include "consumer/inbox_guard.hpp"
-#include "consumer/poison_detection.hpp"
-
 #include <tidings/timestamp.hpp>
 
 #include <spdlog/spdlog.h>
@@ -29,7 +26,6 @@ bool goes_back_unstarted(Settlement::Kind kind) {
 Settler::Settler(ConsumerContext& context, Puller& puller, DeadLetters& dead_letters, OutageWait& outage,
                  std::stop_token stop)
     : context_(context),
-      inbox_(context.inbox),
       options_(context.options),
       meters_(context.meters),
       puller_(puller),
@@ -142,12 +138,7 @@ void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement
                 delivery.event.type, delivery.stream_sequence, settlement.attempts, settlement.reason);
   count(delivery.event.type, settlement.kind);
   tell_failure(delivery, settlement);
-  if (delivery.event.id.empty()) return puller_.terminate(std::move(message));
-  const AttemptsKey key{delivery};
   puller_.terminate(std::move(message));
-  // When somebody publishes the event again, its attempts start from zero.
-  (void)outage_.until_done("inbox",
-                           [&] { transact(inbox_, [&] { inbox_.forget_attempts(key.identity()); }); });
 }
 
 void Settler::try_dead_letter_later(StreamMessagePtr message) {

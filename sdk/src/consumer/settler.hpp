@@ -41,7 +41,6 @@ class Settler {
   void tell_failure(const Delivery& delivery, const Settlement& settlement) const;
 
   ConsumerContext& context_;
-  Inbox& inbox_;
   const ConsumerOptions& options_;
   ConsumerMeters& meters_;
   Puller& puller_;

@@ -39,6 +39,14 @@ std::string last_error(const Inbox::Attempts& attempts) {
   return std::string{name.sentence} + (name.reason_follows ? attempts.reason : "");
 }
 
+std::optional<std::int64_t> milliseconds(const std::optional<Timestamp>& time) {
+  return time ? std::optional{time->time_since_epoch().count()} : std::nullopt;
+}
+
+std::optional<Timestamp> timestamp(const std::optional<std::int64_t>& milliseconds) {
+  return milliseconds ? std::optional{Timestamp{std::chrono::milliseconds{*milliseconds}}} : std::nullopt;
+}
+
 }  // namespace
 
 AttemptColumns to_columns(const Inbox::Attempts& attempts) {
@@ -46,15 +54,18 @@ AttemptColumns to_columns(const Inbox::Attempts& attempts) {
                          .last_error = last_error(attempts),
                          .state = std::string{std::ranges::find(names, attempts.state, &Name::state)->column},
                          .reason = attempts.reason};
-  if (attempts.next_attempt) columns.next_attempt = attempts.next_attempt->time_since_epoch().count();
+  columns.next_attempt = milliseconds(attempts.next_attempt);
+  columns.message_stored_at = milliseconds(attempts.message_stored_at);
   return columns;
 }
 
 Inbox::Attempts from_columns(const AttemptColumns& columns) {
   if (const auto* name = std::ranges::find(names, columns.state, &Name::column); name != names.end()) {
-    Inbox::Attempts attempts{.starts = columns.starts, .state = name->state, .reason = columns.reason};
-    if (columns.next_attempt)
-      attempts.next_attempt = Timestamp{std::chrono::milliseconds{*columns.next_attempt}};
+    const Inbox::Attempts attempts{.starts = columns.starts,
+                                   .state = name->state,
+                                   .reason = columns.reason,
+                                   .next_attempt = timestamp(columns.next_attempt),
+                                   .message_stored_at = timestamp(columns.message_stored_at)};
     if (last_error(attempts) == columns.last_error) return attempts;
   }
   const auto& name = understand(columns.last_error);

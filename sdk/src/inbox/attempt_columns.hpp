@@ -19,7 +19,8 @@ struct AttemptColumns {
   std::string last_error;
   std::string state{};  ///< empty in a row of the first version, where it is NULL
   std::string reason{};
-  std::optional<std::int64_t> next_attempt{};  ///< milliseconds since the Unix epoch
+  std::optional<std::int64_t> next_attempt{};       ///< milliseconds since the Unix epoch
+  std::optional<std::int64_t> message_stored_at{};  ///< the same
 };
 
 [[nodiscard]] AttemptColumns to_columns(const Inbox::Attempts& attempts);

@@ -34,6 +34,8 @@ class Inbox {
     State state = State::failed;
     std::string reason{};                     ///< why it failed; empty while it runs
     std::optional<Timestamp> next_attempt{};  ///< when a failed one is to be tried again
+    /// Of a dead letter: when its stream stored the message. Another message with the same event begins anew.
+    std::optional<Timestamp> message_stored_at{};
 
     friend bool operator==(const Attempts&, const Attempts&) = default;
   };
@@ -56,8 +58,8 @@ class Inbox {
   virtual void release_savepoint() = 0;
   virtual void rollback_to_savepoint() = 0;
 
-  /// Inside a transaction: these are about to be claimed. One statement may serve them all; those that are not
-  /// claimed in the end leave no row.
+  /// Inside a transaction: these are about to be claimed. One statement may serve them all; those that are
+  /// not claimed in the end leave no row.
   virtual void claim_ahead(const std::vector<EventIdentity>& /*events*/) {}
   /// False where a claim costs no round trip: then it is not called.
   [[nodiscard]] virtual bool claims_ahead() const noexcept { return false; }

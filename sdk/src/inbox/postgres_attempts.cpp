@@ -12,14 +12,17 @@ namespace {
 bool write_at(const std::string& place, PostgresTables& database, const std::string& group,
               const EventKey& key, const AttemptColumns& row) {
   const auto rows = database.exec(R"sql(
-      INSERT INTO inbox_attempt(group_id, event_id, source, starts, last_error, state, reason, next_attempt_at)
-      VALUES ($1, $2::bytea, $3::bytea, $4, $5, $6, $7, to_timestamp($8::bigint / 1000.0))
+      INSERT INTO inbox_attempt(group_id, event_id, source, starts, last_error, state, reason, next_attempt_at,
+                                message_stored_at)
+      VALUES ($1, $2::bytea, $3::bytea, $4, $5, $6, $7, to_timestamp($8::bigint / 1000.0),
+              to_timestamp($9::bigint / 1000.0))
       ON CONFLICT (group_id, event_id) DO UPDATE SET
           starts = excluded.starts, last_error = excluded.last_error, state = excluded.state,
-          reason = excluded.reason, next_attempt_at = excluded.next_attempt_at, updated_at = now()
+          reason = excluded.reason, next_attempt_at = excluded.next_attempt_at,
+          message_stored_at = excluded.message_stored_at, updated_at = now()
        WHERE inbox_attempt.source IS NULL OR inbox_attempt.source = excluded.source)sql",
                                   group, place, bytea_or_null(key.source), row.starts, row.last_error,
-                                  row.state, row.reason, row.next_attempt);
+                                  row.state, row.reason, row.next_attempt, row.message_stored_at);
   return rows.affected() == 1;
 }
 
@@ -37,11 +40,13 @@ std::optional<Inbox::Attempts> read_attempts(PostgresTables& database, const std
   const EventKey key{event};
   // The newest: the row under the id may be an older binary's.
   const auto rows = database.plan_and_exec(R"sql(
-      SELECT starts, last_error, state, reason, (extract(epoch FROM next_attempt_at) * 1000)::bigint, updated_at
+      SELECT starts, last_error, state, reason, (extract(epoch FROM next_attempt_at) * 1000)::bigint,
+             (extract(epoch FROM message_stored_at) * 1000)::bigint, updated_at
         FROM inbox_attempt
        WHERE group_id = $1 AND event_id = $2::bytea AND (source IS NULL OR source = $4::bytea)
        UNION ALL
-      SELECT starts, last_error, state, reason, (extract(epoch FROM next_attempt_at) * 1000)::bigint, updated_at
+      SELECT starts, last_error, state, reason, (extract(epoch FROM next_attempt_at) * 1000)::bigint,
+             (extract(epoch FROM message_stored_at) * 1000)::bigint, updated_at
         FROM inbox_attempt WHERE group_id = $1 AND event_id = $3::bytea
        ORDER BY updated_at DESC, starts DESC LIMIT 1)sql",
                                            group, bytea_id(key), bytea_or_null(key.source_and_id),
@@ -52,6 +57,7 @@ std::optional<Inbox::Attempts> read_attempts(PostgresTables& database, const std
                      .state = std::string{rows.text(0, 2)},
                      .reason = std::string{rows.text(0, 3)}};
   if (!rows.is_null(0, 4)) row.next_attempt = rows.integer(0, 4);
+  if (!rows.is_null(0, 5)) row.message_stored_at = rows.integer(0, 5);
   return from_columns(row);
 }
 

@@ -50,7 +50,8 @@ bool make_inbox_tables(PostgresTables& database) {
     if (error.sqlstate() != not_allowed) throw;
     database.rollback();
     try {
-      database.exec("SELECT state, seen_at, inbox.source FROM inbox_group, inbox, inbox_attempt LIMIT 0");
+      database.exec(
+          "SELECT message_stored_at, seen_at, inbox.source FROM inbox_group, inbox, inbox_attempt LIMIT 0");
       return may_keep_positions(database);
     } catch (const PostgresError&) {
       throw error;

@@ -67,18 +67,18 @@ struct Statements {
       SELECT 1 FROM inbox WHERE group_id = ? AND event_id IN (?, ?) AND (source IS NULL OR source = ?))sql"};
   // The newest: the row under the id may be an older binary's.
   Statement attempts{database, R"sql(
-      SELECT starts, last_error, state, reason, next_attempt_at FROM inbox_attempt
+      SELECT starts, last_error, state, reason, next_attempt_at, message_stored_at FROM inbox_attempt
        WHERE group_id = ? AND event_id IN (?, ?) AND (source IS NULL OR source = ?)
        ORDER BY updated_at DESC, starts DESC LIMIT 1)sql"};
   Statement has_attempts{database, "SELECT 1 FROM inbox_attempt WHERE group_id = ? AND event_id = ?"};
   Statement record{database, R"sql(
       INSERT INTO inbox_attempt(group_id, event_id, source, starts, last_error, state, reason,
-                                next_attempt_at, updated_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                                next_attempt_at, message_stored_at, updated_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET
           starts = excluded.starts, last_error = excluded.last_error, state = excluded.state,
           reason = excluded.reason, next_attempt_at = excluded.next_attempt_at,
-          updated_at = excluded.updated_at
+          message_stored_at = excluded.message_stored_at, updated_at = excluded.updated_at
        WHERE source IS NULL OR source = excluded.source)sql"};
   Statement forget{database, R"sql(
       DELETE FROM inbox_attempt
@@ -192,6 +192,7 @@ class SqliteInbox::Tables final : public Inbox {
                        .state = read_text(run.column(2)),
                        .reason = read_text(run.column(3))};
     if (const auto next = run.column(4); !next.isNull()) row.next_attempt = next.getInt64();
+    if (const auto stored = run.column(5); !stored.isNull()) row.message_stored_at = stored.getInt64();
     return from_columns(row);
   }
 
@@ -201,7 +202,7 @@ class SqliteInbox::Tables final : public Inbox {
     const auto write = [&](const TextOrBlob& place) {
       return StatementRun{statements_->record}
                  .bind(statements_->group_id, place, key.source, row.starts, row.last_error, row.state,
-                       row.reason, row.next_attempt, milliseconds(now()))
+                       row.reason, row.next_attempt, row.message_stored_at, milliseconds(now()))
                  .exec() == 1;
     };
     const auto& other = key.source_and_id;

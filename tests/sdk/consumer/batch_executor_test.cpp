@@ -226,17 +226,38 @@ TEST_CASE("a dead letter that comes back, since it could not be stored, is not s
   CHECK(instance.started.size() == started);
 }
 
-TEST_CASE("a dead letter that is sent again after all starts from zero") {
+TEST_CASE(
+    "an event whose dead letter is stored starts from zero in a new message, and not in a copy of the old one") {
   const TempDir folder;
-  bool broken = true;
-  Instance instance{folder / "inbox.db", on_id("a", [&broken] {
-                      if (broken) reject();
-                    })};
+  Instance instance{folder / "inbox.db", on_id("a", fail)};
+  REQUIRE(instance.run_batch({"a"}).front().kind == Kind::retry);
+  REQUIRE(instance.run_isolated("a").kind == Kind::retry);
+  REQUIRE(instance.run_isolated("a").kind == Kind::dead_letter);
   CHECK(instance.run_isolated("a").kind == Kind::dead_letter);
-  transact(instance.inbox, [&] { instance.inbox.forget_attempts({"a"}); });
-  broken = false;
-  CHECK(instance.run_isolated("a").kind == Kind::handled);
-  CHECK(instance.attempts == std::vector{1, 1});
+  auto sent_again = Instance::deliveries({"a"});
+  sent_again.front().stored_at += 1s;
+  CHECK(instance.run_batch(sent_again).front().kind == Kind::retry);
+  sent_again.front().delivered = 2;
+  CHECK(instance.executor.run_isolated(sent_again.front()).kind == Kind::retry);
+  CHECK(instance.attempts == std::vector{1, 2, 3, 1, 2});
+}
+
+TEST_CASE("an event that has ended its process too often starts no more from a copy of its message") {
+  const TempDir folder;
+  Instance instance{folder / "inbox.db"};
+  const auto died = [&](int starts) {
+    transact(instance.inbox, [&] {
+      instance.inbox.record_attempts({"a"},
+                                     {.starts = starts, .state = Inbox::Attempts::State::running_isolated});
+    });
+  };
+  died(3);
+  CHECK(instance.run_isolated("a").kind == Kind::dead_letter);
+  CHECK(instance.run_isolated("a").kind == Kind::dead_letter);
+  auto sent_again = Instance::deliveries({"a"});
+  sent_again.front().stored_at += 1s;
+  sent_again.front().delivered = 2;
+  CHECK(instance.executor.run_isolated(sent_again.front()).kind == Kind::handled);
 }
 
 TEST_CASE("a success leaves no count of attempts behind") {

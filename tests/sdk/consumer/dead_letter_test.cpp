@@ -423,6 +423,7 @@ TEST_CASE("a dead letter whose end did not reach the server is stored once") {
   REQUIRE_WITHIN(10s, instance.stats().dead_lettered >= 3);
   instance.stop();
   CHECK(scene.dead_letters().size() == 1);
+  CHECK(instance.calls().size() == 1);
 }
 
 TEST_CASE("a dead letter that is sent again to the stream is handled as a new message") {

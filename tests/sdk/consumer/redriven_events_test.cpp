@@ -123,7 +123,7 @@ TEST_CASE(
   CHECK(instance->stats().handled == 1);
 }
 
-TEST_CASE("a redriven event that fails again is a dead letter again, and leaves nothing in the inbox") {
+TEST_CASE("a redriven event that fails again is a dead letter again, by attempts of its own") {
   Scene scene;
   auto options = scene.options();
   options.max_attempts = 2;
@@ -137,7 +137,6 @@ TEST_CASE("a redriven event that fails again is a dead letter again, and leaves 
   REQUIRE(letters.size() == 1);
   CHECK(letters[0].header("tidings-attempts") == "2");
   CHECK(letters[0].header("tidings-original-id") == "one");
-  CHECK(scene.place.count("inbox_attempt") == 0);
 }
 
 TEST_CASE("a redriven event whose only id was its message's keeps it") {

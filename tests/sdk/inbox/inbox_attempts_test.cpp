@@ -141,7 +141,11 @@ const std::vector<std::pair<std::string, Attempts>> every_kind{
       .state = State::failed,
       .reason = "mail server down",
       .next_attempt = Timestamp{std::chrono::milliseconds{1'800'000'000'123}}}},
-    {"dead", {.starts = 5, .state = State::dead_letter, .reason = "no such address"}}};
+    {"dead",
+     {.starts = 5,
+      .state = State::dead_letter,
+      .reason = "no such address",
+      .message_stored_at = Timestamp{std::chrono::milliseconds{1'800'000'000'456}}}}};
 
 }  // namespace
 
@@ -155,7 +159,8 @@ TEST_CASE("what the first version has kept of attempts is understood") {
   const auto inbox = place.open();
   for (auto [id, attempts] : every_kind) {
     INFO(id);
-    attempts.next_attempt.reset();  // it kept none
+    attempts.next_attempt.reset();  // it kept none, nor the message
+    attempts.message_stored_at.reset();
     CHECK(inbox->attempts(id) == attempts);
   }
   CHECK(place.version() == 4);

@@ -53,10 +53,11 @@ BEGIN
         DELETE FROM inbox_schema;
         INSERT INTO inbox_schema(version) VALUES (3);
     END IF;
-    -- The fourth: whose an id is, where it is no UUID. Rows of older binaries have NULL, and are of any source.
+    -- The fourth: whose an id is, where it is no UUID (rows of older binaries have NULL, and are of any source), and
+    -- when the stream has stored the message of a dead letter.
     IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'inbox_attempt'::regclass AND attname = 'source') THEN
         ALTER TABLE inbox ADD COLUMN source bytea;
-        ALTER TABLE inbox_attempt ADD COLUMN source bytea;
+        ALTER TABLE inbox_attempt ADD COLUMN source bytea, ADD COLUMN message_stored_at timestamptz;
         DELETE FROM inbox_schema;
         INSERT INTO inbox_schema(version) VALUES (4);
     END IF;
