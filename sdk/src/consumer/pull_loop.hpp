@@ -101,6 +101,10 @@ class PullLoop {
   void on_behind_their_keys(std::size_t count) { behind_their_keys_ = static_cast<int>(count); }
   void stop() { state_ = Stopped{}; }
 
+  /// Of what was asked for, something has not come yet.
+  [[nodiscard]] bool expects_messages() const noexcept { return expected_ > 0; }
+  /// When the last message, heartbeat or status came, or our own request was sent.
+  [[nodiscard]] Time last_sign() const noexcept { return last_sign_; }
   /// True when pulls are due to be answered and nothing has come for too long.
   [[nodiscard]] bool silent(Time now) const;
   [[nodiscard]] std::chrono::milliseconds longest_silence() const;

@@ -18,7 +18,8 @@ namespace {
 
 // Between looks at the group's state: its lag, and whether it is there at all.
 constexpr std::chrono::seconds state_interval{10};
-constexpr milliseconds short_wait{250};  // for an answer that a stop can do without
+constexpr milliseconds short_wait{250};   // for messages that a stop can do without
+constexpr milliseconds served_after{20};  // nothing has come for so long
 
 }  // namespace
 
@@ -219,6 +220,7 @@ void Puller::settle(StreamMessagePtr message, Acknowledgement acknowledgement) {
 }
 
 void Puller::stop(Time deadline, std::vector<StreamMessagePtr> not_started) {
+  if (connection_.connected() && !group_.push()) let_pull_be_served(deadline);
   loop_.stop();
   if (connection_.connected()) drain(deadline);
   for (auto& message : not_started) nak(std::move(message));
@@ -230,30 +232,39 @@ void Puller::stop(Time deadline, std::vector<StreamMessagePtr> not_started) {
   mail_.clear();
 }
 
+/// Until 2.10.27 (seen in 2.9.10 to 2.10.0) the server takes a message that is to be handed out again for a
+/// request that nobody listens for any more, and forgets it for a whole AckWait. So a request that has just
+/// been sent gets the time to be served.
+void Puller::let_pull_be_served(Time deadline) {
+  const auto latest = std::min(deadline, steady_clock::now() + short_wait);
+  for (;;) {
+    const auto until = std::min(loop_.last_sign() + served_after, latest);
+    if (!loop_.expects_messages() || steady_clock::now() >= until) return;
+    mail_.clear();
+    mailbox_->collect(mail_, Mailbox::Until::anything, until, {});
+    if (!mail_.messages.empty()) on_messages();
+  }
+}
+
 /// Has the server send no more; what is on its way still comes.
 void Puller::drain(Time deadline) {
   const auto left = [deadline] {
     return std::max<int64_t>(1, std::chrono::ceil<milliseconds>(deadline - steady_clock::now()).count());
   };
-  const auto ask_for_state = [&](int64_t wait) {
-    jsOptions options;
-    jsOptions_Init(&options);
-    options.Wait = wait;
-    jsConsumerInfo* info = nullptr;
-    js_GetConsumerInfo(&info, jetstream(connection_), group_.stream.c_str(), group_.durable.c_str(), &options,
-                       nullptr);
-    jsConsumerInfo_Destroy(info);
-  };
-  // Until 2.10.27 (seen in 2.9.10 to 2.10.0) the server takes a message that is to be handed out again for a
-  // request that nobody listens for any more, and forgets it for a whole AckWait. So it gets the time to
-  // serve a request that has just been sent, and after the drain, asking for the state makes it drop those
-  // that are left.
-  if (!group_.push()) ask_for_state(std::min(left(), short_wait.count()));
   // Draining tells the server to send no more, and still delivers what is on its way; a bare
   // unsubscribe would drop that, and it would be missing for a whole AckWait.
   if (natsSubscription_DrainTimeout(messages_.get(), left()) == NATS_OK)
     natsSubscription_WaitForDrainCompletion(messages_.get(), left());
-  if (!group_.push()) ask_for_state(left());
+  if (group_.push()) return;
+  // Asked for its state, the server drops requests that nobody listens for, before it can take a message that
+  // we give back for one of them.
+  jsOptions options;
+  jsOptions_Init(&options);
+  options.Wait = left();
+  jsConsumerInfo* info = nullptr;
+  js_GetConsumerInfo(&info, jetstream(connection_), group_.stream.c_str(), group_.durable.c_str(), &options,
+                     nullptr);
+  jsConsumerInfo_Destroy(info);
 }
 
 }  // namespace tidings

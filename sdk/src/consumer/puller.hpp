@@ -98,6 +98,7 @@ class Puller {
   void on_group_state(GroupState state);
   void on_deleted();
   void settle(StreamMessagePtr message, Acknowledgement acknowledgement);
+  void let_pull_be_served(Time deadline);
   void drain(Time deadline);
 
   Connection& connection_;
