@@ -181,7 +181,7 @@ GroupState GroupState::parse(std::string_view answer) {
   }
   const auto config = state.value("config", json::object());
   return {.kind = Kind::present,
-          .created = state.value("created", std::string{}),
+          .created = parse_timestamp(state.value("created", std::string{})),
           .num_pending = state.value("num_pending", std::uint64_t{0}),
           .settled_to = ack_floor(state),
           .ack_wait = read_ack_wait(config),

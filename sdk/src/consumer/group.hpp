@@ -52,7 +52,7 @@ struct GroupGauges {
 struct GroupState {
   enum class Kind { unknown, deleted, present };
   Kind kind = Kind::unknown;  ///< unknown: nobody can tell at the moment, as while JetStream is electing
-  std::string created{};      ///< when the durable was made, as the server writes it
+  std::optional<Timestamp> created{};  ///< when the durable was made
   std::uint64_t num_pending = 0;
   std::uint64_t settled_to = 0;          ///< every stream sequence up to here is settled
   std::chrono::milliseconds ack_wait{};  ///< 0: the answer does not say

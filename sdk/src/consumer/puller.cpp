@@ -18,6 +18,8 @@ namespace {
 
 // Between looks at the group's state: its lag, and whether it is there at all.
 constexpr std::chrono::seconds state_interval{10};
+// After its first restart the server says another time for the same durable (2.9.10: 0.2 ms later).
+constexpr milliseconds same_durable{100};
 constexpr milliseconds short_wait{250};   // for messages that a stop can do without
 constexpr milliseconds served_after{20};  // nothing has come for so long
 
@@ -185,8 +187,9 @@ void Puller::on_status(const PullStatus& status) {
 void Puller::on_group_state(GroupState state) {
   if (state.kind == GroupState::Kind::deleted) return on_deleted();
   if (state.kind == GroupState::Kind::unknown) return;
-  const auto before = std::exchange(created_, std::move(state.created));
-  if (before && before != created_) return on_deleted();  // it was made again
+  const auto before = std::exchange(created_, state.created);
+  if (before && created_ && std::chrono::abs(*created_ - *before) > same_durable)
+    return on_deleted();  // it was made again
   gauges_.lag = state.num_pending;
   settled_to_ = state.settled_to;
   if (state.filters && state.filters != group_.filters) loop_.on_filters_changed();

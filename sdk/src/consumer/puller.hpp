@@ -119,8 +119,8 @@ class Puller {
   bool paused_ = false;       // by the owner, whatever the loop's state
   std::uint64_t generation_;  // of the connection that pulls were sent on
   Time ask_for_state_again_{};
-  std::optional<std::string> created_;  // when the durable was made, as the server writes it
-  std::uint64_t settled_to_;            // as the server has last told
+  std::optional<Timestamp> created_;  // when the durable was made
+  std::uint64_t settled_to_;          // as the server has last told
 
   Mail mail_;                            // being read
   std::deque<StreamMessagePtr> ready_;   // out of the mailbox, not taken yet

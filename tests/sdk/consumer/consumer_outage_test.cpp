@@ -2,6 +2,7 @@
 
 #include "nats/handle.hpp"
 #include "support/consuming.hpp"
+#include "support/gate.hpp"
 #include "support/tcp_proxy.hpp"
 
 #include <nats/nats.h>
@@ -75,6 +76,27 @@ TEST_CASE("a connection cut while a handler runs costs a redelivery and no secon
   CHECK(instance.stats().duplicates >= 1);
   CHECK(scene.effects() == std::vector<std::string>{"one"});
   scene.publish("two");
+}
+
+TEST_CASE("what is in flight while a server that was started again tells of the group is acked") {
+  // It says another time at which the durable was made (2.9.10).
+  Scene scene;
+  Gate gate;
+  auto options = scene.options();
+  options.max_batch = 1;  // the others are in flight meanwhile
+  Instance instance{scene.inbox(), options, on_event("first", [&gate] { gate.pass(); })};
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.consumer.status().ready());
+  scene.publish("first");
+  REQUIRE_WITHIN(10s, gate.entered() == 1);
+  scene.server.stop();
+  scene.server.start();
+  scene.publish_many(50);
+  gate.open();
+  REQUIRE_WITHIN(20s, instance.stats().handled == 51);
+  REQUIRE_WITHIN(20s, scene.all_acked());  // AckWait is 30 s
+  instance.stop();
+  CHECK(instance.stats().received == 51);
 }
 
 TEST_CASE("a server that is started again while a consumer runs is used within a second or so") {
