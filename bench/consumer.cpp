@@ -43,6 +43,7 @@ struct Sizes {
   int concurrent = 50000;
   int in_inbox = 5000000;
   int flow = 2000;
+  int some_large = 12000;
   int rounds = 3;
 };
 
@@ -245,7 +246,7 @@ int main(int argc, char** argv) {
   figures.add_flags(app);
   CLI11_PARSE(app, argc, argv);
   Sizes sizes;
-  if (quick) sizes = {20000, 500, 20000, 500000, 300, 3};
+  if (quick) sizes = {20000, 500, 20000, 500000, 300, 6000, 3};
 
   spdlog::set_level(spdlog::level::err);
   try {
@@ -293,6 +294,11 @@ int main(int argc, char** argv) {
     figures.ratio("full_inbox_ratio", "(i)/(b)", "full_inbox_per_s", "consume_per_s");
     if (figures.wanted("consumer_rss_mib"))
       figures.set("consumer_rss_mib", "(j) resident, MiB", resident(url));
+    if (figures.wanted("consumer_large_rss_mib")) {
+      purge(url);
+      (void)publish_raw(url, messages_some_large(sizes.some_large));
+      figures.set("consumer_large_rss_mib", "    with one in 60 events of 800 KB", resident(url));
+    }
     if (figures.wanted("one_of_twenty_server") || figures.wanted("one_of_twenty_instance"))
       measure_types(figures, server, messages);
     figures.print();

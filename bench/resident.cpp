@@ -1,6 +1,10 @@
 #include "resident.hpp"
 
+#include "sample_events.hpp"
+
 #include <tidings/error.hpp>
+
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -9,6 +13,17 @@
 #include <thread>
 
 namespace tidings::bench {
+
+std::vector<WireMessage> messages_some_large(int count) {
+  constexpr std::size_t one_in = 60, large = 800'000;
+  auto messages = sample_messages(count);
+  for (std::size_t i = 0; i < messages.size(); i += one_in) {
+    auto user = nlohmann::json::parse(messages[i].payload);
+    user["name"] = std::string(large, 'x');
+    messages[i].payload = user.dump();
+  }
+  return messages;
+}
 
 double largest_resident(test::Process& process) {
   double most = 0;

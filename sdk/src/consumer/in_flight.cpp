@@ -8,14 +8,15 @@
 namespace tidings {
 namespace {
 
-constexpr std::size_t least_overhead = 512;  // of headers and subject, roughly
+constexpr std::size_t least_overhead = 512;  // roughly
 
 // Someone may have set an AckWait of next to nothing.
 constexpr std::chrono::milliseconds shortest_interval{5};
 
+/// Twice: the event that was read from it has its texts as well.
 std::size_t size(natsMsg* message) {
-  return static_cast<std::size_t>(natsMsg_GetDataLength(message)) +
-         std::max(header_bytes(message), least_overhead);
+  const auto bytes = static_cast<std::size_t>(natsMsg_GetDataLength(message)) + header_bytes(message);
+  return std::max(2 * bytes, least_overhead);
 }
 
 }  // namespace

@@ -178,8 +178,8 @@ void PullLoop::on_deleted() {
 void PullLoop::on_rejoined(const Group& group) {
   max_request_batch_ = group.max_request_batch;
   max_expires_ = group.max_expires;
-  // Two pulls may be open beside the messages that are here.
-  max_bytes_ = std::min(prefetch_.bytes / 4, group.max_request_bytes);
+  // Two pulls may be open beside the messages that are here, and each message will be here twice.
+  max_bytes_ = std::min(prefetch_.bytes / 8, group.max_request_bytes);
   if (auto reason = refusal(); !reason.empty())
     enter(Refused{std::move(reason)});
   else

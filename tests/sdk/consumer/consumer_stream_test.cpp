@@ -225,7 +225,7 @@ TEST_CASE("large messages are fetched a few at a time") {
     int max_batch;
     std::uint64_t most;
   };
-  // 2 MiB are two of the larger or ten of the smaller ones. One at a time, there is a pull for each.
+  // 2 MiB are one of the larger or five of the smaller ones, each being here twice. One at a time, there is a pull for each.
   const auto [size, max_batch, expected_most] =
       GENERATE(values<Case>({{900'000, 500, 5}, {900'000, 1, 5}, {200'000, 1, 12}}));
   INFO("size " << size << " max_batch " << max_batch);
@@ -254,7 +254,7 @@ TEST_CASE("headers count among the bytes that are prefetched") {
     scene.js.publish("auth.events.user.created", "{}",
                      {{"ce-id", std::to_string(i)}, {"x-large", std::string(50'000, 'x')}});
   auto options = scene.options();
-  options.prefetch_bytes = 1U << 20U;  // twenty of them
+  options.prefetch_bytes = 1U << 20U;  // ten of them, each being here twice
   options.max_batch = 1;
   std::uint64_t most = 0;
   Instance instance{scene.inbox(), options, [&](const Delivery&, Tx&) {

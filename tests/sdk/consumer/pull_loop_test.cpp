@@ -48,7 +48,7 @@ TEST_CASE("a pull asks for all the room there is, and for quick signs of life un
   const auto first = send(loop, start);
   CHECK(first.count == 100);
   CHECK(first.heartbeat == 250ms);
-  CHECK(first.max_bytes == (1U << 20) / 4);
+  CHECK(first.max_bytes == (1U << 20) / 8);
   CHECK_FALSE(loop.due(0, 0, start));
   loop.on_messages(60, start);
   CHECK(loop.is<PullLoop::Steady>());

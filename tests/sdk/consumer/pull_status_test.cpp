@@ -39,7 +39,7 @@ TEST_CASE("a status says how many messages of its pull did not come, where the s
 TEST_CASE("a look at the group tells its state, its deletion, or nothing") {
   const auto present = GroupState::parse(R"({"created":"2026-01-01T00:00:00Z","num_pending":7,"config":{}})");
   CHECK(present.kind == GroupState::Kind::present);
-  CHECK(present.created == "2026-01-01T00:00:00Z");
+  CHECK(present.created == parse_timestamp("2026-01-01T00:00:00Z"));
   CHECK(present.num_pending == 7);
   const auto kind = [](const char* answer) { return GroupState::parse(answer).kind; };
   CHECK(kind(R"({"error":{"code":404,"err_code":10014}})") == GroupState::Kind::deleted);
