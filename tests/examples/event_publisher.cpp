@@ -6,6 +6,5 @@ bool publish_one(tidings::Connection& connection, const tidings::OutboxEvent& ev
   publisher.publish(1, event);
   std::vector<tidings::PublishResult> results;
   while (results.empty()) publisher.collect(results);
-  using Kind = tidings::PublishResult::Kind;
-  return results.front().kind == Kind::stored || results.front().kind == Kind::known;
+  return results.front().kind == tidings::PublishResult::Kind::stored;
 }

@@ -27,12 +27,10 @@ AggregateQueues::Entry& AggregateQueues::push(Queue& queue, OutboxEvent&& event)
   return entry;
 }
 
-OutboxEvent AggregateQueues::remove(Entry& entry) {
-  auto& queue = *entry.queue;
-  Entry* before = nullptr;
-  for (auto* at = queue.first; at != &entry; at = at->next) before = at;
-  (before == nullptr ? queue.first : before->next) = entry.next;
-  if (queue.last == &entry) queue.last = before;
+OutboxEvent AggregateQueues::remove_first(Queue& queue) {
+  auto& entry = *queue.first;
+  queue.first = entry.next;
+  if (queue.first == nullptr) queue.last = nullptr;
   --queue.size;
   auto event = std::move(entry.event);
   entries_.erase(entries_.find(entry.number));

@@ -54,7 +54,7 @@ class AggregateQueues {
 
   /// An entry stays where it is until it is removed.
   Entry& push(Queue& queue, OutboxEvent&& event);
-  OutboxEvent remove(Entry& entry);
+  OutboxEvent remove_first(Queue& queue);
 
   /// By their numbers.
   [[nodiscard]] std::map<std::uint64_t, Entry>& entries() noexcept { return entries_; }

@@ -22,7 +22,6 @@ using Kind = PublishResult::Kind;
 
 namespace {
 
-constexpr const char* chain_header = "Nats-Expected-Last-Msg-Id";
 constexpr std::size_t most_answers_unseen = 256;
 constexpr std::size_t many_answers = 64;
 constexpr std::chrono::milliseconds after_error{500};
@@ -54,11 +53,10 @@ struct EventPublisher::State {
   bool failing = false;
   std::vector<PublishResult> immediate;  // results that needed no answer
   EventBuilder builder{options.source};
-  WireMessage wire;  // this and the next three keep their memory
-  std::string reply, expected;
+  WireMessage wire;  // this and the next two keep their memory
+  std::string reply;
   std::vector<PublishResult> taken;
   DiscardedMessages sent;
-  std::string last_event, last_message;  // ids of what was published last, as an event and as a message
 
   DiscardedMessages seen;  // used by nats.c's thread
 
@@ -73,7 +71,7 @@ struct EventPublisher::State {
     const auto number = state.number_of(raw);
     auto result = read_pub_ack(raw);
     state.seen.add(MessagePtr{raw});
-    const bool urgent = result.kind != Kind::stored && result.kind != Kind::known;
+    const bool urgent = result.kind != Kind::stored;
     bool many_missing = false;
     {
       const std::lock_guard lock{state.mutex};
@@ -115,7 +113,6 @@ struct EventPublisher::State {
   /// with this one for the allocator, freeing them was half of the cost of publishing.
   void discard(MessagePtr message) {
     for (const auto& [name, value] : wire.headers) natsMsgHeader_Delete(message.get(), name.c_str());
-    natsMsgHeader_Delete(message.get(), chain_header);
     sent.add(std::move(message));
   }
 
@@ -135,7 +132,7 @@ struct EventPublisher::State {
       return std::any_of(settled.begin(), settled.end(),
                          [kind](auto& result) { return result.kind == kind; });
     };
-    if (any(Kind::stored) || any(Kind::known)) {
+    if (any(Kind::stored)) {
       failing = false;
       ack_wait = options.ack_timeout;
     }
@@ -174,17 +171,14 @@ EventPublisher::~EventPublisher() {
   state_->on_result = nullptr;
 }
 
-void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const std::string& after) {
+void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row) {
   auto& own = *state_;
   const auto immediate = [&own, token](Kind kind, std::string error) {
     own.immediate.push_back({.kind = kind, .token = token, .error = std::move(error)});
   };
-  own.expected = after == own.last_event ? own.last_message : after;
-  own.last_event = own.last_message = row.id;  // which breaks the chain where it is not sent
   try {
     const auto subject = subject_of(row, own.options.subject_prefix);
     encode(own.builder.build(row), own.wire);
-    own.last_message = header(own.wire.headers, "Nats-Msg-Id");
     own.reply.assign(own.inbox).append(1, '.').append(std::to_string(own.first + own.flights.size()));
     natsMsg* raw = nullptr;
     check(natsMsg_Create(&raw, subject.c_str(), own.reply.c_str(), own.wire.payload.data(),
@@ -193,8 +187,6 @@ void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row, const 
     MessagePtr message{raw};
     for (const auto& [name, value] : own.wire.headers)
       check(natsMsgHeader_Set(raw, name.c_str(), value.c_str()), "set a header of a message");
-    if (!after.empty())
-      check(natsMsgHeader_Set(raw, chain_header, own.expected.c_str()), "chain the message");
     const auto generation = own.connection.generation();
     const auto status = natsConnection_PublishMsg(native(own.connection), raw);
     own.discard(std::move(message));

@@ -14,7 +14,6 @@ namespace {
 // JetStream's error codes that say something other than their HTTP-like class.
 constexpr int account_resources_exceeded = 10002;
 constexpr int stream_mismatch = 10060;
-constexpr int wrong_last_message_id = 10070;
 constexpr int stream_sealed = 10109;
 constexpr int duplicate_in_process = 10158;  // what newer servers say in place of sequence 0
 
@@ -38,14 +37,13 @@ PublishResult read_pub_ack(natsMsg* message) {
     if (number == std::string_view::npos || body[number] == '0')
       return {.kind = Kind::transient,
               .error = "the stream was given the event before, but does not say that it stored it"};
-    return {.kind = Kind::known};
+    return {.kind = Kind::stored};
   }
   using Path = nlohmann::json::json_pointer;
   auto answer = nlohmann::json::parse(body, nullptr, false);
   if (!answer.is_object()) answer = nlohmann::json::object();
   const int code = answer.value(Path{"/error/code"}, 500), detail = answer.value(Path{"/error/err_code"}, 0);
   const auto text = answer.value(Path{"/error/description"}, std::string{"unknown error"});
-  if (detail == wrong_last_message_id) return {.kind = Kind::unchained, .error = text};
   const bool not_the_events_fault = code >= 500 || detail == account_resources_exceeded ||
                                     detail == stream_mismatch || detail == stream_sealed ||
                                     detail == duplicate_in_process;

@@ -3,22 +3,12 @@
 #include <utility>
 
 namespace tidings {
-namespace {
 
-// In per-aggregate mode, a busy aggregate must not fill the window with waiting events.
-constexpr std::uint32_t most_waiting_in_a_queue = 64;
-
-// If commit order soon fails again (another publisher on the stream), it is retried at growing intervals.
-constexpr std::uint64_t shortest_passing = 256, longest_passing = 65536;
-
-}  // namespace
-
-PublishScheduler::PublishScheduler(std::size_t window) : window_(window), passing_for_(shortest_passing) {}
+PublishScheduler::PublishScheduler(std::size_t window) : window_(window) {}
 
 void PublishScheduler::offer(OutboxEvent event) {
   auto& queue = queues_.of(event);
-  const bool full = !in_order_ && queue.size >= most_waiting_in_a_queue;
-  if (queue.blocked || queue.left_behind > 0 || queue.refilling || full) return leave_in_table(queue);
+  if (queue.blocked || queue.left_behind > 0 || queue.refilling) return leave_in_table(queue);
   take(queue, std::move(event));
 }
 
@@ -29,6 +19,8 @@ void PublishScheduler::block(const OutboxEvent& head, Timestamp retry_at) {
 }
 
 void PublishScheduler::block(Queue& queue, const OutboxEvent& head, Timestamp retry_at) {
+  // A row found FAILED behind this one is found again when this one is settled.
+  if (queue.blocked) std::erase_if(retries_, [&queue](const auto& retry) { return retry.second == &queue; });
   queue.blocked = AggregateQueues::BlockedHead{.position = head.position, .retry_count = head.retry_count};
   retries_.emplace(retry_at, &queue);
 }
@@ -62,42 +54,27 @@ void PublishScheduler::refill(const Refill& request, std::vector<OutboxEvent> ro
   } else if (!rows.empty()) {
     rows.front().retry_count = std::max(rows.front().retry_count, request.retry_count);
   }
-  // These rows go out after those in memory, though they are older: in commit order all behind them would
-  // wait.
-  if (in_order_ && !chain_allowed_ && !rows.empty()) break_order();
   for (auto& row : rows) take(queue, std::move(row));
   if (queue.size == 0) advance(queue);
-  landed();
 }
 
 std::optional<PublishScheduler::Send> PublishScheduler::next_send() {
-  if (settling_ || head_in_flight_ || ready_.empty() || (probing_ && in_flight_ > 0)) return std::nullopt;
-  auto& entry = *ready_.front();
-  if (!chained() && entry.queue->first != &entry) return std::nullopt;
-  ready_.pop_front();
+  if (ready_.empty() || (probing_ && in_flight_ > 0)) return std::nullopt;
+  auto& entry = *ready_.top().second;
+  ready_.pop();
   entry.sent = true;
   ++in_flight_;
-  Send send{entry.number, &entry.event, chained() ? last_sent_ : std::string{}};
-  head_in_flight_ = chained() && last_sent_.empty();
-  last_sent_ = entry.event.id;
-  return send;
+  return Send{entry.number, &entry.event};
 }
 
-std::optional<OutboxEvent> PublishScheduler::stored(std::uint64_t token, bool duplicate) {
+std::optional<OutboxEvent> PublishScheduler::stored(std::uint64_t token) {
   auto* const entry = queues_.in_flight(token);
   if (entry == nullptr) return std::nullopt;
-  const bool head = std::exchange(head_in_flight_, false);
   auto& queue = *entry->queue;
-  auto event = queues_.remove(*entry);
+  auto event = queues_.remove_first(queue);
   --in_flight_;
-  ++stored_in_this_state_;
   probing_ = false;
   advance(queue);
-  if (head && duplicate)
-    break_order();
-  else
-    try_order_again();
-  landed();
   return event;
 }
 
@@ -105,48 +82,26 @@ std::optional<OutboxEvent> PublishScheduler::refused(std::uint64_t token, const 
   auto* const entry = queues_.in_flight(token);
   if (entry == nullptr) return std::nullopt;
   auto& queue = *entry->queue;
-  // An earlier event of its aggregate is not stored: this one was sent too early.
-  if (queue.blocked || queue.first != entry) {
-    returned(token);
-    return std::nullopt;
-  }
-  auto event = queues_.remove(*entry);
+  auto event = queues_.remove_first(queue);
   --in_flight_;
   ++event.retry_count;
   probing_ = false;
-  if (in_order_) break_order();
   if (const auto time = retry_at(event)) {
     // What waits behind it stays in the table, so that blocked aggregates cost little memory.
-    // Events in flight are dropped from memory too, once their results arrive.
-    drop_unsent(queue);
+    leave_all_in_table(queue);
     block(queue, event, *time);
   } else {
     advance(queue);
   }
-  landed();
   return event;
 }
 
 void PublishScheduler::returned(std::uint64_t token) {
   auto* const entry = queues_.in_flight(token);
   if (entry == nullptr) return;
-  auto& queue = *entry->queue;
   entry->sent = false;
   --in_flight_;
-  if (queue.blocked) {
-    queues_.remove(*entry);
-    leave_in_table(queue);
-  } else if (!in_order_ && !settling_) {
-    ready_.push_front(entry);
-  }
-  if (in_order_) break_order();
-  landed();
-}
-
-void PublishScheduler::allow_chain(bool allowed) {
-  if (std::exchange(chain_allowed_, allowed) == allowed || !in_order_) return;
-  settling_ = true;
-  landed();
+  make_ready(*entry);
 }
 
 std::optional<Timestamp> PublishScheduler::next_retry() const {
@@ -156,26 +111,20 @@ std::optional<Timestamp> PublishScheduler::next_retry() const {
 
 void PublishScheduler::take(Queue& queue, OutboxEvent&& event) {
   auto& entry = queues_.push(queue, std::move(event));
-  if (settling_) return;  // becomes ready once settling is over
-  if (in_order_ || queue.size == 1) ready_.push_back(&entry);
+  if (queue.size == 1) make_ready(entry);
 }
 
-void PublishScheduler::drop_unsent(Queue& queue) {
-  std::erase_if(ready_, [&queue](const Entry* entry) { return entry->queue == &queue; });
-  for (auto* entry = queue.first; entry != nullptr;) {
-    auto* const next = entry->next;
-    if (!entry->sent) {
-      queues_.remove(*entry);
-      leave_in_table(queue);
-    }
-    entry = next;
+void PublishScheduler::leave_all_in_table(Queue& queue) {
+  while (queue.first != nullptr) {
+    queues_.remove_first(queue);
+    leave_in_table(queue);
   }
 }
 
 /// The aggregate's next step after one of its events is settled.
 void PublishScheduler::advance(Queue& queue) {
   if (queue.size > 0) {
-    if (!in_order_ && !settling_ && !queue.first->sent) ready_.push_back(queue.first);
+    make_ready(*queue.first);
   } else if (queue.blocked || queue.refilling) {
     // It goes on when its retry is due, or when its rows are read.
   } else if (queue.left_behind > 0) {
@@ -184,35 +133,6 @@ void PublishScheduler::advance(Queue& queue) {
   } else {
     queues_.erase(queue);
   }
-}
-
-/// Nothing that was sent may be overtaken by what is sent next: wait until all has landed.
-void PublishScheduler::break_order() {
-  const bool held_long = stored_in_this_state_ >= 8 * passing_for_;
-  passing_for_ = held_long ? shortest_passing : std::min(2 * passing_for_, longest_passing);
-  stored_in_this_state_ = 0;
-  in_order_ = false;
-  settling_ = true;
-  head_in_flight_ = false;
-}
-
-void PublishScheduler::try_order_again() {
-  if (in_order_ || settling_ || stored_in_this_state_ < passing_for_) return;
-  // Rows that were left behind come in aggregate by aggregate, and would block one another in turn.
-  if (!chain_allowed_ && queues_.left_behind() > 0) return;
-  // Start a chain only when no unchained event is in flight; otherwise one could be overtaken.
-  stored_in_this_state_ = 0;
-  in_order_ = true;
-  settling_ = true;
-}
-
-void PublishScheduler::landed() {
-  if (!settling_ || in_flight_ > 0) return;
-  settling_ = false;
-  last_sent_.clear();
-  ready_.clear();
-  for (auto& [number, entry] : queues_.entries())
-    if (in_order_ || entry.queue->first == &entry) ready_.push_back(&entry);
 }
 
 }  // namespace tidings

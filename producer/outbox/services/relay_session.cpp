@@ -51,7 +51,6 @@ void RelaySession::take_results() {
     publisher_.expect_answers_soon();
     paused_until_ = Clock::now() + leader_begins;
     broker_failures_ = 0;
-    stream_check_at_ = {};  // it may have other replicas than before
   }
   publisher_.collect(results_);
   for (auto& result : results_) take(result);
@@ -69,17 +68,12 @@ void RelaySession::take_results() {
 void RelaySession::take(PublishResult& result) {
   switch (result.kind) {
     case PublishResult::Kind::stored:
-    case PublishResult::Kind::known:
       broker_failures_ = 0;
       enter(Phase::active);
-      if (auto event = scheduler_.stored(result.token, result.kind == PublishResult::Kind::known))
-        record(std::move(*event), RowStatus::published, {});
+      if (auto event = scheduler_.stored(result.token)) record(std::move(*event), RowStatus::published, {});
       break;
     case PublishResult::Kind::refused:
       refuse(result);
-      break;
-    case PublishResult::Kind::unchained:
-      scheduler_.returned(result.token);
       break;
     case PublishResult::Kind::transient:
       scheduler_.returned(result.token);
@@ -125,7 +119,7 @@ void RelaySession::wait_for_broker(const std::string& why) {
   if (Clock::now() < paused_until_) return;
   enter(Phase::waiting_for_broker, why);
   paused_until_ = Clock::now() + backoff.delay(++broker_failures_, pause_key_);
-  stream_check_at_ = {};
+  stream_checked_ = false;
 }
 
 bool RelaySession::may_publish() {
@@ -144,7 +138,7 @@ bool RelaySession::may_publish() {
     return false;
   }
   try {
-    if (Clock::now() >= stream_check_at_) check_stream();
+    if (!stream_checked_) check_stream();
   } catch (const NatsError& error) {
     if (!error.retryable()) throw;
     wait_for_broker(error.what());
@@ -155,25 +149,15 @@ bool RelaySession::may_publish() {
   return true;
 }
 
-/// Made at the start, after each transient error and with each new leader: the stream may have been deleted
-/// meanwhile.
+/// Made at the start and after each transient error: the stream may have been deleted meanwhile.
 void RelaySession::check_stream() {
   const auto& stream = options_.publisher.stream;
-  constexpr std::chrono::minutes asked_again_after{1};
-  std::optional<int> replicas;
   if (options_.manage_stream)
-    replicas = ensure_stream(context_.connection, {.name = stream,
-                                                   .subjects = {options_.publisher.subject_prefix + ".>"},
-                                                   .replicas = options_.stream_replicas});
-  else
-    replicas = replicas_of(context_.connection, stream);
+    ensure_stream(context_.connection, {.name = stream,
+                                        .subjects = {options_.publisher.subject_prefix + ".>"},
+                                        .replicas = options_.stream_replicas});
   if (!std::exchange(discards_told_, true)) warn_of_discards(context_.connection, stream);
-  if (!replicas && replicas_known_)
-    spdlog::warn("cannot learn how many replicas the stream {} has: nothing is chained to it", stream);
-  replicas_known_ = replicas.has_value();
-  stream_check_at_ = replicas ? Clock::time_point::max() : Clock::now() + asked_again_after;
-  // From nats-server 2.14 on, a chain that breaks stops a stream with several replicas for good.
-  scheduler_.allow_chain(replicas == 1);
+  stream_checked_ = true;
 }
 
 bool RelaySession::send() {
@@ -182,7 +166,7 @@ bool RelaySession::send() {
   while (writer_.fresh()) {
     const auto next = scheduler_.next_send();
     if (!next) break;
-    publisher_.publish(next->token, *next->event, next->after);
+    publisher_.publish(next->token, *next->event);
     sent = true;
   }
   // nats.c flushes in the background after a millisecond; with nothing more to send, do it now.

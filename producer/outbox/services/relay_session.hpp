@@ -74,8 +74,7 @@ class RelaySession {
   int broker_failures_ = 0;  // since the stream last stored an event
   Clock::time_point paused_until_{};
   const std::string pause_key_ = new_uuid();
-  Clock::time_point stream_check_at_{};
-  bool replicas_known_ = true;
+  bool stream_checked_ = false;  // since the last transient error
   bool discards_told_ = false;
 };
 

@@ -5,7 +5,6 @@
 #include <tidings/connection.hpp>
 
 #include <chrono>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,18 +22,15 @@ struct StreamSpec {
   Use use = Use::publish;
 };
 
-/// Makes the stream (file storage, limits retention) or checks the one that is there; returns its replicas.
-/// Throws NatsError: not retryable, with the field and both values, when they differ in what matters (memory
-/// storage, fewer replicas, subjects not covered, a shorter duplicate window) or when replicas are asked of a
-/// server that is not in a cluster; retryable when JetStream does not answer, or when its cluster has too few
-/// servers for the replicas: they may still come.
-int ensure_stream(Connection& connection, const StreamSpec& spec);
+/// Makes the stream (file storage, limits retention) or checks the one that is there. Throws NatsError: not
+/// retryable, with the field and both values, when they differ in what matters (memory storage, fewer
+/// replicas, subjects not covered, a shorter duplicate window) or when replicas are asked of a server that is
+/// not in a cluster; retryable when JetStream does not answer, or when its cluster has too few servers for
+/// the replicas: they may still come.
+void ensure_stream(Connection& connection, const StreamSpec& spec);
 
 /// Logs a warning when the stream discards what a group may not have seen: retention other than limits,
 /// max_msgs_per_subject, max_msgs or max_bytes that discard the oldest, a max_age of less than a day.
 void warn_of_discards(Connection& connection, const std::string& stream);
-
-/// How many replicas the stream has; empty when it is not there, or when there is no answer within 1 s.
-[[nodiscard]] std::optional<int> replicas_of(Connection& connection, const std::string& stream);
 
 }  // namespace tidings

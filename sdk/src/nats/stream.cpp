@@ -46,11 +46,9 @@ void make(Connection& connection, const StreamSpec& spec) {
   spdlog::info("made stream={} subject={} replicas={}", spec.name, spec.subjects.front(), spec.replicas);
 }
 
-int replicas(const json& info) { return info.at("config").value("num_replicas", 1); }
-
 }  // namespace
 
-int ensure_stream(Connection& connection, const StreamSpec& spec) {
+void ensure_stream(Connection& connection, const StreamSpec& spec) {
   auto info = find(connection, spec.name);
   if (info.empty()) {
     make(connection, spec);
@@ -59,16 +57,6 @@ int ensure_stream(Connection& connection, const StreamSpec& spec) {
       throw NatsError("the stream " + spec.name + " was gone right after it was made", Error::Retry::yes);
   }
   compare(info.at("config"), spec);
-  return replicas(info);
-}
-
-std::optional<int> replicas_of(Connection& connection, const std::string& stream) {
-  try {
-    const auto info = find(connection, stream);
-    if (!info.empty()) return replicas(info);
-  } catch (const NatsError&) {
-  }
-  return std::nullopt;
 }
 
 void warn_of_discards(Connection& connection, const std::string& stream) {

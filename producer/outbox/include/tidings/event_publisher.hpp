@@ -30,10 +30,8 @@ struct PublisherOptions {
 /// What became of one publish.
 struct PublishResult {
   enum class Kind {
-    stored,     ///< PubAck: the event is in the stream
-    known,      ///< PubAck with `duplicate`: the event was in the stream already
+    stored,     ///< PubAck: the event is in the stream, maybe since an earlier publish
     refused,    ///< because of this event: too large, no legal subject, unreadable eventData
-    unchained,  ///< the stream's last message is not the expected one; nothing was stored
     transient,  ///< no responders, storage full, no leader, timeout, connection lost: not the event's fault
   };
   Kind kind = Kind::stored;
@@ -49,10 +47,7 @@ class EventPublisher {
   ~EventPublisher();
 
   /// Sends without waiting; the result comes through collect() under `token`, exactly once.
-  /// With `after`, the id of the event that was published last, the stream takes the event only if that is
-  /// its last message: a chain of such publishes breaks at the first one that is not stored, so none can
-  /// overtake it.
-  void publish(std::uint64_t token, const OutboxEvent& event, const std::string& after = {});
+  void publish(std::uint64_t token, const OutboxEvent& event);
 
   /// Writes out what nats.c has buffered. Waits for the server's PONG, at most 1 s.
   void flush();

@@ -83,7 +83,7 @@ TEST_CASE("a published event has the subject, headers and payload of the contrac
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
   Publishing to{broker.server.url()};
   to.publisher.publish(1, event("id-1"));
-  to.publisher.publish(2, event("id-2"), "id-1");
+  to.publisher.publish(2, event("id-2"));
   const auto results = to.results();
   CHECK(results.at(1).kind == Kind::stored);
   CHECK(results.at(2).kind == Kind::stored);
@@ -119,25 +119,42 @@ TEST_CASE("an event that the stream has already is stored, once") {
   to.publisher.publish(2, event("same"));
   const auto results = to.results();
   CHECK(results.at(1).kind == Kind::stored);
-  CHECK(results.at(2).kind == Kind::known);
+  CHECK(results.at(2).kind == Kind::stored);
   CHECK(broker.jetstream.message_count("AUTH_EVENTS") == 1);
 }
 
-TEST_CASE("a chain breaks at the first event that is not stored") {
+TEST_CASE("an event that the stream refuses says why, and those behind it are stored") {
   Broker broker;
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   Publishing to{broker.server.url()};
   to.publisher.publish(1, event("a"));
-  to.publisher.publish(2, event("b", "\"" + std::string(2000, 'x') + "\""), "a");
-  to.publisher.publish(3, event("c"), "b");
-  to.publisher.publish(4, event("d"), "c");
+  to.publisher.publish(2, event("b", "\"" + std::string(2000, 'x') + "\""));
+  to.publisher.publish(3, event("c"));
   const auto results = to.results();
   CHECK(results.at(1).kind == Kind::stored);
   CHECK(results.at(2).kind == Kind::refused);
   CHECK_THAT(results.at(2).error, tidings::test::ContainsSubstring("message size exceeds maximum allowed"));
-  CHECK(results.at(3).kind == Kind::unchained);
-  CHECK(results.at(4).kind == Kind::unchained);
-  CHECK(broker.jetstream.message_count("AUTH_EVENTS") == 1);
+  CHECK(results.at(3).kind == Kind::stored);
+  CHECK(broker.jetstream.message_count("AUTH_EVENTS") == 2);
+}
+
+TEST_CASE("an event goes out when it is as large as the server takes, and not when it is larger by a byte") {
+  NatsServer server{{.config = "max_payload: 4096"}};
+  JetStream jetstream{server.url()};
+  jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  Publishing to{server.url()};
+  const auto of_size = [](std::size_t size) { return "\"" + std::string(size - 2, 'x') + "\""; };
+  to.publisher.publish(1, event("a", of_size(1000)));
+  REQUIRE(to.results().at(1).kind == Kind::stored);
+  std::size_t headers = std::string("NATS/1.0\r\n\r\n").size();
+  const auto stored = jetstream.messages("AUTH_EVENTS");
+  for (const auto& [name, value] : stored.at(0).headers)
+    headers += name.size() + value.size() + std::string(": \r\n").size();
+  to.publisher.publish(2, event("b", of_size(4096 - headers)));
+  to.publisher.publish(3, event("c", of_size(4097 - headers)));
+  const auto results = to.results();
+  CHECK(results.at(2).kind == Kind::stored);
+  CHECK(results.at(3).kind == Kind::refused);
 }
 
 TEST_CASE("what is wrong with the event itself is refused without a round trip") {
@@ -197,7 +214,7 @@ TEST_CASE("a lost PubAck is reported at its deadline, and a repeat is known to t
   std::uint64_t token = 2;
   const auto known = [&] {  // an answer may again take longer than 200 ms on a busy machine
     to.publisher.publish(token, event("a"));
-    return to.results().at(token++).kind == Kind::known;
+    return to.results().at(token++).kind == Kind::stored;
   };
   REQUIRE_WITHIN(10s, known());
   CHECK(broker.jetstream.message_count("AUTH_EVENTS") == 1);
