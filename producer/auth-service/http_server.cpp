@@ -6,19 +6,23 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <condition_variable>
 #include <optional>
+#include <string_view>
 #include <system_error>
 #include <thread>
 
 namespace tidings {
 namespace {
 
-constexpr int request_threads = 16;
+constexpr int request_threads = 64;  // a slow client has one to itself
 constexpr int waiting_connections = 512;
+constexpr std::chrono::seconds request_deadline{5};
 constexpr std::chrono::seconds longest_wait{5};
 constexpr std::size_t longest_body = 16384;
 constexpr std::size_t most_discarded = 1048576;
@@ -34,6 +38,15 @@ void answer_error(httplib::Response& response, int status, const std::string& er
   answer(response, status, {{"error", error}});
 }
 
+/// A page in a browser may send other types, or none, to any host: only for this one the browser asks first.
+bool is_json(const httplib::Request& request) {
+  auto type = request.get_header_value("Content-Type");
+  type.resize(std::min(type.find(';'), type.size()));
+  type.resize(type.find_last_not_of(" \t") + 1);
+  constexpr std::string_view json = "application/json";
+  return std::ranges::equal(type, json, {}, [](unsigned char letter) { return std::tolower(letter); });
+}
+
 /// The body, or nothing when it is refused: then the answer is already made. The library
 /// checks a Content-Length against the limit, but not the size of a chunked or compressed body.
 std::optional<std::string> read_body(const httplib::Request& request, httplib::Response& response,
@@ -44,7 +57,7 @@ std::optional<std::string> read_body(const httplib::Request& request, httplib::R
   };
   if (!request.has_header("Content-Length") && !request.has_header("Transfer-Encoding"))
     return refuse(411, "send the body with its Content-Length");
-  if (request.is_multipart_form_data()) return refuse(415, "send application/json");
+  if (!is_json(request)) return refuse(415, "send JSON, with Content-Type: application/json");
   std::string body;
   std::size_t size = 0;
   const bool complete = content([&](const char* data, std::size_t length) {
@@ -80,7 +93,10 @@ std::string to_string(const Address& address) {
 }
 
 HttpServer::HttpServer(const std::string& database_url, BackgroundProcessor& processor)
-    : processor_(processor), database_(Database::open(database_url)), service_(*database_) {
+    : server_(request_deadline),
+      processor_(processor),
+      database_(Database::open(database_url)),
+      service_(*database_) {
   database_->require_schema();
   server_.new_task_queue = [] { return new httplib::ThreadPool(request_threads); };
   // One request a connection: an idle one would keep a thread from others, and what is left
@@ -141,6 +157,7 @@ void HttpServer::run(const std::stop_token& stop) {
     wake.wait(lock, stop, [&] { return ended; });
   }
   server_.stop();
+  server_.stop_reading();
   listener.join();
   if (!orderly && !stop.stop_requested()) throw Error("the HTTP server ended: out of file descriptors?");
 }

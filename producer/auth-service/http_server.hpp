@@ -4,6 +4,7 @@
 
 #include "auth_service.hpp"
 #include "background_processor.hpp"
+#include "deadline_server.hpp"
 
 #include <tidings/database.hpp>
 
@@ -34,7 +35,8 @@ class HttpServer {
   /// Returns the port. Throws Error when it cannot listen there.
   int bind(const Address& address);
 
-  /// Serves until `stop`, then finishes the requests that are there. Throws Error when it ends by itself.
+  /// Serves until `stop`, then answers the requests that are there whole. Throws Error when it ends by
+  /// itself.
   void run(const std::stop_token& stop);
 
  private:
@@ -42,7 +44,7 @@ class HttpServer {
                  const httplib::ContentReader& content);
   void get_health(httplib::Response& response) const;
 
-  httplib::Server server_;
+  DeadlineServer server_;
   int socket_ = -1;
   BackgroundProcessor& processor_;
 
