@@ -50,6 +50,14 @@ void check_file(const std::string& path, Database::Open mode) {
     refuse("permission denied; let this user write in its folder " + folder.string());
 }
 
+/// Events tell of people: only this user may read them, unless somebody decides otherwise. What SQLite keeps
+/// beside the file has the same rights.
+void make_file(const std::string& path) {
+  constexpr mode_t owner_only = 0600;
+  const int file = ::open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, owner_only);
+  if (file >= 0) ::close(file);  // otherwise it is there, or SQLite says why not
+}
+
 /// SQLite would take `file:…` for a URI; what comes here is a path.
 std::string as_path(const std::string& path) { return path.starts_with("file:") ? "./" + path : path; }
 
@@ -73,6 +81,7 @@ void configure(SQLite::Database& database) {
 
 SQLite::Database open_file(const std::string& path, Database::Open mode) {
   check_file(path, mode);
+  if (mode == Database::Open::create) make_file(path);
   const int flags = SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX |
                     (mode == Database::Open::create ? SQLite::OPEN_CREATE : 0);
   return attempt("open " + path, [&] {
