@@ -12,6 +12,7 @@ using Kind = PublishResult::Kind;
 namespace {
 
 // JetStream's error codes that say something other than their HTTP-like class.
+constexpr int too_many_requests = 429;  // a class of its own: the stream takes in more than it can store
 constexpr int account_resources_exceeded = 10002;
 constexpr int stream_mismatch = 10060;
 constexpr int stream_sealed = 10109;
@@ -44,9 +45,9 @@ PublishResult read_pub_ack(natsMsg* message) {
   if (!answer.is_object()) answer = nlohmann::json::object();
   const int code = answer.value(Path{"/error/code"}, 500), detail = answer.value(Path{"/error/err_code"}, 0);
   const auto text = answer.value(Path{"/error/description"}, std::string{"unknown error"});
-  const bool not_the_events_fault = code >= 500 || detail == account_resources_exceeded ||
-                                    detail == stream_mismatch || detail == stream_sealed ||
-                                    detail == duplicate_in_process;
+  const bool not_the_events_fault = code >= 500 || code == too_many_requests ||
+                                    detail == account_resources_exceeded || detail == stream_mismatch ||
+                                    detail == stream_sealed || detail == duplicate_in_process;
   return {.kind = not_the_events_fault ? Kind::transient : Kind::refused, .error = text};
 }
 

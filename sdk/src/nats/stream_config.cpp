@@ -29,6 +29,8 @@ json member(const json& object, const char* name, const json& otherwise) {
 
 std::int64_t number(const json& config, const char* name) { return config.value(name, std::int64_t{0}); }
 
+std::string retention_of(const json& config) { return config.value("retention", std::string{"limits"}); }
+
 json origins(const json& config) {
   auto all = member(config, "sources", json::array());
   if (config.contains("mirror") && config.at("mirror").is_object()) all.push_back(config.at("mirror"));
@@ -49,6 +51,14 @@ std::string with_wildcards(const std::string& destination) {
 SubjectTransform read_transform(const json& config) {
   const auto source = config.value("src", std::string{});
   return {source.empty() ? ">" : source, with_wildcards(config.value("dest", std::string{}))};
+}
+
+/// Each event of a type has the type's subject. Without the second field, this limit drops old messages
+/// whatever `discard` says.
+bool drops_old_per_subject(const json& config) {
+  const bool refuses_new =
+      config.value("discard", std::string{}) == "new" && config.value("discard_new_per_subject", false);
+  return number(config, "max_msgs_per_subject") > 0 && !refuses_new;
 }
 
 void add_from(const json& origin, std::vector<std::string>& stored) {
@@ -116,6 +126,11 @@ void compare(const json& config, const StreamSpec& spec) {
   require(replicas >= spec.replicas, "num_replicas", std::to_string(replicas),
           "at least " + std::to_string(spec.replicas));
   require(reads || !config.value("no_ack", false), "no_ack", "true", "false");
+  require(reads || !config.value("sealed", false), "sealed", "true", "false");
+  // These two give a PubAck for what they do not keep.
+  require(reads || retention_of(config) != "interest", "retention", "interest", "limits");
+  require(reads || !drops_old_per_subject(config) || number(config, "max_msgs_per_subject") > 1,
+          "max_msgs_per_subject", "1", "none");
   const nanoseconds window{number(config, "duplicate_window")};
   require(reads || window >= spec.duplicate_window, "duplicate_window", in_seconds(window),
           "at least " + in_seconds(spec.duplicate_window));
@@ -132,12 +147,15 @@ void compare(const json& config, const StreamSpec& spec) {
 
 std::string discarding_limits(const json& config) {
   std::vector<std::string> limits;
-  const auto retention = config.value("retention", std::string{"limits"});
+  const auto retention = retention_of(config);
   if (retention != "limits") limits.push_back("retention " + retention);
   const bool drops_old = config.value("discard", std::string{"old"}) == "old";
-  for (const auto* limit : {"max_msgs_per_subject", "max_msgs", "max_bytes"})
-    if (drops_old && number(config, limit) > 0)
-      limits.push_back(limit + (" " + std::to_string(number(config, limit))));
+  const auto add = [&](const char* limit) {
+    limits.push_back(limit + (" " + std::to_string(number(config, limit))));
+  };
+  if (drops_old_per_subject(config)) add("max_msgs_per_subject");
+  for (const auto* limit : {"max_msgs", "max_bytes"})
+    if (drops_old && number(config, limit) > 0) add(limit);
   const nanoseconds age{number(config, "max_age")};
   if (age.count() > 0 && age < harmless_age) limits.push_back("max_age " + in_seconds(age));
   return list_of(limits);

@@ -115,6 +115,11 @@ TEST_CASE("what differs is an error with the field and both values, and is not c
        {{"duplicate_window", 30 * second}},
        {"duplicate_window", "30 s", "at least 120 s"}},
       {{"auth.events.>"}, {{"no_ack", true}}, {"no_ack", "true", "false"}},
+      {{"auth.events.>"}, {{"retention", "interest"}}, {"retention interest, expected limits"}},
+      {{"auth.events.>"}, {{"max_msgs_per_subject", 1}}, {"max_msgs_per_subject 1, expected none"}},
+      {{"auth.events.>"},
+       {{"max_msgs_per_subject", 1}, {"discard", "new"}},
+       {"max_msgs_per_subject 1, expected none"}},
       {{"auth.events.>"}, json::object(), {"num_replicas 1, expected at least 3"}, 3},
   }));
   broker.js.add_stream("AUTH_EVENTS", wrong.subjects, wrong.config);
@@ -123,6 +128,27 @@ TEST_CASE("what differs is an error with the field and both values, and is not c
   CHECK_THAT(told, ContainsSubstring("AUTH_EVENTS"));
   for (const auto& part : wrong.told) CHECK_THAT(told, ContainsSubstring(part));
   CHECK(broker.js.stream_config("AUTH_EVENTS") == before);
+}
+
+TEST_CASE("a sealed stream takes no events, and can be read") {
+  Broker broker;
+  broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  auto config = broker.js.stream_config("AUTH_EVENTS");
+  config["sealed"] = true;
+  broker.js.api("STREAM.UPDATE.AUTH_EVENTS", config);
+  CHECK_THAT(broker.fault({}), ContainsSubstring("AUTH_EVENTS has sealed true, expected false"));
+  CHECK(broker.fault({.use = StreamSpec::Use::read}) == "none");
+}
+
+TEST_CASE("a stream that refuses what is too much, or serves one group, is published to") {
+  Broker broker;
+  const auto config = GENERATE(
+      values<json>({{{"max_msgs_per_subject", 1}, {"discard", "new"}, {"discard_new_per_subject", true}},
+                    {{"retention", "workqueue"}},
+                    {{"max_msgs_per_subject", 1000}},
+                    {{"max_msgs", 100}, {"discard", "new"}}}));
+  broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"}, config);
+  CHECK(broker.fault({}) == "none");
 }
 
 TEST_CASE("a stream is made with the replicas that are asked for, and more than are asked for are fine") {
@@ -207,6 +233,8 @@ TEST_CASE("what a stream discards before a group has seen it is a warning with t
        "AUTH_EVENTS has max_msgs 100, max_bytes 200000, expected"},
       {{{"max_age", 900 * second}}, "AUTH_EVENTS has max_age 900 s, expected"},
       {{{"max_msgs", 100}, {"discard", "new"}}, ""},
+      {{{"max_msgs_per_subject", 7}, {"discard", "new"}}, "AUTH_EVENTS has max_msgs_per_subject 7, expected"},
+      {{{"max_msgs_per_subject", 7}, {"discard", "new"}, {"discard_new_per_subject", true}}, ""},
       {{{"max_age", 7 * 24 * 3600 * second}}, ""},
       {json::object(), ""},
   }));
