@@ -104,9 +104,10 @@ void PublishScheduler::returned(std::uint64_t token) {
   make_ready(*entry);
 }
 
-std::optional<Timestamp> PublishScheduler::next_retry() const {
-  if (retries_.empty()) return std::nullopt;
-  return retries_.begin()->first;
+std::optional<Timestamp> PublishScheduler::next_retry(Timestamp after) const {
+  const auto next = retries_.upper_bound(after);
+  if (next == retries_.end()) return std::nullopt;
+  return next->first;
 }
 
 void PublishScheduler::take(Queue& queue, OutboxEvent&& event) {

@@ -86,7 +86,8 @@ class PublishScheduler {
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
   [[nodiscard]] bool idle() const noexcept { return queues_.entries().empty() && refills_.empty(); }
   [[nodiscard]] std::size_t blocked() const noexcept { return retries_.size(); }
-  [[nodiscard]] std::optional<Timestamp> next_retry() const;
+  /// The first that is due after this time.
+  [[nodiscard]] std::optional<Timestamp> next_retry(Timestamp after) const;
   /// How many rows were offered and stay in the table until their aggregate goes on.
   [[nodiscard]] std::int64_t left_behind() const noexcept { return queues_.left_behind(); }
   /// Before every row is offered again: what was left behind is counted anew.

@@ -29,12 +29,14 @@ bool RelaySession::run(const std::stop_token& stop) {
   while (!stop.stop_requested() && !writer_.lost()) {
     take_results();
     bool progress = false;
+    std::optional<Timestamp> read_at;
     if (may_publish()) {
+      read_at = retries_.now();
       progress = reader_.read();
       progress = send() || progress;
     }
     if (drained()) return true;
-    if (!progress) wait();
+    if (!progress) wait(read_at);
   }
   if (!writer_.lost()) finish();
   return false;
@@ -174,12 +176,15 @@ bool RelaySession::send() {
   return sent;
 }
 
-void RelaySession::wait() {
+/// What was due when rows were read, if they were, and could not be taken, waits for what wakes by itself: a
+/// result, an outcome that is written, the broker's return.
+void RelaySession::wait(std::optional<Timestamp> read_at) {
   constexpr milliseconds between_deadline_checks{250};
   auto longest = options_.processing_interval;
   const auto at_most = [&longest](milliseconds limit) { longest = std::min(longest, limit); };
   if (publisher_.in_flight() > 0) at_most(between_deadline_checks);
-  if (const auto retry = scheduler_.next_retry()) at_most(*retry - retries_.now());
+  const auto retry = read_at ? scheduler_.next_retry(*read_at) : std::nullopt;
+  if (retry) at_most(*retry - retries_.now());
   if (paused_until_ > Clock::now()) longest = std::chrono::ceil<milliseconds>(paused_until_ - Clock::now());
   const bool written = context_.watch->wait(std::max(longest, milliseconds{1}));
   const bool notified = context_.notified.exchange(false);

@@ -17,6 +17,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -56,7 +57,7 @@ class RelaySession {
   [[nodiscard]] bool may_publish();
   void check_stream();
   bool send();
-  void wait();
+  void wait(std::optional<Timestamp> read_at);
   void finish();
 
   RelayContext& context_;

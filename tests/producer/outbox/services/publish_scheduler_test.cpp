@@ -178,7 +178,8 @@ TEST_CASE("an aggregate found FAILED at start is blocked until its time, and its
   scheduler.offer(event(7, "b"));
   CHECK(send_all(scheduler) == std::vector<std::string>{"e7"});
   CHECK(scheduler.blocked() == 1);
-  CHECK(scheduler.next_retry() == Timestamp{1s});
+  CHECK(scheduler.next_retry(Timestamp{0s}) == Timestamp{1s});
+  CHECK_FALSE(scheduler.next_retry(Timestamp{1s}));
   CHECK(scheduler.left_behind() == 1);
   const auto retry = scheduler.next_refill(Timestamp{2s});
   REQUIRE(retry);
