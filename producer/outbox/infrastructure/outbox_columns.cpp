@@ -1,5 +1,7 @@
 #include "infrastructure/outbox_columns.hpp"
 
+#include "event/uuid_bytes.hpp"
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -43,6 +45,8 @@ std::string iso(const std::string& text) {
 }
 
 }  // namespace
+
+std::string bytes_of_uuid(std::string_view id) { return uuid_bytes(id).value_or(std::string{}); }
 
 std::string select(Database::Kind kind, const std::string& columns) {
   return (kind == Database::Kind::sqlite ? "SELECT e.rowid, " : "SELECT e.xmin, ") + columns +

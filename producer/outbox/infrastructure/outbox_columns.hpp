@@ -20,6 +20,10 @@ inline const std::string header =
 inline const std::string event = header + R"sql(, e."eventData")sql";
 inline const std::string row = event + R"sql(, e."lastError", e."processedAt", e."publishedAt")sql";
 
+/// SQLite: ends `id `, so that it finds the id $1 whatever type a driver has bound; $2 is bytes_of_uuid($1).
+inline const std::string in_any_form = "IN ($1, CAST($1 AS BLOB), CAST(nullif($2, '') AS BLOB))";
+[[nodiscard]] std::string bytes_of_uuid(std::string_view id);  ///< empty when it is none
+
 /// `SELECT <columns> FROM outbox_event AS e`, with a column in front that tells where the row stands: rowid
 /// in SQLite; in PostgreSQL xmin, the id of the transaction that wrote it, as 32 bits that wrap around.
 [[nodiscard]] std::string select(Database::Kind kind, const std::string& columns);

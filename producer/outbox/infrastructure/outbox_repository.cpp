@@ -85,8 +85,12 @@ OutboxRepository::Cleanup OutboxRepository::cleanup(Transaction& transaction, Ti
 std::optional<OutboxRow> OutboxRepository::find(const std::string& id) {
   return attempt("find an event", [&]() -> std::optional<OutboxRow> {
     const auto kind = database_.kind();
+    const auto select = outbox_columns::select(kind, outbox_columns::row) + " WHERE id ";
     auto rows = outbox_columns::take_rows(
-        database_.exec(outbox_columns::select(kind, outbox_columns::row) + " WHERE id = $1", id), kind);
+        kind == Database::Kind::postgresql
+            ? database_.exec(select + "= $1", id)
+            : database_.exec(select + outbox_columns::in_any_form, id, outbox_columns::bytes_of_uuid(id)),
+        kind);
     if (rows.empty()) return std::nullopt;
     return std::move(rows.front());
   });

@@ -1,9 +1,11 @@
 #include "infrastructure/outcome.hpp"
 
 #include "event/valid_utf8.hpp"
+#include "infrastructure/outbox_columns.hpp"
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 
 namespace tidings {
 namespace {
@@ -15,6 +17,10 @@ constexpr std::ptrdiff_t shortest_run = 8;
 
 /// Ends the conditions of each statement: settled rows stay as they are.
 const std::string not_settled = " AND status IN ('PENDING', 'PROCESSING', 'FAILED')";
+
+/// SQLite: whatever type the id is of. $1 is the id as it was read, $2 its bytes_of_uuid(), $3 the position.
+const std::string is_at_its_position =
+    "rowid = $3 AND (coalesce(CAST(id AS TEXT), '') = $1 OR id = CAST(nullif($2, '') AS BLOB))";
 
 const std::string set_published = R"sql(
     UPDATE outbox_event
@@ -36,21 +42,43 @@ std::int64_t write_between(Database& database, const Outcome& first, const Outco
   return database.exec(set + rows, begin, end, to_iso8601(last.at)).affected;
 }
 
-/// SQLite: by the id, whatever its position is now. Returns how many rows have become PUBLISHED.
-int write_one(Database& database, const Outcome& outcome, bool delete_published) {
-  const std::string row = " WHERE id = $1" + not_settled;
-  if (delete_published &&
-      database.exec("DELETE FROM outbox_event" + row + " AND rowid < (SELECT max(rowid) FROM outbox_event)",
-                    outcome.id)
-              .affected > 0)
-    return 0;
-  return static_cast<int>(database.exec(set_published + row, outcome.id, to_iso8601(outcome.at)).affected);
+/// SQLite: the row that was read, where it stands now; empty when it is gone or settled.
+std::optional<std::int64_t> find_unsettled(Database& database, const Outcome& outcome) {
+  static const auto statement = "SELECT rowid FROM outbox_event WHERE " + is_at_its_position + not_settled +
+                                " UNION ALL SELECT rowid FROM outbox_event WHERE id " +
+                                outbox_columns::in_any_form + not_settled + " LIMIT 1";
+  const auto found =
+      database.exec(statement, outcome.id, outbox_columns::bytes_of_uuid(outcome.id), outcome.position.row);
+  return found.empty() ? std::nullopt : std::optional{found.integer(0, 0)};
 }
 
-bool is_at_its_position(Database& database, const Outcome& outcome) {
-  const auto row = database.exec("SELECT 1 FROM outbox_event WHERE rowid = $1 AND id = $2",
-                                 outcome.position.row, outcome.id);
-  return !row.empty();
+/// A row that stays as it is would be published again and again.
+void require_changed(std::int64_t rows, const Outcome& outcome) {
+  if (rows == 0)
+    throw SqlError("the row of event " + outcome.id +
+                   " does not change; look for a trigger of outbox_event that ignores updates");
+}
+
+/// SQLite. Returns how many rows have become PUBLISHED.
+int write_one(Database& database, const Outcome& outcome, bool delete_published) {
+  const auto row = find_unsettled(database, outcome);
+  if (!row) return 0;
+  if (delete_published &&
+      database.exec(
+                  "DELETE FROM outbox_event WHERE rowid = $1 AND rowid < (SELECT max(rowid) FROM outbox_event)",
+                  *row)
+              .affected > 0)
+    return 0;
+  const auto changed = database.exec(set_published + " WHERE rowid = $1", *row, to_iso8601(outcome.at));
+  require_changed(changed.affected, outcome);
+  return static_cast<int>(changed.affected);
+}
+
+bool stands(Database& database, const Outcome& outcome) {
+  static const auto statement = "SELECT 1 FROM outbox_event WHERE " + is_at_its_position;
+  return !database
+              .exec(statement, outcome.id, outbox_columns::bytes_of_uuid(outcome.id), outcome.position.row)
+              .empty();
 }
 
 /// SQLite: rows whose positions follow each other without a gap: one statement instead of thousands.
@@ -59,8 +87,7 @@ int write_run(Database& database, Iterator begin, Iterator end, bool delete_publ
   int published = 0;
   // VACUUM may have renumbered rows, in the same order: when both ends are where they were, all between them
   // is.
-  if (end - begin >= shortest_run && is_at_its_position(database, *begin) &&
-      is_at_its_position(database, *last)) {
+  if (end - begin >= shortest_run && stands(database, *begin) && stands(database, *last)) {
     const auto changed = write_between(database, *begin, *last, delete_published);
     if (!delete_published) published = static_cast<int>(changed);
     // Fewer when some were retries, which are not PENDING: then each by itself, by its own rule. The last
@@ -104,21 +131,29 @@ int write_published_to_postgres(Database& database, Iterator begin, Iterator end
   return static_cast<int>(database.exec(set_published + rows, ids, to_iso8601((end - 1)->at)).affected);
 }
 
-void write_other(Database& database, const Outcome& outcome) {
-  const std::string row = " WHERE id = $1" + not_settled;
-  if (outcome.status == RowStatus::processing) {
-    // updatedAt stays: it says when the last attempt failed, and backoff is counted from there.
-    database.exec("UPDATE outbox_event SET status = 'PROCESSING'" + row, outcome.id);
-    return;
-  }
+/// `row` is the condition on $1, which is `key`. Returns how many rows have changed.
+template <class Key>
+std::int64_t write_other(Database& database, const Outcome& outcome, const std::string& row, const Key& key) {
+  // updatedAt stays: it says when the last attempt failed, and backoff is counted from there.
+  if (outcome.status == RowStatus::processing)
+    return database.exec("UPDATE outbox_event SET status = 'PROCESSING'" + row, key).affected;
   const bool dead = outcome.status == RowStatus::dead_letter;
   auto error = valid_utf8(outcome.error);
   cut_utf8(error, longest_error);
-  database.exec(R"sql(
+  const std::string set = R"sql(
       UPDATE outbox_event
       SET "retryCount" = $2, "lastError" = $3, "updatedAt" = $4, status = )sql" +
-                    std::string{dead ? R"sql('DEAD_LETTER', "processedAt" = $4)sql" : "'FAILED'"} + row,
-                outcome.id, outcome.retry_count, error, to_iso8601(outcome.at));
+                          std::string{dead ? R"sql('DEAD_LETTER', "processedAt" = $4)sql" : "'FAILED'"} + row;
+  return database.exec(set, key, outcome.retry_count, error, to_iso8601(outcome.at)).affected;
+}
+
+void write_other(Database& database, const Outcome& outcome) {
+  if (database.kind() == Database::Kind::postgresql) {
+    write_other(database, outcome, " WHERE id = $1" + not_settled, outcome.id);
+    return;
+  }
+  if (const auto row = find_unsettled(database, outcome))
+    require_changed(write_other(database, outcome, " WHERE rowid = $1", *row), outcome);
 }
 
 }  // namespace

