@@ -28,7 +28,7 @@ struct OutboxFlags {
 };
 
 struct Outbox {
-  std::unique_ptr<Database> database = Database::open(database_url());
+  std::unique_ptr<Database> database = Database::open(database_url(), Database::Open::operations);
   std::unique_ptr<OutboxRepository> rows = database->outbox();
 };
 

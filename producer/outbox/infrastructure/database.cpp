@@ -88,4 +88,20 @@ std::int64_t SqlRows::integer(std::size_t row, std::size_t column) const {
   return number;
 }
 
+double SqlRows::real(std::size_t row, std::size_t column) const {
+  const auto& digits = cells.at(row * columns + column);
+  double number = 0;
+  if (digits) std::from_chars(digits->data(), digits->data() + digits->size(), number);
+  return number;
+}
+
+Bytes SqlRows::bytes(std::size_t row, std::size_t column) const {
+  const auto& cell = cells.at(row * columns + column);
+  if (!cell) return {};
+  const auto all = std::as_bytes(std::span{*cell});
+  return {all.begin(), all.end()};
+}
+
+bool SqlRows::is_null(std::size_t row, std::size_t column) const { return !cells.at(row * columns + column); }
+
 }  // namespace tidings

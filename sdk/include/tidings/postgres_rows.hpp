@@ -34,6 +34,8 @@ class PostgresRows {
   [[nodiscard]] std::int64_t affected() const;
   [[nodiscard]] bool is_null(int row, int column) const noexcept;
   [[nodiscard]] std::string_view text(int row, int column) const noexcept;  ///< empty for NULL
+  [[nodiscard]] bool is_binary(int column) const noexcept;                  ///< of the type bytea
+  [[nodiscard]] std::string bytes(int row, int column) const;  ///< of a bytea, in whichever form it came
   /// Throws DatabaseError for NULL, and for what is not a whole number of 64 bits.
   [[nodiscard]] std::int64_t integer(int row, int column) const;
 

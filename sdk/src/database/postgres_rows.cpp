@@ -4,6 +4,7 @@
 #include <libpq-fe.h>
 
 #include <charconv>
+#include <memory>
 
 namespace tidings {
 
@@ -37,6 +38,20 @@ bool PostgresRows::is_null(int row, int column) const noexcept {
 std::string_view PostgresRows::text(int row, int column) const noexcept {
   return {PQgetvalue(result_.get(), row, column),
           static_cast<std::size_t>(PQgetlength(result_.get(), row, column))};
+}
+
+bool PostgresRows::is_binary(int column) const noexcept {
+  constexpr Oid bytea = 17;
+  return PQftype(result_.get(), column) == bytea;
+}
+
+std::string PostgresRows::bytes(int row, int column) const {
+  std::size_t size = 0;
+  const auto* const text = reinterpret_cast<const unsigned char*>(PQgetvalue(result_.get(), row, column));
+  const std::unique_ptr<unsigned char, decltype(&PQfreemem)> bytes{PQunescapeBytea(text, &size), PQfreemem};
+  if (bytes == nullptr)
+    throw DatabaseError("cannot read bytes of column " + std::to_string(column) + ": no memory");
+  return {reinterpret_cast<const char*>(bytes.get()), size};
 }
 
 std::int64_t PostgresRows::integer(int row, int column) const {

@@ -7,10 +7,12 @@
 #include <tidings/timestamp.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -53,28 +55,37 @@ class Transaction {
   bool open_ = true;
 };
 
-/// The value of a parameter of a statement.
-using SqlValue = std::variant<std::int64_t, std::string>;
+using Bytes = std::vector<std::byte>;
+
+/// The value of a parameter of a statement; std::monostate is NULL.
+using SqlValue = std::variant<std::monostate, std::int64_t, double, std::string, Bytes>;
 
 /// What a statement returned.
 struct SqlRows {
-  std::vector<std::optional<std::string>> cells;  ///< row after row; NULL is empty
+  std::vector<std::optional<std::string>>
+      cells;  ///< row after row, as text or the bytes of a binary; NULL is empty
   std::size_t columns = 0;
   std::int64_t affected = 0;  ///< rows inserted, updated or deleted
 
   [[nodiscard]] bool empty() const noexcept { return cells.empty(); }
   [[nodiscard]] std::size_t size() const noexcept { return columns == 0 ? 0 : cells.size() / columns; }
-  [[nodiscard]] std::string text(std::size_t row, std::size_t column) const;  ///< empty for NULL
-  [[nodiscard]] std::int64_t integer(std::size_t row, std::size_t column) const;
+  [[nodiscard]] std::string text(std::size_t row, std::size_t column) const;      ///< empty for NULL
+  [[nodiscard]] std::int64_t integer(std::size_t row, std::size_t column) const;  ///< 0 for what is none
+  [[nodiscard]] double real(std::size_t row, std::size_t column) const;           ///< 0 for what is none
+  [[nodiscard]] Bytes bytes(std::size_t row, std::size_t column) const;           ///< none for NULL
+  [[nodiscard]] bool is_null(std::size_t row, std::size_t column) const;
 };
 
 /// One connection; not thread-safe. Each thread opens its own.
 class Database {
  public:
+  /// On PostgreSQL the session of a service is as the server makes it. The last two set what the outbox's own
+  /// statements need: plans that do not depend on statistics, and a lock timeout of 5 s.
   enum class Open {
     existing,
-    create,     ///< SQLite: a missing file is made, its folder is not
-    processor,  ///< existing; for the outbox processor, which reads rows in order and calls maintain()
+    create,      ///< SQLite: a missing file is made, its folder is not
+    operations,  ///< existing; for those who look after an outbox: OutboxRepository's stats() and list()
+    processor,   ///< existing; for the outbox processor, which reads rows in order and calls maintain()
   };
 
   /// `url` as in DATABASE_URL: `sqlite:PATH`, `file:PATH`, `postgresql://…`. Throws SettingError for
@@ -105,7 +116,7 @@ class Database {
   /// The repository uses this database and must not outlive it. Throws DatabaseError when there is no table.
   [[nodiscard]] virtual std::unique_ptr<OutboxRepository> outbox() = 0;
 
-  /// Runs `work(Transaction&)` and commits; rolls back when it throws. Throws a retryable
+  /// Runs `work(Transaction&)` and commits; rolls back when it throws. SQLite: throws a retryable
   /// DatabaseError when the lock is not free within the busy timeout of 5 s.
   template <std::invocable<Transaction&> Work>
   void transact(Work&& work) {
@@ -115,7 +126,8 @@ class Database {
   }
 
   /// One statement in the SQL that both engines read: names in double quotes where they are not lower
-  /// case, parameters $1, $2… Throws SqlError.
+  /// case, parameters $1, $2… Values are numbers, bool (1 and 0), texts, bytes (BLOB, bytea), nullptr or
+  /// std::nullopt for NULL, and std::optional of them. Throws SqlError.
   template <class... Values>
   SqlRows exec(const std::string& statement, const Values&... values) {
     return run(statement, {value(values)...});
@@ -144,10 +156,20 @@ class Database {
 
   template <class Value>
   static SqlValue value(const Value& given) {
-    if constexpr (std::is_integral_v<Value>)
+    if constexpr (std::is_null_pointer_v<Value> || std::is_same_v<Value, std::nullopt_t>) {
+      return std::monostate{};
+    } else if constexpr (std::is_integral_v<Value>) {
       return static_cast<std::int64_t>(given);
-    else
-      return std::string{given};
+    } else if constexpr (std::is_floating_point_v<Value>) {
+      return static_cast<double>(given);
+    } else if constexpr (std::is_convertible_v<const Value&, std::string_view>) {
+      return std::string{std::string_view{given}};
+    } else if constexpr (std::is_convertible_v<const Value&, std::span<const std::byte>>) {
+      const std::span<const std::byte> bytes{given};
+      return Bytes{bytes.begin(), bytes.end()};
+    } else {
+      return given ? value(*given) : SqlValue{};  // a std::optional
+    }
   }
 
   virtual void create_tables(const std::string& own_tables) = 0;

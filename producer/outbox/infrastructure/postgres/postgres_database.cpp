@@ -2,9 +2,12 @@
 
 #include "infrastructure/schema/schema.hpp"
 
+#include <array>
+#include <charconv>
 #include <optional>
 #include <string_view>
 #include <utility>
+#include <variant>
 
 namespace tidings {
 namespace {
@@ -16,6 +19,29 @@ bool refuses_login(std::string_view why) {
         "invalid connection option", "invalid URI", "invalid port", "permission denied for"})
     if (why.find(part) != std::string_view::npos) return true;
   return false;
+}
+
+using Parameter = PostgresConnection::Parameter;
+
+Parameter parameter(std::monostate) { return std::nullopt; }
+Parameter parameter(std::int64_t value) { return std::to_string(value); }
+Parameter parameter(const std::string& value) { return value; }
+
+/// With all its digits.
+Parameter parameter(double value) {
+  std::array<char, 32> digits{};
+  return std::string{digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr};
+}
+
+/// As bytea's text: `\x00ff`.
+Parameter parameter(const Bytes& value) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text = "\\x";
+  for (const auto byte : value) {
+    text += digits[std::to_integer<std::size_t>(byte >> 4)];
+    text += digits[std::to_integer<std::size_t>(byte & std::byte{15})];
+  }
+  return text;
 }
 
 std::string_view remedy(const std::string& sqlstate) {
@@ -40,7 +66,7 @@ void PostgresDatabase::connect() {
   if (!connection_.connect()) return;
   ++session_;
   // A pooler would hand settings of the session on to others: begin() makes the necessary ones.
-  if (connection_.pooled()) return;
+  if (connection_.pooled() || is_service()) return;
   // The lock timeout is as long as SQLite's. The plans are the ones that an outbox needs, whatever the
   // statistics say of a table that is empty at one time and full at another.
   connection_.script(R"sql(
@@ -86,9 +112,7 @@ SqlRows PostgresDatabase::run(const std::string& statement, const std::vector<Sq
   std::vector<PostgresConnection::Parameter> parameters;
   parameters.reserve(values.size());
   for (const auto& value : values)
-    parameters.push_back(std::holds_alternative<std::int64_t>(value)
-                             ? std::to_string(std::get<std::int64_t>(value))
-                             : std::get<std::string>(value));
+    parameters.push_back(std::visit([](const auto& one) { return parameter(one); }, value));
   return read(guard([&] { return connection_.run(statement, std::move(parameters)); }));
 }
 
@@ -99,6 +123,7 @@ SqlRows PostgresDatabase::read(const PostgresRows& rows) {
   for (int row = 0; row < rows.size(); ++row)
     for (int column = 0; column < rows.columns(); ++column)
       taken.cells.push_back(rows.is_null(row, column) ? std::nullopt
+                            : rows.is_binary(column)  ? std::optional{rows.bytes(row, column)}
                                                       : std::optional<std::string>{rows.text(row, column)});
   taken.affected = rows.affected();
   return taken;
@@ -111,7 +136,7 @@ void PostgresDatabase::begin(Transaction::Access access) {
     connection_.queue(access == Transaction::Access::read ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
                                                           : "BEGIN");
   });
-  if (connection_.pooled()) {
+  if (connection_.pooled() && !is_service()) {
     connection_.queue("SET LOCAL lock_timeout = '5s'");
     if (mode_ == Open::processor) connection_.queue("SET LOCAL idle_in_transaction_session_timeout = '5s'");
   }

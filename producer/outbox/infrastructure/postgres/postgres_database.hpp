@@ -3,6 +3,7 @@
 // A service's database in PostgreSQL. A connection that is lost is made again.
 
 #include <tidings/database.hpp>
+#include <tidings/outbox_insert.hpp>
 #include <tidings/postgres_connection.hpp>
 
 #include <string>
@@ -16,8 +17,7 @@ namespace tidings {
 namespace wake_lock {
 inline const std::string key = "(1952738667, 'outbox_event'::regclass::oid::integer)";
 /// In the writer's transaction.
-inline const std::string notify_if_held =
-    "SELECT pg_notify('outbox_event', '') WHERE NOT pg_try_advisory_xact_lock_shared" + key;
+inline const std::string notify_if_held = outbox_insert::postgresql_wake;
 inline const std::string listen = "LISTEN outbox_event";
 inline const std::string try_hold = "SELECT pg_try_advisory_lock" + key;
 inline const std::string give_up = "SELECT pg_advisory_unlock" + key;
@@ -44,6 +44,15 @@ class PostgresDatabase final : public Database {
   void queue(const std::string& statement, const Values&... values) {
     connection_.queue(statement, values...);
   }
+  /// As queue(), for a statement whose plan must not read the whole table, however few rows it had when the
+  /// session made the plan that it keeps.
+  template <class... Values>
+  void queue_by_index(const std::string& statement, const Values&... values) {
+    if (!is_service()) return queue(statement, values...);
+    queue("SET LOCAL enable_seqscan = off");
+    queue(statement, values...);
+    queue("SET LOCAL enable_seqscan TO DEFAULT");
+  }
   /// Grows with each reconnect. What an earlier connection has told of transactions need not hold on a later
   /// one: it may lead to another server, whose ids are lower.
   [[nodiscard]] int session() const noexcept { return session_; }
@@ -56,6 +65,8 @@ class PostgresDatabase final : public Database {
   void begin(Transaction::Access access) override;
   void commit() override;
   void roll_back() noexcept override;
+  /// Whose statements are a service's own, for which nothing is set.
+  [[nodiscard]] bool is_service() const noexcept { return mode_ == Open::existing || mode_ == Open::create; }
   void connect();
   void script(const std::string& statements);
   [[nodiscard]] static SqlRows read(const PostgresRows& rows);

@@ -2,10 +2,12 @@
 #include "infrastructure/postgres/postgres_database.hpp"
 #include "infrastructure/postgres/snapshot_scans.hpp"
 
+#include <tidings/outbox_insert.hpp>
 #include <tidings/outbox_repository.hpp>
 
 #include <algorithm>
 #include <cstdint>
+#include <tuple>
 
 namespace tidings {
 namespace {
@@ -18,23 +20,6 @@ constexpr const char* beginning = "-infinity";  // before the first row
 // By bytes: the database's own collation is slower, and may differ on another host.
 const std::string in_order = R"sql( ORDER BY "createdAt", id COLLATE "C")sql";
 const std::string newest_first = R"sql( ORDER BY "createdAt" DESC, id COLLATE "C" DESC)sql";
-
-// The clock's time, or where the aggregate has a row of this millisecond already, a time that puts this one
-// behind it. The aggregate is compared as an expression, for which there is no index: the few rows of a
-// millisecond are found by status and createdAt, where an aggregate may have a million rows.
-const std::string insert = R"sql(
-    INSERT INTO outbox_event (id, "aggregateId", "aggregateType", "eventType", "eventData", "eventVersion",
-                              "occurredAt", "createdAt", "updatedAt")
-    SELECT $1::text, $2::text, $3::text, $4, $5::jsonb, $6::integer, $7::timestamp, at.time, at.time
-    FROM (SELECT CASE WHEN last.id IS NULL THEN clock.time
-                      WHEN last.id COLLATE "C" < $1 THEN last.time
-                      ELSE last.time + interval '1 millisecond' END AS time
-          FROM (SELECT date_trunc('milliseconds', clock_timestamp() AT TIME ZONE 'UTC') AS time) AS clock
-          LEFT JOIN LATERAL (SELECT id, "createdAt" AS time FROM outbox_event
-                             WHERE status IN ('PENDING', 'PUBLISHED', 'FAILED', 'PROCESSING', 'DEAD_LETTER')
-                               AND "createdAt" >= clock.time
-                               AND "aggregateId" || '' = $2 AND "aggregateType" || '' = $3
-                             ORDER BY "createdAt" DESC, id COLLATE "C" DESC LIMIT 1) AS last ON true) AS at)sql";
 
 // $1 where to begin, $2 and $3 the cursor, $4 and $5 the transactions behind and before it, $6 the limit.
 //
@@ -128,8 +113,8 @@ class PostgresOutboxRepository final : public OutboxRepository {
 
 void PostgresOutboxRepository::add(Transaction& transaction, const DomainEvent& added) {
   database_.require_own(transaction);
-  postgres_.queue(insert, added.id, added.aggregate_id, added.aggregate_type, added.event_type,
-                  added.event_data(), added.event_version, to_iso8601(added.occurred_at));
+  std::apply([&](const auto&... texts) { postgres_.queue_by_index(outbox_insert::postgresql, texts...); },
+             outbox_insert::parameters(added));
   postgres_.wake_relay_at_commit();
 }
 

@@ -11,10 +11,12 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <filesystem>
 #include <iterator>
 #include <string_view>
 #include <utility>
+#include <variant>
 
 namespace tidings {
 namespace {
@@ -41,7 +43,7 @@ void check_file(const std::string& path, Database::Open mode) {
   if (file.type() == fs::file_type::none) refuse(error.message() + "; let this user into its folder");
   if (fs::is_directory(file)) refuse("it is a folder; name a file in it");
   if (fs::exists(file) && !fs::is_regular_file(file)) refuse("it is not a regular file; name another");
-  if (!fs::exists(file) && mode == Database::Open::existing)
+  if (!fs::exists(file) && (mode == Database::Open::existing || mode == Database::Open::operations))
     refuse("there is no such file; make it with the service's migration, or correct DATABASE_URL");
   if (!fs::is_directory(folder, error)) refuse("there is no folder " + folder.string() + "; make it first");
   if (fs::exists(file) && !allowed(path, R_OK | W_OK))
@@ -97,6 +99,31 @@ SQLite::Database open_file(const std::string& path, Database::Open mode) {
 std::string text_of_blob(std::string bytes) {
   auto uuid = uuid_text(bytes);
   return uuid ? std::move(*uuid) : std::move(bytes);
+}
+
+// `values` outlive the run of their statement: nothing is copied.
+void bind(SQLite::Statement& statement, const std::string& name, std::monostate) { statement.bind(name); }
+void bind(SQLite::Statement& statement, const std::string& name, std::int64_t value) {
+  statement.bind(name, value);
+}
+void bind(SQLite::Statement& statement, const std::string& name, double value) {
+  statement.bind(name, value);
+}
+void bind(SQLite::Statement& statement, const std::string& name, const std::string& value) {
+  statement.bindNoCopy(name, value);
+}
+void bind(SQLite::Statement& statement, const std::string& name, const Bytes& value) {
+  const void* const bytes =
+      value.empty() ? "" : static_cast<const void*>(value.data());  // null would be NULL
+  statement.bindNoCopy(name, bytes, static_cast<int>(value.size()));
+}
+
+/// With all its digits, where SQLite's own text has fifteen.
+std::string real_text(double value) {
+  std::array<char, 32> digits{};
+  auto* const end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+  const std::string text{digits.data(), end};
+  return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
 }
 
 struct Advice {
@@ -167,10 +194,7 @@ std::int64_t SqliteDatabase::each_row(const std::string& text, const std::vector
     StatementRun run{statement};
     for (std::size_t i = 0; i < values.size(); ++i) {
       const auto name = std::string{"$"}.append(std::to_string(i + 1));  // g++ 12 warns of "$" + at -O3
-      if (const auto* const bytes = std::get_if<std::string>(&values[i]))
-        statement.bindNoCopy(name, *bytes);  // `values` outlive the run
-      else
-        statement.bind(name, std::get<std::int64_t>(values[i]));
+      std::visit([&](const auto& value) { bind(statement, name, value); }, values[i]);
     }
     SqlRows row{.cells = {}, .columns = static_cast<std::size_t>(statement.getColumnCount())};
     while (run.next()) {
@@ -184,6 +208,8 @@ std::int64_t SqliteDatabase::each_row(const std::string& text, const std::vector
           row.cells.emplace_back(std::to_string(cell.getInt64()));
         else if (type == SQLite::BLOB)
           row.cells.emplace_back(text_of_blob(cell.getString()));
+        else if (type == SQLite::FLOAT)
+          row.cells.emplace_back(real_text(cell.getDouble()));
         else
           row.cells.emplace_back(cell.getString());
       }

@@ -1,9 +1,11 @@
 #include "infrastructure/outbox_columns.hpp"
 #include "infrastructure/sqlite/sqlite_database.hpp"
 
+#include <tidings/outbox_insert.hpp>
 #include <tidings/outbox_repository.hpp>
 
 #include <algorithm>
+#include <tuple>
 
 namespace tidings {
 namespace {
@@ -36,12 +38,8 @@ class SqliteOutboxRepository final : public OutboxRepository {
 void SqliteOutboxRepository::add(Transaction& transaction, const DomainEvent& added) {
   database_.require_own(transaction);
   attempt("write an event to the outbox", [&] {
-    database_.exec(R"sql(
-        INSERT INTO outbox_event (id, aggregateId, aggregateType, eventType, eventData, eventVersion,
-                                  occurredAt, retryCount, status, createdAt, updatedAt)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 'PENDING', $8, $8))sql",
-                   added.id, added.aggregate_id, added.aggregate_type, added.event_type, added.event_data(),
-                   added.event_version, to_iso8601(added.occurred_at), to_iso8601(now()));
+    std::apply([&](const auto&... texts) { database_.exec(outbox_insert::sqlite, texts...); },
+               outbox_insert::parameters(added));
   });
 }
 
