@@ -4,14 +4,12 @@
 #include "letter_filters.hpp"
 #include "letter_lists.hpp"
 #include "printing.hpp"
+#include "progress.hpp"
 #include "redrive.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/stop_signals.hpp>
 
-#include <unistd.h>
-
-#include <chrono>
 #include <cstdint>
 #include <iostream>
 #include <memory>
@@ -37,34 +35,6 @@ struct Dlq {
   explicit Dlq(const DlqFlags& flags) : api("dlq"), letters(api, flags.stream) {}
   JetStreamApi api;
   DeadLetterStream letters;
-};
-
-/// Told on a terminal, a few times a second; a log or a pipe gets none of it.
-class Progress {
- public:
-  Progress(const char* verb, std::size_t total) : verb_(verb), total_(total) {}
-  ~Progress() {
-    if (shown_) std::cerr << "\r\033[K" << std::flush;
-  }
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
-
-  void advance() {
-    ++done_;
-    const auto time = std::chrono::steady_clock::now();
-    if (!on_terminal_ || time < again_) return;
-    again_ = time + std::chrono::milliseconds{200};
-    shown_ = true;
-    std::cerr << '\r' << verb_ << ' ' << done_ << " of " << total_ << std::flush;
-  }
-
- private:
-  const char* verb_;
-  const std::size_t total_;
-  const bool on_terminal_ = isatty(STDERR_FILENO) == 1;
-  std::size_t done_ = 0;
-  bool shown_ = false;
-  std::chrono::steady_clock::time_point again_ = std::chrono::steady_clock::now();
 };
 
 int list(const DlqFlags& flags) {

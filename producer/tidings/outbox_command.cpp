@@ -182,7 +182,7 @@ int show(const OutboxFlags& flags) {
 
 void add_outbox_commands(CommandLine& line) {
   const auto flags = std::make_shared<OutboxFlags>();
-  auto& outbox = line.family("outbox", "Shows the outbox table.");
+  auto& outbox = line.family("outbox", "Shows the outbox table, and sends its dead letters again.");
   const auto add = [&](const char* name, const char* description,
                        int (*work)(const OutboxFlags&)) -> CLI::App& {
     auto& command = line.command(
@@ -207,6 +207,8 @@ void add_outbox_commands(CommandLine& line) {
 
   auto& show_command = add("show", "Shows one event with its data.", show);
   show_command.add_option("ID", flags->id, "the event's id")->required();
+
+  add_outbox_retry_commands(line, outbox);
 }
 
 }  // namespace tidings
