@@ -45,7 +45,8 @@ void run(const PostgresServer& postgres, const std::string& statements) {
 }
 
 /// A new table, that nobody has marked or cleaned in, with `events` rows PENDING, each of its own aggregate
-/// or at random of so many.
+/// or at random of so many. Its statistics are those of a table that is all PUBLISHED, as they mostly are in
+/// life.
 void fill(const PostgresServer& postgres, int events, int aggregates = 0) {
   const auto aggregate =
       aggregates > 0 ? "(hashint4(i) & 2147483647) % " + std::to_string(aggregates) : std::string{"i"};
@@ -53,19 +54,26 @@ void fill(const PostgresServer& postgres, int events, int aggregates = 0) {
       "DROP TABLE IF EXISTS outbox_event, outbox_lease, outbox_state; DROP TYPE IF EXISTS "
       "\"OutboxEventStatus\"");
   Database::open(postgres.url())->migrate();
-  run(postgres,
-      "INSERT INTO outbox_event(id, \"aggregateId\", \"aggregateType\", \"eventType\", \"eventData\", "
-      "\"occurredAt\", \"createdAt\", \"updatedAt\") SELECT '01a20c25-' || to_char(i, 'FM0000-0000') || "
-      "'-7393-bb51-' || substr(md5(i::text), 1, 12), 'user-' || " +
-          aggregate +
-          ", 'User', 'user.created', "
-          "jsonb_build_object('data', jsonb_build_object('userId', 'user-' || i, 'email', 'user' || i || "
-          "'@example.org', 'name', 'Some Example', 'emailVerified', false, 'createdAt', "
-          "'2026-01-01T00:00:00.000Z'), 'metadata', jsonb_build_object('source', 'auth-service', 'action', "
-          "'user.register')), time, time, time FROM (SELECT i, now() AT TIME ZONE 'UTC' + i * interval '1 "
-          "millisecond' AS time FROM generate_series(1, " +
-          std::to_string(events) + ") AS i) AS numbers");
+  const auto insert = [&](const std::string& status) {
+    run(postgres,
+        "INSERT INTO outbox_event(id, \"aggregateId\", \"aggregateType\", \"eventType\", \"eventData\", "
+        "\"occurredAt\", \"createdAt\", \"updatedAt\", status) SELECT '01a20c25-' || "
+        "to_char(i, 'FM0000-0000') || '-7393-bb51-' || substr(md5(i::text), 1, 12), 'user-' || " +
+            aggregate +
+            ", 'User', 'user.created', "
+            "jsonb_build_object('data', jsonb_build_object('userId', 'user-' || i, 'email', 'user' || i || "
+            "'@example.org', 'name', 'Some Example', 'emailVerified', false, 'createdAt', "
+            "'2026-01-01T00:00:00.000Z'), 'metadata', jsonb_build_object('source', 'auth-service', 'action', "
+            "'user.register')), time, time, time, '" +
+            status +
+            "'::\"OutboxEventStatus\" FROM (SELECT i, now() AT TIME ZONE 'UTC' + i * interval '1 "
+            "millisecond' AS time FROM generate_series(1, " +
+            std::to_string(events) + ") AS i) AS numbers");
+  };
+  insert("PUBLISHED");
   run(postgres, "ANALYZE outbox_event");
+  run(postgres, "TRUNCATE outbox_event");  // which keeps them
+  insert("PENDING");
   run(postgres, "CHECKPOINT");
 }
 

@@ -3,7 +3,6 @@
 #include <ctime>
 
 namespace tidings {
-
 bool Lease::try_take(Database& database) {
   if (held() && fresh()) return true;
   epoch_.reset();
@@ -73,6 +72,13 @@ bool Lease::renew(Transaction& transaction) {
       epoch_.reset();
     return ours;
   });
+}
+
+void Lease::was_renewed(bool ours, BootClock::time_point sent) noexcept {
+  if (ours)
+    renewed_ = sent;
+  else
+    epoch_.reset();
 }
 
 void Lease::release(Database& database) {

@@ -2,6 +2,7 @@
 
 #include "event/valid_utf8.hpp"
 #include "infrastructure/outbox_columns.hpp"
+#include "infrastructure/postgres/postgres_outcomes.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -113,22 +114,8 @@ int write_published_to_sqlite(Database& database, Iterator begin, Iterator end, 
 }
 
 int write_published_to_postgres(Database& database, Iterator begin, Iterator end, bool delete_published) {
-  std::string ids = "{";  // an array of texts in PostgreSQL's notation
-  for (auto outcome = begin; outcome != end; ++outcome) {
-    ids += outcome == begin ? "\"" : ",\"";
-    for (const char letter : outcome->id) {
-      if (letter == '"' || letter == '\\') ids += '\\';
-      ids += letter;
-    }
-    ids += '"';
-  }
-  ids += "}";
-  const std::string rows = " WHERE id = ANY($1::text[])" + not_settled;
-  if (delete_published) {
-    database.exec("DELETE FROM outbox_event" + rows, ids);
-    return 0;
-  }
-  return static_cast<int>(database.exec(set_published + rows, ids, to_iso8601((end - 1)->at)).affected);
+  const auto changed = postgres_outcomes::write_published(database, {begin, end}, delete_published);
+  return delete_published ? 0 : static_cast<int>(changed);
 }
 
 /// `row` is the condition on $1, which is `key`. Returns how many rows have changed.
@@ -149,7 +136,9 @@ std::int64_t write_other(Database& database, const Outcome& outcome, const std::
 
 void write_other(Database& database, const Outcome& outcome) {
   if (database.kind() == Database::Kind::postgresql) {
-    write_other(database, outcome, " WHERE id = $1" + not_settled, outcome.id);
+    const auto row = " WHERE id = $1 AND " + postgres_outcomes::not_settled;
+    if (write_other(database, outcome, row, outcome.id) == 0)
+      postgres_outcomes::require_changed(database, outcome);
     return;
   }
   if (const auto row = find_unsettled(database, outcome))
@@ -174,25 +163,48 @@ int write_outcomes(Transaction& transaction, const std::vector<Outcome>& outcome
   });
 }
 
+std::vector<Outcome> take_locked(Transaction& transaction, std::vector<Outcome>& outcomes, std::string& why) {
+  if (transaction.database().kind() == Database::Kind::sqlite || outcomes.empty()) return {};
+  return attempt("write back what became of events",
+                 [&] { return postgres_outcomes::take_locked(transaction.database(), outcomes, why); });
+}
+
+bool write_at_once(Database& database, Lease& lease, const std::vector<Outcome>& outcomes,
+                   const ProcessorStatus& status, bool delete_published) {
+  const bool fits = database.kind() == Database::Kind::postgresql && !database.pooled() &&
+                    !outcomes.empty() && std::all_of(outcomes.begin(), outcomes.end(), is_published);
+  if (!fits || !lease.held()) return false;
+  return attempt("write back what became of events", [&] {
+    try {
+      const auto changed =
+          postgres_outcomes::write_at_once(database, lease, outcomes, status, delete_published);
+      return !changed || *changed == static_cast<std::int64_t>(outcomes.size());
+    } catch (const SqlError& error) {
+      if (error.retryable()) throw;
+      return false;  // a rule on the table allows no such statement, say: that of a transaction tells
+    }
+  });
+}
+
 void write_processor_record(Transaction& transaction, const ProcessorStatus& status, std::int64_t published) {
   attempt("write the state of the outbox processor", [&] {
     auto& database = transaction.database();
     const auto* phase = to_string(status.phase);
     const auto since = status.since.time_since_epoch().count();
+    const auto why = trouble(status);
     const auto time = database.time().time_since_epoch().count();
-    const auto updated =
-        database.exec(R"sql(
+    const auto updated = database.exec(R"sql(
         UPDATE outbox_state
         SET phase = $1, since = $2, trouble = $3, "inFlight" = $4, "writtenAt" = $5,
             published = CASE WHEN published + $6 < 0 THEN 0 ELSE published + $6 END
         WHERE name = 'outbox')sql",
-                      phase, since, status.waiting_because, status.in_flight, time, published);
+                                       phase, since, why, status.in_flight, time, published);
     if (updated.affected > 0) return;
     database.exec(R"sql(
         INSERT INTO outbox_state (name, phase, since, trouble, "inFlight", "writtenAt", published)
         VALUES ('outbox', $1, $2, $3, $4, $5, (SELECT count(*) FROM outbox_event WHERE status = 'PUBLISHED'))
         )sql",
-                  phase, since, status.waiting_because, status.in_flight, time);
+                  phase, since, why, status.in_flight, time);
   });
 }
 

@@ -2,6 +2,8 @@
 
 // What the processor writes into the outbox: what became of events, and its own record.
 
+#include "infrastructure/lease.hpp"
+
 #include <tidings/database.hpp>
 #include <tidings/outbox_event.hpp>
 #include <tidings/processor_status.hpp>
@@ -25,11 +27,29 @@ struct Outcome {
 
 /// In a transaction whose lease was checked. Rows that are gone or already settled stay as they are. With
 /// `delete_published`, published rows are deleted (SQLite: except for the table's newest, which becomes
-/// PUBLISHED and is left to cleanup). Returns how many rows have become PUBLISHED. Throws DatabaseError.
+/// PUBLISHED and is left to cleanup). Returns how many rows have become PUBLISHED. Throws DatabaseError, also
+/// when PostgreSQL refuses nothing and changes nothing.
 int write_outcomes(Transaction& transaction, const std::vector<Outcome>& outcomes, bool delete_published);
 
-/// In the same transaction. `published` is by how much that changed the number of PUBLISHED rows. Their count
-/// is kept in the record, since counting them takes longer the more there are; the first write counts them.
+/// Before that, in the same transaction: takes out of `outcomes` those whose rows other transactions have
+/// locked (PostgreSQL), and has the rest written without waiting. `why` then says who waits for whom.
+[[nodiscard]] std::vector<Outcome> take_locked(Transaction& transaction, std::vector<Outcome>& outcomes,
+                                               std::string& why);
+
+/// Not in a transaction: the same with the lease's renewal and the processor's record in one round trip,
+/// where all are published and PostgreSQL keeps our settings. False when something is left to be done in a
+/// transaction; true also when the lease turns out to be lost.
+[[nodiscard]] bool write_at_once(Database& database, Lease& lease, const std::vector<Outcome>& outcomes,
+                                 const ProcessorStatus& status, bool delete_published);
+
+/// What the processor's record says of it.
+[[nodiscard]] inline const std::string& trouble(const ProcessorStatus& status) {
+  return status.waiting_because.empty() ? status.unmarked_because : status.waiting_because;
+}
+
+/// In the same transaction as the outcomes. `published` is by how much that changed the number of PUBLISHED
+/// rows. Their count is kept in the record, since counting them takes longer the more there are; the first
+/// write counts them.
 void write_processor_record(Transaction& transaction, const ProcessorStatus& status, std::int64_t published);
 
 }  // namespace tidings

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -24,6 +25,9 @@ namespace {
 
 // A lease that was handed back is free at once: a standby asks this often, whatever is committed meanwhile.
 constexpr std::chrono::milliseconds standby_interval{100};
+
+// The outcomes of rows that are locked wait apart from the others, so this need not be long.
+constexpr std::chrono::milliseconds marks_wait_for_locks{200};
 
 constexpr std::int64_t ms_a_day = 86'400'000;
 constexpr std::size_t longest_source = 255;
@@ -144,6 +148,7 @@ bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& sto
   const auto reading = Database::open(database_url, Database::Open::processor);
   const auto writing = Database::open(database_url, Database::Open::processor);
   if (!take(lease, *writing, stop)) return true;
+  writing->wait_for_locks(marks_wait_for_locks);
   bool drained = false;
   try {
     drained = RelaySession{context, *reading, *writing, lease}.run(stop);

@@ -54,6 +54,25 @@ std::size_t OutcomeWriter::waiting() const {
   return outcomes_.size() + writing_;
 }
 
+std::string OutcomeWriter::trouble() const {
+  using std::chrono::seconds;
+  {
+    const std::lock_guard lock{mutex_};
+    if (!trouble_.empty()) return trouble_;
+  }
+  const auto asked_at = asked_at_.load();
+  if (asked_at == 0) return {};
+  const auto silent =
+      std::chrono::ceil<seconds>(steady_clock::now().time_since_epoch() - steady_clock::duration{asked_at});
+  return "no answer for " + std::to_string(silent.count()) + " s: " + database_.name() +
+         " hangs, or its commits wait for a disk or a standby";
+}
+
+void OutcomeWriter::set_trouble(std::string why) {
+  const std::lock_guard lock{mutex_};
+  trouble_ = std::move(why);
+}
+
 /// Unlike retry(), it goes on after any error of the database, with the same outcomes and those that came
 /// meanwhile, until it is stopped or the lease is lost.
 void OutcomeWriter::run(const std::stop_token& stop) {
@@ -61,22 +80,26 @@ void OutcomeWriter::run(const std::stop_token& stop) {
   Batch batch;
   auto delay = first_pause;
   while (!lost()) {
-    if (batch.outcomes.empty() && !take(batch, stop)) return;
+    if (!failing() && !take(batch, stop)) return;
     try {
       write(batch);
-      if (!lost() && !stop.stop_requested()) clean_up();
+      if (!lost() && !stop.stop_requested()) clean_up_if_due();
       if (lost()) break;
+      set_trouble({});
       if (state_.exchange(State::writing) == State::failing)
         spdlog::info("outbox database can be written again");
       delay = first_pause;
     } catch (const DatabaseError& error) {
       if (lost()) break;
       if (!database_.lost().empty()) return give_up();
+      set_trouble(error.what());
       if (state_.exchange(State::failing) != State::failing)
         spdlog::warn("outbox: {}; trying again", error.what());
       if (stop.stop_requested()) return;  // the next holder publishes again, and the stream knows the ids
+      // An SQLite file that is locked or full is so for everything.
+      if (!error.retryable() || database_.kind() == Database::Kind::postgresql) renew();
       pause(stop, delay);
-      delay = std::min(delay * 2, longest_pause);
+      delay = std::min({delay * 2, longest_pause, options_.lease / 8});
     }
     on_change_();
   }
@@ -90,34 +113,105 @@ void OutcomeWriter::give_up() {
   on_change_();
 }
 
-/// Waits for something to write. False when stopped, and everything is written.
+/// Waits for something to write. False when stopped, and everything is written that can be.
 bool OutcomeWriter::take(Batch& batch, const std::stop_token& stop) {
   constexpr std::size_t enough_outcomes = 200;
-  constexpr milliseconds outcomes_gather{5};
+  constexpr milliseconds outcomes_gather{5}, locked_are_tried_after{200};
   constexpr std::size_t most_at_once = 2000;  // a transaction keeps the service's writers waiting
+  auto until = std::min(renew_at_, clean_up_at_);
+  if (!batch.outcomes.empty()) until = std::min(until, steady_clock::now() + locked_are_tried_after);
   std::unique_lock lock{mutex_};
-  work_.wait_until(lock, stop, std::min(renew_at_, clean_up_at_),
-                   [this] { return !outcomes_.empty() || report_; });
+  work_.wait_until(lock, stop, until, [this] { return !outcomes_.empty() || report_; });
   // Committed one by one, outcomes would take the lock from the service's writers, and sync, for each event.
   work_.wait_for(lock, stop, outcomes_gather,
                  [this] { return outcomes_.size() >= enough_outcomes || report_; });
   const auto count = static_cast<std::ptrdiff_t>(std::min(outcomes_.size(), most_at_once));
   const auto end = outcomes_.begin() + count;
-  batch.outcomes.assign(std::move_iterator{outcomes_.begin()}, std::move_iterator{end});
+  batch.outcomes.insert(batch.outcomes.end(), std::move_iterator{outcomes_.begin()}, std::move_iterator{end});
   outcomes_.erase(outcomes_.begin(), end);
   writing_ = batch.outcomes.size();
   batch.report = std::exchange(report_, false) || batch.report;
-  return !stop.stop_requested() || !batch.outcomes.empty();
+  return !stop.stop_requested() || count > 0;
 }
 
+/// A row that others have locked holds up nothing but its own outcome. To look for locks costs as much as the
+/// rest, so that is done only after something went wrong; a session that has ended is made again, too.
 void OutcomeWriter::write(Batch& batch) {
   if (batch.outcomes.empty() && !batch.report && steady_clock::now() < renew_at_) return;
-  write_fenced([&](Transaction& transaction) {
-    return write_outcomes(transaction, batch.outcomes, options_.retention.count() == 0);
-  });
-  batch = {};
+  try {
+    skip_locked_ ? write_unlocked(batch) : write_all(batch);
+  } catch (const DatabaseError& error) {
+    if (skip_locked_ || !error.retryable() || database_.kind() == Database::Kind::sqlite) throw;
+    skip_locked_ = true;
+    write_unlocked(batch);
+  }
+  batch.report = false;
   const std::lock_guard lock{mutex_};
-  writing_ = 0;
+  writing_ = batch.outcomes.size();
+}
+
+void OutcomeWriter::write_all(Batch& batch) {
+  const bool delete_published = options_.retention.count() == 0;
+  asked_at_ = steady_clock::now().time_since_epoch().count();
+  if (write_at_once(database_, lease_, batch.outcomes, status_.read(), delete_published)) {
+    if (!lease_.held()) state_ = State::lost;
+    committed();
+  } else {
+    write_fenced([&](Transaction& transaction) {
+      return write_outcomes(transaction, batch.outcomes, delete_published);
+    });
+  }
+  batch.outcomes.clear();
+}
+
+/// Outcomes of rows that others have locked stay in the batch.
+void OutcomeWriter::write_unlocked(Batch& batch) {
+  std::vector<Outcome> locked, rest;
+  std::string why;
+  write_fenced([&](Transaction& transaction) {
+    rest = batch.outcomes;
+    locked = take_locked(transaction, rest, why);
+    return write_outcomes(transaction, rest, options_.retention.count() == 0);
+  });
+  batch.outcomes = std::move(locked);
+  skip_locked_ = !batch.outcomes.empty();
+  tell_locked(std::move(why));
+}
+
+void OutcomeWriter::tell_locked(std::string why) {
+  bool begins = false, ends = false;
+  status_.update([&](auto& status) {
+    begins = status.unmarked_because.empty() && !why.empty();
+    ends = why.empty() && !status.unmarked_because.empty();
+    status.unmarked_because = why;
+  });
+  if (begins) spdlog::warn("outbox: {}", why);
+  if (ends) spdlog::info("outbox: no row is locked any more");
+  if (begins || ends) report();
+}
+
+/// While outcomes cannot be written: that is no reason for another processor to begin, which would send again
+/// what they are about. It also tells what is wrong.
+void OutcomeWriter::renew() {
+  try {
+    if (steady_clock::now() >= renew_at_) write_fenced([](Transaction&) { return 0; });
+  } catch (const DatabaseError&) {
+    return;  // the next try to write tells
+  }
+}
+
+/// Nothing depends on it, so what it meets (a lock) holds up nothing else.
+void OutcomeWriter::clean_up_if_due() {
+  constexpr milliseconds tries_again_after{5000};
+  if (steady_clock::now() < clean_up_at_) return;
+  try {
+    clean_up();
+    cleanup_failed_ = false;
+  } catch (const DatabaseError& error) {
+    if (!database_.lost().empty()) throw;
+    clean_up_at_ = steady_clock::now() + std::min<milliseconds>(options_.cleanup_interval, tries_again_after);
+    if (!std::exchange(cleanup_failed_, true)) spdlog::warn("outbox: {}; trying again later", error.what());
+  }
 }
 
 /// One small step, whose size follows the time that it takes, for writers wait meanwhile. The next follows at
@@ -126,15 +220,14 @@ void OutcomeWriter::clean_up() {
   constexpr milliseconds takes_at_most{8};
   constexpr int smallest = 10, largest = 1000;
   auto begun = steady_clock::now();
-  if (begun < clean_up_at_) return;
   OutboxRepository::Cleanup done;
-  const auto committed = write_fenced([&](Transaction& transaction) {
+  const auto ended = write_fenced([&](Transaction& transaction) {
     begun = steady_clock::now();  // the wait for the lock is over
     done = outbox_->cleanup(transaction, options_.clock() - options_.retention, cleanup_step_);
     return -done.deleted;
   });
   if (lost()) return;
-  const auto took = committed - begun;
+  const auto took = ended - begun;
   status_.update([&](auto& status) {
     status.longest_cleanup =
         std::max(status.longest_cleanup, std::chrono::duration_cast<std::chrono::microseconds>(took));
@@ -149,6 +242,7 @@ void OutcomeWriter::clean_up() {
 template <class Work>
 steady_clock::time_point OutcomeWriter::write_fenced(Work&& work) {
   const auto status = status_.read();
+  asked_at_ = steady_clock::now().time_since_epoch().count();
   database_.transact([&](Transaction& transaction) {
     if (!lease_.renew(transaction)) {
       state_ = State::lost;
@@ -157,7 +251,12 @@ steady_clock::time_point OutcomeWriter::write_fenced(Work&& work) {
     const int published = work(transaction);
     write_processor_record(transaction, status, published);
   });
+  return committed();
+}
+
+steady_clock::time_point OutcomeWriter::committed() {
   const auto committed = steady_clock::now();
+  asked_at_ = 0;
   if (lost()) return committed;
   fresh_until_ = lease_.fresh_until().time_since_epoch().count();
   renew_at_ = committed + options_.lease / 3;

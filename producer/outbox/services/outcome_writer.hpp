@@ -18,6 +18,7 @@
 #include <memory>
 #include <mutex>
 #include <stop_token>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -49,10 +50,13 @@ class OutcomeWriter {
   }
   /// The database cannot be written at the moment.
   [[nodiscard]] bool failing() const noexcept { return state_ == State::failing; }
+  /// Why not, or for how long it has not answered; empty while all is well.
+  [[nodiscard]] std::string trouble() const;
 
  private:
   enum class State { writing, failing, lost };
-  /// What is written in one transaction, and kept until that is committed.
+  /// What is written in one transaction, and kept until that is committed. Outcomes of rows that others have
+  /// locked stay in it, in front of what comes later.
   struct Batch {
     std::vector<Outcome> outcomes;
     bool report = false;
@@ -62,9 +66,16 @@ class OutcomeWriter {
   void give_up();
   [[nodiscard]] bool take(Batch& batch, const std::stop_token& stop);
   void write(Batch& batch);
+  void write_all(Batch& batch);
+  void write_unlocked(Batch& batch);
+  void tell_locked(std::string why);
+  void renew();
+  void clean_up_if_due();
   void clean_up();
   template <class Work>
   std::chrono::steady_clock::time_point write_fenced(Work&& work);
+  std::chrono::steady_clock::time_point committed();
+  void set_trouble(std::string why);
 
   Database& database_;
   Lease& lease_;
@@ -78,9 +89,13 @@ class OutcomeWriter {
   std::vector<Outcome> outcomes_;  // under mutex
   std::size_t writing_ = 0;        // under mutex
   bool report_ = true;             // under mutex
+  std::string trouble_;            // under mutex
 
   std::atomic<BootClock::rep> fresh_until_;
   std::atomic<State> state_{State::writing};
+  std::atomic<std::chrono::steady_clock::rep> asked_at_{0};  // that the database answers; 0: it has
+  bool skip_locked_ = false;
+  bool cleanup_failed_ = false;
 
   std::chrono::steady_clock::time_point renew_at_;
   std::chrono::steady_clock::time_point clean_up_at_;

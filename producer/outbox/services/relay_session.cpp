@@ -136,7 +136,7 @@ bool RelaySession::may_publish() {
   }
   if (Clock::now() < paused_until_) return false;
   if (writer_.failing() || !writer_.fresh()) {
-    enter(Phase::waiting_for_database);
+    enter(Phase::waiting_for_database, writer_.trouble());
     return false;
   }
   try {

@@ -73,6 +73,9 @@ class PostgresConnection {
   [[nodiscard]] bool connected() const noexcept;
   /// Forgets what is queued.
   void disconnect() noexcept;
+  /// Ends the connection, whatever another thread waits for on it: that fails as for a lost connection.
+  /// Thread-safe.
+  void cut() noexcept;
   /// Through a pooler (PgBouncer): a session is kept for the time of a transaction only, so there are no
   /// prepared statements, and neither settings nor LISTEN outlast a statement. What returns bytea comes in
   /// the form that the login has set: use encode().
@@ -119,10 +122,7 @@ class PostgresConnection {
     }
   }
 
-  friend class PostgresInbox;  // keeps handlers from ending its transaction, and cuts what hangs
-  /// Ends the connection, whatever another thread waits for on it: that fails as for a lost connection.
-  /// Thread-safe.
-  void cut() noexcept;
+  friend class PostgresInbox;  // keeps handlers from ending its transaction
   /// Whether statements that end the transaction are refused. Forgets what was tried.
   void keep_transaction(bool keep) noexcept;
   /// What a handler must not do, when it has ended the transaction or tried to; empty otherwise.

@@ -6,6 +6,7 @@
 #include <tidings/error.hpp>
 #include <tidings/timestamp.hpp>
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -147,6 +148,17 @@ class Database {
 
   /// For messages to people; contains no password.
   [[nodiscard]] virtual std::string name() const = 0;
+
+  /// PostgreSQL through a pooler, which keeps no settings from one transaction to the next.
+  [[nodiscard]] virtual bool pooled() const noexcept { return false; }
+
+  /// PostgreSQL: from now on, a statement that meets a lock gives up after so long (5 s unless this is
+  /// called).
+  virtual void wait_for_locks(std::chrono::milliseconds /*at_most*/) {}
+
+  /// PostgreSQL: what another thread waits for on this connection fails like a lost connection, and so does
+  /// all that is tried later. Thread-safe. In SQLite, waiting ends with the busy timeout.
+  virtual void give_up() noexcept {}
 
   /// Throws DatabaseError when the transaction is on another connection.
   void require_own(Transaction& transaction) const;

@@ -18,10 +18,11 @@ namespace tidings {
 struct ProcessorStatus {
   enum class Phase { starting, standby, active, waiting_for_broker, waiting_for_database, stopped };
   Phase phase = Phase::starting;
-  Timestamp since;              ///< when the phase began
-  std::string waiting_because;  ///< the error that it waits to be over; empty in the other phases
-  std::uint64_t published = 0;  ///< confirmed by the stream since start
-  std::uint64_t refused = 0;    ///< failed attempts
+  Timestamp since;               ///< when the phase began
+  std::string waiting_because;   ///< the error that it waits to be over; empty in the other phases
+  std::string unmarked_because;  ///< why some events that the stream has are not marked yet; mostly empty
+  std::uint64_t published = 0;   ///< confirmed by the stream since start
+  std::uint64_t refused = 0;     ///< failed attempts
   std::uint64_t dead_lettered = 0;
   std::size_t in_flight = 0;
   std::size_t blocked_aggregates = 0;  ///< those with a FAILED event, for which their later events wait

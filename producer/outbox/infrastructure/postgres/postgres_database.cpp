@@ -63,20 +63,37 @@ PostgresDatabase::PostgresDatabase(const std::string& url, Open mode) : connecti
 }
 
 void PostgresDatabase::connect() {
+  const auto require_wanted = [this] {
+    if (given_up_) throw PostgresError("the connection to " + name() + " was given up", "");
+  };
+  require_wanted();
   if (!connection_.connect()) return;
+  require_wanted();
   ++session_;
   // A pooler would hand settings of the session on to others: begin() makes the necessary ones.
   if (connection_.pooled() || is_service()) return;
-  // The lock timeout is as long as SQLite's. The plans are the ones that an outbox needs, whatever the
-  // statistics say of a table that is empty at one time and full at another.
-  connection_.script(R"sql(
-      SET lock_timeout = '5s';
+  // The plans are the ones that an outbox needs, whatever the statistics say of a table that is empty at one
+  // time and full at another.
+  connection_.script("SET lock_timeout = " + std::to_string(lock_timeout_.count()) + R"sql(;
       SET plan_cache_mode = force_generic_plan;
       SET enable_seqscan = off;
       SET enable_bitmapscan = off;
       SET jit = off)sql");
   // A processor that is frozen in a transaction must not keep its successor out.
   if (mode_ == Open::processor) connection_.script("SET idle_in_transaction_session_timeout = '5s'");
+}
+
+void PostgresDatabase::wait_for_locks(std::chrono::milliseconds at_most) {
+  lock_timeout_ = at_most;
+  if (pooled() || !connection_.connected()) return;  // begin() or connect() will say it
+  attempt("set up the session with " + name(), [&] {
+    guard([&] { connection_.script("SET lock_timeout = " + std::to_string(at_most.count())); });
+  });
+}
+
+void PostgresDatabase::give_up() noexcept {
+  given_up_ = true;
+  connection_.cut();
 }
 
 SqlError PostgresDatabase::sql_error(const PostgresError& error) {
@@ -137,7 +154,7 @@ void PostgresDatabase::begin(Transaction::Access access) {
                                                           : "BEGIN");
   });
   if (connection_.pooled() && !is_service()) {
-    connection_.queue("SET LOCAL lock_timeout = '5s'");
+    connection_.queue("SET LOCAL lock_timeout = " + std::to_string(lock_timeout_.count()));
     if (mode_ == Open::processor) connection_.queue("SET LOCAL idle_in_transaction_session_timeout = '5s'");
   }
   in_transaction_ = true;

@@ -6,6 +6,8 @@
 #include <tidings/outbox_insert.hpp>
 #include <tidings/postgres_connection.hpp>
 
+#include <atomic>
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -33,6 +35,9 @@ class PostgresDatabase final : public Database {
   [[nodiscard]] std::unique_ptr<OutboxRepository> outbox() override;
   [[nodiscard]] Timestamp time() override;
   [[nodiscard]] std::string name() const override { return connection_.name(); }
+  [[nodiscard]] bool pooled() const noexcept override { return connection_.pooled(); }
+  void wait_for_locks(std::chrono::milliseconds at_most) override;
+  void give_up() noexcept override;
 
   /// Like exec(), also with values that are std::optional: NULL when empty. Throws SqlError.
   template <class... Values>
@@ -86,6 +91,8 @@ class PostgresDatabase final : public Database {
   PostgresConnection connection_;
   int session_ = 0;
   Open mode_;
+  std::chrono::milliseconds lock_timeout_{5000};  // as long as SQLite's
+  std::atomic<bool> given_up_{false};
   bool in_transaction_ = false;
   bool wake_ = false;
 };
