@@ -3,6 +3,22 @@
 #include <ctime>
 
 namespace tidings {
+namespace {
+
+/// PostgreSQL: a process that was frozen while it sent a write has left a session that keeps the row's lock
+/// and waits for the rest: no timeout of the server's ends that. Ends it, if it is of this login.
+void end_frozen_holder(Database& database) {
+  if (database.kind() != Database::Kind::postgresql) return;
+  database.exec(R"sql(
+      SELECT pg_terminate_backend(a.pid) FROM outbox_lease AS l
+      JOIN pg_locks AS k ON k.locktype = 'transactionid' AND k.granted AND k.mode = 'ExclusiveLock'
+                            AND k.transactionid = l.xmax
+      JOIN pg_stat_activity AS a ON a.pid = k.pid
+      WHERE l.name = 'outbox' AND a.wait_event = 'ClientRead' AND a.usename = current_user)sql");
+}
+
+}  // namespace
+
 bool Lease::try_take(Database& database) {
   if (held() && fresh()) return true;
   epoch_.reset();
@@ -14,6 +30,7 @@ bool Lease::try_take(Database& database) {
 }
 
 bool Lease::take(Database& database, const std::optional<Row>& row) {
+  end_frozen_holder(database);
   const auto taken_at = BootClock::now();
   const std::int64_t epoch = row ? row->epoch + 1 : 1;
   // Changes nothing if another process was faster or the holder has renewed since.

@@ -103,6 +103,20 @@ TEST_CASE("releasing what another has taken over meanwhile frees nothing", "[eng
   CHECK(renew(second, database));
 }
 
+TEST_CASE("the session of a holder that was frozen in mid-write is ended by who takes over") {
+  // No timeout of the server's ends it when it was frozen between two messages of a pipeline; here it has
+  // none.
+  Outbox outbox{Engine::postgres};
+  const auto frozen = Database::open(outbox.url());
+  auto first = lease("first", 100ms), second = lease("second");
+  REQUIRE(first.try_take(*frozen));
+  Transaction transaction{*frozen};
+  REQUIRE(first.renew(transaction));
+  REQUIRE_WITHIN(3s, second.try_take(outbox.database()));
+  CHECK_THROWS_AS(transaction.commit(), DatabaseError);
+  CHECK(outbox.number("SELECT epoch FROM outbox_lease") == 2);
+}
+
 TEST_CASE("a renewal shows life and moves the end", "[engines]") {
   Leases leases;
   auto& database = leases.database;
