@@ -8,7 +8,7 @@
 
 namespace tidings {
 
-/// wait() and sleep() belong to one thread; wake() may be called from any.
+/// wait() and sleep() belong to one thread; wake() and give_up() may be called from any.
 class CommitWatch {
  public:
   /// For the database at `url`, as in DATABASE_URL. Never throws for a database that cannot be reached:
@@ -26,6 +26,8 @@ class CommitWatch {
   /// Returns at wake() or after `timeout`, whatever is written.
   virtual void sleep(std::chrono::milliseconds timeout);
   void wake() noexcept;
+  /// Thread-safe: no database is asked any more; what a thread waits for from it fails.
+  virtual void give_up() noexcept {}
 
  protected:
   using Clock = std::chrono::steady_clock;

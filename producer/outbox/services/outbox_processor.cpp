@@ -3,12 +3,14 @@
 #include "nats/subject.hpp"
 #include "retry_loop.hpp"
 #include "services/relay_session.hpp"
+#include "services/stop_deadline.hpp"
 
 #include <tidings/outbox_processor.hpp>
 #include <tidings/outbox_repository.hpp>
 #include <tidings/settings.hpp>
 #include <tidings/uuid.hpp>
 
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,8 +28,11 @@ namespace {
 // A lease that was handed back is free at once: a standby asks this often, whatever is committed meanwhile.
 constexpr std::chrono::milliseconds standby_interval{100};
 
+// After a stop; then nobody waits for an answer of the database any more.
+constexpr std::chrono::seconds database_may_take{5};
 // The outcomes of rows that are locked wait apart from the others, so this need not be long.
 constexpr std::chrono::milliseconds marks_wait_for_locks{200};
+constexpr std::chrono::milliseconds shortest_session{200};
 
 constexpr std::int64_t ms_a_day = 86'400'000;
 constexpr std::size_t longest_source = 255;
@@ -147,11 +152,24 @@ void OutboxProcessor::run(const std::stop_token& stop) {
 bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& stop) {
   const auto reading = Database::open(database_url, Database::Open::processor);
   const auto writing = Database::open(database_url, Database::Open::processor);
+  const StopDeadline deadline{stop, database_may_take, [&] {
+                                reading->give_up();
+                                writing->give_up();
+                                context.watch->give_up();
+                              }};
   if (!take(lease, *writing, stop)) return true;
   writing->wait_for_locks(marks_wait_for_locks);
   bool drained = false;
+  const auto begun = std::chrono::steady_clock::now();
   try {
     drained = RelaySession{context, *reading, *writing, lease}.run(stop);
+  } catch (const DatabaseError& error) {
+    // An administrator has ended the session that reads, say. The lease is ours: begin anew at once, but not
+    // in a loop.
+    require_kept(*writing);
+    if (!error.retryable() || std::chrono::steady_clock::now() - begun < shortest_session) throw;
+    spdlog::warn("outbox: {}; reading anew", error.what());
+    return stop.stop_requested();
   } catch (const NatsError& error) {
     lease.release(*writing);
     throw NatsError(error.what());  // not retryable: the session itself waits for what may pass

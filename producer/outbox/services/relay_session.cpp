@@ -26,17 +26,23 @@ RelaySession::RelaySession(RelayContext& context, Database& reading, Database& w
 
 bool RelaySession::run(const std::stop_token& stop) {
   reader_.load();
-  while (!stop.stop_requested() && !writer_.lost()) {
-    take_results();
-    bool progress = false;
-    std::optional<Timestamp> read_at;
-    if (may_publish()) {
-      read_at = retries_.now();
-      progress = reader_.read();
-      progress = send() || progress;
+  try {
+    while (!stop.stop_requested() && !writer_.lost()) {
+      take_results();
+      bool progress = false;
+      std::optional<Timestamp> read_at;
+      if (may_publish()) {
+        read_at = retries_.now();
+        progress = reader_.read();
+        progress = send() || progress;
+      }
+      if (drained()) return true;
+      if (!progress) wait(read_at);
     }
-    if (drained()) return true;
-    if (!progress) wait(read_at);
+  } catch (const DatabaseError&) {
+    // The next session sends again what this one leaves without an outcome.
+    if (!writer_.lost()) finish();
+    throw;
   }
   if (!writer_.lost()) finish();
   return false;

@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 namespace tidings {
@@ -29,6 +30,7 @@ class PostgresCommitWatch final : public CommitWatch {
   bool wait(milliseconds timeout) override;
   void found() noexcept override;
   void sleep(milliseconds timeout) override;
+  void give_up() noexcept override;
 
  private:
   bool read_is_due();
@@ -36,6 +38,7 @@ class PostgresCommitWatch final : public CommitWatch {
   bool hold_lock();
 
   PostgresConnection connection_;
+  std::atomic<bool> given_up_{false};
   bool holds_lock_ = false;  // writers notify
   bool warned_ = false;
   Clock::time_point connect_at_{};  // not before
@@ -60,6 +63,7 @@ bool PostgresCommitWatch::read_is_due() {
   const auto now = Clock::now();
   try {
     if (!connection_.connected()) {
+      if (given_up_) connect_at_ = Clock::time_point::max();
       if (now < connect_at_) return false;
       connect_at_ = now + between_connects;
       listen();
@@ -116,6 +120,11 @@ void PostgresCommitWatch::sleep(milliseconds timeout) {
     connect_at_ = {};
   }
   CommitWatch::sleep(timeout);
+}
+
+void PostgresCommitWatch::give_up() noexcept {
+  given_up_ = true;
+  connection_.cut();
 }
 
 }  // namespace

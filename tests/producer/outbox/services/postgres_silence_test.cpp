@@ -1,0 +1,108 @@
+// The processor while PostgreSQL ends its sessions, or says nothing at all.
+
+#include "support/catch.hpp"
+#include "support/nats_server.hpp"
+#include "support/outbox.hpp"
+#include "support/processor.hpp"
+#include "support/wait.hpp"
+
+#include <csignal>
+#include <set>
+#include <string>
+#include <vector>
+
+using namespace tidings;
+using namespace tidings::test;
+
+namespace {
+
+OutboxProcessorOptions quick() {
+  OutboxProcessorOptions options;
+  options.lease = 1s;
+  options.processing_interval = 100ms;
+  return options;
+}
+
+/// The server's processes for the clients that are connected.
+std::set<std::string> sessions(const Outbox& outbox) {
+  const auto pids = outbox.column(
+      "SELECT pid FROM pg_stat_activity WHERE application_name = 'tidings' AND pid <> pg_backend_pid()");
+  return {pids.begin(), pids.end()};
+}
+
+/// Stops some processes of the server, until its end.
+class StoppedSessions {
+ public:
+  explicit StoppedSessions(const std::set<std::string>& pids) {
+    for (const auto& pid : pids) pids_.push_back(std::stoi(pid));
+    signal(SIGSTOP);
+  }
+  ~StoppedSessions() { signal(SIGCONT); }
+  StoppedSessions(const StoppedSessions&) = delete;
+  StoppedSessions& operator=(const StoppedSessions&) = delete;
+
+ private:
+  void signal(int number) const {
+    for (const auto pid : pids_) ::kill(pid, number);
+  }
+  std::vector<pid_t> pids_;
+};
+
+}  // namespace
+
+TEST_CASE("a session that an administrator ends stops publishing for no moment") {
+  NatsServer server;
+  Outbox outbox{Engine::postgres};
+  auto options = quick();
+  options.lease = 10s;
+  const auto own = sessions(outbox);
+  Processor processor{outbox, server.url(), options};
+  outbox.add("a");
+  REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") == 1);
+  const auto since = processor.status().since;
+  for (int round = 2; round <= 5; ++round) {
+    // Only a session that has lasted for some time is followed by another without a pause.
+    const auto begun = std::chrono::steady_clock::now();
+    REQUIRE_WITHIN(20s, std::chrono::steady_clock::now() - begun > 250ms);
+    for (const auto& pid : sessions(outbox))
+      if (!own.contains(pid)) (void)outbox.text("SELECT pg_terminate_backend(" + pid + ")");
+    outbox.add("a");
+    REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") == round);
+    CHECK(processor.active());
+    CHECK(processor.status().since == since);  // nor was it anything else in between
+  }
+  CHECK(outbox.number("SELECT epoch FROM outbox_lease") <= 1);
+}
+
+TEST_CASE("commits that hang are told, and a stop ends all the same") {
+  NatsServer server;
+  Outbox outbox{Engine::postgres};
+  Processor processor{outbox, server.url(), quick()};
+  outbox.add("a");
+  REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") == 1);
+  outbox.execute("ALTER SYSTEM SET synchronous_standby_names = 'ghost'");
+  outbox.execute("SELECT pg_reload_conf()");
+  REQUIRE_WITHIN(20s, processor.phase() == ProcessorStatus::Phase::waiting_for_database);
+  CHECK(processor.status().waiting_because.find("no answer for ") == 0);
+  const auto begun = std::chrono::steady_clock::now();
+  processor.stop();
+  CHECK(std::chrono::steady_clock::now() - begun < 12s);
+  CHECK(processor.error() == "");
+}
+
+TEST_CASE("sessions that stand still are told, and a stop ends all the same") {
+  NatsServer server;
+  Outbox outbox{Engine::postgres};
+  const auto own = sessions(outbox);
+  Processor processor{outbox, server.url(), quick()};
+  outbox.add("a");
+  REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") == 1);
+  auto pids = sessions(outbox);
+  for (const auto& pid : own) pids.erase(pid);
+  REQUIRE(pids.size() == 3);
+  const StoppedSessions stopped{pids};
+  const auto begun = std::chrono::steady_clock::now();
+  processor.stop();
+  CHECK(std::chrono::steady_clock::now() - begun < 15s);
+  CHECK(processor.error() == "");
+}
