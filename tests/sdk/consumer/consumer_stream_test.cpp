@@ -225,7 +225,8 @@ TEST_CASE("large messages are fetched a few at a time") {
     int max_batch;
     std::uint64_t most;
   };
-  // 2 MiB are one of the larger or five of the smaller ones, each being here twice. One at a time, there is a pull for each.
+  // 2 MiB are one of the larger or five of the smaller ones, each being here twice. One at a time, there is a
+  // pull for each.
   const auto [size, max_batch, expected_most] =
       GENERATE(values<Case>({{900'000, 500, 5}, {900'000, 1, 5}, {200'000, 1, 12}}));
   INFO("size " << size << " max_batch " << max_batch);
