@@ -12,7 +12,6 @@ ConsumerOptions consumer_of(const std::string& url) {
   options.group = "mailer";
   options.ack_wait = 30s;
   options.backoff = {.base = 20ms, .max = 100ms};
-  options.filter = ConsumerOptions::Filter::whole_stream;  // tests publish what no handler takes
   options.connection = {};
   options.connection.urls = {url};
   return options;

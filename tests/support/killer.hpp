@@ -17,16 +17,13 @@ struct Killer {
   int nth = 1;
   std::atomic<int> times{0};
   // What the handler has done with the current message.
-  std::atomic<bool> effect{false}, rejected{false}, dead_lettered{false};
+  std::atomic<bool> effect{false}, rejected{false};
 
   [[nodiscard]] bool kills_at(const std::string& step) { return step == place && ++times == nth; }
   void pass(const std::string& step) {
     if (kills_at(step)) std::raise(SIGKILL);
   }
-  [[nodiscard]] bool kills_before_commit() {
-    if (dead_lettered.exchange(false)) return kills_at("before the count is forgotten");
-    return effect && kills_at("before the commit");
-  }
+  [[nodiscard]] bool kills_before_commit() { return effect && kills_at("before the commit"); }
   [[nodiscard]] bool kills_after_commit() {
     return (effect.exchange(false) && kills_at("after the commit")) ||
            (rejected.exchange(false) && kills_at("before the copy"));

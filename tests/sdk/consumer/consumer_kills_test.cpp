@@ -64,10 +64,7 @@ TEST_CASE(victim, "[.]") {
   Killer killer{.place = std::getenv("TIDINGS_TEST_PLACE"), .nth = 3};
   auto options = one_by_one(consumer_of(url));
   // Called when the copy is confirmed and the original's end is not sent yet.
-  options.on_failure = [&killer](const Failure& failure) {
-    killer.dead_lettered = failure.dead_letter;
-    killer.pass("after the copy");
-  };
+  options.on_failure = [&killer](const Failure&) { killer.pass("after the copy"); };
   const std::string inbox = std::getenv("TIDINGS_TEST_INBOX");
   Instance instance{inbox, options, [&killer](const Delivery& delivery, Tx& tx) {
                       killer.effect = !is_poison(delivery);
@@ -115,7 +112,7 @@ TEST_CASE(servant, "[.]") {
 
 TEST_CASE("a consumer that is killed between any two steps loses nothing and does nothing twice") {
   const std::string place = GENERATE("in the handler", "before the commit", "after the commit",
-                                     "before the copy", "after the copy", "before the count is forgotten");
+                                     "before the copy", "after the copy");
   INFO("killed " << place);
   Scene scene;
   std::vector<std::string> good, poison;
@@ -160,7 +157,7 @@ TEST_CASE("a settlement that was committed before a kill stands: the handler is 
   CHECK(start(victim, scene, scene.inbox(), "before the copy").wait() == killed_by(SIGKILL));
   CHECK(scene.dead_letters().size() == 2);
   REQUIRE_WITHIN(10s, scene.place.no_sessions());
-  REQUIRE(scene.place.count("inbox_attempt") == 1);
+  REQUIRE(scene.place.count("inbox_attempt") == 3);
   Instance instance{scene.inbox(), one_by_one(scene.options()), refuse_poison};
   instance.start();
   REQUIRE_WITHIN(10s, scene.all_acked());

@@ -32,7 +32,8 @@ struct Odd {
 /// A consumer with a typed handler, which keeps what it was given.
 class Accounts {
  public:
-  explicit Accounts(Scene& scene) : inbox_(scene.inbox()), consumer_(inbox_, scene.options()) {
+  explicit Accounts(Scene& scene, ConsumerOptions::Filter filter = ConsumerOptions::Filter::by_type)
+      : inbox_(scene.inbox()), consumer_(inbox_, options_of(scene, filter)) {
     consumer_.on<Account>("user.created", [this](const Account& account, Tx&, const Delivery& delivery) {
       CHECK(account.n == 7);
       seen_[delivery.stream_sequence] = delivery;
@@ -52,6 +53,12 @@ class Accounts {
   [[nodiscard]] const std::map<std::uint64_t, Delivery>& seen() const { return seen_; }
 
  private:
+  static ConsumerOptions options_of(const Scene& scene, ConsumerOptions::Filter filter) {
+    auto options = scene.options();
+    options.filter = filter;
+    return options;
+  }
+
   TestInbox inbox_;
   Consumer<TestInbox> consumer_;
   std::map<std::uint64_t, Delivery> seen_;
@@ -262,7 +269,7 @@ TEST_CASE("the same id in bytes that are no UTF-8 is one event") {
 
 TEST_CASE("a subject beside the prefix names the type, and one without a handler is ignored") {
   Scene scene;
-  Accounts accounts{scene};
+  Accounts accounts{scene, ConsumerOptions::Filter::whole_stream};
   scene.js.publish("auth.events.user.created.v2", good_data, {{"ce-id", "longer"}});
   scene.js.publish("auth.events.x", good_data, {{"ce-id", "by-header"}, {"ce-type", "user.created"}});
   REQUIRE_WITHIN(10s, scene.all_acked());
