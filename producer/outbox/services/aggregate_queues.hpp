@@ -46,6 +46,7 @@ class AggregateQueues {
     std::uint64_t number = 0;  ///< grows with each event taken
     Entry* next = nullptr;     ///< in its queue
     bool sent = false;
+    bool alone = false;  ///< was sent before, so it does not go in a batch
   };
 
   /// The aggregate's queue, made when there is none. It stays where it is until it is erased.

@@ -1,10 +1,12 @@
 #include "nats/handle.hpp"
 #include "nats/subscription.hpp"
-#include "services/event_data.hpp"
+#include "services/event_sender.hpp"
 #include "services/pub_ack.hpp"
 
-#include <tidings/event.hpp>
 #include <tidings/event_publisher.hpp>
+#include <tidings/uuid.hpp>
+
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <charconv>
@@ -33,7 +35,8 @@ constexpr std::chrono::microseconds gathering{500};
 struct EventPublisher::State {
   struct Flight {
     std::uint64_t token = 0, generation = 0;
-    steady_clock::time_point deadline;
+    steady_clock::time_point deadline{};
+    std::vector<std::uint64_t> batch{};  // tokens, instead of the one
     bool done = false;
   };
 
@@ -42,21 +45,21 @@ struct EventPublisher::State {
 
   Connection& connection;
   const PublisherOptions options;
-  std::string inbox;                         // answers come to <inbox>.<number>
-  std::optional<Subscription> subscription;  // of those; owned by the publisher's thread
+  std::string inbox;                             // answers come to <inbox>.<number>
+  const std::string batches = new_uuid() + '-';  // which with a number makes a batch's id
+  std::optional<Subscription> subscription;      // of those; owned by the publisher's thread
 
   // The owner's thread.
   std::deque<Flight> flights;  // in the order sent; the first has number `first`
   std::uint64_t first = 0;
   std::size_t in_flight = 0;
+  std::uint64_t last_batch = 0;
   std::chrono::milliseconds ack_wait;  // with what is sent now
   bool failing = false;
   std::vector<PublishResult> immediate;  // results that needed no answer
-  EventBuilder builder{options.source};
-  WireMessage wire;  // this and the next two keep their memory
-  std::string reply;
+  EventSender sender{connection, options};
+  std::string reply;  // this and the next keep their memory
   std::vector<PublishResult> taken;
-  DiscardedMessages sent;
 
   DiscardedMessages seen;  // used by nats.c's thread
 
@@ -109,13 +112,6 @@ struct EventPublisher::State {
     return queued == 0 && delivered == begun;
   }
 
-  /// The headers, some fifty allocations, are freed here. On nats.c's own thread for that, which contends
-  /// with this one for the allocator, freeing them was half of the cost of publishing.
-  void discard(MessagePtr message) {
-    for (const auto& [name, value] : wire.headers) natsMsgHeader_Delete(message.get(), name.c_str());
-    sent.add(std::move(message));
-  }
-
   /// The server answers in order. Once it says that it cannot store an event, the earlier ones that it has
   /// not answered are lost, as when the stream was deleted: waiting long for them is of no use. What is sent
   /// next is waited for as long as `next_wait`.
@@ -152,9 +148,32 @@ struct EventPublisher::State {
     flight.done = true;
     --in_flight;
     result.token = flight.token;
-    out.push_back(std::move(result));
+    if (flight.batch.empty()) return out.push_back(std::move(result));
+    settle_batch(flight.batch, std::move(result), out);
   }
+
+  /// What is refused may be wrong with one event only, or with the batch.
+  static void settle_batch(const std::vector<std::uint64_t>& tokens, PublishResult result,
+                           std::vector<PublishResult>& out) {
+    if (result.kind == Kind::refused) {
+      result.kind = Kind::unbatched;
+      spdlog::debug("a batch of {} events was refused: {}", tokens.size(), result.error);
+    }
+    for (const auto token : tokens) {
+      result.token = token;
+      out.push_back(result);
+    }
+  }
+
+  [[nodiscard]] std::uint64_t next_number() const { return first + flights.size(); }
+  void expect_answer(Flight flight);
 };
+
+void EventPublisher::State::expect_answer(Flight flight) {
+  flight.deadline = steady_clock::now() + ack_wait;
+  flights.push_back(std::move(flight));
+  ++in_flight;
+}
 
 EventPublisher::EventPublisher(Connection& connection, PublisherOptions options,
                                std::function<void()> on_result)
@@ -173,34 +192,28 @@ EventPublisher::~EventPublisher() {
 
 void EventPublisher::publish(std::uint64_t token, const OutboxEvent& row) {
   auto& own = *state_;
-  const auto immediate = [&own, token](Kind kind, std::string error) {
-    own.immediate.push_back({.kind = kind, .token = token, .error = std::move(error)});
-  };
-  try {
-    const auto subject = subject_of(row, own.options.subject_prefix);
-    encode(own.builder.build(row), own.wire);
-    own.reply.assign(own.inbox).append(1, '.').append(std::to_string(own.first + own.flights.size()));
-    natsMsg* raw = nullptr;
-    check(natsMsg_Create(&raw, subject.c_str(), own.reply.c_str(), own.wire.payload.data(),
-                         static_cast<int>(own.wire.payload.size())),
-          "make a message");
-    MessagePtr message{raw};
-    for (const auto& [name, value] : own.wire.headers)
-      check(natsMsgHeader_Set(raw, name.c_str(), value.c_str()), "set a header of a message");
-    const auto generation = own.connection.generation();
-    const auto status = natsConnection_PublishMsg(native(own.connection), raw);
-    own.discard(std::move(message));
-    if (status == NATS_MAX_PAYLOAD)
-      return immediate(Kind::refused, "larger than the server takes (max_payload " +
-                                          std::to_string(own.connection.max_payload()) + " bytes)");
-    if (status == NATS_INSUFFICIENT_BUFFER)  // its buffer for a reconnect, which is turned off
-      return immediate(Kind::transient, "not connected");
-    if (status != NATS_OK) return immediate(Kind::transient, natsStatus_GetText(status));
-    own.flights.push_back({token, generation, steady_clock::now() + own.ack_wait});
-    ++own.in_flight;
-  } catch (const Undecodable& error) {
-    immediate(Kind::refused, error.what());
+  own.reply.assign(own.inbox).append(1, '.').append(std::to_string(own.next_number()));
+  const auto generation = own.connection.generation();
+  if (auto failure = own.sender.send(row, own.reply.c_str())) {
+    failure->token = token;
+    return own.immediate.push_back(std::move(*failure));
   }
+  own.expect_answer({.token = token, .generation = generation});
+}
+
+void EventPublisher::publish_batch(const std::vector<PublishRequest>& requests) {
+  auto& own = *state_;
+  own.reply.assign(own.inbox).append(1, '.').append(std::to_string(own.next_number()));
+  BatchPlace place{.id = own.batches + std::to_string(++own.last_batch)};
+  State::Flight flight{.generation = own.connection.generation()};
+  for (const auto& request : requests) flight.batch.push_back(request.token);
+  for (const auto& request : requests) {
+    place.last = ++place.sequence == requests.size();
+    // Only the last is answered. What was sent before a failure is not committed, and the server forgets it.
+    if (auto failure = own.sender.send(*request.event, place.last ? own.reply.c_str() : nullptr, &place))
+      return State::settle_batch(flight.batch, std::move(*failure), own.immediate);
+  }
+  own.expect_answer(std::move(flight));
 }
 
 void EventPublisher::flush() { state_->connection.flush(std::chrono::milliseconds{1000}); }

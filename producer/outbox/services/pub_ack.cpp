@@ -17,6 +17,7 @@ constexpr int account_resources_exceeded = 10002;
 constexpr int stream_mismatch = 10060;
 constexpr int stream_sealed = 10109;
 constexpr int duplicate_in_process = 10158;  // what newer servers say in place of sequence 0
+constexpr int too_many_batches = 10210;      // that are not committed yet
 
 constexpr std::string_view sequence = "\"seq\"";
 
@@ -47,7 +48,8 @@ PublishResult read_pub_ack(natsMsg* message) {
   const auto text = answer.value(Path{"/error/description"}, std::string{"unknown error"});
   const bool not_the_events_fault = code >= 500 || code == too_many_requests ||
                                     detail == account_resources_exceeded || detail == stream_mismatch ||
-                                    detail == stream_sealed || detail == duplicate_in_process;
+                                    detail == stream_sealed || detail == duplicate_in_process ||
+                                    detail == too_many_batches;
   return {.kind = not_the_events_fault ? Kind::transient : Kind::refused, .error = text};
 }
 

@@ -1,8 +1,19 @@
 #include "services/publish_scheduler.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace tidings {
+namespace {
+
+// What the server takes; and what it need not hold more of, before it knows whether it will be committed.
+constexpr std::size_t most_in_batch = 1000;
+constexpr std::size_t most_bytes_in_batch = std::size_t{4} << 20U;
+
+// To commit a batch takes as long as some ten PubAcks one after the other (decision 0011).
+constexpr std::uint32_t shortest_run = 16;
+
+}  // namespace
 
 PublishScheduler::PublishScheduler(std::size_t window) : window_(window) {}
 
@@ -58,13 +69,46 @@ void PublishScheduler::refill(const Refill& request, std::vector<OutboxEvent> ro
   if (queue.size == 0) advance(queue);
 }
 
-std::optional<PublishScheduler::Send> PublishScheduler::next_send() {
-  if (ready_.empty() || (probing_ && in_flight_ > 0)) return std::nullopt;
-  auto& entry = *ready_.top().second;
-  ready_.pop();
-  entry.sent = true;
-  ++in_flight_;
-  return Send{entry.number, &entry.event};
+std::optional<PublishRequest> PublishScheduler::next_send() {
+  if (probing_ || !batches_allowed_) dissolve_runs();
+  while (!ready_.empty() && !(probing_ && in_flight_ > 0)) {
+    auto& entry = *ready_.top().second;
+    ready_.pop();
+    if (goes_in_batch(*entry.queue)) {
+      runs_.push_back(entry.queue);
+      continue;
+    }
+    entry.sent = true;
+    ++in_flight_;
+    return PublishRequest{entry.number, &entry.event};
+  }
+  return std::nullopt;
+}
+
+bool PublishScheduler::next_batch(std::vector<PublishRequest>& batch) {
+  batch.clear();
+  std::size_t bytes = 0;
+  const auto has_room = [&] { return batch.size() < most_in_batch && bytes < most_bytes_in_batch; };
+  while (!runs_.empty() && has_room()) {
+    for (auto* entry = runs_.front()->first; entry != nullptr && has_room(); entry = entry->next) {
+      entry->sent = true;
+      bytes += entry->event.event_data.size();
+      batch.push_back({entry->number, &entry->event});
+    }
+    runs_.pop_front();
+  }
+  in_flight_ += batch.size();
+  std::ranges::sort(batch, {}, &PublishRequest::token);
+  return !batch.empty();
+}
+
+bool PublishScheduler::goes_in_batch(const Queue& queue) const {
+  return batches_allowed_ && !probing_ && queue.size >= shortest_run && !queue.first->alone;
+}
+
+void PublishScheduler::dissolve_runs() {
+  for (auto* queue : runs_) make_ready(*queue->first);
+  runs_.clear();
 }
 
 std::optional<OutboxEvent> PublishScheduler::stored(std::uint64_t token) {
@@ -100,8 +144,9 @@ void PublishScheduler::returned(std::uint64_t token) {
   auto* const entry = queues_.in_flight(token);
   if (entry == nullptr) return;
   entry->sent = false;
+  entry->alone = true;
   --in_flight_;
-  make_ready(*entry);
+  if (entry->queue->first == entry) make_ready(*entry);
 }
 
 std::optional<Timestamp> PublishScheduler::next_retry(Timestamp after) const {
@@ -125,7 +170,7 @@ void PublishScheduler::leave_all_in_table(Queue& queue) {
 /// The aggregate's next step after one of its events is settled.
 void PublishScheduler::advance(Queue& queue) {
   if (queue.size > 0) {
-    make_ready(*queue.first);
+    if (!queue.first->sent) make_ready(*queue.first);
   } else if (queue.blocked || queue.refilling) {
     // It goes on when its retry is due, or when its rows are read.
   } else if (queue.left_behind > 0) {

@@ -4,7 +4,9 @@
 // is commit order whatever fails. Does no I/O and reads no clock.
 //
 // Events go out in commit order, many in flight, but one of each aggregate: its next waits until that one is
-// stored or dead, and other aggregates pass meanwhile.
+// stored or dead, and other aggregates pass meanwhile. Where atomic batches are allowed, the waiting events
+// of aggregates that have many go together in one, of which all or none are stored. What was sent in vain, in
+// a batch or by itself, goes alone the next time.
 //
 // An aggregate has a queue while it has something in flight, waiting or FAILED. Rows
 // that a queue cannot hold stay in the table and are read again when it is their turn,
@@ -12,6 +14,7 @@
 
 #include "services/aggregate_queues.hpp"
 
+#include <tidings/event_publisher.hpp>
 #include <tidings/outbox_event.hpp>
 
 #include <algorithm>
@@ -59,12 +62,14 @@ class PublishScheduler {
 
   // Events go out.
 
-  struct Send {
-    std::uint64_t token = 0;
-    const OutboxEvent* event = nullptr;  ///< valid until its outcome is reported
-  };
-  /// The next event to publish; empty when none may go now.
-  [[nodiscard]] std::optional<Send> next_send();
+  /// The next event to publish by itself; empty when none may go now. It stays valid until its outcome is
+  /// reported.
+  [[nodiscard]] std::optional<PublishRequest> next_send();
+  /// Once next_send() has none: the next events to publish as one batch, in commit order. False when there is
+  /// none.
+  [[nodiscard]] bool next_batch(std::vector<PublishRequest>& batch);
+  /// Whether the stream takes batches.
+  void allow_batches(bool allowed) noexcept { batches_allowed_ = allowed; }
 
   // Outcomes come back. stored() and refused() return the event if the outcome settles it.
 
@@ -74,7 +79,7 @@ class PublishScheduler {
   /// Refused because of the event itself: it comes back with retry_count raised, which happens here alone.
   /// Its aggregate is blocked until `retry_at`; without such a time, the event is dead and the next goes on.
   [[nodiscard]] std::optional<OutboxEvent> refused(std::uint64_t token, const RetryAt& retry_at);
-  /// Not stored, because of something else: it will be sent again, in its place.
+  /// Not stored, because of something else: it will be sent again, in its place and alone.
   void returned(std::uint64_t token);
 
   /// After a transient error of the broker: sends one event at a time until one is stored.
@@ -103,6 +108,8 @@ class PublishScheduler {
   void leave_all_in_table(Queue& queue);
   void block(Queue& queue, const OutboxEvent& head, Timestamp retry_at);
   void advance(Queue& queue);
+  [[nodiscard]] bool goes_in_batch(const Queue& queue) const;
+  void dissolve_runs();
 
   std::size_t window_;
   AggregateQueues queues_;
@@ -112,8 +119,10 @@ class PublishScheduler {
       ready_;
   std::multimap<Timestamp, Queue*> retries_;  // blocked aggregates, by the time of their retry
   std::deque<Queue*> refills_;                // aggregates that have rows in the table and none in memory
+  std::deque<Queue*> runs_;                   // with none in flight and many waiting: these go in a batch
   std::size_t in_flight_ = 0;
   bool probing_ = false;
+  bool batches_allowed_ = false;
 };
 
 }  // namespace tidings

@@ -59,6 +59,7 @@ void RelaySession::take_results() {
     publisher_.expect_answers_soon();
     paused_until_ = Clock::now() + leader_begins;
     broker_failures_ = 0;
+    stream_checked_ = false;  // the new one may know no batches
   }
   publisher_.collect(results_);
   for (auto& result : results_) take(result);
@@ -82,6 +83,10 @@ void RelaySession::take(PublishResult& result) {
       break;
     case PublishResult::Kind::refused:
       refuse(result);
+      break;
+    case PublishResult::Kind::unbatched:
+      scheduler_.returned(result.token);
+      stream_checked_ = false;  // it may not allow batches any more
       break;
     case PublishResult::Kind::transient:
       scheduler_.returned(result.token);
@@ -134,6 +139,7 @@ bool RelaySession::may_publish() {
   if (context_.reconnected.exchange(false)) {
     paused_until_ = {};
     broker_failures_ = 0;
+    stream_checked_ = false;  // the server may be another
   }
   if (!context_.connection.connected()) {
     context_.connection.require_open();
@@ -157,14 +163,24 @@ bool RelaySession::may_publish() {
   return true;
 }
 
-/// Made at the start and after each transient error: the stream may have been deleted meanwhile.
+/// Made at the start, after each transient error, reconnect and election: the stream may have been deleted
+/// meanwhile, or its server know no batches.
 void RelaySession::check_stream() {
   const auto& stream = options_.publisher.stream;
   if (options_.manage_stream)
     ensure_stream(context_.connection, {.name = stream,
                                         .subjects = {options_.publisher.subject_prefix + ".>"},
                                         .replicas = options_.stream_replicas});
-  if (!std::exchange(discards_told_, true)) warn_of_discards(context_.connection, stream);
+  const auto batches = atomic_batches(context_.connection, stream);
+  scheduler_.allow_batches(batches == AtomicBatches::allowed);
+  if (!std::exchange(stream_told_, true)) {
+    warn_of_discards(context_.connection, stream);
+    if (batches == AtomicBatches::not_allowed)
+      spdlog::info(
+          "stream {} has no allow_atomic: where many events of one aggregate wait, they go out one by one instead "
+          "of in batches",
+          stream);
+  }
   stream_checked_ = true;
 }
 
@@ -172,9 +188,12 @@ bool RelaySession::send() {
   bool sent = false;
   // A process that was frozen in this loop may have a successor by now.
   while (writer_.fresh()) {
-    const auto next = scheduler_.next_send();
-    if (!next) break;
-    publisher_.publish(next->token, *next->event);
+    if (const auto next = scheduler_.next_send())
+      publisher_.publish(next->token, *next->event);
+    else if (scheduler_.next_batch(batch_))
+      publisher_.publish_batch(batch_);
+    else
+      break;
     sent = true;
   }
   // nats.c flushes in the background after a millisecond; with nothing more to send, do it now.

@@ -68,15 +68,16 @@ class RelaySession {
   RetrySchedule retries_;
   OutboxReader reader_;
 
-  std::vector<PublishResult> results_;  // these two keep their memory
+  std::vector<PublishResult> results_;  // these three keep their memory
+  std::vector<PublishRequest> batch_;
   std::vector<Outcome> outcomes_;
   Clock::time_point polled_ = Clock::now();
 
   int broker_failures_ = 0;  // since the stream last stored an event
   Clock::time_point paused_until_{};
   const std::string pause_key_ = new_uuid();
-  bool stream_checked_ = false;  // since the last transient error
-  bool discards_told_ = false;
+  bool stream_checked_ = false;
+  bool stream_told_ = false;  // what is to be said about it
 };
 
 }  // namespace tidings

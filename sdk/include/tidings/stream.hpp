@@ -29,6 +29,16 @@ struct StreamSpec {
 /// the replicas: they may still come.
 void ensure_stream(Connection& connection, const StreamSpec& spec);
 
+/// Whether events may go to a stream as atomic batches, of which all or none are stored.
+enum class AtomicBatches {
+  unknown,      ///< its server knows none (before 2.12), or does not say
+  not_allowed,  ///< the server knows them, and the stream has no allow_atomic
+  allowed,      ///< as on streams that ensure_stream makes on such a server
+};
+
+/// Asks the stream's server, and waits 1 s at most.
+[[nodiscard]] AtomicBatches atomic_batches(Connection& connection, const std::string& stream);
+
 /// Logs a warning when the stream discards what a group may not have seen: retention other than limits,
 /// max_msgs_per_subject, max_msgs or max_bytes that discard the oldest, a max_age of less than a day.
 void warn_of_discards(Connection& connection, const std::string& stream);

@@ -23,26 +23,24 @@ json find(Connection& connection, const std::string& name) {
 }
 
 void make(Connection& connection, const StreamSpec& spec) {
-  jsStreamConfig config;
-  jsStreamConfig_Init(&config);
-  std::vector<const char*> subjects;
-  for (const auto& subject : spec.subjects) subjects.push_back(subject.c_str());
-  config.Name = spec.name.c_str();
-  config.Subjects = subjects.data();
-  config.SubjectsLen = static_cast<int>(subjects.size());
-  config.Storage = js_FileStorage;
-  config.Retention = js_LimitsPolicy;
-  config.Replicas = spec.replicas;
-  config.Duplicates = duration_cast<nanoseconds>(spec.duplicate_window).count();
-  config.MaxAge = duration_cast<nanoseconds>(spec.max_age).count();
-  jsErrCode code{};
-  const auto status = js_AddStream(nullptr, jetstream(connection), &config, nullptr, &code);
+  // Servers before 2.12 pass over allow_atomic. The structs of nats.c know it only since 3.13.
+  const json config{{"name", spec.name},
+                    {"subjects", spec.subjects},
+                    {"storage", "file"},
+                    {"retention", "limits"},
+                    {"num_replicas", spec.replicas},
+                    {"duplicate_window", duration_cast<nanoseconds>(spec.duplicate_window).count()},
+                    {"max_age", duration_cast<nanoseconds>(spec.max_age).count()},
+                    {"allow_atomic", true}};
+  const auto action = "make the stream " + spec.name;
+  const auto answer = ask_jetstream(connection, "STREAM.CREATE." + spec.name, action, config, change_timeout);
+  const auto code = error_code(answer);
   if (code == JSStreamNameExistErr) return;  // another process was first; what it made is compared later
   if (code == JSStreamReplicasNotSupportedErr)
     throw NatsError(
         "cannot make the stream " + spec.name + " with " + std::to_string(spec.replicas) +
         " replicas: the NATS server is not in a cluster; change the server or OUTBOX_STREAM_REPLICAS");
-  check(status, "make the stream " + spec.name, code);
+  require_done(answer, action);
   spdlog::info("made stream={} subject={} replicas={}", spec.name, spec.subjects.front(), spec.replicas);
 }
 
@@ -57,6 +55,16 @@ void ensure_stream(Connection& connection, const StreamSpec& spec) {
       throw NatsError("the stream " + spec.name + " was gone right after it was made", Error::Retry::yes);
   }
   compare(info.at("config"), spec);
+}
+
+AtomicBatches atomic_batches(Connection& connection, const std::string& stream) {
+  try {
+    const auto info = find(connection, stream);
+    return info.empty() ? AtomicBatches::unknown : atomic_batches(info.at("config"));
+  } catch (const NatsError& error) {
+    spdlog::debug("whether the stream {} takes batches is not known: {}", stream, error.what());
+    return AtomicBatches::unknown;
+  }
 }
 
 void warn_of_discards(Connection& connection, const std::string& stream) {

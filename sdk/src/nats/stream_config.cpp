@@ -71,6 +71,13 @@ void add_from(const json& origin, std::vector<std::string>& stored) {
 
 }  // namespace
 
+AtomicBatches atomic_batches(const json& config) {
+  if (config.value("allow_atomic", false)) return AtomicBatches::allowed;
+  // Servers from 2.11 on say of which level their API is; 2 is that of 2.12.
+  const auto level = config.value(json::json_pointer{"/metadata/_nats.level"}, std::string{});
+  return level.empty() || level == "0" || level == "1" ? AtomicBatches::unknown : AtomicBatches::not_allowed;
+}
+
 std::string list_of(const std::vector<std::string>& subjects) {
   std::string list;
   for (const auto& subject : subjects) list += (list.empty() ? "" : ", ") + subject;

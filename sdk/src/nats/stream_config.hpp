@@ -37,6 +37,8 @@ void compare(const nlohmann::json& config, const StreamSpec& spec);
 /// empty when there are none. An age of a day and more is every stream's business.
 [[nodiscard]] std::string discarding_limits(const nlohmann::json& config);
 
+[[nodiscard]] AtomicBatches atomic_batches(const nlohmann::json& config);
+
 /// With commas between them.
 [[nodiscard]] std::string list_of(const std::vector<std::string>& subjects);
 

@@ -32,6 +32,7 @@ struct PublishResult {
   enum class Kind {
     stored,     ///< PubAck: the event is in the stream, maybe since an earlier publish
     refused,    ///< because of this event: too large, no legal subject, unreadable eventData
+    unbatched,  ///< the stream refused the batch that this event was in; nothing of it was stored
     transient,  ///< no responders, storage full, no leader, timeout, connection lost: not the event's fault
   };
   Kind kind = Kind::stored;
@@ -39,7 +40,13 @@ struct PublishResult {
   std::string error{};
 };
 
-/// publish() and collect() belong to one thread.
+/// An event that is to be published, and the token of its result.
+struct PublishRequest {
+  std::uint64_t token = 0;
+  const OutboxEvent* event = nullptr;
+};
+
+/// publish(), publish_batch() and collect() belong to one thread.
 class EventPublisher {
  public:
   /// `on_result` is called from a NATS thread whenever collect() has something new; it must only wake.
@@ -48,6 +55,10 @@ class EventPublisher {
 
   /// Sends without waiting; the result comes through collect() under `token`, exactly once.
   void publish(std::uint64_t token, const OutboxEvent& event);
+
+  /// The same as one atomic batch, 1 to 1,000 events of different ids: all are stored, in this order, or
+  /// none. The stream must allow it; see atomic_batches().
+  void publish_batch(const std::vector<PublishRequest>& requests);
 
   /// Writes out what nats.c has buffered. Waits for the server's PONG, at most 1 s.
   void flush();

@@ -253,7 +253,8 @@ TEST_CASE("a leader that has been given an event and does not say that it has it
   const auto answer = GENERATE(
       as<std::string>{}, R"({"stream":"AUTH_EVENTS","seq":0,"duplicate": true})",
       R"({"stream":"AUTH_EVENTS", "seq": 0, "duplicate":true})",
-      R"({"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}})");
+      R"({"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}})",
+      R"({"error":{"code":429,"err_code":10210,"description":"atomic publish too many inflight"}})");
   NatsServer server;
   ImitatedLeader leader{server.url(), "auth.events.>", answer};
   Publishing publishing{server.url()};

@@ -23,12 +23,14 @@ class Simulation {
  public:
   struct Failures {
     double refused = 0, transient = 0, lost_ack = 0, late = 0, takeover = 0;
+    bool batches = false;
     bool poison = false;  ///< every 17th event is refused for ever
   };
 
   /// With 0 aggregates each event is of its own.
   Simulation(unsigned seed, std::size_t window, int events, int aggregates, Failures failures)
       : random_(seed), window_(window), scheduler_(window), failures_(failures) {
+    scheduler_.allow_batches(failures.batches);
     for (int i = 1; i <= events; ++i)
       table_.emplace(
           i, Row{event(i, "a" + std::to_string(aggregates > 0 ? draw(aggregates) : i)), "PENDING", {}});
@@ -69,6 +71,7 @@ class Simulation {
     return static_cast<std::size_t>(std::count_if(
         table_.begin(), table_.end(), [](const auto& row) { return row.second.status == "DEAD_LETTER"; }));
   }
+  [[nodiscard]] int batches() const { return batches_; }
   [[nodiscard]] std::size_t most_in_memory() const { return most_in_memory_; }
   [[nodiscard]] bool in_commit_order() const {
     return std::is_sorted(stream_.begin(), stream_.end(), [](const auto& left, const auto& right) {
@@ -82,9 +85,10 @@ class Simulation {
     std::string status;
     Timestamp retry_at;
   };
+  /// One event, or a batch of them.
   struct Publish {
-    std::uint64_t token = 0;
-    OutboxEvent event;
+    std::vector<std::uint64_t> tokens;
+    std::vector<OutboxEvent> events;
     bool given_up = false;  ///< not waited for any more; it arrives all the same
   };
 
@@ -114,7 +118,21 @@ class Simulation {
   }
 
   void send() {
-    while (const auto next = scheduler_.next_send()) wire_.push_back({next->token, *next->event});
+    std::vector<PublishRequest> requests;
+    for (;;) {
+      if (const auto next = scheduler_.next_send())
+        requests.assign(1, *next);
+      else if (scheduler_.next_batch(requests))
+        ++batches_;
+      else
+        break;
+      Publish publish;
+      for (const auto& [token, event] : requests) {
+        publish.tokens.push_back(token);
+        publish.events.push_back(*event);
+      }
+      wire_.push_back(std::move(publish));
+    }
     most_in_memory_ = std::max(most_in_memory_, scheduler_.in_flight());
   }
 
@@ -131,13 +149,14 @@ class Simulation {
     for (int arriving = draw(static_cast<int>(wire_.size()) + 1); arriving > 0; --arriving) {
       const auto publish = std::move(wire_.front());
       wire_.pop_front();
-      arrive(publish.event);
+      arrive(publish);
     }
     wire_.clear();
     for (const auto position : unsaved_) table_.at(position).status = "PENDING";
     settled_ -= unsaved_.size();
     unsaved_.clear();
     scheduler_ = PublishScheduler{window_};
+    scheduler_.allow_batches(failures_.batches);
     cursor_ = 0;
     for (const auto& [position, row] : table_)
       if (row.status == "FAILED") scheduler_.block(row.event, clock_);
@@ -146,32 +165,50 @@ class Simulation {
   [[nodiscard]] bool is_poison(const OutboxEvent& sent) const {
     return failures_.poison && sent.position.row % 17 == 0;
   }
+  [[nodiscard]] bool is_known(const OutboxEvent& sent) const { return ids_.contains(sent.id); }
 
-  void arrive(const OutboxEvent& sent) {
-    if (!is_poison(sent) && ids_.insert(sent.id).second) stream_.push_back(sent);
+  /// As the stream takes it: a batch all or not at all, and not when it has one of its events.
+  bool arrive(const Publish& publish) {
+    const auto& events = publish.events;
+    if (std::ranges::any_of(events, [this](const auto& sent) { return is_poison(sent); })) return false;
+    if (events.size() == 1 && is_known(events[0])) return true;
+    if (std::ranges::any_of(events, [this](const auto& sent) { return is_known(sent); })) return false;
+    for (const auto& sent : events) {
+      stream_.push_back(sent);
+      ids_.insert(sent.id);
+    }
+    return true;
   }
 
   void answer(Publish publish) {
-    if (publish.given_up) return arrive(publish.event);
-    if (chance(failures_.transient)) return scheduler_.returned(publish.token);
+    if (publish.given_up) return void(arrive(publish));
+    if (chance(failures_.transient)) return return_all(publish);
     if (chance(failures_.late)) {
       publish.given_up = true;
-      wire_.push_back(publish);
-      return scheduler_.returned(publish.token);
+      return_all(publish);
+      return wire_.push_back(std::move(publish));
     }
-    const bool known = ids_.contains(publish.event.id);
-    if (!known && (is_poison(publish.event) || chance(failures_.refused))) return refuse(publish);
-    arrive(publish.event);
-    if (chance(failures_.lost_ack)) return scheduler_.returned(publish.token);
-    const auto stored = scheduler_.stored(publish.token);
-    REQUIRE(stored);
-    settle(*stored, "PUBLISHED");
-    unsaved_.push_back(stored->position.row);
+    const bool refused = chance(failures_.refused) && !is_known(publish.events[0]);
+    if (refused || !arrive(publish)) {
+      if (publish.tokens.size() > 1) return return_all(publish);
+      return refuse(publish.tokens[0]);
+    }
+    if (chance(failures_.lost_ack)) return return_all(publish);
+    for (const auto token : publish.tokens) {
+      const auto stored = scheduler_.stored(token);
+      REQUIRE(stored);
+      settle(*stored, "PUBLISHED");
+      unsaved_.push_back(stored->position.row);
+    }
   }
 
-  void refuse(const Publish& publish) {
+  void return_all(const Publish& publish) {
+    for (const auto token : publish.tokens) scheduler_.returned(token);
+  }
+
+  void refuse(std::uint64_t token) {
     const auto refused =
-        scheduler_.refused(publish.token, [this](const OutboxEvent& row) -> std::optional<Timestamp> {
+        scheduler_.refused(token, [this](const OutboxEvent& row) -> std::optional<Timestamp> {
           if (row.retry_count >= 5) return std::nullopt;
           return clock_ + std::chrono::milliseconds{draw(20)};
         });
@@ -201,6 +238,7 @@ class Simulation {
   std::vector<OutboxEvent> stream_;
   std::set<std::string> ids_;
   std::size_t settled_ = 0;
+  int batches_ = 0;
   std::size_t most_in_memory_ = 0;
 };
 
@@ -221,11 +259,13 @@ TEST_CASE("whatever fails, each aggregate keeps its order and every event is sto
                                       .lost_ack = 0.05 * (seed % 2),
                                       .late = seed % 3 == 0 ? 0.05 : 0,
                                       .takeover = seed % 3 == 1 ? 0.05 : 0,
+                                      .batches = GENERATE(false, true),
                                       .poison = seed % 7 == 3};
   Simulation simulation{seed, 16 + seed, 400, aggregates, failures};
-  INFO("seed " << seed << " aggregates " << aggregates);
+  INFO("seed " << seed << " aggregates " << aggregates << " batches " << failures.batches);
   REQUIRE(simulation.run());
   simulation.check_order();
   CHECK(simulation.most_in_memory() <= 16 + seed);
+  if (aggregates == 1) CHECK((simulation.batches() > 0) == failures.batches);
   if (failures.poison) CHECK(simulation.dead() >= 400 / 17);
 }

@@ -1,0 +1,45 @@
+#pragma once
+
+// Makes a message of an event, alone or in an atomic batch, and hands it to the connection.
+
+#include "nats/handle.hpp"
+#include "services/event_data.hpp"
+
+#include <tidings/event_publisher.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+namespace tidings {
+
+/// The place of an event in an atomic batch.
+struct BatchPlace {
+  std::string id;            ///< of the batch, at most 64 bytes
+  std::size_t sequence = 0;  ///< counted from 1
+  bool last = false;         ///< commits the batch
+};
+
+/// Not thread-safe.
+class EventSender {
+ public:
+  /// Both must outlive it.
+  EventSender(Connection& connection, const PublisherOptions& options)
+      : connection_(connection), options_(options), builder_(options.source) {}
+
+  /// Without `answer_to`, the server does not answer. Returns why it could not be sent, if so.
+  [[nodiscard]] std::optional<PublishResult> send(const OutboxEvent& row, const char* answer_to,
+                                                  const BatchPlace* place = nullptr);
+
+ private:
+  void set_headers(natsMsg* message, const BatchPlace* place) const;
+  void discard(MessagePtr message, const BatchPlace* place);
+
+  Connection& connection_;
+  const PublisherOptions& options_;
+  EventBuilder builder_;
+  WireMessage wire_;  // keeps its memory
+  DiscardedMessages sent_;
+};
+
+}  // namespace tidings
