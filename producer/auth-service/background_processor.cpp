@@ -16,8 +16,8 @@ void BackgroundProcessor::start(std::string database_url, ConnectionOptions conn
     constexpr std::chrono::seconds retry_interval{10};
     while (!stop.stop_requested()) {
       try {
-        Connection connection{connecting, stop};
-        OutboxProcessor processor{database_url, connection, options};
+        const auto connection = OutboxProcessor::connect(database_url, connecting, stop);
+        OutboxProcessor processor{database_url, *connection, options};
         run(processor, stop);
       } catch (const std::exception& error) {
         if (stop.stop_requested()) return;

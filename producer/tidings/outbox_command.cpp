@@ -49,7 +49,7 @@ Json processor_json(const std::optional<ProcessorRecord>& row) {
           {"trouble", or_null(row->waiting_because)},
           {"inFlight", row->in_flight},
           {"seenMs", ms_since(row->written_at)},
-          {"holder", row->holder},
+          {"holder", or_null(row->holder)},
           {"epoch", row->epoch}};
 }
 

@@ -41,8 +41,8 @@ int relay(const RelayFlags& flags) {
 
   StopSignals signals;
   try {
-    Connection connection{connecting, signals.token()};
-    OutboxProcessor processor{url, connection, options};
+    const auto connection = OutboxProcessor::connect(url, connecting, signals.token());
+    OutboxProcessor processor{url, *connection, options};
     processor.run(signals.token());
     const auto status = processor.status();
     spdlog::info("relay ended published={} refused={} dead_lettered={}", status.published, status.refused,

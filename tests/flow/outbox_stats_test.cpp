@@ -1,6 +1,7 @@
 // What `tidings outbox stats` says of a relay in another process.
 
 #include "support/catch.hpp"
+#include "support/loopback.hpp"
 #include "support/relays.hpp"
 #include "support/wait.hpp"
 
@@ -59,6 +60,51 @@ TEST_CASE("stats tell what the processor is doing, also when it is gone", "[engi
   killed.kill(SIGKILL);
   REQUIRE_WITHIN(10s, state(relays) == "lost");
   CHECK(stats(relays).at("published") == 101);
+}
+
+TEST_CASE("a relay that starts while NATS is away is seen with its reason, and keeps no other away",
+          "[engines]") {
+  Relays relays{engine_under_test()};
+  const auto waits = [&relays] {
+    const auto processor = stats(relays).at("processor");
+    return processor.at("state") == "waiting_for_broker" &&
+           processor.at("trouble").get<std::string>().starts_with("cannot connect to NATS at");
+  };
+  const ReservedPort nobody;
+  const Relays::Settings away{{"NATS_URL", "nats://127.0.0.1:" + std::to_string(nobody.number())}};
+  auto waiting = relays.start(away);
+  REQUIRE_WITHIN(10s, waits());
+  CHECK(stats(relays).at("processor").at("holder").is_null());
+
+  auto other = relays.start();
+  REQUIRE_WITHIN(10s, state(relays) == "active");
+  relays.outbox.add_many(20, 3);
+  REQUIRE_WITHIN(10s, relays.all_published());
+  other.kill(SIGTERM);
+  REQUIRE(other.wait() == exited(0));
+  REQUIRE_WITHIN(10s, waits());
+  CHECK(stats(relays).at("published") == 20);
+
+  waiting.kill(SIGTERM);
+  REQUIRE(waiting.wait() == exited(0));
+  CHECK(state(relays) == "stopped");
+
+  relays.server.stop();
+  auto late = relays.start();
+  REQUIRE_WITHIN(10s, waits());
+  relays.server.start();
+  REQUIRE_WITHIN(10s, state(relays) == "active");
+  CHECK(stats(relays).at("processor").at("trouble").is_null());
+}
+
+TEST_CASE("a relay that ends because of its stream leaves the reason behind", "[engines]") {
+  Relays relays{engine_under_test()};
+  relays.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"storage", "memory"}});
+  auto relay = relays.start();
+  REQUIRE(relay.wait() == exited(1));
+  const auto processor = stats(relays).at("processor");
+  CHECK(processor.at("state") == "stopped");
+  CHECK_THAT(processor.at("trouble").get<std::string>(), ContainsSubstring("storage memory, expected file"));
 }
 
 TEST_CASE("stats name the blocked aggregates, the event that they wait for and why", "[engines]") {

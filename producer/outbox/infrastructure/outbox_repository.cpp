@@ -1,4 +1,5 @@
 #include "infrastructure/outbox_columns.hpp"
+#include "infrastructure/waiting_record.hpp"
 
 #include <tidings/outbox_repository.hpp>
 
@@ -112,6 +113,9 @@ OutboxStats OutboxRepository::stats(int blocked_at_most) {
     stats.oldest_pending = oldest_pending();
     stats.processor = read_processor_record(database_);
     stats.published = count_published(database_, stats);
+    const bool at_work = stats.processor && stats.processor->expires_at > database_.time();
+    if (auto waiting = at_work ? std::nullopt : read_waiting_record(database_))
+      stats.processor = std::move(waiting);
     const auto blocked = read_blocked(std::max(1, blocked_at_most));
     for (std::size_t row = 0; row < blocked.size(); ++row) {
       stats.blocked_aggregates = blocked.integer(row, 5);

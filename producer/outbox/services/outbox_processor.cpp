@@ -1,9 +1,11 @@
 #include "infrastructure/lease.hpp"
+#include "infrastructure/outcome.hpp"
 #include "nats/leader_advisories.hpp"
 #include "nats/subject.hpp"
 #include "retry_loop.hpp"
 #include "services/relay_session.hpp"
 #include "services/stop_deadline.hpp"
+#include "services/waiting_notice.hpp"
 
 #include <tidings/outbox_processor.hpp>
 #include <tidings/outbox_repository.hpp>
@@ -111,6 +113,7 @@ struct OutboxProcessor::State {
 
   /// Holds the lease once, if it gets it. True when there is nothing left to do: stopped, or drained.
   bool hold_lease(Lease& lease, const std::stop_token& stop);
+  void tell_end(Lease& lease, Database& database, const std::string& why);
   /// Stands by until the lease is held; false when stopped, or drained by another.
   bool take(Lease& lease, Database& database, const std::stop_token& stop);
 
@@ -125,6 +128,13 @@ struct OutboxProcessor::State {
                              context.watch->wake();
                            }};
 };
+
+std::unique_ptr<Connection> OutboxProcessor::connect(const std::string& database_url,
+                                                     ConnectionOptions options, const std::stop_token& stop) {
+  WaitingNotice notice{database_url};
+  const auto failed = [&notice](const Error& error) { notice.tell(error.what()); };
+  return std::make_unique<Connection>(std::move(options), stop, failed);
+}
 
 OutboxProcessor::OutboxProcessor(std::string database_url, Connection& connection,
                                  OutboxProcessorOptions options) {
@@ -171,12 +181,21 @@ bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& sto
     spdlog::warn("outbox: {}; reading anew", error.what());
     return stop.stop_requested();
   } catch (const NatsError& error) {
+    tell_end(lease, *writing, error.what());
     lease.release(*writing);
     throw NatsError(error.what());  // not retryable: the session itself waits for what may pass
   }
   require_kept(*writing);
   lease.release(*writing);
   return drained || stop.stop_requested();
+}
+
+/// For those who ask later why nothing comes out.
+void OutboxProcessor::State::tell_end(Lease& lease, Database& database, const std::string& why) {
+  context.status.enter(Phase::stopped, why);
+  database.transact([&](Transaction& transaction) {
+    if (lease.renew(transaction)) write_processor_record(transaction, context.status.read(), 0);
+  });
 }
 
 bool OutboxProcessor::State::take(Lease& lease, Database& database, const std::stop_token& stop) {

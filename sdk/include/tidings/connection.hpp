@@ -3,6 +3,7 @@
 // One connection to NATS that never gives up: it waits for a server, and comes back by itself after every
 // cut.
 
+#include <tidings/error.hpp>
 #include <tidings/settings.hpp>
 
 #include <chrono>
@@ -59,9 +60,11 @@ class Connection {
   /// running. May outlive the connection.
   using Observation = std::shared_ptr<void>;
 
-  /// Tries until a server answers, at least once a second. Throws NatsError when the server refuses the
-  /// login, since waiting would not help, and a retryable one when `stop` is requested first.
-  Connection(ConnectionOptions options, const std::stop_token& stop);
+  /// Tries until a server answers, at least once a second; `on_failure` is told why not, after each try, by
+  /// the calling thread. Throws NatsError when the server refuses the login, since waiting would not help,
+  /// and a retryable one when `stop` is requested first.
+  Connection(ConnectionOptions options, const std::stop_token& stop,
+             const std::function<void(const Error&)>& on_failure = {});
 
   /// One try; throws NatsError when no server answers.
   explicit Connection(ConnectionOptions options);

@@ -198,14 +198,16 @@ Connection::Connection(ConnectionOptions options) : state_(std::make_unique<Stat
   connect_once(*state_);
 }
 
-Connection::Connection(ConnectionOptions options, const std::stop_token& stop)
+Connection::Connection(ConnectionOptions options, const std::stop_token& stop,
+                       const std::function<void(const Error&)>& on_failure)
     : state_(std::make_unique<State>(std::move(options))) {
   bool logged = false;
-  const auto log_once = [&logged](const Error& error) {
+  const auto failed = [&](const Error& error) {
     if (!std::exchange(logged, true)) spdlog::warn("{}; waiting for it", error.what());
+    if (on_failure) on_failure(error);
   };
   const auto connect = [this] { connect_once(*state_); };
-  if (!retry(stop, connect, log_once)) throw NatsError("stopped while waiting for NATS", Error::Retry::yes);
+  if (!retry(stop, connect, failed)) throw NatsError("stopped while waiting for NATS", Error::Retry::yes);
 }
 
 Connection::~Connection() {

@@ -134,6 +134,14 @@ const std::string endless_body =
 
 }  // namespace
 
+TEST_CASE("a service that waits for NATS says so in its outbox, and what for") {
+  const Service service;
+  REQUIRE_WITHIN(10s, service.client().Get("/health")->body.find("waiting for broker") != std::string::npos);
+  REQUIRE_WITHIN(10s, sqlite::number(service.database(), "SELECT count(*) FROM outbox_state") == 1);
+  CHECK_THAT(sqlite::text(service.database(), "SELECT phase || ': ' || trouble FROM outbox_state"),
+             ContainsSubstring("waiting for broker: cannot connect to NATS at"));
+}
+
 TEST_CASE("clients that drip their requests keep nobody else waiting for long") {
   const Service service;
   const SlowClients clients{service, 80};

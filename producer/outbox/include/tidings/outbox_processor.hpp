@@ -43,6 +43,12 @@ struct OutboxProcessorOptions {
 
 class OutboxProcessor {
  public:
+  /// Connects as Connection's constructor does, which see. While it waits for NATS, `tidings outbox stats`
+  /// shows what for, unless another processor is at work there. A database that is away is no error here.
+  [[nodiscard]] static std::unique_ptr<Connection> connect(const std::string& database_url,
+                                                           ConnectionOptions options,
+                                                           const std::stop_token& stop);
+
   /// Opens its own connections to the database at `database_url`, as in DATABASE_URL. `connection` may be
   /// shared with consumers and other processors, and must outlive this. Throws SettingError for an option
   /// outside of its limits.

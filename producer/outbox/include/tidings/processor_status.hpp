@@ -18,8 +18,9 @@ namespace tidings {
 struct ProcessorStatus {
   enum class Phase { starting, standby, active, waiting_for_broker, waiting_for_database, stopped };
   Phase phase = Phase::starting;
-  Timestamp since;               ///< when the phase began
-  std::string waiting_because;   ///< the error that it waits to be over; empty in the other phases
+  Timestamp since;  ///< when the phase began
+  /// The error that it waits to be over; of `stopped`, the one that ended it; empty in the other phases.
+  std::string waiting_because;
   std::string unmarked_because;  ///< why some events that the stream has are not marked yet; mostly empty
   std::uint64_t published = 0;   ///< confirmed by the stream since start
   std::uint64_t refused = 0;     ///< failed attempts
@@ -52,7 +53,8 @@ struct ProcessorRecord {
   std::int64_t in_flight = 0;
   std::int64_t published = 0;  ///< how many rows are PUBLISHED
   Timestamp written_at;
-  std::string holder;  ///< of the lease
+  std::string
+      holder;  ///< of the lease; empty for one that waits for its connection to NATS, without the lease
   std::int64_t epoch = 0;
   Timestamp expires_at;  ///< of the lease; the time 0 when it was handed back
 };
