@@ -44,6 +44,23 @@ std::optional<ProcessorRecord> read_processor_record(Database& database) {
   });
 }
 
+/// PostgreSQL: why the lease has run out although its holder may live; it cannot write that itself. Empty
+/// when nobody is about to write it.
+std::string why_silent(Database& database) {
+  if (database.kind() == Database::Kind::sqlite) return {};
+  const auto rows = database.exec(R"sql(
+      SELECT 'session ' || k.pid || ' (' || coalesce(nullif(a.application_name, ''), 'unknown') || ') ' ||
+             CASE WHEN a.wait_event = 'SyncRep'
+                  THEN 'waits for a standby with its commit: see synchronous_standby_names'
+                  ELSE 'has not ended its write of the lease: ' || coalesce(a.wait_event, 'running') END
+      FROM outbox_lease AS l
+      JOIN pg_locks AS k ON k.locktype = 'transactionid' AND k.granted AND k.mode = 'ExclusiveLock'
+                            AND k.transactionid = l.xmax
+      LEFT JOIN pg_stat_activity AS a ON a.pid = k.pid
+      WHERE l.name = 'outbox')sql");
+  return rows.empty() ? std::string{} : rows.text(0, 0);
+}
+
 }  // namespace
 
 OutboxRepository::OutboxRepository(Database& database) : database_(database) {
@@ -112,6 +129,8 @@ OutboxStats OutboxRepository::stats(int blocked_at_most) {
     stats.dead_letter = counts.integer(0, 3);
     stats.oldest_pending = oldest_pending();
     stats.processor = read_processor_record(database_);
+    if (stats.processor && stats.processor->waiting_because.empty() && stats.processor->expires_at < now())
+      stats.processor->waiting_because = why_silent(database_);
     stats.published = count_published(database_, stats);
     const bool at_work = stats.processor && stats.processor->expires_at > database_.time();
     if (auto waiting = at_work ? std::nullopt : read_waiting_record(database_))

@@ -49,7 +49,7 @@ inline constexpr std::array phase_names{
 struct ProcessorRecord {
   std::optional<ProcessorStatus::Phase> phase;  ///< empty for one that this version does not know
   Timestamp since;                              ///< when the phase began
-  std::string waiting_because;                  ///< as in ProcessorStatus
+  std::string waiting_because;                  ///< as in ProcessorStatus, or why it cannot write that
   std::int64_t in_flight = 0;
   std::int64_t published = 0;  ///< how many rows are PUBLISHED
   Timestamp written_at;

@@ -70,26 +70,6 @@ TEST_CASE("a row that is locked keeps nothing but its own mark, and the lease is
   CHECK(ledger(outbox, relay.jetstream.messages("AUTH_EVENTS")) == "");
 }
 
-TEST_CASE("outcomes of a locked row are written in their order once it is free") {
-  Relay relay;
-  auto& outbox = relay.outbox;
-  Processor processor{outbox, relay.server.url(), quick()};
-  outbox.add("warm");
-  REQUIRE_WITHIN(20s, relay.published() == 1);
-  const auto id = outbox.add("a", R"("x")");
-  REQUIRE_WITHIN(20s, relay.published() == 2);
-  Service service{outbox};
-  service.begin();
-  service.run("UPDATE outbox_event SET status = 'PENDING' WHERE id = '" + id + "'");  // as an operator does
-  service.run("LOCK TABLE outbox_event IN SHARE MODE");
-  const auto beat = relay.beat();
-  outbox.execute("SELECT 1");
-  REQUIRE_WITHIN(20s, relay.beat() > beat + 6);
-  service.commit();
-  REQUIRE_WITHIN(20s, relay.published() == 2);
-  CHECK(relay.epoch() == 1);
-}
-
 TEST_CASE("while an index is built, or the table is locked, the lease is kept and the reason is told") {
   Relay relay;
   auto& outbox = relay.outbox;

@@ -1,9 +1,12 @@
 // The processor while PostgreSQL ends its sessions, or says nothing at all.
 
+#include "infrastructure/lease.hpp"
+#include "infrastructure/outcome.hpp"
 #include "support/catch.hpp"
 #include "support/nats_server.hpp"
 #include "support/outbox.hpp"
 #include "support/processor.hpp"
+#include "support/stepped_service.hpp"
 #include "support/wait.hpp"
 
 #include <csignal>
@@ -84,10 +87,26 @@ TEST_CASE("commits that hang are told, and a stop ends all the same") {
   outbox.execute("SELECT pg_reload_conf()");
   REQUIRE_WITHIN(20s, processor.phase() == ProcessorStatus::Phase::waiting_for_database);
   CHECK(processor.status().waiting_because.find("no answer for ") == 0);
+  const auto told = [&outbox] { return outbox.repository().stats().processor->waiting_because; };
+  REQUIRE_WITHIN(20s, told().find("(tidings) waits for a standby with its commit") != std::string::npos);
   const auto begun = std::chrono::steady_clock::now();
   processor.stop();
   CHECK(std::chrono::steady_clock::now() - begun < 12s);
   CHECK(processor.error() == "");
+}
+
+TEST_CASE("who keeps the lease from being written is told") {
+  Outbox outbox{Engine::postgres};
+  Lease lease{"holder", 1ms};
+  REQUIRE(lease.try_take(outbox.database()));
+  outbox.database().transact([](Transaction& transaction) { write_processor_record(transaction, {}, 0); });
+  Service other{outbox};
+  other.begin();
+  other.run("UPDATE outbox_lease SET beat = beat + 1");
+  const auto told = [&outbox] { return outbox.repository().stats().processor->waiting_because; };
+  CHECK(told().find("(tidings) has not ended its write of the lease: ClientRead") != std::string::npos);
+  other.roll_back();
+  CHECK(told() == "");
 }
 
 TEST_CASE("sessions that stand still are told, and a stop ends all the same") {
