@@ -23,7 +23,7 @@ void add_migrate_command(CommandLine& line) {
         return exit_code::done;
       });
   command.add_flag("--outbox-only", *outbox_only,
-                   "only what the relay needs, in the database of another service: no table of users");
+                   "only the outbox's tables, as 'tidings outbox init --create' makes them: no table of users");
   command.add_flag("--notify-trigger", *notify_trigger,
                    "PostgreSQL: a trigger that wakes the relay also after commits of other programs");
 }

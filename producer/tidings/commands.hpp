@@ -17,6 +17,8 @@ void add_outbox_commands(CommandLine& line);
 
 /// `tidings outbox retry|purge`, in the family that holds the others.
 void add_outbox_retry_commands(CommandLine& line, CLI::App& outbox);
+/// `tidings outbox init`, likewise.
+void add_outbox_init_command(CommandLine& line, CLI::App& outbox);
 
 /// `tidings dlq list|show|redrive|purge`: consumers' dead letters.
 void add_dlq_commands(CommandLine& line);

@@ -191,6 +191,8 @@ void add_outbox_commands(CommandLine& line) {
     return command;
   };
 
+  add_outbox_init_command(line, outbox);
+
   add("stats",
       "Counts the rows of each status, and says how old the oldest pending one is, what the processor is "
       "doing and which aggregates wait for a failed event.",

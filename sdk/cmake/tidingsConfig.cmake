@@ -1,3 +1,5 @@
+# find_package(tidings COMPONENTS sdk outbox postgres): a target tidings::<component> each. All are there when none is
+# named; libpq is needed by who links tidings::postgres, or an outbox that was built with PostgreSQL.
 include(CMakeFindDependencyMacro)
 find_dependency(PkgConfig)
 find_dependency(Threads)
@@ -6,5 +8,20 @@ find_dependency(SQLiteCpp)
 find_dependency(spdlog)
 find_dependency(OpenSSL)
 pkg_check_modules(libnats REQUIRED IMPORTED_TARGET libnats)
-pkg_check_modules(libpq QUIET IMPORTED_TARGET libpq)  # for tidings::postgres
+pkg_check_modules(libpq QUIET IMPORTED_TARGET libpq)
 include(${CMAKE_CURRENT_LIST_DIR}/tidingsTargets.cmake)
+
+foreach(component IN LISTS tidings_FIND_COMPONENTS)
+  set(tidings_${component}_FOUND FALSE)
+  if(NOT component MATCHES "^(sdk|outbox|postgres)$" OR NOT TARGET tidings::${component})
+    set(tidings_reason "tidings has no component ${component}: sdk, outbox, and postgres where it was built with libpq")
+  elseif(TARGET tidings::postgres_connection AND NOT libpq_FOUND AND NOT component STREQUAL "sdk")
+    set(tidings_reason "tidings::${component} needs libpq")
+  else()
+    set(tidings_${component}_FOUND TRUE)
+  endif()
+  if(NOT tidings_${component}_FOUND AND tidings_FIND_REQUIRED_${component})
+    set(tidings_FOUND FALSE)
+    set(tidings_NOT_FOUND_MESSAGE "${tidings_reason}")
+  endif()
+endforeach()

@@ -25,7 +25,13 @@ using Parameter = PostgresConnection::Parameter;
 
 Parameter parameter(std::monostate) { return std::nullopt; }
 Parameter parameter(std::int64_t value) { return std::to_string(value); }
-Parameter parameter(const std::string& value) { return value; }
+
+Parameter parameter(const std::string& value) {
+  // libpq would cut it there, in silence.
+  if (value.find('\0') != std::string::npos)
+    throw SqlError("PostgreSQL takes no text with a NUL in it; bind it as Bytes");
+  return value;
+}
 
 /// With all its digits.
 Parameter parameter(double value) {
@@ -45,7 +51,8 @@ Parameter parameter(const Bytes& value) {
 }
 
 std::string_view remedy(const std::string& sqlstate) {
-  if (sqlstate == "42P01" || sqlstate == "42703") return "; run the service's migration";
+  if (sqlstate == "42P01" || sqlstate == "42703")
+    return "; run the service's migration, or 'tidings outbox init'";
   if (sqlstate == "42501") return "; grant it to this login";
   if (sqlstate == "55P03") return "; another connection holds the lock, try again";
   return "";

@@ -242,7 +242,8 @@ SqlError sql_error(const SQLite::Exception& error) {
   if (known != known_errors.end()) return SqlError(why + std::string(known->remedy), known->retry);
   const bool lacks_schema =
       code == SQLITE_ERROR && (why.starts_with("no such ") || why.find("has no column") != std::string::npos);
-  return SqlError(why + (lacks_schema ? "; run the service's migration" : ""), Error::Retry::no);
+  return SqlError(why + (lacks_schema ? "; run the service's migration, or 'tidings outbox init'" : ""),
+                  Error::Retry::no);
 }
 
 }  // namespace tidings

@@ -81,6 +81,13 @@ TEST_CASE("a service binds NULL, numbers, texts and bytes, and reads them back",
   CHECK(database.exec("SELECT id FROM sample WHERE picture = $1", bytes).integer(0, 0) == 1);
 }
 
+TEST_CASE("a text that PostgreSQL would cut at a NUL is refused") {
+  Outbox outbox{Engine::postgres};
+  CHECK_THAT(
+      error_of<DatabaseError>([&] { outbox.database().exec("SELECT $1::text", std::string("a\0b", 3)); }),
+      ContainsSubstring("bind it as Bytes"));
+}
+
 TEST_CASE("a service's own statements run with the settings of its server, also behind an event") {
   Outbox outbox{Engine::postgres};
   const auto settings = [](Database& database) {
