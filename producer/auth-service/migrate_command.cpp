@@ -22,8 +22,9 @@ void add_migrate_command(CommandLine& line) {
         std::cout << database->name() << ": tables are ready\n";
         return exit_code::done;
       });
-  command.add_flag("--outbox-only", *outbox_only,
-                   "only the outbox's tables, as 'tidings outbox init --create' makes them: no table of users");
+  command.add_flag(
+      "--outbox-only", *outbox_only,
+      "only the outbox's tables, as 'tidings outbox init --create' makes them: no table of users");
   command.add_flag("--notify-trigger", *notify_trigger,
                    "PostgreSQL: a trigger that wakes the relay also after commits of other programs");
 }
