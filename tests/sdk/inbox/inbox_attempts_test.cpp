@@ -212,6 +212,8 @@ TEST_CASE("a handler's words are no record, to the first version neither") {
 TEST_CASE("any number of processes may open an inbox of the first version at the same moment") {
   const OlderTables place;
   place.record("dead", 5, "for the dead letters: no such address");
+  auto dead = every_kind[4].second;
+  dead.message_stored_at.reset();
   constexpr int instances = 8;
   std::barrier start{instances};
   std::vector<std::string> errors(instances);
@@ -223,7 +225,7 @@ TEST_CASE("any number of processes may open an inbox of the first version at the
         try {
           const auto inbox = place.open();
           record(inbox->tables(), std::to_string(i), every_kind[3].second);
-          if (inbox->attempts("dead") != every_kind[4].second) errors[i] = "misread";
+          if (inbox->attempts("dead") != dead) errors[i] = "misread";
         } catch (const std::exception& error) {
           errors[i] = error.what();
         }
