@@ -84,7 +84,8 @@ TEST_CASE("what is in flight while a server that was started again tells of the 
   Gate gate;
   auto options = scene.options();
   options.max_batch = 1;  // the others are in flight meanwhile
-  Instance instance{scene.inbox(), options, on_event("first", [&gate] { gate.pass(); })};
+  Connection connection{options.connection};
+  Instance instance{scene.inbox(), connection, options, on_event("first", [&gate] { gate.pass(); })};
   instance.start();
   REQUIRE_WITHIN(10s, instance.consumer.status().ready());
   scene.publish("first");
@@ -92,6 +93,7 @@ TEST_CASE("what is in flight while a server that was started again tells of the 
   scene.server.stop();
   scene.server.start();
   scene.publish_many(50);
+  REQUIRE_WITHIN(10s, connection.connected() && connection.generation() == 1);  // the first ack gets there
   gate.open();
   REQUIRE_WITHIN(20s, instance.stats().handled == 51);
   REQUIRE_WITHIN(20s, scene.all_acked());  // AckWait is 30 s
