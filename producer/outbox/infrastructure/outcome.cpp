@@ -191,20 +191,20 @@ void write_processor_record(Transaction& transaction, const ProcessorStatus& sta
     auto& database = transaction.database();
     const auto* phase = to_string(status.phase);
     const auto since = status.since.time_since_epoch().count();
-    const auto why = trouble(status);
     const auto time = database.time().time_since_epoch().count();
-    const auto updated = database.exec(R"sql(
+    const auto updated =
+        database.exec(R"sql(
         UPDATE outbox_state
         SET phase = $1, since = $2, trouble = $3, "inFlight" = $4, "writtenAt" = $5,
             published = CASE WHEN published + $6 < 0 THEN 0 ELSE published + $6 END
         WHERE name = 'outbox')sql",
-                                       phase, since, why, status.in_flight, time, published);
+                      phase, since, status.waiting_because, status.in_flight, time, published);
     if (updated.affected > 0) return;
     database.exec(R"sql(
         INSERT INTO outbox_state (name, phase, since, trouble, "inFlight", "writtenAt", published)
         VALUES ('outbox', $1, $2, $3, $4, $5, (SELECT count(*) FROM outbox_event WHERE status = 'PUBLISHED'))
         )sql",
-                  phase, since, why, status.in_flight, time);
+                  phase, since, status.waiting_because, status.in_flight, time);
   });
 }
 

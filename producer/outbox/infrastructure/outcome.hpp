@@ -2,28 +2,17 @@
 
 // What the processor writes into the outbox: what became of events, and its own record.
 
+#include "infrastructure/event_outcome.hpp"
 #include "infrastructure/lease.hpp"
 
 #include <tidings/database.hpp>
-#include <tidings/outbox_event.hpp>
 #include <tidings/processor_status.hpp>
-#include <tidings/timestamp.hpp>
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
 namespace tidings {
-
-/// What became of an event.
-struct Outcome {
-  OutboxPosition position;
-  std::string id;
-  RowStatus status = RowStatus::published;  ///< not pending
-  int retry_count = 0;
-  std::string error;  ///< for failed and dead_letter; what is past 1000 bytes is cut off
-  Timestamp at;       ///< when it was known; becomes updatedAt, except for processing, which keeps it
-};
 
 /// In a transaction whose lease was checked. Rows that are gone or already settled stay as they are. With
 /// `delete_published`, published rows are deleted (SQLite: except for the table's newest, which becomes
@@ -41,11 +30,6 @@ int write_outcomes(Transaction& transaction, const std::vector<Outcome>& outcome
 /// transaction; true also when the lease turns out to be lost.
 [[nodiscard]] bool write_at_once(Database& database, Lease& lease, const std::vector<Outcome>& outcomes,
                                  const ProcessorStatus& status, bool delete_published);
-
-/// What the processor's record says of it.
-[[nodiscard]] inline const std::string& trouble(const ProcessorStatus& status) {
-  return status.waiting_because.empty() ? status.unmarked_because : status.waiting_because;
-}
 
 /// In the same transaction as the outcomes. `published` is by how much that changed the number of PUBLISHED
 /// rows. Their count is kept in the record, since counting them takes longer the more there are; the first

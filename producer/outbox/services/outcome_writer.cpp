@@ -54,11 +54,11 @@ std::size_t OutcomeWriter::waiting() const {
   return outcomes_.size() + writing_;
 }
 
-std::string OutcomeWriter::trouble() const {
+std::string OutcomeWriter::reason() const {
   using std::chrono::seconds;
   {
     const std::lock_guard lock{mutex_};
-    if (!trouble_.empty()) return trouble_;
+    if (!reason_.empty()) return reason_;
   }
   const auto asked_at = asked_at_.load();
   if (asked_at == 0) return {};
@@ -68,9 +68,9 @@ std::string OutcomeWriter::trouble() const {
          " hangs, or its commits wait for a disk or a standby";
 }
 
-void OutcomeWriter::set_trouble(std::string why) {
+void OutcomeWriter::set_reason(std::string why) {
   const std::lock_guard lock{mutex_};
-  trouble_ = std::move(why);
+  reason_ = std::move(why);
 }
 
 /// Unlike retry(), it goes on after any error of the database, with the same outcomes and those that came
@@ -85,14 +85,14 @@ void OutcomeWriter::run(const std::stop_token& stop) {
       write(batch);
       if (!lost() && !stop.stop_requested()) clean_up_if_due();
       if (lost()) break;
-      set_trouble({});
+      set_reason({});
       if (state_.exchange(State::writing) == State::failing)
         spdlog::info("outbox database can be written again");
       delay = first_pause;
     } catch (const DatabaseError& error) {
       if (lost()) break;
       if (!database_.lost().empty()) return give_up();
-      set_trouble(error.what());
+      set_reason(error.what());
       if (state_.exchange(State::failing) != State::failing)
         spdlog::warn("outbox: {}; trying again", error.what());
       if (stop.stop_requested()) return;  // the next holder publishes again, and the stream knows the ids
@@ -153,7 +153,7 @@ void OutcomeWriter::write(Batch& batch) {
 void OutcomeWriter::write_all(Batch& batch) {
   const bool delete_published = options_.retention.count() == 0;
   asked_at_ = steady_clock::now().time_since_epoch().count();
-  if (write_at_once(database_, lease_, batch.outcomes, status_.read(), delete_published)) {
+  if (write_at_once(database_, lease_, batch.outcomes, record(), delete_published)) {
     if (!lease_.held()) state_ = State::lost;
     committed();
   } else {
@@ -176,6 +176,13 @@ void OutcomeWriter::write_unlocked(Batch& batch) {
   batch.outcomes = std::move(locked);
   skip_locked_ = !batch.outcomes.empty();
   tell_locked(std::move(why));
+}
+
+/// The status as it is to be written.
+ProcessorStatus OutcomeWriter::record() const {
+  auto status = status_.read();
+  if (status.waiting_because.empty()) status.waiting_because = status.unmarked_because;
+  return status;
 }
 
 void OutcomeWriter::tell_locked(std::string why) {
@@ -241,7 +248,7 @@ void OutcomeWriter::clean_up() {
 /// lost. Returns when the commit was done.
 template <class Work>
 steady_clock::time_point OutcomeWriter::write_fenced(Work&& work) {
-  const auto status = status_.read();
+  const auto status = record();
   asked_at_ = steady_clock::now().time_since_epoch().count();
   database_.transact([&](Transaction& transaction) {
     if (!lease_.renew(transaction)) {

@@ -51,7 +51,7 @@ class OutcomeWriter {
   /// The database cannot be written at the moment.
   [[nodiscard]] bool failing() const noexcept { return state_ == State::failing; }
   /// Why not, or for how long it has not answered; empty while all is well.
-  [[nodiscard]] std::string trouble() const;
+  [[nodiscard]] std::string reason() const;
 
  private:
   enum class State { writing, failing, lost };
@@ -68,6 +68,7 @@ class OutcomeWriter {
   void write(Batch& batch);
   void write_all(Batch& batch);
   void write_unlocked(Batch& batch);
+  [[nodiscard]] ProcessorStatus record() const;
   void tell_locked(std::string why);
   void renew();
   void clean_up_if_due();
@@ -75,7 +76,7 @@ class OutcomeWriter {
   template <class Work>
   std::chrono::steady_clock::time_point write_fenced(Work&& work);
   std::chrono::steady_clock::time_point committed();
-  void set_trouble(std::string why);
+  void set_reason(std::string why);
 
   Database& database_;
   Lease& lease_;
@@ -89,7 +90,7 @@ class OutcomeWriter {
   std::vector<Outcome> outcomes_;  // under mutex
   std::size_t writing_ = 0;        // under mutex
   bool report_ = true;             // under mutex
-  std::string trouble_;            // under mutex
+  std::string reason_;             // under mutex
 
   std::atomic<BootClock::rep> fresh_until_;
   std::atomic<State> state_{State::writing};

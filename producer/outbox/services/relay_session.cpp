@@ -148,7 +148,7 @@ bool RelaySession::may_publish() {
   }
   if (Clock::now() < paused_until_) return false;
   if (writer_.failing() || !writer_.fresh()) {
-    enter(Phase::waiting_for_database, writer_.trouble());
+    enter(Phase::waiting_for_database, writer_.reason());
     return false;
   }
   try {

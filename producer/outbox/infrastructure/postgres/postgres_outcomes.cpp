@@ -140,8 +140,8 @@ std::optional<std::int64_t> write_at_once(Database& database, Lease& lease,
   const auto sent = BootClock::now();
   const auto run = [&](const std::string& text, const auto&... more) {
     return database.exec(text, ids_of(published), lease.holder(), lease.epoch(), lease.duration().count(),
-                         to_string(status.phase), status.since.time_since_epoch().count(), trouble(status),
-                         status.in_flight, more...);
+                         to_string(status.phase), status.since.time_since_epoch().count(),
+                         status.waiting_because, status.in_flight, more...);
   };
   const auto done = delete_published ? run(deleting) : run(updating, to_iso8601(published.back().at));
   const bool ours = done.integer(0, 0) == 1;

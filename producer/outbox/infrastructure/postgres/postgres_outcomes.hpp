@@ -3,11 +3,13 @@
 // What is PostgreSQL's own about writing outcomes: many rows by their ids in one statement, whatever the
 // planner thinks of the table, and without waiting for rows that others have locked.
 
+#include "infrastructure/event_outcome.hpp"
 #include "infrastructure/lease.hpp"
-#include "infrastructure/outcome.hpp"
 
 #include <tidings/database.hpp>
+#include <tidings/processor_status.hpp>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
