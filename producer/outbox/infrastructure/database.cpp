@@ -1,4 +1,4 @@
-#include "infrastructure/outbox_columns.hpp"
+#include "infrastructure/column_types.hpp"
 #include "infrastructure/sqlite/sqlite_database.hpp"
 #ifdef TIDINGS_POSTGRES
 #include "infrastructure/postgres/postgres_database.hpp"
@@ -38,11 +38,12 @@ void rethrow_refused(std::string_view action) {
 
 void Database::migrate(std::string_view own_tables) {
   attempt("create the tables in " + name(), [&] { create_tables(std::string{own_tables}); });
+  require_schema();  // a table that was there already may be another one
 }
 
 void Database::require_schema() {
   attempt("use the outbox in " + name(), [&] {
-    exec(outbox_columns::select(kind(), outbox_columns::row) + " LIMIT 0");
+    require_outbox_columns(*this);
     exec(R"sql(SELECT l.name, l.holder, l.epoch, l.beat, l."expiresAt" FROM outbox_lease AS l LIMIT 0)sql");
     exec(R"sql(SELECT s.name, s.phase, s.since, s.trouble, s."inFlight", s."writtenAt", s.published
                FROM outbox_state AS s LIMIT 0)sql");

@@ -1,3 +1,4 @@
+#include "infrastructure/column_types.hpp"
 #include "infrastructure/outbox_columns.hpp"
 #include "infrastructure/waiting_record.hpp"
 
@@ -64,8 +65,7 @@ std::string why_silent(Database& database) {
 }  // namespace
 
 OutboxRepository::OutboxRepository(Database& database) : database_(database) {
-  attempt("use the outbox in " + database.name(),
-          [&] { database.exec(outbox_columns::select(database.kind(), outbox_columns::row) + " LIMIT 0"); });
+  attempt("use the outbox in " + database.name(), [&] { require_outbox_columns(database); });
 }
 
 std::int64_t OutboxRepository::count_pending() {

@@ -101,17 +101,17 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
-  /// Creates the outbox's tables and indexes that are missing. `own_tables` is a script of the service's
-  /// own, run in the same transaction: either all of it is there afterwards or nothing has changed. One
-  /// process at a time; the outbox's part is idempotent, and so should the service's be.
+  /// Creates what is missing of the outbox's tables and indexes, then does as require_schema(). `own_tables`
+  /// is a script of the service's own, in the same transaction: all of it is there afterwards or nothing has
+  /// changed. One process at a time; the outbox's part is idempotent, and so should the service's be.
   void migrate(std::string_view own_tables = {});
 
   /// PostgreSQL: wakes the relay after other writers' commits, too. SQLite needs none, and throws
   /// SettingError.
   virtual void add_notify_trigger() = 0;
 
-  /// Throws DatabaseError "run the service's migration" when a table of the outbox is missing or lacks a
-  /// column.
+  /// Throws DatabaseError "run the service's migration" when a table of the outbox or a column is missing,
+  /// and one that names each column of outbox_event whose type does not work, with what to do.
   void require_schema();
 
   /// The repository uses this database and must not outlive it. Throws DatabaseError when there is no table.
