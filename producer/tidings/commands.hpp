@@ -23,6 +23,9 @@ void add_outbox_init_command(CommandLine& line, CLI::App& outbox);
 /// `tidings dlq list|show|redrive|purge`: consumers' dead letters.
 void add_dlq_commands(CommandLine& line);
 
+/// `tidings doctor`: what is wrong around a relay, and what to do.
+void add_doctor_command(CommandLine& line);
+
 /// `tidings groups`: how far each consumer group is.
 void add_groups_command(CommandLine& line);
 

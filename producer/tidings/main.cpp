@@ -9,5 +9,6 @@ int main(int argc, char** argv) {
   tidings::add_outbox_commands(line);
   tidings::add_groups_command(line);
   tidings::add_dlq_commands(line);
+  tidings::add_doctor_command(line);
   return line.run(argc, argv);
 }
