@@ -8,6 +8,8 @@
 #include "support/unit_file.hpp"
 #include "support/wait.hpp"
 
+#include <httplib.h>
+
 #include <csignal>
 #include <fstream>
 #include <map>
@@ -49,6 +51,7 @@ Process start(const UnitFile& unit, const std::string& environment_file,
   const std::filesystem::path program{words.front()};
   CHECK(program.parent_path() == "/usr/local/bin");
   words.erase(words.begin());
+  std::ranges::replace(words, "127.0.0.1:8080", "127.0.0.1:0");  // another test may listen there
   CHECK(unit.values("EnvironmentFile").front() == "/etc/tidings/" + environment_file);
   auto environment = read_environment_file(systemd_folder() / environment_file);
   for (const auto& [name, value] : of_this_machine) {
@@ -75,7 +78,8 @@ TEST_CASE("systemd finds nothing wrong with the units, and little that they coul
     return;
   }
   const TempDir folder;
-  for (const auto* name : {"tidings-relay.service", "tidings-consumer@.service"}) {
+  for (const auto* name :
+       {"tidings-relay.service", "tidings-auth-service.service", "tidings-consumer@.service"}) {
     INFO(name);
     const auto unit = installed(folder, name);
     const auto verified = run("systemd-analyze", {"verify", "--man=no", unit});
@@ -111,6 +115,28 @@ TEST_CASE(
   for (auto* process : {&relay, &consumer}) CHECK(process->wait() == exited(0));
 }
 
+TEST_CASE("the auth service's unit registers users, publishes their events without a relay, and is stopped") {
+  const DeployedCluster cluster;
+  const DeployedFlow flow{cluster.urls()};
+  const UnitFile unit{systemd_folder() / "tidings-auth-service.service"};
+  auto service = start(unit, "auth-service.env",
+                       {{"NATS_URL", cluster.urls()},
+                        {"NATS_PASSWORD", relay_login().password},
+                        {"DATABASE_URL", "sqlite:" + flow.auth_db()}});
+  REQUIRE(service.wait_for_output("listening on 127.0.0.1:"));
+  const auto text = service.out();
+  const auto address = text.substr(text.find("127.0.0.1:"));
+  httplib::Client client{"http://" + address.substr(0, address.find('\n'))};
+  const auto answer =
+      client.Post("/users", R"({"email":"ada@example.org","name":"Ada"})", "application/json");
+  REQUIRE(answer);
+  CHECK(answer->status == 201);
+  REQUIRE_WITHIN(30s, flow.published() == 1);
+
+  service.kill(kill_signal(unit));
+  CHECK(service.wait() == exited(0));
+}
+
 TEST_CASE("a unit whose settings are wrong ends with the code that is not restarted") {
   const DeployedFlow flow{"nats://127.0.0.1:1"};
   const UnitFile relay_unit{systemd_folder() / "tidings-relay.service"};
@@ -119,13 +145,17 @@ TEST_CASE("a unit whose settings are wrong ends with the code that is not restar
   auto consumer =
       start(consumer_unit, "consumer.env",
             {{"CONSUMER_GROUP", "no such group"}, {"CONSUMER_DATABASE_URL", "sqlite:" + flow.inbox_db()}});
-  for (auto* process : {&relay, &consumer}) CHECK(process->wait() == exited(2));
+  const UnitFile service_unit{systemd_folder() / "tidings-auth-service.service"};
+  auto service = start(service_unit, "auth-service.env", {{"DATABASE_URL", "mysql://host/auth"}});
+  for (auto* process : {&relay, &consumer, &service}) CHECK(process->wait() == exited(2));
   CHECK(relay_unit.value("RestartPreventExitStatus") == "2");
+  CHECK(service_unit.value("RestartPreventExitStatus") == "2");
   CHECK(consumer_unit.value("RestartPreventExitStatus") == "2");
 }
 
 TEST_CASE("systemd waits longer than relay and consumer may take to drain") {
-  for (const auto* name : {"tidings-relay.service", "tidings-consumer@.service"}) {
+  for (const auto* name :
+       {"tidings-relay.service", "tidings-auth-service.service", "tidings-consumer@.service"}) {
     const UnitFile unit{systemd_folder() / name};
     CHECK(unit.value("Restart") == "on-failure");
     CHECK(std::stoi(unit.value("TimeoutStopSec")) > 5 + 1 + 5);  // drain, flush, close
@@ -136,7 +166,8 @@ TEST_CASE("every variable in the units' environment files is a setting of the RE
   const auto documented = documented_settings();
   CHECK(documented.contains("NATS_INBOX_PREFIX"));
   for (const auto& [file, login] :
-       {std::pair{"relay.env", relay_login()}, std::pair{"consumer.env", mailer_login()}}) {
+       {std::pair{"relay.env", relay_login()}, std::pair{"auth-service.env", relay_login()},
+        std::pair{"consumer.env", mailer_login()}}) {
     const auto environment = read_environment_file(systemd_folder() / file, true);
     CHECK(environment.size() >= 8);
     std::map<std::string, std::string> values;
