@@ -109,8 +109,17 @@ PostgresUrl PostgresUrl::parse(const std::string& url) {
     at = end;
     const auto name = one.substr(0, one.find('='));
     const auto value = one.substr(std::min(one.size(), name.size() + 1));
-    constexpr std::array prismas{"connection_limit", "pool_timeout",   "pgbouncer",           "sslidentity",
-                                 "sslpassword",      "socket_timeout", "statement_cache_size"};
+    constexpr std::array prismas{"connection_limit",
+                                 "max_connection_lifetime",
+                                 "max_idle_connection_lifetime",
+                                 "pgbouncer",
+                                 "pool_timeout",
+                                 "single_use_connections",
+                                 "socket_timeout",
+                                 "sslidentity",
+                                 "sslpassword",
+                                 "statement_cache_size",
+                                 "uselibpqcompat"};
     if (std::find(prismas.begin(), prismas.end(), name) != prismas.end()) continue;
     has_key = has_key || name == "sslkey";
     has_root = has_root || name == "sslrootcert";
