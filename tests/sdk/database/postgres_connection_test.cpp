@@ -249,7 +249,8 @@ TEST_CASE("Prisma's schema is found as it is written") {
   CHECK(schema("schema=") == "public");
   CHECK(schema("connection_limit=1&schema=Auth&pgbouncer=true") == "Auth");
   CHECK(schema("max_connection_lifetime=30&max_idle_connection_lifetime=60&single_use_connections=true&"
-               "uselibpqcompat=true&schema=shop&connect_timeout=10&pool_timeout=5&socket_timeout=5") == "shop");
+               "uselibpqcompat=true&schema=shop&connect_timeout=10&pool_timeout=5&socket_timeout=5") ==
+        "shop");
   PostgresConnection both{server.url() + "?schema=Auth&options=-c lock_timeout=7s&options=-cwork_mem%3D1MB"};
   both.connect();
   CHECK(text(both, "SELECT current_schema()") == "Auth");
