@@ -25,16 +25,16 @@ std::string array_of_ids(const std::vector<DeadLetterRow>& rows) {
 }
 
 /// SQLite, row by row: their places are numbers, which VACUUM may have given to other rows meanwhile. An id
-/// may be of any type there.
+/// may be of any type there, and a UUID's 16 bytes may have been read as its text.
 template <class... Values>
 int write_each(Database& database, const std::string& statement, const std::vector<DeadLetterRow>& rows,
                const Values&... values) {
+  const std::string these =
+      " WHERE rowid = $1 AND status = 'DEAD_LETTER'"
+      " AND (CAST(id AS TEXT) = $2 OR lower(hex(id)) = replace(lower($2), '-', ''))";
   std::int64_t changed = 0;
   for (const auto& row : rows)
-    changed += database
-                   .exec(statement + " WHERE rowid = $1 AND CAST(id AS TEXT) = $2 AND status = 'DEAD_LETTER'",
-                         row.position.row, row.id, values...)
-                   .affected;
+    changed += database.exec(statement + these, row.position.row, row.id, values...).affected;
   return static_cast<int>(changed);
 }
 

@@ -169,6 +169,17 @@ TEST_CASE("dead letters are purged when that is confirmed, and nothing else is",
   CHECK(outbox.column("SELECT id FROM outbox_event") == std::vector<std::string>{live});
 }
 
+TEST_CASE("dead letters are retried whatever type a driver has bound their ids as") {
+  Outbox outbox;
+  outbox.add_many(4, 1);
+  make_dead(outbox, "true");
+  outbox.execute(
+      "UPDATE outbox_event SET id = x'0190a1b2c3d47e5f8091a2b3c4d5e6f7' WHERE rowid = 1; UPDATE outbox_event "
+      "SET id = CAST('cuid' AS BLOB) WHERE rowid = 2; UPDATE outbox_event SET id = x'00ff' WHERE rowid = 3");
+  CHECK(outbox_command(outbox, {"retry", "--all-dead"}).out == "retried 4 of 4\n");
+  CHECK(outbox.count_status("PENDING") == 4);
+}
+
 TEST_CASE("SQLite's newest row is not purged: its place would be taken for one that was read") {
   Outbox outbox;
   const auto first = outbox.add("a"), newest = outbox.add("a");
