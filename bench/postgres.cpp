@@ -253,19 +253,30 @@ int main(int argc, char** argv) {
                   "pg_insert_per_s");
     figures.ratio("pg_insert_wake_ratio", "    trigger/without, beside a relay", "pg_insert_wake_per_s",
                   "pg_insert_relay_per_s");
-    if (figures.wanted("pg_relay_r1_per_s") || figures.wanted("pg_relay_r3_per_s") ||
-        figures.wanted("pg_relay_r3_some_per_s") || figures.wanted("pg_relay_r3_hot_per_s")) {
+    if (figures.wanted("raw_r3_per_s") || figures.wanted("pg_relay_r1_per_s") ||
+        figures.wanted("pg_relay_r3_per_s") || figures.wanted("pg_relay_r3_some_per_s") ||
+        figures.wanted("pg_relay_r3_hot_per_s")) {
       std::vector<std::unique_ptr<NatsCluster>> clusters;
-      const auto on_cluster = [&](int replicas, int events, int aggregates = 0) {
+      const auto new_cluster = [&] {
         clusters.clear();  // a stream of its own, on servers that have seen nothing
         clusters.push_back(std::make_unique<NatsCluster>());
         std::vector<std::string> urls;
         for (std::size_t i = 0; i < NatsCluster::size; ++i) urls.push_back(clusters.back()->server(i).url());
-        return relay(urls, postgres, events, 7, replicas, aggregates);
+        return urls;
+      };
+      const auto on_cluster = [&](int replicas, int events, int aggregates = 0) {
+        return relay(new_cluster(), postgres, events, 7, replicas, aggregates);
+      };
+      const auto raw_on_cluster = [&](int events) {
+        const auto urls = new_cluster();
+        Connection connection{ConnectionOptions{.urls = urls}};
+        ensure_stream(connection, {.replicas = 3});
+        return events / publish_raw(urls.front(), sample_messages(events));
       };
       figures.in_turn(
-          {{"pg_relay_r1_per_s", "(g) relay to a cluster, one replica, events/s",
-            [&] { return on_cluster(1, sizes.events); }},
+          {{"raw_r3_per_s", "(g) raw js_PublishMsgAsync to a cluster, three replicas, events/s",
+            [&] { return raw_on_cluster(sizes.events); }},
+           {"pg_relay_r1_per_s", "    relay, one replica", [&] { return on_cluster(1, sizes.events); }},
            {"pg_relay_r3_per_s", "    three replicas", [&] { return on_cluster(3, sizes.events); }},
            {"pg_relay_r3_some_per_s", "    three, 50 aggregates",
             [&] { return on_cluster(3, sizes.events / 2, 50); }},
@@ -273,6 +284,9 @@ int main(int argc, char** argv) {
             [&] { return on_cluster(3, sizes.events / 10, 1); }}},
           sizes.rounds);
       figures.ratio("pg_relay_r3_ratio", "    three/one", "pg_relay_r3_per_s", "pg_relay_r1_per_s");
+      figures.ratio("pg_relay_r3_raw_ratio", "    three/raw", "pg_relay_r3_per_s", "raw_r3_per_s");
+      figures.ratio("pg_relay_r3_hot_ratio", "    three, one aggregate/raw", "pg_relay_r3_hot_per_s",
+                    "raw_r3_per_s");
     }
     figures.print();
     return 0;

@@ -261,7 +261,7 @@ int main(int argc, char** argv) {
                      {"relay_1k_aggregates_per_s", "(c) relay, 1,000 aggregates, events/s",
                       [&] { return relay(url, sizes.events, 1000); }},
                      {"relay_hot_aggregate_per_s", "(d) relay, one aggregate, events/s",
-                      [&] { return relay(url, sizes.events, 1); }},
+                      [&] { return relay(url, sizes.events / 10, 1); }},
                      {"relay_retained_per_s", "(e) relay beside retained rows, events/s",
                       [&] { return relay_beside(url, sizes.events, sizes.retained, 1); }},
                      {"relay_during_cleanup_per_s", "(f) relay while cleanup deletes, events/s",
@@ -269,6 +269,7 @@ int main(int argc, char** argv) {
                     sizes.repeats);
     figures.ratio("relay_ratio", "(b)/(a)", "relay_per_s", "raw_publish_per_s");
     figures.ratio("relay_1k_ratio", "(c)/(b)", "relay_1k_aggregates_per_s", "relay_per_s");
+    figures.ratio("relay_hot_ratio", "(d)/(a)", "relay_hot_aggregate_per_s", "raw_publish_per_s");
     figures.ratio("relay_retained_ratio", "(e)/(b)", "relay_retained_per_s", "relay_per_s");
     figures.ratio("relay_during_cleanup_ratio", "(f)/(b)", "relay_during_cleanup_per_s", "relay_per_s");
     if (longest_cleanup.count() > 0)
