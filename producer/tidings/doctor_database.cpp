@@ -112,7 +112,7 @@ Finding check_clock(Database& database) {
 }  // namespace
 
 std::vector<Check> check_database(Database& database) {
-  const std::string migrate = "run the service's migration (auth-service migrate --outbox-only)";
+  const std::string migrate = "run: tidings outbox init";
   std::vector<Check> checks;
   checks.push_back({"schema", look([&] { return check_schema(database); }, migrate)});
   const bool has_schema = checks.back().finding.outcome == Outcome::ok;

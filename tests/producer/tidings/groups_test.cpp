@@ -13,7 +13,9 @@ TEST_CASE("groups are shown with what they are behind, and what they have not se
   scene.publish("one");
   scene.publish("two");
   Gate gate;
-  Instance instance{scene.inbox(), scene.options(), on_event("one", [&gate] { gate.pass(); })};
+  auto options = scene.options();
+  options.filter = ConsumerOptions::Filter::whole_stream;
+  Instance instance{scene.inbox(), options, on_event("one", [&gate] { gate.pass(); })};
   instance.start();
   REQUIRE_WITHIN(10s, gate.entered() == 1);
   REQUIRE_WITHIN(10s, scene.group().num_ack_pending == 2);
