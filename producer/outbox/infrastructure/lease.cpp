@@ -7,14 +7,17 @@ namespace {
 
 /// PostgreSQL: a process that was frozen while it sent a write has left a session that keeps the row's lock
 /// and waits for the rest: no timeout of the server's ends that. Ends it, if it is of this login.
-void end_frozen_holder(Database& database) {
+/// One that has waited for less than `silence` is merely slow: its renewal wins.
+void end_frozen_holder(Database& database, std::chrono::milliseconds silence) {
   if (database.kind() != Database::Kind::postgresql) return;
   database.exec(R"sql(
       SELECT pg_terminate_backend(a.pid) FROM outbox_lease AS l
       JOIN pg_locks AS k ON k.locktype = 'transactionid' AND k.granted AND k.mode = 'ExclusiveLock'
                             AND k.transactionid = l.xmax
       JOIN pg_stat_activity AS a ON a.pid = k.pid
-      WHERE l.name = 'outbox' AND a.wait_event = 'ClientRead' AND a.usename = current_user)sql");
+      WHERE l.name = 'outbox' AND a.wait_event = 'ClientRead' AND a.usename = current_user
+        AND a.state_change < clock_timestamp() - $1 * interval '1 millisecond')sql",
+                silence.count());
 }
 
 }  // namespace
@@ -30,7 +33,7 @@ bool Lease::try_take(Database& database) {
 }
 
 bool Lease::take(Database& database, const std::optional<Row>& row) {
-  end_frozen_holder(database);
+  end_frozen_holder(database, duration_ / 2);
   const auto taken_at = BootClock::now();
   const std::int64_t epoch = row ? row->epoch + 1 : 1;
   // Changes nothing if another process was faster or the holder has renewed since.
