@@ -39,9 +39,11 @@ std::chrono::milliseconds milliseconds_or(const char* name, std::chrono::millise
 DatabaseUrl DatabaseUrl::parse(const std::string& url, const std::string& setting) {
   if (url.starts_with("postgresql://") || url.starts_with("postgres://")) return {Kind::postgresql, url};
   std::string path = url;
-  for (const char* scheme : {"sqlite:", "file:"})
-    if (path.starts_with(scheme)) path.erase(0, std::string(scheme).size());
-  if (path.starts_with("///")) path.erase(0, 2);       // sqlite:///absolute
+  for (const std::string scheme : {"sqlite:", "file:"}) {
+    if (!url.starts_with(scheme)) continue;
+    path.erase(0, scheme.size());
+    if (path.starts_with("//")) path.erase(0, 2);  // sqlite:///absolute, sqlite://relative
+  }
   path.resize(std::min(path.size(), path.find('?')));  // Prisma's ?connection_limit=1 is not ours
   if (path.empty() || path.find("://") != std::string::npos)
     throw SettingError(setting + "=" + (url.find("://") == std::string::npos ? url : redacted_url(url)) +

@@ -82,6 +82,8 @@ TEST_CASE("a database URL names a SQLite file in every form that is in use") {
   CHECK(path("sqlite:auth.db") == "auth.db");
   CHECK(path("sqlite:/var/lib/auth.db") == "/var/lib/auth.db");
   CHECK(path("sqlite:///var/lib/auth.db") == "/var/lib/auth.db");
+  CHECK(path("sqlite://auth.db") == "auth.db");
+  CHECK(path("sqlite://./auth.db") == "./auth.db");
   CHECK(path("file:./auth.db") == "./auth.db");
   CHECK(path("file:./auth.db?connection_limit=1") == "./auth.db");
   CHECK(path("file:///var/lib/auth.db") == "/var/lib/auth.db");

@@ -2,6 +2,7 @@
 // (attributes and data in one JSON document). What is wrong with an event throws Undecodable, naming the
 // attribute.
 
+#include "event/ascii_json.hpp"
 #include "event/attributes.hpp"
 #include "event/structured_event.hpp"
 #include "event/uuid_bytes.hpp"
@@ -92,9 +93,8 @@ void append_metadata(std::string& out, const std::string& metadata) {
     out.append(metadata);
     return;
   }
-  const auto json = nlohmann::ordered_json::parse(metadata, nullptr, false);
-  if (!json.is_object()) throw Undecodable("metadata: is not a JSON object");
-  out.append(json.dump(-1, ' ', true));
+  require_object(metadata, "metadata");
+  append_ascii_json(out, metadata);
 }
 
 /// Overwrites the headers of an earlier message, so that their memory is used again. Empty attributes are

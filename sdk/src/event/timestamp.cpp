@@ -40,14 +40,15 @@ std::optional<milliseconds> take_fraction(std::string_view& text) {
   return milliseconds{millis};
 }
 
-/// `Z`, `+hh:mm`, `-hhmm` or nothing (UTC).
+/// `Z`, `+hh:mm`, `-hhmm`, `+hh`, with a space in front or without, or nothing (UTC).
 std::optional<minutes> take_offset(std::string_view& text) {
   if (text.empty() || take(text, "Zz")) return minutes{0};
-  const bool negative = text.front() == '-';
+  take(text, " ");
+  const bool negative = text.starts_with('-');
   if (!take(text, "+-")) return std::nullopt;
   const auto hour = take_number(text, 2);
   take(text, ":");
-  const auto minute = take_number(text, 2);
+  const auto minute = text.empty() ? std::optional{0} : take_number(text, 2);
   if (!hour || !minute || *hour > 23 || *minute > 59) return std::nullopt;
   const minutes offset{*hour * 60 + *minute};
   return negative ? -offset : offset;

@@ -150,6 +150,14 @@ TEST_CASE("trace context and time pass unchanged or are refused, and never becom
   }
 }
 
+TEST_CASE("metadata in other letters than ASCII keeps its numbers and their order") {
+  auto event = user_created();
+  event.metadata = R"({"z": 12345678901234567890123, "name": "Zürich", "a": 1.10})";
+  const auto message = tidings::encode(event);
+  CHECK(tidings::header(message.headers, "ce-metadata") ==
+        R"({"z":12345678901234567890123,"name":"Z\u00fcrich","a":1.10})");
+}
+
 TEST_CASE("metadata is a JSON object on one line, whatever its text looked like") {
   auto event = user_created();
   event.metadata = "{\n  \"name\": \"Z\xc3\xbcrich, 100%\",\r\n  \"lines\": \"a\\nb\"\n}";

@@ -54,6 +54,12 @@ TEST_CASE("SQLite's own form is taken as UTC") {
   CHECK(read("2026-01-31 08:15:30.5") == "2026-01-31T08:15:30.500Z");
 }
 
+TEST_CASE("an offset may stand behind a space, as Sequelize writes it, or be of hours alone") {
+  CHECK(read("2026-03-01 10:00:00.123 +00:00") == "2026-03-01T10:00:00.123Z");
+  CHECK(read("2026-03-01 10:00:00 -02:30") == "2026-03-01T12:30:00.000Z");
+  CHECK(read("2026-03-01 10:00:00.123+00") == "2026-03-01T10:00:00.123Z");
+}
+
 TEST_CASE("whole numbers are milliseconds since the epoch") {
   CHECK(parse_timestamp("1769847330123") == at(1769847330123));
   CHECK(parse_timestamp("0") == at(0));
