@@ -15,10 +15,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tidings {
 namespace {
+
+constexpr std::string_view unknown_status = "unknown";  // one that the model does not have
 
 struct OutboxFlags {
   std::string status;
@@ -28,7 +31,7 @@ struct OutboxFlags {
 };
 
 struct Outbox {
-  std::unique_ptr<Database> database = Database::open(database_url(), Database::Open::operations);
+  std::unique_ptr<Database> database = Database::open(database_url(), Database::Open::reading);
   std::unique_ptr<OutboxRepository> rows = database->outbox();
 };
 
@@ -66,6 +69,7 @@ Json stats_json(const OutboxStats& stats, std::optional<std::chrono::millisecond
           {"published", stats.published},
           {"failed", stats.failed},
           {"deadLetter", stats.dead_letter},
+          {"unknownStatus", stats.unknown_status},
           {"oldestPendingMs", oldest ? Json(oldest->count()) : Json{}},
           {"blockedAggregates", stats.blocked_aggregates},
           {"blocked", std::move(blocked)},
@@ -95,6 +99,7 @@ int stats(const OutboxFlags& flags) {
                   {"published", std::to_string(stats.published)},
                   {"failed", std::to_string(stats.failed)},
                   {"dead letter", std::to_string(stats.dead_letter)},
+                  {"unknown status", std::to_string(stats.unknown_status)},
                   {"oldest pending", oldest ? age_text(*oldest) : "-"},
                   {"processor", processor_text(processor_json(stats.processor))},
                   {"blocked aggregates", std::to_string(stats.blocked_aggregates)}};
@@ -109,17 +114,18 @@ int stats(const OutboxFlags& flags) {
 }
 
 Json row_json(const OutboxRow& row) {
+  const auto& version = row.event.event_version;
   return {{"id", row.event.id},
-          {"status", to_string(row.event.status)},
+          {"status", row.status},
           {"eventType", row.event.event_type},
-          {"eventVersion", row.event.event_version},
+          {"eventVersion", row.event.defect.empty() ? Json(version) : Json(row.event_version)},
           {"aggregateType", row.event.aggregate_type},
           {"aggregateId", row.event.aggregate_id},
           {"retryCount", row.event.retry_count},
           {"lastError", or_null(row.last_error)},
-          {"occurredAt", to_iso8601(row.event.occurred_at)},
+          {"occurredAt", or_null(row.occurred_at)},
           {"createdAt", or_null(row.created_at)},
-          {"updatedAt", to_iso8601(row.event.updated_at)},
+          {"updatedAt", or_null(row.updated_at)},
           {"processedAt", or_null(row.processed_at)},
           {"publishedAt", or_null(row.published_at)}};
 }
@@ -134,14 +140,16 @@ std::optional<RowStatus> read_status(std::string text) {
 
 int list(const OutboxFlags& flags) {
   Outbox outbox;
-  const auto rows = outbox.rows->list(read_status(flags.status), flags.limit);
+  const auto rows = flags.status == unknown_status
+                        ? outbox.rows->list_unknown_status(flags.limit)
+                        : outbox.rows->list(read_status(flags.status), flags.limit);
   if (flags.json) {
     for (const auto& row : rows) print(row_json(row));
     return exit_code::done;
   }
   TextTable table{{"CREATED", "STATUS", "ID", "TYPE", "AGGREGATE", "FAILED", "LAST ERROR"}};
   for (const auto& row : rows)
-    table.push_back({printable(row.created_at), to_string(row.event.status), printable(row.event.id),
+    table.push_back({printable(row.created_at), printable(row.status), printable(row.event.id),
                      printable(row.event.event_type),
                      printable(row.event.aggregate_type + '/' + row.event.aggregate_id),
                      std::to_string(row.event.retry_count), shorten(printable(row.last_error), 60)});
@@ -201,11 +209,10 @@ void add_outbox_commands(CommandLine& line) {
   auto& list_command = add("list", "Lists events, the newest first.", list);
   list_command.add_option("--limit", flags->limit, "rows at most, 1 to 100000 (20)")
       ->check(CLI::Range(1, 100000));
-  list_command.add_option("--status", flags->status, "pending, processing, published, failed or dead_letter")
-      ->check([](const std::string& text) {
-        return read_status(text) ? std::string{}
-                                 : text + ": takes pending, processing, published, failed or dead_letter";
-      });
+  const std::string statuses = "pending, processing, published, failed, dead_letter or unknown";
+  list_command.add_option("--status", flags->status, statuses)->check([statuses](const std::string& text) {
+    return read_status(text) || text == unknown_status ? std::string{} : text + ": takes " + statuses;
+  });
 
   auto& show_command = add("show", "Shows one event with its data.", show);
   show_command.add_option("ID", flags->id, "the event's id")->required();

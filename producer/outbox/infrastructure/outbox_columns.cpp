@@ -30,18 +30,34 @@ enum Place : std::size_t {
   published_at
 };
 
-/// Milliseconds since the epoch with a fraction, as SQLite may have them.
-std::optional<Timestamp> read_fractional(std::string_view text) {
+/// A time since the epoch, maybe with a fraction, as SQLite may have it: milliseconds. Below 10^11 they would
+/// lie before 1974, and are meant as seconds.
+std::optional<Timestamp> read_number(std::string_view text) {
   double number = 0;
   const auto* const end = text.data() + text.size();
   if (std::from_chars(text.data(), end, number).ptr != end || !(std::abs(number) < 1e15)) return std::nullopt;
+  if (std::abs(number) < 1e11) number *= 1000;
   return Timestamp{std::chrono::milliseconds{static_cast<std::int64_t>(number)}};
 }
 
 /// Whichever way it is stored; what cannot be read as a time stays as it is.
 std::string iso(const std::string& text) {
   const auto time = read_time(text);
-  return time == Timestamp{} ? text : to_iso8601(time);
+  return time ? to_iso8601(*time) : text;
+}
+
+/// A writer that leaves it empty means the column's default. What cannot be read is a defect of the event.
+void read_version(const std::optional<std::string>& text, OutboxEvent& event) {
+  constexpr std::size_t longest_shown = 40;
+  if (!text) return;
+  const auto* const end = text->data() + text->size();
+  int version = 0;
+  const auto read = std::from_chars(text->data(), end, version);
+  if (read.ec == std::errc{} && read.ptr == end && version >= 0)
+    event.event_version = version;
+  else
+    event.defect = "eventVersion: " + text->substr(0, longest_shown) + " is not a whole number from 0 to " +
+                   std::to_string(std::numeric_limits<int>::max());
 }
 
 }  // namespace
@@ -64,13 +80,15 @@ OutboxEvent take_event(SqlRows& rows, std::size_t number, Database::Kind kind, s
   taken.aggregate_id = take(aggregate_id);
   taken.aggregate_type = take(aggregate_type);
   taken.event_type = take(event_type);
-  taken.event_version = read_count(rows, number, at + event_version);
+  read_version(cell(event_version), taken);
   taken.occurred_at = time(occurred_at);
-  if (taken.occurred_at == Timestamp{}) taken.occurred_at = time(created_at);
-  taken.updated_at = time(updated_at);
+  taken.updated_at = time(updated_at).value_or(Timestamp{});  // so long ago that a retry is due
   taken.retry_count = read_count(rows, number, at + retry_count);
   taken.status = parse_row_status(take(status)).value_or(RowStatus::dead_letter);
-  if (at + event_data < rows.columns) taken.event_data = take(event_data);
+  if (at + event_data < rows.columns) {
+    taken.data_is_read = cell(event_data).has_value();
+    taken.event_data = take(event_data);
+  }
   taken.position = kind == Database::Kind::sqlite ? OutboxPosition{rows.integer(number, at + place)}
                                                   : OutboxPosition{take(created_at), taken.id};
   return taken;
@@ -88,8 +106,12 @@ std::vector<OutboxRow> take_rows(SqlRows rows, Database::Kind kind) {
   std::vector<OutboxRow> taken;
   for (std::size_t number = 0; number < rows.size(); ++number) {
     taken.push_back({.event = {},
+                     .status = rows.text(number, status),
+                     .event_version = rows.text(number, event_version),
                      .last_error = rows.text(number, last_error),
+                     .occurred_at = iso(rows.text(number, occurred_at)),
                      .created_at = iso(rows.text(number, created_at)),
+                     .updated_at = iso(rows.text(number, updated_at)),
                      .processed_at = iso(rows.text(number, processed_at)),
                      .published_at = iso(rows.text(number, published_at))});
     taken.back().event = take_event(rows, number, kind);  // last: it moves texts out of the row
@@ -97,18 +119,21 @@ std::vector<OutboxRow> take_rows(SqlRows rows, Database::Kind kind) {
   return taken;
 }
 
-Timestamp read_time(std::string_view text) {
+std::optional<Timestamp> read_time(std::string_view text) {
   using namespace std::chrono;
-  const auto parsed = parse_timestamp(text);
-  const auto time = (parsed ? parsed : read_fractional(text)).value_or(Timestamp{});
-  const bool in_calendar =
-      time >= sys_days{year{1} / January / 1} && time < sys_days{year{10000} / January / 1};
-  return in_calendar ? time : Timestamp{};
+  const auto number = read_number(text);
+  const auto time = number ? number : parse_timestamp(text);
+  const auto is_within = [&time](int first, int end) {
+    return *time >= sys_days{year{first} / January / 1} && *time < sys_days{year{end} / January / 1};
+  };
+  constexpr int epoch = 1970;
+  if (!time || !is_within(1, 10000) || is_within(epoch, epoch + 1)) return std::nullopt;
+  return time;
 }
 
 int read_count(const SqlRows& rows, std::size_t number, std::size_t column) {
   return static_cast<int>(
-      std::clamp<std::int64_t>(rows.integer(number, column), 0, std::numeric_limits<int>::max()));
+      std::clamp<std::int64_t>(rows.integer(number, column), 0, std::numeric_limits<int>::max() - 1));
 }
 
 }  // namespace tidings::outbox_columns

@@ -7,6 +7,7 @@
 #include <tidings/outbox_event.hpp>
 #include <tidings/outbox_repository.hpp>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,8 +18,21 @@ namespace tidings::outbox_columns {
 inline const std::string header =
     R"sql(e.id, e."aggregateId", e."aggregateType", e."eventType", e."eventVersion", e."occurredAt",
           e."createdAt", e."updatedAt", e."retryCount", e.status)sql";
-inline const std::string event = header + R"sql(, e."eventData")sql";
-inline const std::string row = event + R"sql(, e."lastError", e."processedAt", e."publishedAt")sql";
+
+// With eventData, unless that is large: a window of many such rows would fill the memory. PostgreSQL looks at
+// the length of the text only where what is stored, maybe compressed, is more than most events have.
+inline const std::string longest_read_ahead = "32768";
+inline const std::string event = header + R"sql(,
+    CASE WHEN pg_column_size(e."eventData") <= 2000 OR octet_length(e."eventData"::text) <= )sql" +
+                                 longest_read_ahead + R"sql( THEN e."eventData" END)sql";
+inline const std::string sqlite_event =
+    header + ", CASE WHEN length(CAST(e.eventData AS BLOB)) <= " + longest_read_ahead +
+    " THEN e.eventData END";
+
+// For people; a list goes without eventData.
+inline const std::string rest = R"sql(, e."lastError", e."processedAt", e."publishedAt")sql";
+inline const std::string row = header + R"sql(, e."eventData")sql" + rest;
+inline const std::string listed = header + ", NULL" + rest;
 
 /// SQLite: ends `id `, so that it finds the id $1 whatever type a driver has bound; $2 is bytes_of_uuid($1).
 inline const std::string in_any_form = "IN ($1, CAST($1 AS BLOB), CAST(nullif($2, '') AS BLOB))";
@@ -35,10 +49,10 @@ inline const std::string in_any_form = "IN ($1, CAST($1 AS BLOB), CAST(nullif($2
 [[nodiscard]] std::vector<OutboxEvent> take_events(SqlRows rows, Database::Kind kind);
 [[nodiscard]] std::vector<OutboxRow> take_rows(SqlRows rows, Database::Kind kind);
 
-/// However the writer stored it: ISO text, `YYYY-MM-DD HH:MM:SS`, milliseconds since the epoch. The epoch
-/// itself (`Timestamp{}`) for everything else.
-[[nodiscard]] Timestamp read_time(std::string_view text);
-/// As an int that is not negative.
+/// However the writer stored it: ISO text, `YYYY-MM-DD HH:MM:SS`, milliseconds or seconds since the epoch.
+/// Empty for everything else, and for times in 1970, which nobody means.
+[[nodiscard]] std::optional<Timestamp> read_time(std::string_view text);
+/// As a number of attempts: not negative, and one more is still an int.
 [[nodiscard]] int read_count(const SqlRows& rows, std::size_t number, std::size_t column);
 
 }  // namespace tidings::outbox_columns

@@ -19,7 +19,8 @@ std::int64_t count_published(Database& database, const OutboxStats& stats) {
   if (database.kind() != Database::Kind::sqlite) return stats.processor->published;
   const auto rows = database.exec(R"sql(
       SELECT (SELECT max(rowid) FROM outbox_event) - (SELECT min(rowid) FROM outbox_event) + 1)sql");
-  const auto room = rows.integer(0, 0) - stats.pending - stats.processing - stats.failed - stats.dead_letter;
+  const auto room = rows.integer(0, 0) - stats.pending - stats.processing - stats.failed - stats.dead_letter -
+                    stats.unknown_status;
   return std::clamp<std::int64_t>(stats.processor->published, 0, std::max<std::int64_t>(0, room));
 }
 
@@ -66,6 +67,27 @@ std::string why_silent(Database& database) {
 
 OutboxRepository::OutboxRepository(Database& database) : database_(database) {
   attempt("use the outbox in " + database.name(), [&] { require_outbox_columns(database); });
+}
+
+std::optional<std::int64_t> OutboxRepository::read_data(OutboxEvent& event, std::int64_t limit) {
+  return attempt("read the data of an event",
+                 [&]() -> std::optional<std::int64_t> {
+                   auto rows = database_.kind() == Database::Kind::postgresql
+                                   ? database_.exec(R"sql(
+        SELECT CASE WHEN octet_length("eventData"::text) <= $2 THEN "eventData" END,
+               octet_length("eventData"::text)
+        FROM outbox_event WHERE id = $1)sql",
+                                                    event.id, limit)
+                                   : database_.exec(R"sql(
+        SELECT CASE WHEN length(CAST(eventData AS BLOB)) <= $3 THEN eventData END,
+               length(CAST(eventData AS BLOB))
+        FROM outbox_event WHERE id )sql" + outbox_columns::in_any_form,
+                                                    event.id, outbox_columns::bytes_of_uuid(event.id), limit);
+                   if (rows.empty()) return std::nullopt;
+                   event.event_data = std::move(rows.cells.at(0)).value_or(std::string{});
+                   event.data_is_read = true;
+                   return rows.integer(0, 1);
+                 });
 }
 
 std::int64_t OutboxRepository::count_pending() {
@@ -127,6 +149,7 @@ OutboxStats OutboxRepository::stats(int blocked_at_most) {
     stats.processing = counts.integer(0, 1);
     stats.failed = counts.integer(0, 2);
     stats.dead_letter = counts.integer(0, 3);
+    stats.unknown_status = count_unknown_status();
     stats.oldest_pending = oldest_pending();
     stats.processor = read_processor_record(database_);
     if (stats.processor && stats.processor->waiting_because.empty() && stats.processor->expires_at < now())

@@ -1,11 +1,15 @@
 #include "services/event_data.hpp"
 
+#include "event/ascii_json.hpp"
+#include "event/attributes.hpp"
 #include "event/json_scanner.hpp"
 #include "nats/subject.hpp"
 
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <bit>
 
 namespace tidings {
 namespace {
@@ -13,21 +17,22 @@ namespace {
 constexpr std::size_t longest_subject = 255;
 constexpr std::ptrdiff_t most_subject_tokens = 16;
 
-std::string text_of(const nlohmann::json& metadata, const char* name) {
-  const auto member = metadata.find(name);
-  return member != metadata.end() && member->is_string() ? member->get<std::string>() : std::string{};
+/// A string without its quotes and escapes; empty for values of other kinds.
+std::string text_of(std::string_view value) {
+  return value.starts_with('"') ? nlohmann::json::parse(value).get<std::string>() : std::string{};
 }
 
-/// Reads the members of an object whose brace was taken; false when it is not one.
-bool take_members(JsonScanner& scanner, EventData& parts) {
+/// Calls `visit(name, value)`, slices of the text, for each member of an object; false when it is not one.
+template <class Visit>
+bool take_members(JsonScanner& scanner, Visit&& visit) {
+  if (!scanner.take('{')) return false;
   if (scanner.take('}')) return true;
   do {
     const auto name = scanner.take_string();
     if (!name || !scanner.take(':')) return false;
     const auto value = scanner.take_value();
     if (!value) return false;
-    if (*name == "\"data\"") parts.data = *value;
-    if (*name == "\"metadata\"") parts.metadata = *value;
+    visit(*name, *value);
   } while (scanner.take(','));
   return scanner.take('}');
 }
@@ -37,13 +42,24 @@ bool take_members(JsonScanner& scanner, EventData& parts) {
 EventData EventData::split(std::string_view text) {
   JsonScanner scanner{text};
   EventData parts;
-  if (!scanner.take('{') || !take_members(scanner, parts) || !scanner.at_end())
+  const auto keep = [&parts](std::string_view name, std::string_view value) {
+    if (name == "\"data\"") parts.data = value;
+    if (name == "\"metadata\"") parts.metadata = value;
+  };
+  if (!take_members(scanner, keep) || !scanner.at_end()) {
+    require_flat(text, "eventData");
     throw Undecodable("eventData: is not a JSON object");
+  }
   if (parts.data.empty()) return {.data = text, .metadata = {}};
   return parts;
 }
 
 const Event& EventBuilder::build(const OutboxEvent& row) {
+  return build_whole(row.data_is_read || !read_data_ ? row : read_data_(row));
+}
+
+const Event& EventBuilder::build_whole(const OutboxEvent& row) {
+  if (!row.defect.empty()) throw Undecodable(row.defect);
   const auto parts = EventData::split(row.event_data);
   read_metadata(parts.metadata);
   event_.id = row.id;
@@ -51,7 +67,8 @@ const Event& EventBuilder::build(const OutboxEvent& row) {
   event_.aggregate_id = row.aggregate_id;
   event_.aggregate_type = row.aggregate_type;
   event_.version = row.event_version;
-  event_.time = to_iso8601(row.occurred_at);
+  event_.time = row.occurred_at ? to_iso8601(*row.occurred_at) : std::string{};
+  if (!row.occurred_at) tell_without_time(row);
   event_.partition_key = row.aggregate_id;
   event_.data = parts.data;
   return event_;
@@ -66,14 +83,25 @@ void EventBuilder::read_metadata(std::string_view text) {
   event_.tracestate.clear();
   event_.metadata = "{}";
   if (!text.empty() && text != "null") {
-    const auto metadata = nlohmann::json::parse(text, nullptr, false);
-    if (!metadata.is_object()) throw Undecodable("eventData.metadata: is not a JSON object");
-    if (auto source = text_of(metadata, "source"); !source.empty()) event_.source = std::move(source);
-    event_.traceparent = text_of(metadata, "traceparent");
-    event_.tracestate = text_of(metadata, "tracestate");
-    event_.metadata = metadata.dump(-1, ' ', true);  // ASCII on one line
+    JsonScanner scanner{text};
+    const auto keep = [this](std::string_view name, std::string_view value) {
+      if (name == "\"source\"")
+        if (auto source = text_of(value); !source.empty()) event_.source = std::move(source);
+      if (name == "\"traceparent\"") event_.traceparent = text_of(value);
+      if (name == "\"tracestate\"") event_.tracestate = text_of(value);
+    };
+    if (!take_members(scanner, keep)) throw Undecodable("eventData.metadata: is not a JSON object");
+    event_.metadata.clear();
+    append_ascii_json(event_.metadata, text);
   }
   metadata_known_ = true;
+}
+
+/// A writer that does so does so each time: told are the first, the second, the fourth …
+void EventBuilder::tell_without_time(const OutboxEvent& row) {
+  if (!std::has_single_bit(++without_time_)) return;
+  spdlog::warn("no time id={} events={} reason=\"occurredAt cannot be read; ce-time is left out\"", row.id,
+               without_time_);
 }
 
 std::string subject_of(const OutboxEvent& row, std::string_view prefix) {

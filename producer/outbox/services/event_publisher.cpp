@@ -40,8 +40,11 @@ struct EventPublisher::State {
     bool done = false;
   };
 
-  State(Connection& its_connection, PublisherOptions its_options)
-      : connection(its_connection), options(std::move(its_options)), ack_wait(options.ack_timeout) {}
+  State(Connection& its_connection, PublisherOptions its_options, ReadData read_data)
+      : connection(its_connection),
+        options(std::move(its_options)),
+        ack_wait(options.ack_timeout),
+        sender(connection, options, std::move(read_data)) {}
 
   Connection& connection;
   const PublisherOptions options;
@@ -57,7 +60,7 @@ struct EventPublisher::State {
   std::chrono::milliseconds ack_wait;  // with what is sent now
   bool failing = false;
   std::vector<PublishResult> immediate;  // results that needed no answer
-  EventSender sender{connection, options};
+  EventSender sender;
   std::string reply;  // this and the next keep their memory
   std::vector<PublishResult> taken;
 
@@ -176,8 +179,8 @@ void EventPublisher::State::expect_answer(Flight flight) {
 }
 
 EventPublisher::EventPublisher(Connection& connection, PublisherOptions options,
-                               std::function<void()> on_result)
-    : state_(std::make_shared<State>(connection, std::move(options))) {
+                               std::function<void()> on_result, ReadData read_data)
+    : state_(std::make_shared<State>(connection, std::move(options), std::move(read_data))) {
   state_->on_result = std::move(on_result);
   state_->inbox = connection.new_inbox();
   state_->subscription.emplace(connection, state_->inbox + ".*", State::deliver, state_);

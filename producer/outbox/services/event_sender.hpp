@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace tidings {
 
@@ -24,8 +25,8 @@ struct BatchPlace {
 class EventSender {
  public:
   /// Both must outlive it.
-  EventSender(Connection& connection, const PublisherOptions& options)
-      : connection_(connection), options_(options), builder_(options.source) {}
+  EventSender(Connection& connection, const PublisherOptions& options, EventPublisher::ReadData read_data)
+      : connection_(connection), options_(options), builder_(options.source, std::move(read_data)) {}
 
   /// Without `answer_to`, the server does not answer. Returns why it could not be sent, if so.
   [[nodiscard]] std::optional<PublishResult> send(const OutboxEvent& row, const char* answer_to,

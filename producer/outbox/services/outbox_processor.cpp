@@ -19,6 +19,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 namespace tidings {
@@ -35,6 +36,7 @@ constexpr std::chrono::seconds database_may_take{5};
 // The outcomes of rows that are locked wait apart from the others, so this need not be long.
 constexpr std::chrono::milliseconds marks_wait_for_locks{200};
 constexpr std::chrono::milliseconds shortest_session{200};
+constexpr std::chrono::seconds migration_takes_at_most{10};
 
 constexpr std::int64_t ms_a_day = 86'400'000;
 constexpr std::size_t longest_source = 255;
@@ -114,11 +116,15 @@ struct OutboxProcessor::State {
   /// Holds the lease once, if it gets it. True when there is nothing left to do: stopped, or drained.
   bool hold_lease(Lease& lease, const std::stop_token& stop);
   void tell_end(Lease& lease, Database& database, const std::string& why);
+  /// A migration may drop the table and make it anew, in several commits: for a while after it was read, an
+  /// error that waiting does not mend is one that may pass.
+  bool hold_lease_through_migrations(Lease& lease, const std::stop_token& stop);
   /// Stands by until the lease is held; false when stopped, or drained by another.
   bool take(Lease& lease, Database& database, const std::stop_token& stop);
 
   const std::string database_url;
   RelayContext context;
+  std::optional<std::chrono::steady_clock::time_point> interrupted{};  // reading, which had gone well
   Connection::Observation changes = context.connection.observe([this](bool connected) {
     if (connected) context.reconnected = true;
     context.watch->wake();
@@ -150,13 +156,24 @@ void OutboxProcessor::run(const std::stop_token& stop) {
   Lease lease{std::to_string(getpid()) + "-" + new_uuid(), context.options.lease};
   bool done = false;
   const auto work = [&] {
-    while (!done) done = state_->hold_lease(lease, stop);
+    while (!done) done = state_->hold_lease_through_migrations(lease, stop);
   };
   const auto failed = [&context](const Error& error) {
     context.status.enter(Phase::waiting_for_database, error.what());
   };
   (void)retry(stop, work, failed);
   context.status.enter(Phase::stopped);
+}
+
+bool OutboxProcessor::State::hold_lease_through_migrations(Lease& lease, const std::stop_token& stop) {
+  try {
+    return hold_lease(lease, stop);
+  } catch (const DatabaseError& error) {
+    if (error.retryable() || !interrupted ||
+        std::chrono::steady_clock::now() - *interrupted > migration_takes_at_most)
+      throw;
+    throw DatabaseError(error.what(), Error::Retry::yes);
+  }
 }
 
 bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& stop) {
@@ -174,9 +191,12 @@ bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& sto
   try {
     drained = RelaySession{context, *reading, *writing, lease}.run(stop);
   } catch (const DatabaseError& error) {
+    if (!writing->lost().empty()) interrupted.reset();  // a file that is lost stays so
+    require_kept(*writing);
+    if (context.status.read().phase != Phase::waiting_for_database)
+      interrupted = std::chrono::steady_clock::now();
     // An administrator has ended the session that reads, say. The lease is ours: begin anew at once, but not
     // in a loop.
-    require_kept(*writing);
     if (!error.retryable() || std::chrono::steady_clock::now() - begun < shortest_session) throw;
     spdlog::warn("outbox: {}; reading anew", error.what());
     return stop.stop_requested();
@@ -185,6 +205,7 @@ bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& sto
     lease.release(*writing);
     throw NatsError(error.what());  // not retryable: the session itself waits for what may pass
   }
+  interrupted.reset();  // a file that is lost stays so
   require_kept(*writing);
   lease.release(*writing);
   return drained || stop.stop_requested();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
 #include <utility>
 
 namespace tidings {
@@ -63,6 +64,20 @@ bool OutboxReader::read_pending() {
   watch_.found();
   for (auto& row : rows_) scheduler_.offer(std::move(row));
   return true;
+}
+
+const OutboxEvent& OutboxReader::whole(const OutboxEvent& event, std::int64_t max_payload) {
+  constexpr std::int64_t headers = 64 * 1024;  // at most, for the metadata
+  if (event.data_is_read) return event;
+  whole_ = event;
+  const auto bytes = outbox_->read_data(whole_, max_payload + headers);
+  if (!bytes)
+    whole_.defect = "its row is gone";
+  else if (*bytes > max_payload + headers)
+    whole_.defect = "eventData: has " + std::to_string(*bytes) +
+                    " bytes, larger than the server takes (max_payload " + std::to_string(max_payload) +
+                    " bytes)";
+  return whole_;
 }
 
 void OutboxReader::refill(const PublishScheduler::Refill& request) {

@@ -13,6 +13,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -29,6 +30,10 @@ class OutboxReader {
 
   /// Offers the scheduler what it has room for. True when that was something.
   bool read();
+
+  /// The event with its data, of which only one large one is in memory at a time; else the same object. What
+  /// is above `max_payload` is not read.
+  [[nodiscard]] const OutboxEvent& whole(const OutboxEvent& event, std::int64_t max_payload);
 
   /// There may be new rows.
   void expect_rows() noexcept { may_have_more_ = true; }
@@ -53,6 +58,7 @@ class OutboxReader {
   CommitWatch& watch_;
   bool may_have_more_ = true;
   std::vector<OutboxEvent> rows_;  // keeps its memory
+  OutboxEvent whole_;
   Clock::time_point looked_for_strays_{};
 };
 

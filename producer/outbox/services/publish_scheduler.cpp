@@ -90,7 +90,8 @@ bool PublishScheduler::next_batch(std::vector<PublishRequest>& batch) {
   std::size_t bytes = 0;
   const auto has_room = [&] { return batch.size() < most_in_batch && bytes < most_bytes_in_batch; };
   while (!runs_.empty() && has_room()) {
-    for (auto* entry = runs_.front()->first; entry != nullptr && has_room(); entry = entry->next) {
+    const auto fits = [&](const auto& entry) { return has_room() && entry.event.data_is_read; };
+    for (auto* entry = runs_.front()->first; entry != nullptr && fits(*entry); entry = entry->next) {
       entry->sent = true;
       bytes += entry->event.event_data.size();
       batch.push_back({entry->number, &entry->event});
@@ -103,7 +104,8 @@ bool PublishScheduler::next_batch(std::vector<PublishRequest>& batch) {
 }
 
 bool PublishScheduler::goes_in_batch(const Queue& queue) const {
-  return batches_allowed_ && !probing_ && queue.size >= shortest_run && !queue.first->alone;
+  return batches_allowed_ && !probing_ && queue.size >= shortest_run && !queue.first->alone &&
+         queue.first->event.data_is_read;
 }
 
 void PublishScheduler::dissolve_runs() {

@@ -19,7 +19,13 @@ RelaySession::RelaySession(RelayContext& context, Database& reading, Database& w
     : context_(context),
       options_(context.options),
       writer_(writing, lease, context.status, options_, [&watch = *context.watch] { watch.wake(); }),
-      publisher_(context.connection, options_.publisher, [&watch = *context.watch] { watch.wake(); }),
+      publisher_(
+          context.connection, options_.publisher, [&watch = *context.watch] { watch.wake(); },
+          [this](const OutboxEvent& event) -> const OutboxEvent& {
+            const auto& whole = reader_.whole(event, context_.connection.max_payload());
+            large_bytes_ += whole.event_data.size();
+            return whole;
+          }),
       scheduler_(static_cast<std::size_t>(options_.batch_size)),
       retries_(options_),
       reader_(reading, options_, scheduler_, retries_, writer_, *context.watch) {}
@@ -184,10 +190,18 @@ void RelaySession::check_stream() {
   stream_checked_ = true;
 }
 
+/// With hundreds of megabytes to store, the server would answer too late: what is large goes out in groups,
+/// each when the one before is answered.
+bool RelaySession::large_events_wait() {
+  constexpr std::size_t most_bytes = 16U << 20U;
+  if (publisher_.in_flight() == 0) large_bytes_ = 0;
+  return large_bytes_ >= most_bytes;
+}
+
 bool RelaySession::send() {
   bool sent = false;
   // A process that was frozen in this loop may have a successor by now.
-  while (writer_.fresh()) {
+  while (writer_.fresh() && !large_events_wait()) {
     if (const auto next = scheduler_.next_send())
       publisher_.publish(next->token, *next->event);
     else if (scheduler_.next_batch(batch_))

@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -56,6 +57,7 @@ class RelaySession {
   void enter(ProcessorStatus::Phase phase, const std::string& why = {});
   [[nodiscard]] bool may_publish();
   void check_stream();
+  [[nodiscard]] bool large_events_wait();
   bool send();
   void wait(std::optional<Timestamp> read_at);
   void finish();
@@ -72,6 +74,8 @@ class RelaySession {
   std::vector<PublishRequest> batch_;
   std::vector<Outcome> outcomes_;
   Clock::time_point polled_ = Clock::now();
+
+  std::size_t large_bytes_ = 0;  // of events whose data was read when they were sent, in flight
 
   int broker_failures_ = 0;  // since the stream last stored an event
   Clock::time_point paused_until_{};

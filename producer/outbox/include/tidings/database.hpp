@@ -80,13 +80,14 @@ struct SqlRows {
 /// One connection; not thread-safe. Each thread opens its own.
 class Database {
  public:
-  /// On PostgreSQL the session of a service is as the server makes it. The last two set what the outbox's own
+  /// On PostgreSQL the session of a service is as the server makes it. The last three set what the outbox's own
   /// statements need: plans that do not depend on statistics, and a lock timeout of 5 s.
   enum class Open {
     existing,
     create,      ///< SQLite: a missing file is made, its folder is not
-    operations,  ///< existing; for those who look after an outbox: OutboxRepository's stats() and list()
+    operations,  ///< existing; for those who look after an outbox, and may change its rows
     processor,   ///< existing; for the outbox processor, which reads rows in order and calls maintain()
+    reading,     ///< existing; for those who only look: not even SQLite's journal mode is changed
   };
 
   /// `url` as in DATABASE_URL: `sqlite:PATH`, `file:PATH`, `postgresql://…`. Throws SettingError for

@@ -49,8 +49,15 @@ struct PublishRequest {
 /// publish(), publish_batch() and collect() belong to one thread.
 class EventPublisher {
  public:
+  /// Gives an event whose data is not read (OutboxEvent::data_is_read) with its data, valid until the next
+  /// call.
+  using ReadData = std::function<const OutboxEvent&(const OutboxEvent&)>;
+
   /// `on_result` is called from a NATS thread whenever collect() has something new; it must only wake.
-  EventPublisher(Connection& connection, PublisherOptions options, std::function<void()> on_result);
+  /// `read_data` is called by publish(), which lets its errors through; without it, all events have their
+  /// data.
+  EventPublisher(Connection& connection, PublisherOptions options, std::function<void()> on_result,
+                 ReadData read_data = {});
   ~EventPublisher();
 
   /// Sends without waiting; the result comes through collect() under `token`, exactly once.

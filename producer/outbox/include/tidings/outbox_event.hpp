@@ -44,12 +44,15 @@ struct OutboxPosition {
 struct OutboxEvent {
   OutboxPosition position;
   std::string id, aggregate_id, aggregate_type, event_type;
-  std::string event_data;  ///< JSON text, as in the column
+  std::string event_data;    ///< JSON text, as in the column
+  bool data_is_read = true;  ///< large ones are read when they are sent: OutboxRepository::read_data()
   int event_version = 1;
-  Timestamp occurred_at;
+  std::optional<Timestamp> occurred_at;  ///< empty when the column is not a time that can be read
   int retry_count = 0;
   RowStatus status = RowStatus::pending;
   Timestamp updated_at;
+  /// What is wrong with a column, so that the event cannot be published as it is; empty for nearly all.
+  std::string defect{};
 };
 
 }  // namespace tidings

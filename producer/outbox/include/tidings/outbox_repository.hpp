@@ -15,11 +15,12 @@
 
 namespace tidings {
 
-/// A whole row for people. Times are ISO 8601, or as stored when they cannot be read. A status that the model
-/// does not have reads as dead_letter: the processor leaves such rows alone.
+/// A whole row for people. Times are ISO 8601, or as stored when they cannot be read. The processor leaves
+/// rows alone whose status the model does not have; in `event`, that reads as dead_letter.
 struct OutboxRow {
   OutboxEvent event;
-  std::string last_error, created_at, processed_at, published_at;
+  std::string status, event_version;  ///< as stored
+  std::string last_error, occurred_at, created_at, updated_at, processed_at, published_at;
 };
 
 /// An aggregate whose later events wait for one that is FAILED or being tried again.
@@ -34,6 +35,7 @@ struct BlockedAggregate {
 /// on status and from the processor's count of published rows, never from a walk through what is published.
 struct OutboxStats {
   std::int64_t pending = 0, processing = 0, failed = 0, dead_letter = 0;
+  std::int64_t unknown_status = 0;  ///< rows whose status the model does not have, as `pending`: nobody's
   /// As counted by the processor's own writes and cleanups: it misses what others do to published rows.
   std::int64_t published = 0;
   std::optional<Timestamp> oldest_pending;  ///< createdAt
@@ -77,6 +79,9 @@ class OutboxRepository {
   [[nodiscard]] virtual int rows_of_aggregate_at_once() const noexcept { return 64; }
   /// FAILED and PROCESSING rows without their eventData, past `after`, at most `limit`.
   [[nodiscard]] virtual std::vector<OutboxEvent> read_retries(const OutboxPosition& after, int limit) = 0;
+  /// For an event whose eventData was left out, as it is large: reads it, unless it has more than `limit`
+  /// bytes. Returns how many it has; empty when the row is gone.
+  [[nodiscard]] std::optional<std::int64_t> read_data(OutboxEvent& event, std::int64_t limit);
   [[nodiscard]] std::int64_t count_pending();
   /// createdAt of the oldest PENDING row.
   [[nodiscard]] std::optional<Timestamp> oldest_pending();
@@ -94,6 +99,8 @@ class OutboxRepository {
 
   /// The newest rows first, at most `limit`.
   [[nodiscard]] virtual std::vector<OutboxRow> list(std::optional<RowStatus> status, int limit) = 0;
+  /// The same of those whose status the model does not have.
+  [[nodiscard]] virtual std::vector<OutboxRow> list_unknown_status(int limit) = 0;
   [[nodiscard]] std::optional<OutboxRow> find(const std::string& id);
   /// As of one moment; names at most so many blocked aggregates.
   [[nodiscard]] OutboxStats stats(int blocked_at_most = 10);
@@ -116,6 +123,8 @@ class OutboxRepository {
   /// The first FAILED or PROCESSING row of each aggregate, in order: the texts of a BlockedAggregate, and the
   /// count of all such aggregates.
   virtual SqlRows read_blocked(int limit) = 0;
+  /// How many rows have a status that the model does not have; not by a walk through the others.
+  virtual std::int64_t count_unknown_status() = 0;
 
   OutboxPosition cleaned_;  // the row that cleanup() examined last
 };

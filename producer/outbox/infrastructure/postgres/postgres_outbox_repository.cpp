@@ -102,12 +102,14 @@ class PostgresOutboxRepository final : public OutboxRepository {
   [[nodiscard]] int rows_of_aggregate_at_once() const noexcept override { return 1024; }
   [[nodiscard]] std::vector<OutboxEvent> read_retries(const OutboxPosition& after, int limit) override;
   [[nodiscard]] std::vector<OutboxRow> list(std::optional<RowStatus> status, int limit) override;
+  [[nodiscard]] std::vector<OutboxRow> list_unknown_status(int limit) override;
 
  private:
   [[nodiscard]] ScanPage read_page(const ScanQuery& query);
   void require_same_server(const std::string& started, TransactionId next);
   CleanupPage delete_published(const OutboxPosition& after, Timestamp before, int limit) override;
   SqlRows read_blocked(int limit) override;
+  std::int64_t count_unknown_status() override;
 
   PostgresDatabase& postgres_;
   const int session_;
@@ -200,7 +202,7 @@ std::vector<OutboxEvent> PostgresOutboxRepository::read_retries(const OutboxPosi
 
 std::vector<OutboxRow> PostgresOutboxRepository::list(std::optional<RowStatus> status, int limit) {
   return attempt("list events", [&] {
-    const auto rows = select(kind, outbox_columns::row);
+    const auto rows = select(kind, listed);
     if (status)
       return take_rows(database_.exec(rows + R"sql( WHERE status = $2::"OutboxEventStatus")sql" +
                                           newest_first + " LIMIT $1",
@@ -214,6 +216,28 @@ std::vector<OutboxRow> PostgresOutboxRepository::list(std::optional<RowStatus> s
                 " LIMIT $1",
             limit),
         kind);
+  });
+}
+
+// The values that somebody has added to the type of the column: mostly none.
+const std::string unknown_statuses = R"sql(
+    SELECT each FROM unnest(enum_range(NULL::"OutboxEventStatus")) AS each
+    WHERE each::text NOT IN ('PENDING', 'PROCESSING', 'PUBLISHED', 'FAILED', 'DEAD_LETTER'))sql";
+
+std::int64_t PostgresOutboxRepository::count_unknown_status() {
+  return database_
+      .exec("SELECT count(*) FROM (" + unknown_statuses +
+            ") AS unknown, LATERAL (SELECT FROM outbox_event WHERE status = unknown.each) AS of_it")
+      .integer(0, 0);
+}
+
+std::vector<OutboxRow> PostgresOutboxRepository::list_unknown_status(int limit) {
+  return attempt("list events", [&] {
+    return take_rows(database_.exec("SELECT newest.* FROM (" + unknown_statuses + ") AS unknown, LATERAL (" +
+                                        select(kind, listed) + " WHERE status = unknown.each" + newest_first +
+                                        " LIMIT $1) AS newest" + newest_first + " LIMIT $1",
+                                    limit),
+                     kind);
   });
 }
 

@@ -26,6 +26,20 @@ namespace fs = std::filesystem;
 constexpr std::chrono::milliseconds busy_timeout{5000};
 constexpr int large_wal = 1000;  // pages; SQLite's own limit
 
+/// For a file that is missing. A second database, empty, is the last thing that is wanted.
+std::string remedy(const fs::path& path) {
+  if (path.is_absolute()) return "; correct DATABASE_URL, or make it with the service's migration";
+  std::error_code error;
+  const auto here = " in " + fs::current_path(error).string();
+  const auto beside_schema = fs::path{"prisma"} / path.lexically_normal();
+  if (fs::exists(beside_schema, error))
+    return here + ", but there is " + beside_schema.string() +
+           ": Prisma's paths begin beside its schema; set DATABASE_URL=file:./" + beside_schema.string();
+  return here +
+         ", where this program was started; correct DATABASE_URL (Prisma's paths begin beside its schema), or "
+         "make it with the service's migration when there is none yet";
+}
+
 /// A path that cannot work gets a reason here, since SQLite has one for all: "unable to open".
 void check_file(const std::string& path, Database::Open mode) {
   const auto refuse = [&](const std::string& why) {
@@ -43,8 +57,7 @@ void check_file(const std::string& path, Database::Open mode) {
   if (file.type() == fs::file_type::none) refuse(error.message() + "; let this user into its folder");
   if (fs::is_directory(file)) refuse("it is a folder; name a file in it");
   if (fs::exists(file) && !fs::is_regular_file(file)) refuse("it is not a regular file; name another");
-  if (!fs::exists(file) && (mode == Database::Open::existing || mode == Database::Open::operations))
-    refuse("there is no such file; make it with the service's migration, or correct DATABASE_URL");
+  if (!fs::exists(file) && mode != Database::Open::create) refuse("there is no such file" + remedy(path));
   if (!fs::is_directory(folder, error)) refuse("there is no folder " + folder.string() + "; make it first");
   if (fs::exists(file) && !allowed(path, R_OK | W_OK))
     refuse("permission denied; let this user read and write it");
@@ -63,6 +76,9 @@ void make_file(const std::string& path) {
 
 /// SQLite would take `file:…` for a URI; what comes here is a path.
 std::string as_path(const std::string& path) { return path.starts_with("file:") ? "./" + path : path; }
+
+/// A service whose file it is may have chosen another journal mode than the relay needs.
+void configure_to_read(SQLite::Database& database) { database.exec("PRAGMA temp_store=MEMORY"); }
 
 void configure(SQLite::Database& database) {
   if (sqlite3_db_readonly(database.getHandle(), "main") == 1)
@@ -90,7 +106,7 @@ SQLite::Database open_file(const std::string& path, Database::Open mode) {
   return attempt("open " + path, [&] {
     SQLite::Database database{as_path(path), flags};
     wait_for_locks(database.getHandle(), busy_timeout);
-    configure(database);
+    mode == Database::Open::reading ? configure_to_read(database) : configure(database);
     return database;
   });
 }

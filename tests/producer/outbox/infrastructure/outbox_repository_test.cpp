@@ -116,6 +116,41 @@ TEST_CASE("a service's own tables are made with the outbox's, all or none", "[en
   CHECK(outbox.number("SELECT count(*) FROM shop") == 0);
 }
 
+TEST_CASE("large eventData is left out, and read for one event when it is asked for", "[engines]") {
+  Scene scene{engine_under_test()};
+  const auto add = [&](const std::string& id, std::size_t size) {
+    DomainEvent event;
+    event.id = id;
+    event.aggregate_id = "a";
+    event.aggregate_type = "User";
+    event.data = std::string(size, 'x');
+    scene.outbox.database().transact(
+        [&](Transaction& transaction) { scene.repository.add(transaction, event); });
+  };
+  add("1", 20'000);
+  add("2", 1'000'000);
+  std::vector<OutboxEvent> read;
+  scene.repository.read_pending(10, read);
+  REQUIRE(Scene::ids(read) == Ids{"1", "2"});
+  CHECK(read[0].data_is_read);
+  CHECK(read[0].event_data.size() > 20'000);
+  CHECK_FALSE(read[1].data_is_read);
+  CHECK(read[1].event_data.empty());
+  auto& large = read[1];
+  CHECK(scene.repository.read_data(large, 1'000'000) > 1'000'000);
+  CHECK(large.event_data.empty());
+  const auto bytes = scene.repository.read_data(large, 1'001'000);
+  CHECK(bytes == static_cast<std::int64_t>(large.event_data.size()));
+  CHECK_THAT(large.event_data, ContainsSubstring(std::string(1'000'000, 'x')));
+  const auto aggregate =
+      scene.repository.read_aggregate({.aggregate_id = "a", .aggregate_type = "User", .after = {}}, 10);
+  REQUIRE(Scene::ids(aggregate) == Ids{"1", "2"});
+  CHECK_FALSE(aggregate[1].data_is_read);
+  CHECK(scene.repository.list({}, 10).at(0).event.event_data.empty());
+  scene.outbox.execute("DELETE FROM outbox_event WHERE id = '2'");
+  CHECK_FALSE(scene.repository.read_data(large, 1'001'000));
+}
+
 TEST_CASE("pending events are read in commit order, whoever wrote them and whatever they are called",
           "[engines]") {
   Scene scene{engine_under_test()};

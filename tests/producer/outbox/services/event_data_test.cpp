@@ -1,8 +1,12 @@
 #include "services/event_data.hpp"
 
 #include "support/catch.hpp"
+#include "support/log.hpp"
+
+#include <nlohmann/json.hpp>
 
 using namespace tidings;
+using namespace tidings::test;
 
 namespace {
 
@@ -63,7 +67,7 @@ TEST_CASE("a row becomes the event of the wire contract") {
   CHECK(event.tracestate == "k=v");
   CHECK(event.data == R"({"userId":"user-1"})");
   CHECK(event.metadata ==
-        R"({"action":"\u00e9","source":"billing","traceparent":"00-ab-cd-01","tracestate":"k=v"})");
+        R"({"source":"billing","action":"\u00e9","traceparent":"00-ab-cd-01","tracestate":"k=v"})");
 }
 
 TEST_CASE("the source is the service's unless metadata names another") {
@@ -73,6 +77,39 @@ TEST_CASE("the source is the service's unless metadata names another") {
   CHECK(event_of(row(R"({"data":1})")).source == "auth-service");
   CHECK(event_of(row(R"({"data":1,"metadata":null})")).source == "auth-service");
   CHECK(event_of(row(R"({"data":1,"metadata":{"source":7}})")).source == "auth-service");
+}
+
+TEST_CASE("metadata goes out as it was written, on one line and in ASCII") {
+  const std::string metadata =
+      "{ \"z\": 12345678901234567890123,\r\n\t\"a b\": [1.10, 1e2 , \"\\\"{ \\n\\u00e9\", \"\xc3\xa9 "
+      "\xf0\x9f\x98\x80\x7f\"], \"a\": -0 }";
+  const auto event = event_of(row("{\"data\":1,\"metadata\":" + metadata + "}"));
+  CHECK(
+      event.metadata ==
+      R"({"z":12345678901234567890123,"a b":[1.10,1e2,"\"{ \n\u00e9","\u00e9 \ud83d\ude00\u007f"],"a":-0})");
+  CHECK(nlohmann::json::parse(event.metadata) == nlohmann::json::parse(metadata));
+}
+
+TEST_CASE("an event whose time is not known goes out without one, and that is told, but not each time") {
+  EventBuilder builder{"auth-service"};
+  auto without = row("{}");
+  without.occurred_at.reset();
+  const Log log;
+  for (int i = 0; i < 1000; ++i) CHECK(builder.build(without).time.empty());
+  CHECK(builder.build(row("{}")).time == "2026-01-31T08:15:30.123Z");
+  CHECK_THAT(log.text(), ContainsSubstring(without.id) && ContainsSubstring("occurredAt cannot be read"));
+  CHECK_THAT(log.text(), ContainsSubstring("events=512") && !ContainsSubstring("events=3 "));
+}
+
+TEST_CASE("a row with a defect is refused with it") {
+  auto defective = row("{}");
+  defective.defect = "eventVersion: x";
+  CHECK_THROWS_WITH(event_of(defective), "eventVersion: x");
+}
+
+TEST_CASE("eventData that is nested too deeply is refused with that reason") {
+  const auto nested = std::string(200000, '[') + std::string(200000, ']');
+  CHECK_THROWS_WITH(event_of(row("{\"data\":" + nested + "}")), ContainsSubstring("nested deeper than 1000"));
 }
 
 TEST_CASE("metadata that is no object is refused") {

@@ -106,7 +106,7 @@ TEST_CASE("a published event has the subject, headers and payload of the contrac
       {"ce-aggregatetype", "User"},
       {"ce-eventversion", "1"},
       {"ce-partitionkey", "user%201"},
-      {"ce-metadata", R"({"action":"user.register","source":"auth-service"})"}};
+      {"ce-metadata", R"({"source":"auth-service","action":"user.register"})"}};
   for (const auto& [name, value] : expected) CHECK(message.header(name) == value);
   CHECK(message.headers.size() == expected.size());
 }
