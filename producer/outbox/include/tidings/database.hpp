@@ -63,8 +63,8 @@ using SqlValue = std::variant<std::monostate, std::int64_t, double, std::string,
 
 /// What a statement returned.
 struct SqlRows {
-  std::vector<std::optional<std::string>>
-      cells;  ///< row after row, as text or the bytes of a binary; NULL is empty
+  /// Row after row, as text or the bytes of a binary; NULL is empty.
+  std::vector<std::optional<std::string>> cells;
   std::size_t columns = 0;
   std::int64_t affected = 0;  ///< rows inserted, updated or deleted
 

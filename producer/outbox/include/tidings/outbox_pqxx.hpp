@@ -23,10 +23,10 @@ namespace tidings {
 inline void add_to_outbox(pqxx::transaction_base& transaction, const DomainEvent& event) {
   std::apply(
       [&transaction](const auto&... texts) {
-#if PQXX_VERSION_MAJOR > 7 || (PQXX_VERSION_MAJOR == 7 && PQXX_VERSION_MINOR >= 9)
-        transaction.exec(outbox_insert::postgresql_and_wake, pqxx::params{texts...});
+#if PQXX_VERSION_MAJOR > 7 || (PQXX_VERSION_MAJOR == 7 && PQXX_VERSION_MINOR >= 10)
+        (void)transaction.exec(outbox_insert::postgresql_and_wake, pqxx::params{texts...});
 #else
-        transaction.exec_params(outbox_insert::postgresql_and_wake, texts...);
+        (void)transaction.exec_params(outbox_insert::postgresql_and_wake, texts...);
 #endif
       },
       outbox_insert::parameters(event));
