@@ -124,7 +124,8 @@ TEST_CASE("a disk that cannot sync is reported, loses nothing, and work goes on 
   REQUIRE_WITHIN(20s, relays.published() > 100);
   CHECK(relay.running());
   const bool for_ever = which.find('+') != std::string::npos;
-  if (!for_ever) CHECK(occurrences(relay.err(), "disk I/O error") <= 3);
+  // Each of two threads fails twice at least, and is told of each time at most.
+  if (!for_ever) CHECK(occurrences(relay.err(), "disk I/O error") <= 4);
 
   relay.kill(SIGKILL);
   REQUIRE(relay.wait() == killed_by(SIGKILL));

@@ -46,7 +46,8 @@ TEST_CASE("the row that the page shows other writers is an event like those of t
   CHECK(event.retry_count == 0);
   CHECK(nlohmann::json::parse(event.event_data) ==
         nlohmann::json::parse(R"({"data": {"cents": 1999}, "metadata": {"source": "shop"}})"));
-  for (const auto time : {event.occurred_at, event.updated_at}) {
+  REQUIRE(event.occurred_at);
+  for (const auto time : {*event.occurred_at, event.updated_at}) {
     CHECK(time >= begun);
     CHECK(time <= now() + std::chrono::milliseconds{1});
   }
