@@ -46,7 +46,7 @@ std::set<std::string> look_at_database(const std::string& url, std::vector<Check
   std::unique_ptr<Database> database;
   checks.push_back({"database", look(
                                     [&] {
-                                      database = Database::open(url);
+                                      database = Database::open(url, Database::Open::reading);
                                       return Finding{Outcome::ok, database->name()};
                                     },
                                     "start the database, or correct DATABASE_URL")});

@@ -155,7 +155,7 @@ int work_on(Database& database, ChosenRows& chosen, const ChoiceFlags& flags, co
 
 int retry(const ChoiceFlags& flags) {
   flags.require_one_choice();
-  const auto database = Database::open(database_url());
+  const auto database = Database::open(database_url(), Database::Open::operations);
   database->require_schema();
   ChosenRows chosen{*database, flags};
   return work_on(
@@ -173,7 +173,7 @@ bool confirmed(std::size_t count, const std::string& where) {
 
 int purge(const ChoiceFlags& flags) {
   flags.require_one_choice();
-  const auto database = Database::open(database_url());
+  const auto database = Database::open(database_url(), Database::Open::operations);
   database->require_schema();
   ChosenRows chosen{*database, flags};
   if (const auto count = chosen.count(); count > 0 && !flags.yes && !confirmed(count, database->name()))
