@@ -80,8 +80,8 @@ struct SqlRows {
 /// One connection; not thread-safe. Each thread opens its own.
 class Database {
  public:
-  /// On PostgreSQL the session of a service is as the server makes it. The last three set what the outbox's own
-  /// statements need: plans that do not depend on statistics, and a lock timeout of 5 s.
+  /// On PostgreSQL the session of a service is as the server makes it. The last three set what the outbox's
+  /// own statements need: plans that do not depend on statistics, and a lock timeout of 5 s.
   enum class Open {
     existing,
     create,      ///< SQLite: a missing file is made, its folder is not
