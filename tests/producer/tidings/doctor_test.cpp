@@ -149,7 +149,7 @@ TEST_CASE("a doctor finds tables and indexes that are missing", "[engines]") {
   const auto without = clinic.diagnose();
   CHECK(without.failed() == Names{"schema"});
   CHECK_THAT(without.detail("schema"), ContainsSubstring("outbox_lease"));
-  CHECK_THAT(without.fix("schema"), ContainsSubstring("migrate"));
+  CHECK_THAT(without.fix("schema"), ContainsSubstring("tidings outbox init"));
   CHECK(without.outcome("indexes") == "skipped");
 }
 
