@@ -89,7 +89,8 @@ TEST_CASE("a full disk is reported, loses nothing, and work goes on by itself wh
   const auto begun = milliseconds_now();
   REQUIRE_WITHIN(20s, lease_ends(relays) + 1000 < milliseconds_now() && begun + 2000 < milliseconds_now());
   CHECK(relay->running());
-  CHECK(warnings(*relay) <= 2);
+  INFO(relay->err());
+  CHECK(warnings(*relay) <= 3);  // of its writes, its reads, and those that it tries again without a pause
 
   relay->kill(SIGKILL);
   REQUIRE(relay->wait() == killed_by(SIGKILL));
