@@ -121,8 +121,11 @@ Findings look_at_sqlite(Database& database) {
     const bool known = std::ranges::any_of(columns, [&name](const Column& one) { return one.name == name; });
     const bool strictly_other =
         strict && known && type != "ANY" && type != "TEXT" && !(is_number && type.starts_with("INT"));
-    if ((name == "id" && is_rowid) || strictly_other)
-      findings.add('"' + name + "\" of type " + type + (strictly_other ? " in a STRICT table" : ""), "");
+    if ((name == "id" && is_rowid) || strictly_other) {
+      std::string what{'"'};
+      what.append(name).append("\" of type ").append(type);
+      findings.add(what.append(strictly_other ? " in a STRICT table" : ""), "");
+    }
   }
   return findings;
 }
