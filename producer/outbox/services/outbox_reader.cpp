@@ -67,7 +67,7 @@ bool OutboxReader::read_pending() {
 }
 
 const OutboxEvent& OutboxReader::whole(const OutboxEvent& event, std::int64_t max_payload) {
-  constexpr std::int64_t headers = 64 * 1024;  // at most, for the metadata
+  constexpr std::int64_t headers = std::int64_t{64} * 1024;  // at most, for the metadata
   if (event.data_is_read) return event;
   whole_ = event;
   const auto bytes = outbox_->read_data(whole_, max_payload + headers);
