@@ -110,7 +110,7 @@ Finding check_permissions(JetStreamApi& api, const Json& info, const BrokerExpec
   for (const auto& type : expected.types) {
     if (++tried > most_types) break;
     const auto why = why_not_publish(api.connection(), expected.outbox.publisher.subject_prefix + '.' + type);
-    if (!why.empty()) refused += (refused.empty() ? "" : "; ") + type + ": " + why;
+    if (!why.empty()) refused.append(refused.empty() ? "" : "; ").append(type).append(": ").append(why);
   }
   const auto count = std::to_string(std::min(expected.types.size(), most_types));
   if (refused.empty()) return {Outcome::ok, "the " + count + " pending types may be published"};
