@@ -95,8 +95,10 @@ class ChosenRows {
                 << '\n';
     }
     std::ranges::sort(named_, is_before);
-    const auto doubled = std::ranges::unique(named_, {}, &DeadLetterRow::position);
-    named_.erase(doubled.begin(), doubled.end());
+    const auto same = [](const DeadLetterRow& one, const DeadLetterRow& other) {
+      return one.position == other.position;
+    };
+    named_.erase(std::unique(named_.begin(), named_.end(), same), named_.end());
   }
 
   void each_named_page(const std::function<bool(const Page&)>& visit) const {

@@ -184,7 +184,7 @@ void Puller::on_status(const PullStatus& status) {
 }
 
 /// The server tells of a push consumer's end in no other way.
-void Puller::on_group_state(GroupState state) {
+void Puller::on_group_state(const GroupState& state) {
   if (state.kind == GroupState::Kind::deleted) return on_deleted();
   if (state.kind == GroupState::Kind::unknown) return;
   const auto before = std::exchange(created_, state.created);

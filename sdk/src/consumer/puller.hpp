@@ -95,7 +95,7 @@ class Puller {
   bool read_mail(bool want_messages, Time deadline, const std::stop_token& stop);
   void on_messages();
   void on_status(const PullStatus& status);
-  void on_group_state(GroupState state);
+  void on_group_state(const GroupState& state);
   void on_deleted();
   void settle(StreamMessagePtr message, Acknowledgement acknowledgement);
   void let_pull_be_served(Time deadline);
