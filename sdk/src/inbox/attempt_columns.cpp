@@ -61,11 +61,11 @@ AttemptColumns to_columns(const Inbox::Attempts& attempts) {
 
 Inbox::Attempts from_columns(const AttemptColumns& columns) {
   if (const auto* name = std::ranges::find(names, columns.state, &Name::column); name != names.end()) {
-    const Inbox::Attempts attempts{.starts = columns.starts,
-                                   .state = name->state,
-                                   .reason = columns.reason,
-                                   .next_attempt = timestamp(columns.next_attempt),
-                                   .message_stored_at = timestamp(columns.message_stored_at)};
+    Inbox::Attempts attempts{.starts = columns.starts,
+                             .state = name->state,
+                             .reason = columns.reason,
+                             .next_attempt = timestamp(columns.next_attempt),
+                             .message_stored_at = timestamp(columns.message_stored_at)};
     if (last_error(attempts) == columns.last_error) return attempts;
   }
   const auto& name = understand(columns.last_error);
