@@ -100,6 +100,7 @@ TEST_CASE("figures are kept for each type") {
   Scene scene;
   auto options = scene.options();
   options.max_attempts = 2;
+  options.filter = ConsumerOptions::Filter::whole_stream;  // also what no handler takes
   Instance instance{scene.inbox(), options,
                     on_event("bad", [] { throw std::runtime_error("mail server down"); })};
   bool away = true;
