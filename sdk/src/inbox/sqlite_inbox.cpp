@@ -44,13 +44,15 @@ struct Statements {
   Statements(const SqliteTables& its_database, const std::string& group)
       : database(its_database), group_id(join(its_database, group)) {}
 
+  /// Writes only where the group is new: a handler of another instance may hold the lock for long.
   static std::int64_t join(const SqliteTables& database, const std::string& group) {
-    Statement insert{database, "INSERT INTO inbox_group(name) VALUES (?) ON CONFLICT DO NOTHING"};
-    StatementRun{insert}.bind(group).exec();
     Statement select{database, "SELECT id FROM inbox_group WHERE name = ?"};
-    StatementRun run{select};
-    run.bind(group).next();
-    return run.column(0).getInt64();
+    Statement insert{database, "INSERT INTO inbox_group(name) VALUES (?) ON CONFLICT DO NOTHING"};
+    for (;;) {
+      StatementRun run{select};
+      if (run.bind(group).next()) return run.column(0).getInt64();
+      StatementRun{insert}.bind(group).exec();
+    }
   }
 
   const SqliteTables database;

@@ -49,6 +49,16 @@ bool is_transient(const Inbox& inbox, Action&& action) {
 
 }  // namespace
 
+TEST_CASE("a group that is there is joined while another holds the lock, as behind a handler that hangs") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  const Joined first{file};
+  SqliteInbox second{file.string()};
+  SQLite::Database other{file.string(), SQLite::OPEN_READWRITE};
+  other.exec("BEGIN IMMEDIATE");
+  CHECK_NOTHROW(second.tables().join("mailer"));
+}
+
 TEST_CASE("a UUID is kept in its 16 bytes") {
   const TempDir folder;
   Joined joined{folder / "inbox.db"};
