@@ -16,6 +16,7 @@
 #include <charconv>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace tidings {
 namespace {
@@ -27,6 +28,10 @@ bool equal_ignoring_case(std::string_view left, std::string_view right) {
     return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
   };
   return std::ranges::equal(left, right, {}, lower, lower);
+}
+
+bool is_structured(std::string_view content_type) {
+  return equal_ignoring_case(content_type.substr(0, structured_type.size()), structured_type);
 }
 
 /// In headers, CloudEvents percent-encodes space, double quote, percent sign and all but printable ASCII.
@@ -119,6 +124,8 @@ void encode_headers(const Event& event, Headers& headers) {
   for (const auto& attribute : text_attributes)
     if (const auto& text = event.*attribute.value; !text.empty())
       append_percent_encoded(add(attribute.header), text);
+  if (is_structured(event.content_type))
+    throw Undecodable("datacontenttype: is that of a whole event: " + event.content_type);
   add_unchanged("content-type", "datacontenttype", event.content_type);
   if (event.content_type.empty()) add("content-type") = "application/json";
   add("ce-eventversion") = std::to_string(event.version);
@@ -138,13 +145,14 @@ void clear(Event& event) {
 
 void decode_headers(const Headers& headers, const StandIns& stand_ins, Event& event) {
   clear(event);
+  bool has_type = false;  // the first one counts, as for what is structured
   for (const auto& [name, value] : headers) {
     const auto is = [&name = name](std::string_view wanted) { return equal_ignoring_case(name, wanted); };
     const auto attribute = std::ranges::find_if(text_attributes, is, &TextAttribute::header);
     if (attribute != text_attributes.end()) {
       percent_decode(value, event.*attribute->value);
     } else if (is("content-type")) {
-      if (!is_json(value)) event.content_type = value;
+      if (!std::exchange(has_type, true) && !is_json(value)) event.content_type = value;
     } else if (is("ce-eventversion")) {
       event.version = parse_event_version(value);
     } else if (is("ce-metadata")) {
@@ -161,10 +169,7 @@ void decode_headers(const Headers& headers, const StandIns& stand_ins, Event& ev
   complete(event, headers, stand_ins);
 }
 
-bool is_structured(const Headers& headers) {
-  const auto content_type = header(headers, "content-type").substr(0, structured_type.size());
-  return equal_ignoring_case(content_type, structured_type);
-}
+bool is_structured(const Headers& headers) { return is_structured(header(headers, "content-type")); }
 
 }  // namespace
 

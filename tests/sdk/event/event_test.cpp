@@ -427,6 +427,19 @@ TEST_CASE("what is undecodable is not worth trying again") {
   }
 }
 
+TEST_CASE("of two content types the first counts, and no event goes out as a whole document") {
+  const auto event = decode({{"ce-id", "a"},
+                             {"ce-type", "b"},
+                             {"Content-Type", "text/plain"},
+                             {"content-type", "application/cloudevents+json"}},
+                            "text");
+  CHECK(event.content_type == "text/plain");
+  CHECK(decode(encode(event)).content_type == "text/plain");
+  auto whole = event;
+  whole.content_type = "application/cloudevents+json";
+  CHECK_THROWS_AS(encode(whole), Undecodable);
+}
+
 TEST_CASE("a header is looked up in any case, the first of its name") {
   const Headers headers{{"Other", "0"}, {"X-Key", "1"}, {"x-key", "2"}};
   CHECK(tidings::header(headers, "x-KEY") == "1");
