@@ -104,7 +104,8 @@ TEST_CASE("who keeps the lease from being written is told") {
   other.begin();
   other.run("UPDATE outbox_lease SET beat = beat + 1");
   const auto told = [&outbox] { return outbox.repository().stats().processor->waiting_because; };
-  CHECK(told().find("(tidings) has not ended its write of the lease: ClientRead") != std::string::npos);
+  const std::string why = "(tidings) has not ended its write of the lease: ClientRead";
+  REQUIRE_WITHIN(20s, told().find(why) != std::string::npos);
   other.roll_back();
   CHECK(told() == "");
 }
@@ -116,6 +117,7 @@ TEST_CASE("sessions that stand still are told, and a stop ends all the same") {
   Processor processor{outbox, server.url(), quick()};
   outbox.add("a");
   REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") == 1);
+  REQUIRE_WITHIN(20s, sessions(outbox).size() == own.size() + 3);
   auto pids = sessions(outbox);
   for (const auto& pid : own) pids.erase(pid);
   REQUIRE(pids.size() == 3);
