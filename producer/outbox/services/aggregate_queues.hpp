@@ -46,7 +46,10 @@ class AggregateQueues {
     std::uint64_t number = 0;  ///< grows with each event taken
     Entry* next = nullptr;     ///< in its queue
     bool sent = false;
-    bool alone = false;  ///< was sent before, so it does not go in a batch
+    bool in_batch = false;      ///< how it was sent last
+    bool alone = false;         ///< was sent before, so it does not go in a batch
+    std::uint64_t sent_at = 0;  ///< number of its last sending
+    bool on_trial = false;      ///< of a suspect type, and sent after another type was stored
   };
 
   /// The aggregate's queue, made when there is none. It stays where it is until it is erased.

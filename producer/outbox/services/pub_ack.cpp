@@ -15,6 +15,7 @@ namespace {
 constexpr int too_many_requests = 429;  // a class of its own: the stream takes in more than it can store
 constexpr int account_resources_exceeded = 10002;
 constexpr int stream_mismatch = 10060;
+constexpr int store_failed = 10077;  // a limit of the whole stream, or of the subject
 constexpr int stream_sealed = 10109;
 constexpr int duplicate_in_process = 10158;  // what newer servers say in place of sequence 0
 constexpr int too_many_batches = 10210;      // that are not committed yet
@@ -25,7 +26,7 @@ constexpr std::string_view sequence = "\"seq\"";
 
 PublishResult read_pub_ack(natsMsg* message) {
   if (natsMsg_IsNoResponders(message))
-    return {.kind = Kind::transient, .error = "no stream answers (no responders)"};
+    return {.kind = Kind::transient, .error = "no stream answers (no responders)", .maybe_subject = true};
   const std::string_view body{natsMsg_GetData(message),
                               static_cast<std::size_t>(natsMsg_GetDataLength(message))};
   if (body.find("\"error\"") == std::string_view::npos) {
@@ -50,7 +51,9 @@ PublishResult read_pub_ack(natsMsg* message) {
                                     detail == account_resources_exceeded || detail == stream_mismatch ||
                                     detail == stream_sealed || detail == duplicate_in_process ||
                                     detail == too_many_batches;
-  return {.kind = not_the_events_fault ? Kind::transient : Kind::refused, .error = text};
+  return {.kind = not_the_events_fault ? Kind::transient : Kind::refused,
+          .error = text,
+          .maybe_subject = detail == store_failed};
 }
 
 }  // namespace tidings

@@ -69,20 +69,30 @@ void PublishScheduler::refill(const Refill& request, std::vector<OutboxEvent> ro
   if (queue.size == 0) advance(queue);
 }
 
-std::optional<PublishRequest> PublishScheduler::next_send() {
+std::optional<PublishRequest> PublishScheduler::next_send(bool probe_suspects) {
   if (probing_ || !batches_allowed_) dissolve_runs();
-  while (!ready_.empty() && !(probing_ && in_flight_ > 0)) {
+  if (probing_ && in_flight_ > 0) return std::nullopt;
+  while (!ready_.empty()) {
     auto& entry = *ready_.top().second;
     ready_.pop();
-    if (goes_in_batch(*entry.queue)) {
+    if (!entry.on_trial && suspects_.contains(entry))
+      suspects_.hold(entry);
+    else if (goes_in_batch(*entry.queue))
       runs_.push_back(entry.queue);
-      continue;
-    }
-    entry.sent = true;
-    ++in_flight_;
-    return PublishRequest{entry.number, &entry.event};
+    else
+      return send(entry);
   }
-  return std::nullopt;
+  if (!probe_suspects || suspects_.empty() || in_flight_ > 0 || !runs_.empty()) return std::nullopt;
+  auto* const probe = suspects_.take_probe();
+  if (probe == nullptr) return std::nullopt;
+  return send(*probe);
+}
+
+PublishRequest PublishScheduler::send(Entry& entry) {
+  entry.sent = true;
+  entry.sent_at = ++sends_;
+  ++in_flight_;
+  return {entry.number, &entry.event};
 }
 
 bool PublishScheduler::next_batch(std::vector<PublishRequest>& batch) {
@@ -90,22 +100,28 @@ bool PublishScheduler::next_batch(std::vector<PublishRequest>& batch) {
   std::size_t bytes = 0;
   const auto has_room = [&] { return batch.size() < most_in_batch && bytes < most_bytes_in_batch; };
   while (!runs_.empty() && has_room()) {
-    const auto fits = [&](const auto& entry) { return has_room() && entry.event.data_is_read; };
+    const auto fits = [&](const auto& entry) { return has_room() && may_be_batched(entry); };
     for (auto* entry = runs_.front()->first; entry != nullptr && fits(*entry); entry = entry->next) {
-      entry->sent = true;
+      entry->in_batch = true;
       bytes += entry->event.event_data.size();
-      batch.push_back({entry->number, &entry->event});
+      batch.push_back(send(*entry));
     }
     runs_.pop_front();
   }
-  in_flight_ += batch.size();
   std::ranges::sort(batch, {}, &PublishRequest::token);
   return !batch.empty();
 }
 
+bool PublishScheduler::may_be_batched(const Entry& entry) const {
+  return !entry.alone && entry.event.data_is_read && !suspects_.contains(entry);
+}
+
 bool PublishScheduler::goes_in_batch(const Queue& queue) const {
-  return batches_allowed_ && !probing_ && queue.size >= shortest_run && !queue.first->alone &&
-         queue.first->event.data_is_read;
+  if (!batches_allowed_ || probing_ || queue.size < shortest_run) return false;
+  const auto* entry = queue.first;
+  for (std::uint32_t run = 0; run < shortest_run; ++run, entry = entry->next)
+    if (!may_be_batched(*entry)) return false;
+  return true;
 }
 
 void PublishScheduler::dissolve_runs() {
@@ -117,10 +133,13 @@ std::optional<OutboxEvent> PublishScheduler::stored(std::uint64_t token) {
   auto* const entry = queues_.in_flight(token);
   if (entry == nullptr) return std::nullopt;
   auto& queue = *entry->queue;
+  const auto sent_at = entry->sent_at;
+  land(*entry);
   auto event = queues_.remove_first(queue);
-  --in_flight_;
   probing_ = false;
   advance(queue);
+  if (!suspects_.empty())
+    for (auto* const released : suspects_.release(event.event_type, sent_at)) make_ready(*released);
   return event;
 }
 
@@ -128,8 +147,8 @@ std::optional<OutboxEvent> PublishScheduler::refused(std::uint64_t token, const 
   auto* const entry = queues_.in_flight(token);
   if (entry == nullptr) return std::nullopt;
   auto& queue = *entry->queue;
+  land(*entry);
   auto event = queues_.remove_first(queue);
-  --in_flight_;
   ++event.retry_count;
   probing_ = false;
   if (const auto time = retry_at(event)) {
@@ -145,10 +164,25 @@ std::optional<OutboxEvent> PublishScheduler::refused(std::uint64_t token, const 
 void PublishScheduler::returned(std::uint64_t token) {
   auto* const entry = queues_.in_flight(token);
   if (entry == nullptr) return;
-  entry->sent = false;
+  land(*entry);
   entry->alone = true;
-  --in_flight_;
   if (entry->queue->first == entry) make_ready(*entry);
+}
+
+void PublishScheduler::suspected(std::uint64_t token) {
+  auto* const entry = queues_.in_flight(token);
+  if (entry == nullptr) return;
+  land(*entry);
+  entry->alone = true;
+  probing_ = true;
+  dissolve_runs();  // they may have events of its type
+  suspects_.add(*entry, sends_);
+}
+
+void PublishScheduler::land(Entry& entry) {
+  if (entry.on_trial) suspects_.end_trial(entry);
+  entry.sent = entry.in_batch = false;
+  --in_flight_;
 }
 
 std::optional<Timestamp> PublishScheduler::next_retry(Timestamp after) const {

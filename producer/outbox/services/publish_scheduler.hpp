@@ -6,13 +6,15 @@
 // Events go out in commit order, many in flight, but one of each aggregate: its next waits until that one is
 // stored or dead, and other aggregates pass meanwhile. Where atomic batches are allowed, the waiting events
 // of aggregates that have many go together in one, of which all or none are stored. What was sent in vain, in
-// a batch or by itself, goes alone the next time.
+// a batch or by itself, goes alone the next time. Events of a type that the stream may not take are held back
+// and go alone, see SuspectTypes.
 //
 // An aggregate has a queue while it has something in flight, waiting or FAILED. Rows
 // that a queue cannot hold stay in the table and are read again when it is their turn,
 // so memory is bounded by the window and the number of blocked aggregates.
 
 #include "services/aggregate_queues.hpp"
+#include "services/suspect_types.hpp"
 
 #include <tidings/event_publisher.hpp>
 #include <tidings/outbox_event.hpp>
@@ -62,9 +64,10 @@ class PublishScheduler {
 
   // Events go out.
 
-  /// The next event to publish by itself; empty when none may go now. It stays valid until its outcome is
+  /// The next event to publish by itself; empty when none may go now. With `probe_suspects`, it is one of a
+  /// suspect type when there is no other, and nothing is in flight. It stays valid until its outcome is
   /// reported.
-  [[nodiscard]] std::optional<PublishRequest> next_send();
+  [[nodiscard]] std::optional<PublishRequest> next_send(bool probe_suspects = true);
   /// Once next_send() has none: the next events to publish as one batch, in commit order. False when there is
   /// none.
   [[nodiscard]] bool next_batch(std::vector<PublishRequest>& batch);
@@ -81,6 +84,10 @@ class PublishScheduler {
   [[nodiscard]] std::optional<OutboxEvent> refused(std::uint64_t token, const RetryAt& retry_at);
   /// Not stored, because of something else: it will be sent again, in its place and alone.
   void returned(std::uint64_t token);
+  /// Not stored though sent by itself, because of its type or of something else: others are sent first.
+  void suspected(std::uint64_t token);
+  /// The event in flight; nullptr when it is not.
+  [[nodiscard]] const AggregateQueues::Entry* sent(std::uint64_t token) { return queues_.in_flight(token); }
 
   /// After a transient error of the broker: sends one event at a time until one is stored.
   void probe() noexcept { probing_ = true; }
@@ -88,6 +95,9 @@ class PublishScheduler {
 
   // Its state.
 
+  /// Something is pending that is not of a suspect type.
+  [[nodiscard]] bool has_unsuspected() const noexcept { return !ready_.empty() || !runs_.empty(); }
+  [[nodiscard]] bool has_suspects() const noexcept { return !suspects_.empty(); }
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
   [[nodiscard]] bool idle() const noexcept { return queues_.entries().empty() && refills_.empty(); }
   [[nodiscard]] std::size_t blocked() const noexcept { return retries_.size(); }
@@ -105,9 +115,12 @@ class PublishScheduler {
   void take(Queue& queue, OutboxEvent&& event);
   void leave_in_table(Queue& queue) { queues_.leave_behind(queue, queue.left_behind + 1); }
   void make_ready(Entry& entry) { ready_.emplace(entry.number, &entry); }
+  PublishRequest send(Entry& entry);
   void leave_all_in_table(Queue& queue);
   void block(Queue& queue, const OutboxEvent& head, Timestamp retry_at);
   void advance(Queue& queue);
+  void land(Entry& entry);
+  [[nodiscard]] bool may_be_batched(const Entry& entry) const;
   [[nodiscard]] bool goes_in_batch(const Queue& queue) const;
   void dissolve_runs();
 
@@ -120,7 +133,9 @@ class PublishScheduler {
   std::multimap<Timestamp, Queue*> retries_;  // blocked aggregates, by the time of their retry
   std::deque<Queue*> refills_;                // aggregates that have rows in the table and none in memory
   std::deque<Queue*> runs_;                   // with none in flight and many waiting: these go in a batch
+  SuspectTypes suspects_;
   std::size_t in_flight_ = 0;
+  std::uint64_t sends_ = 0;
   bool probing_ = false;
   bool batches_allowed_ = false;
 };

@@ -64,6 +64,7 @@ void RelaySession::take_results() {
   if (context_.new_leader.exchange(false)) {
     publisher_.expect_answers_soon();
     paused_until_ = Clock::now() + leader_begins;
+    probe_at_ = {};
     broker_failures_ = 0;
     stream_checked_ = false;  // the new one may know no batches
   }
@@ -95,11 +96,31 @@ void RelaySession::take(PublishResult& result) {
       stream_checked_ = false;  // it may not allow batches any more
       break;
     case PublishResult::Kind::transient:
+      if (may_be_its_type(result)) return suspect(result);
       scheduler_.returned(result.token);
       scheduler_.probe();
       wait_for_broker(result.error);
       break;
   }
+}
+
+/// A batch that is not stored says nothing of one type: its events go by themselves first.
+bool RelaySession::may_be_its_type(const PublishResult& result) {
+  const auto* const entry = scheduler_.sent(result.token);
+  if (entry == nullptr || entry->in_batch) return false;
+  // A missing right is told in the server's words.
+  const auto subject = '"' + options_.publisher.subject_prefix + '.' + entry->event.event_type + '"';
+  return result.maybe_subject || result.error.find(subject) != std::string::npos;
+}
+
+/// A refusal, when another type was stored just before; otherwise others must show whose fault it is.
+void RelaySession::suspect(PublishResult& result) {
+  if (scheduler_.sent(result.token)->on_trial) return refuse(result);
+  scheduler_.suspected(result.token);
+  stream_checked_ = false;
+  if (scheduler_.has_unsuspected()) return;
+  enter(Phase::waiting_for_broker, result.error);
+  if (Clock::now() >= probe_at_) probe_at_ = next_try();
 }
 
 void RelaySession::refuse(PublishResult& result) {
@@ -131,19 +152,24 @@ void RelaySession::enter(Phase phase, const std::string& why) {
   if (context_.status.enter(phase, why)) writer_.report();
 }
 
-/// A transient error uses up no attempt: wait until the pause is over or the broker is back. The key differs
-/// in each relay, so that those which lost the same server do not come back to it at the same moment.
+/// A transient error uses up no attempt: wait until the pause is over or the broker is back.
 void RelaySession::wait_for_broker(const std::string& why) {
-  constexpr Backoff backoff{.base = milliseconds{50}, .max = milliseconds{5000}};
   if (Clock::now() < paused_until_) return;
   enter(Phase::waiting_for_broker, why);
-  paused_until_ = Clock::now() + backoff.delay(++broker_failures_, pause_key_);
+  paused_until_ = next_try();
   stream_checked_ = false;
+}
+
+/// The key differs in each relay, so that those which lost the same server do not come back to it at the same
+/// moment.
+RelaySession::Clock::time_point RelaySession::next_try() {
+  constexpr Backoff backoff{.base = milliseconds{50}, .max = milliseconds{5000}};
+  return Clock::now() + backoff.delay(++broker_failures_, pause_key_);
 }
 
 bool RelaySession::may_publish() {
   if (context_.reconnected.exchange(false)) {
-    paused_until_ = {};
+    paused_until_ = probe_at_ = {};
     broker_failures_ = 0;
     stream_checked_ = false;  // the server may be another
   }
@@ -200,9 +226,10 @@ bool RelaySession::large_events_wait() {
 
 bool RelaySession::send() {
   bool sent = false;
+  const bool probe_suspects = Clock::now() >= probe_at_;
   // A process that was frozen in this loop may have a successor by now.
   while (writer_.fresh() && !large_events_wait()) {
-    if (const auto next = scheduler_.next_send())
+    if (const auto next = scheduler_.next_send(probe_suspects))
       publisher_.publish(next->token, *next->event);
     else if (scheduler_.next_batch(batch_))
       publisher_.publish_batch(batch_);
@@ -224,6 +251,8 @@ void RelaySession::wait(std::optional<Timestamp> read_at) {
   if (publisher_.in_flight() > 0) at_most(between_deadline_checks);
   const auto retry = read_at ? scheduler_.next_retry(*read_at) : std::nullopt;
   if (retry) at_most(*retry - retries_.now());
+  if (scheduler_.has_suspects() && probe_at_ > Clock::now())
+    at_most(std::chrono::ceil<milliseconds>(probe_at_ - Clock::now()));
   if (paused_until_ > Clock::now()) longest = std::chrono::ceil<milliseconds>(paused_until_ - Clock::now());
   const bool written = context_.watch->wait(std::max(longest, milliseconds{1}));
   const bool notified = context_.notified.exchange(false);

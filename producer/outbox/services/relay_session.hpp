@@ -51,9 +51,12 @@ class RelaySession {
   [[nodiscard]] bool drained();
   void take_results();
   void take(PublishResult& result);
+  [[nodiscard]] bool may_be_its_type(const PublishResult& result);
+  void suspect(PublishResult& result);
   void refuse(PublishResult& result);
   void record(OutboxEvent event, RowStatus status, std::string error);
   void wait_for_broker(const std::string& why);
+  [[nodiscard]] Clock::time_point next_try();
   void enter(ProcessorStatus::Phase phase, const std::string& why = {});
   [[nodiscard]] bool may_publish();
   void check_stream();
@@ -79,6 +82,7 @@ class RelaySession {
 
   int broker_failures_ = 0;  // since the stream last stored an event
   Clock::time_point paused_until_{};
+  Clock::time_point probe_at_{};  // events of suspect types, where there are no others
   const std::string pause_key_ = new_uuid();
   bool stream_checked_ = false;
   bool stream_told_ = false;  // what is to be said about it

@@ -38,6 +38,7 @@ struct PublishResult {
   Kind kind = Kind::stored;
   std::uint64_t token = 0;
   std::string error{};
+  bool maybe_subject = false;  ///< of a transient one: other subjects may fare better
 };
 
 /// An event that is to be published, and the token of its result.

@@ -10,6 +10,7 @@
 using namespace tidings;
 using tidings::test::event;
 using namespace std::chrono_literals;
+using Tokens = std::vector<std::uint64_t>;
 
 namespace {
 
@@ -17,8 +18,12 @@ namespace {
 struct Batching {
   explicit Batching(std::size_t window) : scheduler(window) { scheduler.allow_batches(true); }
 
-  void offer(int count, const std::string& aggregate) {
-    for (int i = 0; i < count; ++i) scheduler.offer(event(++position, aggregate));
+  void offer(int count, const std::string& aggregate, const std::string& type = "good") {
+    for (int i = 0; i < count; ++i) {
+      auto offered = event(++position, aggregate);
+      offered.event_type = type;
+      scheduler.offer(std::move(offered));
+    }
   }
 
   std::vector<std::uint64_t> singles() {
@@ -33,6 +38,10 @@ struct Batching {
     std::vector<std::uint64_t> tokens;
     for (const auto& request : requests) tokens.push_back(request.token);
     return tokens;
+  }
+
+  void store(const std::vector<std::uint64_t>& tokens) {
+    for (const auto token : tokens) REQUIRE(scheduler.stored(token));
   }
 
   PublishScheduler scheduler;
@@ -138,4 +147,50 @@ TEST_CASE("a probe is one event, whatever was to go in a batch") {
   REQUIRE(batching.scheduler.stored(1));
   CHECK(batching.singles().empty());
   CHECK(batching.batch().size() == 19);
+}
+
+TEST_CASE("events of a suspect type go in no batch, nor does what is behind one in its aggregate") {
+  Batching batching{200};
+  batching.offer(1, "first", "bad");
+  CHECK(batching.singles() == Tokens{1});
+  batching.scheduler.suspected(1);
+  batching.offer(20, "hot");           // 2 to 21
+  batching.offer(1, "hot", "bad");     // 22
+  batching.offer(20, "hot");           // 23 to 42
+  batching.offer(20, "bad", "bad");    // 43 to 62
+  batching.offer(15, "short");         // 63 to 77
+  batching.offer(20, "short", "bad");  // 78 to 97
+  CHECK(batching.singles() == Tokens{2});
+  batching.store({2});
+  CHECK(batching.singles() == Tokens{1, 63});
+  REQUIRE(batching.scheduler.sent(1)->on_trial);
+  const auto batch = batching.batch();
+  CHECK(batch.size() == 19);
+  CHECK(batch.back() == 21);
+  CHECK(batching.batch().empty());
+  batching.store(batch);
+  CHECK(batching.singles() == Tokens{43});
+  CHECK(batching.batch().empty());
+
+  batching.store({1});  // so its type is not suspect any more
+  CHECK(batching.singles().empty());
+  CHECK(batching.batch().size() == 21);
+}
+
+TEST_CASE("what was to go in a batch is held when its type becomes suspect, and tried alone") {
+  Batching batching{100};
+  batching.offer(1, "a", "bad");
+  batching.offer(1, "b");
+  batching.offer(20, "hot", "bad");
+  CHECK(batching.singles() == Tokens{1, 2});
+  batching.scheduler.suspected(1);
+  batching.store({2});
+  CHECK(batching.batch().empty());
+  CHECK(batching.singles() == Tokens{1});  // a probe
+  batching.scheduler.suspected(1);
+  batching.offer(1, "c");
+  CHECK(batching.singles() == Tokens{23});
+  batching.store({23});
+  CHECK(batching.singles() == Tokens{1, 3});
+  CHECK(batching.batch().empty());
 }
