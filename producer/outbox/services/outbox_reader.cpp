@@ -80,7 +80,7 @@ const OutboxEvent& OutboxReader::whole(const OutboxEvent& event, std::int64_t ma
   return whole_;
 }
 
-void OutboxReader::refill(const PublishScheduler::Refill& request) {
+void OutboxReader::refill(PublishScheduler::Refill request) {
   const int limit =
       request.retry ? 1 : std::min(outbox_->rows_of_aggregate_at_once(), static_cast<int>(scheduler_.room()));
   auto rows = outbox_->read_aggregate({.aggregate_id = request.aggregate_id,
@@ -88,6 +88,11 @@ void OutboxReader::refill(const PublishScheduler::Refill& request) {
                                        .after = request.after,
                                        .with_first = request.retry},
                                       limit);
+  // Where an operator has settled the head meanwhile, what comes next has attempts and a time of its own.
+  const auto is_head = [&after = request.after](const OutboxEvent& row) {
+    return row.position.row == after.row && row.position.id == after.id;
+  };
+  request.retry = request.retry && !rows.empty() && is_head(rows.front());
   bool complete = static_cast<int>(rows.size()) < limit;
   // Another FAILED row of the aggregate (left by another implementation) waits for its own time.
   std::optional<OutboxEvent> failed;

@@ -47,7 +47,7 @@ class OutboxReader {
   [[nodiscard]] bool has_room(std::size_t rows) const;
   void rewind();
   bool read_pending();
-  void refill(const PublishScheduler::Refill& request);
+  void refill(PublishScheduler::Refill request);
   bool find_strays();
 
   std::unique_ptr<OutboxRepository> outbox_;

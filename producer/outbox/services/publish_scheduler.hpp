@@ -59,7 +59,8 @@ class PublishScheduler {
   };
   /// The next aggregate that wants rows: its retry is due at `now`, or what it left behind can go on.
   [[nodiscard]] std::optional<Refill> next_refill(Timestamp now);
-  /// The answer to next_refill: rows in commit order; `complete` when there were no more.
+  /// The answer to next_refill: rows in commit order; `complete` when there were no more. Where a retry's
+  /// head is gone, it is not a retry any more.
   void refill(const Refill& request, std::vector<OutboxEvent> rows, bool complete);
 
   // Events go out.
