@@ -237,8 +237,10 @@ bool RelaySession::send() {
       break;
     sent = true;
   }
-  // nats.c flushes in the background after a millisecond; with nothing more to send, do it now.
-  if (sent && !reader_.may_have_more()) publisher_.flush();
+  // nats.c flushes in the background after a millisecond. With nothing more to send, or little because most
+  // events wait for one of their aggregate, do it now.
+  constexpr std::size_t few = 32;
+  if (sent && (!reader_.may_have_more() || publisher_.in_flight() < few)) publisher_.flush();
   return sent;
 }
 
