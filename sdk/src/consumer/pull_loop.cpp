@@ -27,6 +27,10 @@ constexpr Pace probing{milliseconds{1000}, milliseconds{250}, milliseconds{500}}
 
 const Pace& pace_of(const PullLoop& loop) { return loop.is<PullLoop::Steady>() ? steady : probing; }
 
+// A pull that runs out just when a message comes is dropped without a word (2.9.10): this long after its
+// time, nothing will be heard of it any more.
+constexpr milliseconds end_is_told_within{250};
+
 // The server tells of a group's deletion before it has finished it (2.9.10): a group that is made again at
 // once would be deleted with it.
 constexpr milliseconds deletion_takes{200};
@@ -196,6 +200,10 @@ bool PullLoop::silent(Time now) const {
   return active() && now >= pull_again_ && expected_ > 0 && now - last_sign_ > pace_of(*this).missed;
 }
 
+bool PullLoop::expired(Time now) const {
+  return active() && expected_ > 0 && now > latest_end_ + end_is_told_within;
+}
+
 int PullLoop::enough() const {
   return std::min(pace_.enough(prefetch_.handlers, prefetch_.messages) + behind_their_keys_,
                   prefetch_.messages);
@@ -227,13 +235,15 @@ std::optional<PullRequest> PullLoop::due(std::size_t in_flight, std::size_t byte
 void PullLoop::on_sent(const PullRequest& request, Time now) {
   expected_ += request.count;
   last_sign_ = now;
+  latest_end_ = std::max(latest_end_, now + std::chrono::ceil<Time::duration>(request.expires));
   next_ = NextPull::bounded;
 }
 
 void PullLoop::on_not_sent(Time now) { pause(pause_when_not_sent, now); }
 
 PullLoop::Time PullLoop::next_alarm(Time now, Time latest) const {
-  for (const auto alarm : {pull_again_, last_sign_ + pace_of(*this).missed})
+  for (const auto alarm :
+       {pull_again_, last_sign_ + pace_of(*this).missed, latest_end_ + end_is_told_within + milliseconds{1}})
     if (alarm > now) latest = std::min(latest, alarm);
   return latest;
 }

@@ -88,6 +88,7 @@ class PullLoop {
   void on_messages(std::size_t count, Time now);
   void on_status(const PullStatus& status, Time now);
   void on_silence();
+  void on_expired() { expected_ = 0; }
   void on_new_leader(Time now);
   void on_reconnect();
   void on_deleted();
@@ -108,6 +109,8 @@ class PullLoop {
   /// True when pulls are due to be answered and nothing has come for too long.
   [[nodiscard]] bool silent(Time now) const;
   [[nodiscard]] std::chrono::milliseconds longest_silence() const;
+  /// True when the latest pull must have ended some time ago, and the server has not said so.
+  [[nodiscard]] bool expired(Time now) const;
   /// The request to be sent now, if there is one. So many messages, and so many bytes, are in flight.
   [[nodiscard]] std::optional<PullRequest> due(std::size_t in_flight, std::size_t bytes, Time now) const;
   /// As many messages as should be in flight.
@@ -142,6 +145,7 @@ class PullLoop {
   NextPull next_ = NextPull::bounded;
   Time last_sign_;     // the last message, heartbeat or status, or our own request
   Time pull_again_{};  // not before
+  Time latest_end_{};  // of the pulls that were sent
 };
 
 }  // namespace tidings

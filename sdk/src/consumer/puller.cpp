@@ -84,7 +84,9 @@ void Puller::pull_if_due() {
   if (paused_ || group_.push() || !connection_.connected()) return;
   const auto now = steady_clock::now();
   // After a slow batch, signs of life may be waiting to be read.
-  if (loop_.silent(now) && ready_.empty() && !mailbox_->has_messages_or_statuses()) {
+  const auto all_is_read = [this] { return ready_.empty() && !mailbox_->has_messages_or_statuses(); };
+  if (loop_.expired(now) && all_is_read()) loop_.on_expired();
+  if (loop_.silent(now) && all_is_read()) {
     warn_of_silence("silence for " + std::to_string(loop_.longest_silence().count()) + " ms");
     loop_.on_silence();
     ask_for_state_again_ = {};

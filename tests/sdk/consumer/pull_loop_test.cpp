@@ -84,6 +84,25 @@ TEST_CASE("a pull that ends makes room for another, by what did not come of it")
   CHECK(loop.due(0, 0, start)->count == 100);
 }
 
+TEST_CASE("a pull whose end the server does not tell of is over a little after its time") {
+  auto loop = a_steady_loop();
+  const auto first_end = start + 1s;
+  loop.on_messages(60, start + 900ms);
+  const auto second = loop.due(0, 0, start + 900ms);
+  REQUIRE(second);
+  loop.on_sent(*second, start + 900ms);
+  const auto end = start + 900ms + second->expires;
+  CHECK_FALSE(loop.expired(first_end + 251ms));  // the second lasts
+  loop.on_status(status(Kind::heartbeat), end);
+  CHECK_FALSE(loop.expired(end + 250ms));
+  CHECK(loop.next_alarm(end, end + 1h) == end + 251ms);
+  CHECK(loop.expired(end + 251ms));
+  CHECK_FALSE(loop.due(0, 0, end + 251ms));
+  loop.on_expired();
+  CHECK(loop.due(0, 0, end + 251ms)->count == 100);
+  CHECK_FALSE(loop.expired(end + 1h));  // nothing is asked for
+}
+
 TEST_CASE("a message that does not fit into a pull's bytes is asked for alone, once") {
   auto loop = a_steady_loop();
   loop.on_status(status(Kind::too_large, 10), start);

@@ -4,6 +4,7 @@
 
 #include "consumer/type_filter.hpp"
 #include "support/consuming.hpp"
+#include "support/log.hpp"
 
 using namespace tidings;
 using namespace tidings::test;
@@ -60,4 +61,21 @@ TEST_CASE("that pulls are refused stays known when an older pull is told of afte
   (void)source.take(0, 5s, {});
   CHECK_THAT(source.refused_pulls(), ContainsSubstring("Exceeded MaxRequestBatch of 5"));
   CHECK(source.rejoin_after());
+}
+
+// Before 2.10 the server drops such a pull without a word.
+TEST_CASE("pulls that run out while messages come leave no gap") {
+  Scene scene;
+  scene.js.add_consumer("AUTH_EVENTS", "mailer", {{"max_expires", 50'000'000}});
+  auto options = scene.options();
+  options.prefetch = 10'000;
+  Instance instance{scene.inbox(), options};
+  instance.start();
+  const Log log;
+  const auto end = steady_clock::now() + 5s;  // a hundred pulls
+  std::uint64_t published = 0;
+  while (steady_clock::now() < end) scene.publish(std::to_string(published++));
+  REQUIRE_WITHIN(10s, instance.stats().handled == published);
+  instance.stop();
+  CHECK_THAT(log.text(), !ContainsSubstring("unanswered"));
 }

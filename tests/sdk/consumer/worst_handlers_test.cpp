@@ -1,6 +1,7 @@
 // A group of three instances, each started again whenever it ends, whose handler does its worst on a few
-// events among many: the others are handled once, these end as dead letters that say why, and the status has
-// told the truth meanwhile. TIDINGS_TEST_EVENTS says how many events, if not 2,000.
+// events among many, of which two more are nested too deep: the others are handled once, these end as dead
+// letters that say why, and the status has told the truth meanwhile. TIDINGS_TEST_EVENTS says how many
+// events, if not 2,000.
 
 #include "support/consuming.hpp"
 #include "support/engine.hpp"
@@ -288,10 +289,21 @@ const char* name_of(ConsumerStatus::State state) {
   return "";
 }
 
+/// Once in each mode of CloudEvents: no handler ever sees them.
+void publish_too_deep(Scene& scene) {
+  constexpr std::size_t depth = 200000;
+  const auto deep = std::string(depth, '[') + std::string(depth, ']');
+  scene.publish("deep", deep);
+  scene.js.publish("auth.events.user.created",
+                   R"({"specversion":"1.0","id":"deeper","type":"user.created","data":)" + deep + "}",
+                   {{"content-type", "application/cloudevents+json"}});
+}
+
 std::vector<std::string> publish(Scene& scene, int count) {
   std::vector<std::string> good;
   int bad = 0;
   for (int i = 0; i < count; ++i) {
+    if (i == count / 2) publish_too_deep(scene);
     if (i == (bad + 1) * count / (bad_events + 1) && bad < bad_events)
       scene.publish_for("user-" + std::to_string(i % 199), "bad-" + std::to_string(bad++));
     good.push_back("good-" + std::to_string(i));
@@ -312,9 +324,14 @@ std::vector<json> calls(const std::vector<json>& lines, const std::string& event
 
 void check_dead_letters(Scene& scene, const std::vector<json>& lines) {
   std::vector<std::string> dead;
+  int too_deep = 0;
   for (const auto& letter : scene.dead_letters()) {
     const auto id = letter.header("ce-id");
     const auto reason = letter.header("tidings-reason");
+    if (reason.find("deeper than 1000 levels") != std::string::npos) {
+      ++too_deep;
+      continue;
+    }
     dead.push_back(id);
     const auto its = calls(lines, id);
     INFO(json(its).dump(1) << "\nand its reason is: " << reason);
@@ -330,6 +347,7 @@ void check_dead_letters(Scene& scene, const std::vector<json>& lines) {
   std::vector<std::string> bad;
   for (int i = 0; i < bad_events; ++i) bad.push_back("bad-" + std::to_string(i));
   CHECK(dead == bad);
+  CHECK(too_deep == 2);
 }
 
 void check_status(const std::vector<json>& lines) {
