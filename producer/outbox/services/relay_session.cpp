@@ -15,6 +15,10 @@ namespace tidings {
 using std::chrono::milliseconds;
 using Phase = ProcessorStatus::Phase;
 
+// A server answers for a stream no more before it has deleted it (2.9.10): one that is made again at once loses
+// its files with the old one, and then stores nothing, or forgets what it has acknowledged.
+constexpr milliseconds deletion_takes{200};
+
 RelaySession::RelaySession(RelayContext& context, Database& reading, Database& writing, Lease& lease)
     : context_(context),
       options_(context.options),
@@ -66,7 +70,7 @@ void RelaySession::take_results() {
     paused_until_ = Clock::now() + leader_begins;
     probe_at_ = {};
     broker_failures_ = 0;
-    stream_checked_ = false;  // the new one may know no batches
+    check_stream_at_ = Clock::now();  // the new one may know no batches
   }
   publisher_.collect(results_);
   for (auto& result : results_) take(result);
@@ -93,7 +97,7 @@ void RelaySession::take(PublishResult& result) {
       break;
     case PublishResult::Kind::unbatched:
       scheduler_.returned(result.token);
-      stream_checked_ = false;  // it may not allow batches any more
+      check_stream_soon();  // it may not allow batches any more
       break;
     case PublishResult::Kind::transient:
       if (may_be_its_type(result)) return suspect(result);
@@ -117,7 +121,7 @@ bool RelaySession::may_be_its_type(const PublishResult& result) {
 void RelaySession::suspect(PublishResult& result) {
   if (scheduler_.sent(result.token)->on_trial) return refuse(result);
   scheduler_.suspected(result.token);
-  stream_checked_ = false;
+  check_stream_soon();
   if (scheduler_.has_unsuspected()) return;
   enter(Phase::waiting_for_broker, result.error);
   if (Clock::now() >= probe_at_) probe_at_ = next_try();
@@ -157,7 +161,7 @@ void RelaySession::wait_for_broker(const std::string& why) {
   if (Clock::now() < paused_until_) return;
   enter(Phase::waiting_for_broker, why);
   paused_until_ = next_try();
-  stream_checked_ = false;
+  check_stream_soon();
 }
 
 /// The key differs in each relay, so that those which lost the same server do not come back to it at the same
@@ -171,7 +175,7 @@ bool RelaySession::may_publish() {
   if (context_.reconnected.exchange(false)) {
     paused_until_ = probe_at_ = {};
     broker_failures_ = 0;
-    stream_checked_ = false;  // the server may be another
+    check_stream_at_ = Clock::now();  // the server may be another
   }
   if (!context_.connection.connected()) {
     context_.connection.require_open();
@@ -184,7 +188,7 @@ bool RelaySession::may_publish() {
     return false;
   }
   try {
-    if (!stream_checked_) check_stream();
+    if (check_stream_at_ && Clock::now() >= *check_stream_at_) check_stream();
   } catch (const NatsError& error) {
     if (!error.retryable()) throw;
     wait_for_broker(error.what());
@@ -213,7 +217,11 @@ void RelaySession::check_stream() {
           "of in batches",
           stream);
   }
-  stream_checked_ = true;
+  check_stream_at_.reset();
+}
+
+void RelaySession::check_stream_soon() {
+  if (!check_stream_at_) check_stream_at_ = Clock::now() + deletion_takes;
 }
 
 /// With hundreds of megabytes to store, the server would answer too late: what is large goes out in groups,

@@ -60,6 +60,7 @@ class RelaySession {
   void enter(ProcessorStatus::Phase phase, const std::string& why = {});
   [[nodiscard]] bool may_publish();
   void check_stream();
+  void check_stream_soon();
   [[nodiscard]] bool large_events_wait();
   bool send();
   void wait(std::optional<Timestamp> read_at);
@@ -84,7 +85,7 @@ class RelaySession {
   Clock::time_point paused_until_{};
   Clock::time_point probe_at_{};  // events of suspect types, where there are no others
   const std::string pause_key_ = new_uuid();
-  bool stream_checked_ = false;
+  std::optional<Clock::time_point> check_stream_at_ = Clock::time_point{};  // empty when it was checked
   bool stream_told_ = false;  // what is to be said about it
 };
 
