@@ -143,23 +143,6 @@ TEST_CASE("a push consumer with flow control is answered, and gives all that it 
   REQUIRE_WITHIN(10s, scene.all_acked());
 }
 
-TEST_CASE("an AckWait that is shortened under a consumer is kept") {
-  Scene scene;
-  scene.publish_many(300);
-  auto options = scene.options();
-  Instance instance{scene.inbox(), options, [](const Delivery&, Tx&) { take_time(10ms); }};
-  instance.start();
-  REQUIRE_WITHIN(10s, instance.stats().in_flight >= 50);
-  auto config = scene.js.consumer_config("AUTH_EVENTS", "mailer");
-  config["ack_wait"] = second / 2;
-  scene.js.add_consumer("AUTH_EVENTS", "mailer", config);
-  REQUIRE_WITHIN(30s, scene.all_acked());
-  const auto delivered = scene.group().delivered;
-  INFO(delivered << " deliveries");
-  CHECK(delivered <= 2 * 300);  // each comes again once, at most
-  CHECK(scene.effects().size() == 300);
-}
-
 TEST_CASE("a mirror and a stream with sources are read like any other") {
   const auto config = GENERATE(values<nlohmann::json>(
       {{{"mirror", {{"name", "AUTH_EVENTS"}}}}, {{"sources", {{{"name", "AUTH_EVENTS"}}}}}}));

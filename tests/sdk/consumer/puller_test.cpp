@@ -79,3 +79,34 @@ TEST_CASE("pulls that run out while messages come leave no gap") {
   instance.stop();
   CHECK_THAT(log.text(), !ContainsSubstring("unanswered"));
 }
+
+TEST_CASE("an AckWait that is shortened is kept, and what is here comes again once at most") {
+  Scene scene;
+  const auto options = scene.options();
+  Connection connection{options.connection};
+  GroupGauges gauges;
+  Puller source{connection,
+                join_group(connection, options, TypeFilter{options.subject_prefix}),
+                options.subject_prefix,
+                {1000, 1U << 20},
+                gauges,
+                [] { return true; }};
+  constexpr std::size_t total = 4;
+  scene.publish_many(total);
+  std::vector<StreamMessagePtr> here;
+  const auto take = [&] {
+    for (auto& message : source.take(100, 10ms, {})) here.push_back(std::move(message));
+  };
+  REQUIRE_WITHIN(10s, (take(), here.size() == total));
+  constexpr auto ack_wait = 500ms;
+  auto config = scene.js.consumer_config("AUTH_EVENTS", "mailer");
+  config["ack_wait"] = std::chrono::nanoseconds{ack_wait}.count();
+  scene.js.add_consumer("AUTH_EVENTS", "mailer", config);
+  // Who does not notice is sent them again after each AckWait.
+  const auto shortened = steady_clock::now();
+  REQUIRE_WITHIN(20s, (take(), steady_clock::now() > shortened + 6 * ack_wait));
+  CHECK(here.size() > total);
+  CHECK(here.size() <= 2 * total);
+  CHECK(source.ack_wait() == ack_wait);
+  for (auto& message : here) source.ack(std::move(message));
+}
