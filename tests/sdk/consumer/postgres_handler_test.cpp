@@ -139,7 +139,8 @@ TEST_CASE(
 TEST_CASE(
     "a script of a handler's that commits is seen too late for its own writes, and costs no other event") {
   const auto script = GENERATE("COMMIT", "COMMIT; BEGIN", "COMMIT AND CHAIN", "BEGIN; SELECT 1; COMMIT");
-  CAPTURE(script);
+  const bool throws = GENERATE(false, true);
+  CAPTURE(script, throws);
   const PostgresServer postgres;
   Scene scene;
   auto options = scene.options();
@@ -149,8 +150,10 @@ TEST_CASE(
   scene.publish_many(20, "fine");
   PostgresInstance instance{
       postgres.url(), options,
-      [script](const Delivery& delivery, PostgresTransaction&, PostgresConnection& connection) {
-        if (delivery.event.id == "bad") connection.script(script);
+      [script, throws](const Delivery& delivery, PostgresTransaction&, PostgresConnection& connection) {
+        if (delivery.event.id != "bad") return;
+        connection.script(script);
+        if (throws) throw std::runtime_error("mail server down");
       }};
   REQUIRE_WITHIN(20s, instance.stats().dead_lettered == 1 && scene.all_acked());
   CHECK(number(postgres, "SELECT count(*) FROM effect WHERE id <> 'bad'") == 40);
