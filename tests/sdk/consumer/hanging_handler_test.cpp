@@ -85,11 +85,16 @@ TEST_CASE("while a handler hangs, another instance gets what is behind it, and t
   Instance second{inbox_of_second(scene), options};
   second.start();
   REQUIRE_WITHIN(15s, second.stats().handled == 21);
+  // The first notices within a third of an AckWait.
+  const auto taken = std::chrono::steady_clock::now();
+  REQUIRE_WITHIN(5s, std::chrono::steady_clock::now() > taken + options.ack_wait);
   gate.open();
   REQUIRE_WITHIN(10s, first.consumer.status().ready());
   second.stop();
   first.stop();
   CHECK(scene.all_acked());
+  // What another instance has got meanwhile is not started here any more.
+  CHECK(unique(ids_of(first.calls())) == std::vector<std::string>{"hangs"});
   // Two SQLite inboxes do not know of each other.
   if (engine_under_test() == Engine::postgres) CHECK(first.stats().handled + second.stats().handled == 21);
   CHECK(scene.dead_letters().empty());
