@@ -140,7 +140,7 @@ void require_outbox_columns(Database& database) {
         "outbox_event has " + findings.wrong + "; " +
             (sqlite ? "make it anew with the columns of the service's migration" : findings.remedy),
         Error::Retry::no);
-  database.exec(outbox_columns::select(database.kind(), outbox_columns::row) + " LIMIT 0");
+  database.exec(outbox_columns::select(database.kind(), outbox_columns::Columns::row) + " LIMIT 0");
 }
 
 }  // namespace tidings

@@ -1,3 +1,5 @@
+#include "infrastructure/outbox_columns.hpp"
+
 #include <tidings/dead_letter_rows.hpp>
 #ifdef TIDINGS_POSTGRES
 #include "infrastructure/postgres/postgres_database.hpp"
@@ -62,8 +64,8 @@ std::vector<DeadLetterRow> DeadLetterRows::read(const OutboxPosition& after, int
   return attempt("read dead letters", [&] {
     const bool sqlite = is_sqlite(database_);
     const auto rows =
-        sqlite ? database_.exec(R"sql(
-            SELECT rowid, id, lastError FROM outbox_event NOT INDEXED
+        sqlite ? database_.exec("SELECT rowid, " + outbox_columns::id_as_text("id") + R"sql(, lastError
+            FROM outbox_event NOT INDEXED
             WHERE rowid > $1 AND status = 'DEAD_LETTER' ORDER BY rowid LIMIT $2)sql",
                                 after.row, limit)
                : database_.exec(R"sql(

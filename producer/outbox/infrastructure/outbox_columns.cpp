@@ -30,6 +30,19 @@ enum Place : std::size_t {
   published_at
 };
 
+// Names are qualified: SQLite takes a quoted name that does not exist for a text, unless it is.
+constexpr const char* remaining_header =
+    R"sql(, e."aggregateType", e."eventType", e."eventVersion", e."occurredAt",
+          e."createdAt", e."updatedAt", e."retryCount", e.status)sql";
+
+// PostgreSQL looks at the length of the text only where what is stored, maybe compressed, is more than most
+// events have.
+constexpr const char* data_unless_large = R"sql(,
+    CASE WHEN pg_column_size(e."eventData") <= 2000 OR octet_length(e."eventData"::text) <= 32768
+         THEN e."eventData" END)sql";
+constexpr const char* sqlite_data_unless_large =
+    ", CASE WHEN length(CAST(e.eventData AS BLOB)) <= 32768 THEN e.eventData END";
+
 /// A time since the epoch, maybe with a fraction, as SQLite may have it: milliseconds. Below 10^11 they would
 /// lie before 1974, and are meant as seconds.
 std::optional<Timestamp> read_number(std::string_view text) {
@@ -64,9 +77,27 @@ void read_version(const std::optional<std::string>& text, OutboxEvent& event) {
 
 std::string bytes_of_uuid(std::string_view id) { return uuid_bytes(id).value_or(std::string{}); }
 
-std::string select(Database::Kind kind, const std::string& columns) {
-  return (kind == Database::Kind::sqlite ? "SELECT e.rowid, " : "SELECT e.xmin, ") + columns +
-         " FROM outbox_event AS e";
+std::string id_as_text(const std::string& column) {
+  const auto digits = "hex(" + column + ")";
+  auto spelling = "substr(" + digits + ", 1, 8)";
+  for (const auto* const part : {"9, 4", "13, 4", "17, 4", "21"})
+    spelling += " || '-' || substr(" + digits + ", " + part + ")";
+  return "CASE WHEN typeof(" + column + ") = 'blob' AND length(" + column + ") = 16 AND " + digits +
+         " GLOB '????????????[1-8]???[89AB]*' THEN lower(" + spelling + ") ELSE " + column + " END";
+}
+
+std::string select(Database::Kind kind, Columns columns) {
+  const bool sqlite = kind == Database::Kind::sqlite;
+  std::string statement = "SELECT ";
+  statement += sqlite ? "e.rowid, " + id_as_text("e.id") + ", " + id_as_text("e.aggregateId")
+                      : R"(e.xmin, e.id, e."aggregateId")";
+  statement += remaining_header;
+  if (columns == Columns::event) statement += sqlite ? sqlite_data_unless_large : data_unless_large;
+  if (columns == Columns::row) statement += R"(, e."eventData")";
+  if (columns == Columns::listed) statement += ", NULL";
+  if (columns == Columns::row || columns == Columns::listed)
+    statement += R"(, e."lastError", e."processedAt", e."publishedAt")";
+  return statement + " FROM outbox_event AS e";
 }
 
 OutboxEvent take_event(SqlRows& rows, std::size_t number, Database::Kind kind, std::size_t at) {

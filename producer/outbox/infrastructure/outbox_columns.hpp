@@ -14,25 +14,12 @@
 
 namespace tidings::outbox_columns {
 
-// Names are qualified: SQLite takes a quoted name that does not exist for a text, unless it is.
-inline const std::string header =
-    R"sql(e.id, e."aggregateId", e."aggregateType", e."eventType", e."eventVersion", e."occurredAt",
-          e."createdAt", e."updatedAt", e."retryCount", e.status)sql";
-
-// With eventData, unless that is large: a window of many such rows would fill the memory. PostgreSQL looks at
-// the length of the text only where what is stored, maybe compressed, is more than most events have.
-inline const std::string longest_read_ahead = "32768";
-inline const std::string event = header + R"sql(,
-    CASE WHEN pg_column_size(e."eventData") <= 2000 OR octet_length(e."eventData"::text) <= )sql" +
-                                 longest_read_ahead + R"sql( THEN e."eventData" END)sql";
-inline const std::string sqlite_event =
-    header + ", CASE WHEN length(CAST(e.eventData AS BLOB)) <= " + longest_read_ahead +
-    " THEN e.eventData END";
-
-// For people; a list goes without eventData.
-inline const std::string rest = R"sql(, e."lastError", e."processedAt", e."publishedAt")sql";
-inline const std::string row = header + R"sql(, e."eventData")sql" + rest;
-inline const std::string listed = header + ", NULL" + rest;
+enum class Columns {
+  header,
+  event,   ///< with eventData, unless that is large: a window of many such rows would fill the memory
+  row,     ///< for people
+  listed,  ///< the same without eventData
+};
 
 /// SQLite: ends `id `, so that it finds the id $1 whatever type a driver has bound; $2 is bytes_of_uuid($1).
 inline const std::string in_any_form = "IN ($1, CAST($1 AS BLOB), CAST(nullif($2, '') AS BLOB))";
@@ -40,7 +27,10 @@ inline const std::string in_any_form = "IN ($1, CAST($1 AS BLOB), CAST(nullif($2
 
 /// `SELECT <columns> FROM outbox_event AS e`, with a column in front that tells where the row stands: rowid
 /// in SQLite; in PostgreSQL xmin, the id of the transaction that wrote it, as 32 bits that wrap around.
-[[nodiscard]] std::string select(Database::Kind kind, const std::string& columns);
+[[nodiscard]] std::string select(Database::Kind kind, Columns columns);
+
+/// SQLite: of a column of ids. Where a driver has bound the 16 bytes of a UUID, they are read as its text.
+[[nodiscard]] std::string id_as_text(const std::string& column);
 
 /// From the columns from `at` on, which are as in select(); eventData stays empty when only `header` was
 /// read. Texts are moved out of `rows`.

@@ -125,7 +125,7 @@ OutboxRepository::Cleanup OutboxRepository::cleanup(Transaction& transaction, Ti
 std::optional<OutboxRow> OutboxRepository::find(const std::string& id) {
   return attempt("find an event", [&]() -> std::optional<OutboxRow> {
     const auto kind = database_.kind();
-    const auto select = outbox_columns::select(kind, outbox_columns::row) + " WHERE id ";
+    const auto select = outbox_columns::select(kind, outbox_columns::Columns::row) + " WHERE id ";
     auto rows = outbox_columns::take_rows(
         kind == Database::Kind::postgresql
             ? database_.exec(select + "= $1", id)

@@ -29,19 +29,4 @@ std::optional<std::string> uuid_bytes(std::string_view id) {
   return bytes;
 }
 
-std::optional<std::string> uuid_text(std::string_view bytes) {
-  constexpr std::string_view hex = "0123456789abcdef";
-  constexpr std::size_t version_at = 6, variant_at = 8;
-  const auto byte = [bytes](std::size_t at) { return static_cast<unsigned char>(bytes[at]); };
-  if (bytes.size() != 16) return std::nullopt;
-  const auto version = byte(version_at) >> 4U;
-  if (version < 1 || version > 8 || byte(variant_at) >> 6U != 2) return std::nullopt;
-  std::string text;
-  for (std::size_t at = 0; at < bytes.size(); ++at) {
-    if (at == 4 || at == 6 || at == 8 || at == 10) text += '-';
-    text += {hex[byte(at) >> 4U], hex[byte(at) & 0xfU]};
-  }
-  return text;
-}
-
 }  // namespace tidings

@@ -49,7 +49,7 @@ const std::string pending_page = R"sql(
                   time - interval '10 minutes' AS assumed_from
            FROM clock),
          page AS (SELECT * FROM ()sql" +
-                                 select(kind, event) +
+                                 select(kind, Columns::event) +
                                  R"sql(
              WHERE status = 'PENDING' AND "createdAt" >= $1::timestamp
                AND (("createdAt", id COLLATE "C") > ($2::timestamp, $3::text)
@@ -170,7 +170,7 @@ void PostgresOutboxRepository::require_same_server(const std::string& started, T
 std::vector<OutboxEvent> PostgresOutboxRepository::read_aggregate(const AggregateRows& wanted, int limit) {
   return attempt("read the events of an aggregate", [&] {
     const auto& after = wanted.after;
-    auto rows = database_.exec(select(kind, event) + R"sql(
+    auto rows = database_.exec(select(kind, Columns::event) + R"sql(
         WHERE "aggregateId" = $1 AND "aggregateType" = $2 AND )sql" +
                                    postgres_outcomes::not_settled + R"sql(
           AND (("createdAt", id COLLATE "C") > ($3::timestamp, $4::text) OR ($5::boolean AND id = $4)))sql" +
@@ -191,7 +191,7 @@ std::vector<OutboxEvent> PostgresOutboxRepository::read_aggregate(const Aggregat
 std::vector<OutboxEvent> PostgresOutboxRepository::read_retries(const OutboxPosition& after, int limit) {
   return attempt("read failed events", [&] {
     return take_events(
-        database_.exec(select(kind, header) + R"sql(
+        database_.exec(select(kind, Columns::header) + R"sql(
         WHERE status IN ('FAILED', 'PROCESSING')
           AND ("createdAt", id COLLATE "C") > ($1::timestamp, $2::text))sql" +
                            in_order + " LIMIT $3",
@@ -202,7 +202,7 @@ std::vector<OutboxEvent> PostgresOutboxRepository::read_retries(const OutboxPosi
 
 std::vector<OutboxRow> PostgresOutboxRepository::list(std::optional<RowStatus> status, int limit) {
   return attempt("list events", [&] {
-    const auto rows = select(kind, listed);
+    const auto rows = select(kind, Columns::listed);
     if (status)
       return take_rows(database_.exec(rows + R"sql( WHERE status = $2::"OutboxEventStatus")sql" +
                                           newest_first + " LIMIT $1",
@@ -234,8 +234,8 @@ std::int64_t PostgresOutboxRepository::count_unknown_status() {
 std::vector<OutboxRow> PostgresOutboxRepository::list_unknown_status(int limit) {
   return attempt("list events", [&] {
     return take_rows(database_.exec("SELECT newest.* FROM (" + unknown_statuses + ") AS unknown, LATERAL (" +
-                                        select(kind, listed) + " WHERE status = unknown.each" + newest_first +
-                                        " LIMIT $1) AS newest" + newest_first + " LIMIT $1",
+                                        select(kind, Columns::listed) + " WHERE status = unknown.each" +
+                                        newest_first + " LIMIT $1) AS newest" + newest_first + " LIMIT $1",
                                     limit),
                      kind);
   });

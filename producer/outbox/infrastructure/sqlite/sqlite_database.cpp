@@ -2,7 +2,6 @@
 
 #include "database/lock_wait.hpp"
 #include "database/statement_run.hpp"
-#include "event/uuid_bytes.hpp"
 #include "infrastructure/schema/schema.hpp"
 
 #include <fcntl.h>
@@ -111,12 +110,6 @@ SQLite::Database open_file(const std::string& path, Database::Open mode) {
   });
 }
 
-/// Many drivers bind texts as BLOBs, and a UUID as its 16 bytes.
-std::string text_of_blob(std::string bytes) {
-  auto uuid = uuid_text(bytes);
-  return uuid ? std::move(*uuid) : std::move(bytes);
-}
-
 // `values` outlive the run of their statement: nothing is copied.
 void bind(SQLite::Statement& statement, const std::string& name, std::monostate) { statement.bind(name); }
 void bind(SQLite::Statement& statement, const std::string& name, std::int64_t value) {
@@ -222,8 +215,6 @@ std::int64_t SqliteDatabase::each_row(const std::string& text, const std::vector
           row.cells.emplace_back();
         else if (type == SQLite::INTEGER)  // takes a third of the time that SQLite needs to make a text of it
           row.cells.emplace_back(std::to_string(cell.getInt64()));
-        else if (type == SQLite::BLOB)
-          row.cells.emplace_back(text_of_blob(cell.getString()));
         else if (type == SQLite::FLOAT)
           row.cells.emplace_back(real_text(cell.getDouble()));
         else

@@ -115,7 +115,7 @@ void SqliteOutboxRepository::read_pending(int limit, std::vector<OutboxEvent>& o
 
 /// The PENDING rows behind the cursor, up to position `end`.
 void SqliteOutboxRepository::read_window(std::int64_t end, int limit, std::vector<OutboxEvent>& out) {
-  sqlite_.each_row(select(kind, sqlite_event) + R"sql(
+  sqlite_.each_row(select(kind, Columns::event) + R"sql(
       NOT INDEXED WHERE rowid > $1 AND rowid <= $2 AND status = 'PENDING' ORDER BY rowid LIMIT $3)sql",
                    {cursor_, end, std::int64_t{limit}}, [&](SqlRows& row) {
                      out.push_back(take_event(row, 0, kind));
@@ -132,7 +132,7 @@ std::string aggregate_statement() {
   for (const auto* const id : {"$1", "CAST($1 AS BLOB)", "CAST(nullif($6, '') AS BLOB)"})
     for (const auto* const type : {"$2", "CAST($2 AS BLOB)"}) {
       if (!statement.empty()) statement += " UNION ALL ";
-      statement += select(kind, sqlite_event) +
+      statement += select(kind, Columns::event) +
                    " INDEXED BY outbox_event_aggregateId_aggregateType_idx WHERE aggregateId = " + id +
                    " AND aggregateType = " + type + R"sql( AND rowid > $3 AND rowid <= $4
                      AND status IN ('PENDING', 'PROCESSING', 'FAILED'))sql";
@@ -155,7 +155,7 @@ std::vector<OutboxEvent> SqliteOutboxRepository::read_aggregate(const AggregateR
 /// Positions first, from the index alone: only the rows of the page are read.
 std::vector<OutboxEvent> SqliteOutboxRepository::read_retries(const OutboxPosition& after, int limit) {
   return read_positions("read failed events", [&] {
-    return take_events(database_.exec(select(kind, header) + R"sql(
+    return take_events(database_.exec(select(kind, Columns::header) + R"sql(
         WHERE rowid IN (SELECT rowid FROM outbox_event INDEXED BY outbox_event_status_createdAt_idx
                         WHERE status IN ('FAILED', 'PROCESSING') AND rowid > $1 ORDER BY rowid LIMIT $2)
         ORDER BY rowid)sql",
@@ -166,7 +166,7 @@ std::vector<OutboxEvent> SqliteOutboxRepository::read_retries(const OutboxPositi
 
 std::vector<OutboxRow> SqliteOutboxRepository::list(std::optional<RowStatus> status, int limit) {
   return attempt("list events", [&] {
-    const auto rows = select(kind, listed);
+    const auto rows = select(kind, Columns::listed);
     if (!status)
       return take_rows(database_.exec(rows + " NOT INDEXED ORDER BY rowid DESC LIMIT $1", limit), kind);
     return take_rows(database_.exec(rows + " WHERE status = $1 ORDER BY createdAt DESC, rowid DESC LIMIT $2",
@@ -193,8 +193,8 @@ std::int64_t SqliteOutboxRepository::count_unknown_status() {
 }
 
 std::vector<OutboxRow> SqliteOutboxRepository::list_unknown_status(int limit) {
-  static const auto statement =
-      select(kind, listed) + " WHERE rowid IN (" + of_unknown_status() + ") ORDER BY rowid DESC LIMIT $1";
+  static const auto statement = select(kind, Columns::listed) + " WHERE rowid IN (" + of_unknown_status() +
+                                ") ORDER BY rowid DESC LIMIT $1";
   return attempt("list events", [&] { return take_rows(database_.exec(statement, limit), kind); });
 }
 
@@ -226,8 +226,8 @@ OutboxRepository::CleanupPage SqliteOutboxRepository::delete_published(const Out
 
 SqlRows SqliteOutboxRepository::read_blocked(int limit) {
   // The bare columns are those of the row with min() in SQLite.
-  return database_.exec(R"sql(
-      SELECT aggregateType, aggregateId, id, retryCount, lastError, count(*) OVER ()
+  return database_.exec("SELECT aggregateType, " + id_as_text("aggregateId") + ", " + id_as_text("id") +
+                            R"sql(, retryCount, lastError, count(*) OVER ()
       FROM (SELECT aggregateType, aggregateId, id, retryCount, lastError, min(rowid) AS first
             FROM outbox_event INDEXED BY outbox_event_status_createdAt_idx
             WHERE status IN ('FAILED', 'PROCESSING') GROUP BY aggregateId, aggregateType)

@@ -81,6 +81,17 @@ TEST_CASE("a service binds NULL, numbers, texts and bytes, and reads them back",
   CHECK(database.exec("SELECT id FROM sample WHERE picture = $1", bytes).integer(0, 0) == 1);
 }
 
+TEST_CASE("a service reads 16 bytes back as they are, also where they might be a UUID", "[engines]") {
+  Outbox outbox{engine_under_test()};
+  auto& database = outbox.database();
+  outbox.execute(std::string{"CREATE TABLE sample(hash "} +
+                 (outbox.engine() == Engine::postgres ? "bytea)" : "blob)"));
+  Bytes hash(16, std::byte{0x80});
+  hash[6] = std::byte{0x70};  // a UUID's version, and its variant behind it
+  database.transact([&](Transaction&) { database.exec("INSERT INTO sample VALUES ($1)", hash); });
+  CHECK(database.exec("SELECT hash FROM sample").bytes(0, 0) == hash);
+}
+
 TEST_CASE("a text that PostgreSQL would cut at a NUL is refused") {
   Outbox outbox{Engine::postgres};
   CHECK_THAT(

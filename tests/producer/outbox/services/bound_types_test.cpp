@@ -8,9 +8,11 @@
 #include "support/processor.hpp"
 #include "support/wait.hpp"
 
+#include <tidings/dead_letter_rows.hpp>
 #include <tidings/outbox_processor.hpp>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace tidings;
@@ -78,6 +80,34 @@ TEST_CASE("an id is published once and its row marked, whatever type a driver ha
   CHECK(ids[1] == "0198c5a2-0000-7000-8000-000000000002");
   CHECK(ids[2] == "odd:");
   CHECK(outbox.repository().find(ids[1]));
+}
+
+TEST_CASE("ids are shown as texts where 16 bytes are a UUID's, and as they are otherwise") {
+  Outbox outbox;
+  using Forms = std::vector<std::pair<std::string, std::string>>;  // as bound, as shown
+  const Forms forms{{"x'F47AC10B58CC4372A5670E02B2C3D479'", "f47ac10b-58cc-4372-a567-0e02b2c3d479"},
+                    {"x'f47ac10b58cc0372a5670e02b2c3d479'",
+                     "\xf4\x7a\xc1\x0b\x58\xcc\x03\x72\xa5\x67\x0e\x02\xb2\xc3\xd4\x79"},  // version 0
+                    {"x'414243444546704748494a4b4c4d4e4f'", "ABCDEFpGHIJKLMNO"},           // variant
+                    {"'abcdefAéghijklm'", "abcdefAéghijklm"},  // a text of such bytes
+                    {"CAST('short' AS BLOB)", "short"},
+                    {"'0198C5A2-0000-7000-8000-00000000000A'", "0198C5A2-0000-7000-8000-00000000000A"}};
+  for (const auto& [bound, shown] : forms) add(outbox, {.id = bound, .aggregate_id = bound});
+  outbox.execute("UPDATE outbox_event SET status = 'FAILED'");
+  const auto blocked = outbox.repository().stats().blocked;
+  outbox.execute("UPDATE outbox_event SET status = 'DEAD_LETTER'");
+  const auto dead = DeadLetterRows{outbox.database()}.read({}, 10);
+  const auto listed = outbox.repository().list(RowStatus::dead_letter, 10);
+  REQUIRE(blocked.size() == forms.size());
+  REQUIRE(dead.size() == forms.size());
+  REQUIRE(listed.size() == forms.size());
+  for (std::size_t i = 0; i < forms.size(); ++i) {
+    CAPTURE(forms[i].first);
+    CHECK(blocked[i].event_id == forms[i].second);
+    CHECK(blocked[i].aggregate_id == forms[i].second);
+    CHECK(dead[i].id == forms[i].second);
+    CHECK(outbox.repository().find(forms[i].second));
+  }
 }
 
 TEST_CASE("the events of an aggregate wait for its failed one, whatever types its id and type are bound as") {
