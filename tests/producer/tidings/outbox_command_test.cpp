@@ -21,6 +21,8 @@ Finished ask(const Outbox& outbox, const std::vector<std::string>& arguments) {
   return finished;
 }
 
+enum PrismaFolder { no_prisma, prisma_without_file, prisma };
+
 }  // namespace
 
 TEST_CASE("stats and list show rows of a status that the model does not have") {
@@ -58,19 +60,18 @@ TEST_CASE("looking at another service's database changes nothing in it, not even
 
 TEST_CASE("a missing file is not to be made a second time beside the one that Prisma made") {
   const TempDir folder;
-  const bool made = GENERATE(true, false);
-  if (made) {
-    std::filesystem::create_directory(folder / "prisma");
-    sqlite::execute(folder / "prisma" / "dev.db", "CREATE TABLE t(a)");
-  }
+  const auto there = GENERATE(no_prisma, prisma_without_file, prisma);
+  if (there != no_prisma) std::filesystem::create_directory(folder / "prisma");
+  if (there == prisma) sqlite::execute(folder / "prisma" / "dev.db", "CREATE TABLE t(a)");
   const auto finished =
       run("env", {"-C", folder.path().string(), executable("tidings").string(), "outbox", "stats"},
           {.environment = {{"DATABASE_URL", "file:./dev.db"}}});
   CHECK(finished.exit == exited(1));
   CHECK_THAT(finished.err, ContainsSubstring("no such file in " + folder.path().string()));
-  CHECK_THAT(finished.err, ContainsSubstring(made ? "set DATABASE_URL=file:./prisma/dev.db"
-                                                  : "Prisma's paths begin beside its schema"));
-  CHECK((made == (finished.err.find("migration") == std::string::npos)));
+  const auto says = [&finished](const char* text) { return finished.err.find(text) != std::string::npos; };
+  CHECK(says("Prisma's paths begin beside its schema") == (there != no_prisma));
+  CHECK(says("set DATABASE_URL=file:./prisma/dev.db") == (there == prisma));
+  CHECK(says("'tidings outbox init --create'") == (there != prisma));
   CHECK_FALSE(std::filesystem::exists(folder / "dev.db"));
 }
 

@@ -27,16 +27,18 @@ constexpr int large_wal = 1000;  // pages; SQLite's own limit
 
 /// For a file that is missing. A second database, empty, is the last thing that is wanted.
 std::string remedy(const fs::path& path) {
-  if (path.is_absolute()) return "; correct DATABASE_URL, or make it with the service's migration";
+  const std::string make =
+      ", or make the file with the service's migration or 'tidings outbox init --create' when there is none yet";
+  if (path.is_absolute()) return "; correct DATABASE_URL" + make;
   std::error_code error;
-  const auto here = " in " + fs::current_path(error).string();
-  const auto beside_schema = fs::path{"prisma"} / path.lexically_normal();
+  const auto here = " in " + fs::current_path(error).string() + ", where this program was started";
+  const fs::path prisma{"prisma"};
+  const auto beside_schema = prisma / path.lexically_normal();
   if (fs::exists(beside_schema, error))
     return here + ", but there is " + beside_schema.string() +
            ": Prisma's paths begin beside its schema; set DATABASE_URL=file:./" + beside_schema.string();
-  return here +
-         ", where this program was started; correct DATABASE_URL (Prisma's paths begin beside its schema), or "
-         "make it with the service's migration when there is none yet";
+  return here + "; correct DATABASE_URL" +
+         (fs::is_directory(prisma, error) ? " (Prisma's paths begin beside its schema)" : "") + make;
 }
 
 /// A path that cannot work gets a reason here, since SQLite has one for all: "unable to open".
