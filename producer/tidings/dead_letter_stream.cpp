@@ -99,7 +99,6 @@ bool DeadLetterFilter::empty() const {
 
 DeadLetterStream::DeadLetterStream(JetStreamApi& api, std::string stream)
     : api_(api), stream_(std::move(stream)) {
-  require_stream_name(stream_);
   try {
     const auto config = api_.request("STREAM.INFO." + stream_).at("config");
     for (const auto& subject : config.value("subjects", std::vector<std::string>{}))

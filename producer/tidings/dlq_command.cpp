@@ -194,8 +194,11 @@ void add_dlq_commands(CommandLine& line) {
   const auto flags = std::make_shared<DlqFlags>();
   auto& dlq = line.family("dlq", "Shows consumers' dead letters, sends them again or deletes them.");
   const auto add = [&](const char* name, const char* description, int (*work)(const DlqFlags&)) -> CLI::App& {
-    auto& command = line.command(
-        name, description, {SettingGroup::nats}, [=] { return work(*flags); }, &dlq);
+    const auto run = [=] {
+      require_stream_name(flags->stream);
+      return work(*flags);
+    };
+    auto& command = line.command(name, description, {SettingGroup::nats}, run, &dlq);
     command.add_flag("--json", flags->json, "print one JSON object a line");
     command.add_option("--stream", flags->stream,
                        std::string("the dead-letter stream (") + default_dead_letter_stream + ")");

@@ -199,3 +199,18 @@ TEST_CASE("the commands for dead letters tell a wrong use from a failure") {
   CHECK(scene.json({"dlq", "list"}).empty());
   CHECK_THAT(scene.tidings({"dlq", "show", "7"}).err, ContainsSubstring("no dead letter 7 in AUTH_DLQ"));
 }
+
+TEST_CASE("a name that no stream can have is told before the server is asked for it") {
+  const auto command = GENERATE(as<std::vector<std::string>>{}, std::vector<std::string>{"dlq", "list"},
+                                std::vector<std::string>{"dlq", "show", "1"},
+                                std::vector<std::string>{"dlq", "redrive", "--all"},
+                                std::vector<std::string>{"dlq", "purge"}, std::vector<std::string>{"groups"});
+  const auto name = GENERATE(as<std::string>{}, "", "a.b", "a b", "a>");
+  auto arguments = command;
+  arguments.insert(arguments.end(), {"--stream", name});
+  const auto finished =
+      run(executable("tidings"), arguments, {.environment = {{"NATS_URL", "nats://127.0.0.1:1"}}});
+  CAPTURE(finished.err);
+  CHECK(finished.exit == exited(2));
+  CHECK_THAT(finished.err, ContainsSubstring("takes a name without spaces"));
+}
