@@ -115,7 +115,7 @@ struct OutboxProcessor::State {
 
   /// Holds the lease once, if it gets it. True when there is nothing left to do: stopped, or drained.
   bool hold_lease(Lease& lease, const std::stop_token& stop);
-  void tell_end(Lease& lease, Database& database, const std::string& why);
+  void tell(Lease& lease, Database& database);
   /// A migration may drop the table and make it anew, in several commits: for a while after it was read, an
   /// error that waiting does not mend is one that may pass.
   bool hold_lease_through_migrations(Lease& lease, const std::stop_token& stop);
@@ -185,6 +185,7 @@ bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& sto
                                 context.watch->give_up();
                               }};
   if (!take(lease, *writing, stop)) return true;
+  tell(lease, *writing);  // a right that is missing for it would keep the lease from being renewed
   writing->wait_for_locks(marks_wait_for_locks);
   bool drained = false;
   const auto begun = std::chrono::steady_clock::now();
@@ -201,7 +202,8 @@ bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& sto
     spdlog::warn("outbox: {}; reading anew", error.what());
     return stop.stop_requested();
   } catch (const NatsError& error) {
-    tell_end(lease, *writing, error.what());
+    context.status.enter(Phase::stopped, error.what());
+    tell(lease, *writing);
     lease.release(*writing);
     throw NatsError(error.what());  // not retryable: the session itself waits for what may pass
   }
@@ -211,9 +213,8 @@ bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& sto
   return drained || stop.stop_requested();
 }
 
-/// For those who ask later why nothing comes out.
-void OutboxProcessor::State::tell_end(Lease& lease, Database& database, const std::string& why) {
-  context.status.enter(Phase::stopped, why);
+/// For those who ask why nothing comes out.
+void OutboxProcessor::State::tell(Lease& lease, Database& database) {
   database.transact([&](Transaction& transaction) {
     if (lease.renew(transaction)) write_processor_record(transaction, context.status.read(), 0);
   });
