@@ -19,8 +19,6 @@ using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-constexpr int stream_not_found = 10059;
-
 template <class Number>
 Number number(std::string_view text) {
   Number value{};

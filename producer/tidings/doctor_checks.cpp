@@ -1,5 +1,7 @@
 #include "doctor_checks.hpp"
 
+#include <tidings/error.hpp>
+
 #include <exception>
 
 namespace tidings {
@@ -9,6 +11,8 @@ using Outcome = Finding::Outcome;
 Finding look(const std::function<Finding()>& check, const std::string& fix) {
   try {
     return check();
+  } catch (const SettingError&) {
+    throw;
   } catch (const std::exception& error) {
     return {Outcome::failed, error.what(), fix};
   }

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -32,10 +33,10 @@ struct Check {
   Finding finding;
 };
 
-/// Runs the check; what it throws is a failure with this fix.
+/// Runs the check; what it throws is a failure with this fix, except SettingError.
 [[nodiscard]] Finding look(const std::function<Finding()>& check, const std::string& fix);
 
-/// Schema, indexes, statistics and clock.
+/// Rights, schema, indexes, statistics and clock.
 [[nodiscard]] std::vector<Check> check_database(Database& database);
 
 /// Of the events that are not settled yet.
@@ -43,8 +44,8 @@ struct Check {
 
 struct BrokerExpectations {
   const OutboxProcessorOptions& outbox;
-  std::set<std::string> types;            ///< what is going to be published
-  std::chrono::hours inbox_retention{0};  ///< for how long consumers remember what they have handled
+  std::optional<std::set<std::string>> types;  ///< what is going to be published; empty: nobody knows
+  std::chrono::hours inbox_retention{0};       ///< for how long consumers remember what they have handled
 };
 
 /// JetStream, stream, permissions, clock and how long the stream keeps events.

@@ -42,7 +42,8 @@ void append(std::vector<Check>& all, std::vector<Check> more) {
   std::ranges::move(more, std::back_inserter(all));
 }
 
-std::set<std::string> look_at_database(const std::string& url, std::vector<Check>& checks) {
+/// Returns the types that are pending, if they can be known.
+std::optional<std::set<std::string>> look_at_database(const std::string& url, std::vector<Check>& checks) {
   std::unique_ptr<Database> database;
   checks.push_back({"database", look(
                                     [&] {
@@ -50,12 +51,12 @@ std::set<std::string> look_at_database(const std::string& url, std::vector<Check
                                       return Finding{Outcome::ok, database->name()};
                                     },
                                     "start the database, or correct DATABASE_URL")});
-  if (!database) return {};
+  if (!database) return std::nullopt;
   append(checks, check_database(*database));
   try {
     return pending_types(*database);
   } catch (const DatabaseError&) {  // the schema's check has said why
-    return {};
+    return std::nullopt;
   }
 }
 

@@ -21,6 +21,22 @@ Finding check_schema(Database& database) {
   return {Outcome::ok, "the tables have what the relay needs"};
 }
 
+/// What the relay does with the tables; whether they are there is the schema's check.
+Finding check_rights(Database& database) {
+  if (is_sqlite(database)) return {Outcome::ok, "this user may write the file"};
+  const auto rows = database.exec(R"sql(
+      SELECT string_agg(privilege || ' on ' || name, ', ' ORDER BY name, place),
+             string_agg('GRANT ' || privilege || ' ON ' || name || ' TO ' || quote_ident(current_user), '; '
+                        ORDER BY name, place)
+      FROM (VALUES ('outbox_event', ARRAY['SELECT', 'UPDATE', 'DELETE']),
+                   ('outbox_lease', ARRAY['SELECT', 'INSERT', 'UPDATE']),
+                   ('outbox_state', ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'])) AS needed(name, privileges),
+           unnest(privileges) WITH ORDINALITY AS each(privilege, place)
+      WHERE NOT has_table_privilege(to_regclass(name)::oid, privilege))sql");
+  if (rows.is_null(0, 0)) return {Outcome::ok, "this login may change what the relay changes"};
+  return {Outcome::failed, "this login lacks " + rows.text(0, 0), rows.text(0, 1)};
+}
+
 struct Index {
   std::string name, columns;
   bool unique = false;
@@ -113,13 +129,14 @@ Finding check_clock(Database& database) {
 
 std::vector<Check> check_database(Database& database) {
   const std::string migrate = "run: tidings outbox init";
+  const std::string read_catalog = "let this login read the catalog";
   std::vector<Check> checks;
+  checks.push_back({"rights", look([&] { return check_rights(database); }, read_catalog)});
   checks.push_back({"schema", look([&] { return check_schema(database); }, migrate)});
   const bool has_schema = checks.back().finding.outcome == Outcome::ok;
   const auto add = [&](const char* name, Finding (*check)(Database&)) {
-    checks.push_back({name, has_schema
-                                ? look([&] { return check(database); }, "let this login read the catalog")
-                                : Finding{Outcome::skipped, "there is no outbox to look at"}});
+    checks.push_back({name, has_schema ? look([&] { return check(database); }, read_catalog)
+                                       : Finding{Outcome::skipped, "there is no outbox to look at"}});
   };
   add("indexes", check_indexes);
   add("statistics", check_statistics);

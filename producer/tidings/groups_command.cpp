@@ -120,10 +120,20 @@ std::vector<std::string> row_of(const Json& group) {
           filters.empty() ? "all" : filters};
 }
 
+std::vector<Json> consumers_of(JetStreamApi& api, const std::string& stream) {
+  try {
+    return api.consumers(stream);
+  } catch (const JetStreamRefusal& refusal) {
+    if (refusal.code() != stream_not_found) throw;
+    throw NatsError("there is no stream " + stream +
+                    ": relays and consumers make it at their first start; --stream names another");
+  }
+}
+
 int groups(const GroupFlags& flags) {
   require_stream_name(flags.stream);
   JetStreamApi api{"groups"};
-  const auto consumers = api.consumers(flags.stream);
+  const auto consumers = consumers_of(api, flags.stream);
   const auto connections = connections_by_name(api.connection());
   TextTable table{
       {"GROUP", "LAG", "UNACKED", "OLDEST", "REDELIVERED", "WAITING PULLS", "INSTANCES", "FILTER"}};

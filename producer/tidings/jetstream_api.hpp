@@ -14,11 +14,13 @@
 
 namespace tidings {
 
+inline constexpr int stream_not_found = 10059;
+
 /// The server has understood the request and refuses it.
 class JetStreamRefusal : public NatsError {
  public:
   JetStreamRefusal(const std::string& what, int code) : NatsError(what), code_(code) {}
-  [[nodiscard]] int code() const noexcept { return code_; }  ///< err_code: 10059 is "stream not found"
+  [[nodiscard]] int code() const noexcept { return code_; }  ///< err_code, as stream_not_found
 
  private:
   int code_;

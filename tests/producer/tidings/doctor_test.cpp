@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <fstream>
 #include <map>
 #include <sstream>
 #include <string>
@@ -106,8 +107,9 @@ TEST_CASE("a doctor finds nothing wrong where a relay runs, and stores nothing",
   clinic.outbox.add("a", "{}", "user.renamed");
   const auto diagnosis = clinic.diagnose();
   CHECK(diagnosis.exit == exited(0));
-  for (const auto* check : {"database", "schema", "indexes", "statistics", "clock of the database", "server",
-                            "jetstream", "stream", "permissions", "clock of the server", "retention"}) {
+  for (const auto* check :
+       {"database", "rights", "schema", "indexes", "statistics", "clock of the database", "server",
+        "jetstream", "stream", "permissions", "clock of the server", "retention"}) {
     INFO(check);
     CHECK(diagnosis.outcome(check) == "ok");
     CHECK(diagnosis.fix(check) == "");
@@ -131,8 +133,20 @@ TEST_CASE("a doctor says what is away, and looks at the rest", "[engines]") {
   const auto elsewhere = clinic.diagnose({}, {{"DATABASE_URL", "sqlite:/no/such/folder/auth.db"}});
   CHECK(elsewhere.failed() == Names{"database"});
   CHECK(elsewhere.outcome("stream") == "ok");
+  CHECK(elsewhere.outcome("permissions") == "skipped");  // nobody knows what is pending
   CHECK(clinic.ask({}, {{"DATABASE_URL", "mysql://host/auth"}}).exit == exited(2));
+  CHECK(clinic.ask({}, {{"DATABASE_URL", "postgresql://127.0.0.1/auth?no_such=1"}}).exit == exited(2));
   CHECK(clinic.ask({}, {{"OUTBOX_BATCH_SIZE", "many"}}).exit == exited(2));
+}
+
+TEST_CASE("a doctor tells a file that is no database from one without an outbox") {
+  const Clinic clinic{Engine::sqlite};
+  const TempDir folder;
+  std::ofstream{folder / "letter.txt"} << std::string(5000, 'x');
+  const auto diagnosis =
+      clinic.diagnose({}, {{"DATABASE_URL", "sqlite:" + (folder / "letter.txt").string()}});
+  CHECK(diagnosis.failed() == Names{"database"});
+  CHECK_THAT(diagnosis.detail("database"), ContainsSubstring("file is not a database"));
 }
 
 TEST_CASE("a doctor finds tables and indexes that are missing", "[engines]") {
@@ -151,6 +165,21 @@ TEST_CASE("a doctor finds tables and indexes that are missing", "[engines]") {
   CHECK_THAT(without.detail("schema"), ContainsSubstring("outbox_lease"));
   CHECK_THAT(without.fix("schema"), ContainsSubstring("tidings outbox init"));
   CHECK(without.outcome("indexes") == "skipped");
+}
+
+TEST_CASE("a doctor names the rights that the relay's login lacks in PostgreSQL") {
+  Clinic clinic{Engine::postgres};
+  clinic.outbox.execute(
+      "CREATE ROLE relay LOGIN; GRANT SELECT, UPDATE ON outbox_event, outbox_state TO relay; "
+      "GRANT SELECT, INSERT, UPDATE ON outbox_lease TO relay");
+  const Settings as_relay{{"DATABASE_URL", "postgresql://relay@127.0.0.1:" +
+                                               std::to_string(clinic.outbox.server().port()) + "/postgres"}};
+  const auto diagnosis = clinic.diagnose({}, as_relay);
+  CHECK(diagnosis.failed() == Names{"rights"});
+  CHECK(diagnosis.detail("rights") ==
+        "this login lacks DELETE on outbox_event, INSERT on outbox_state, DELETE on outbox_state");
+  clinic.outbox.execute(diagnosis.fix("rights"));
+  CHECK(clinic.diagnose({}, as_relay).failed().empty());
 }
 
 TEST_CASE("a doctor compares column types and looks at what vacuums PostgreSQL's table") {

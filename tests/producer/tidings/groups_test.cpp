@@ -77,7 +77,7 @@ TEST_CASE("a group's push consumer is told from a pull consumer, and lookers-on 
 
 TEST_CASE("groups of a stream that is not there, and of a server that is not there, are failures") {
   OperatorScene scene;
-  CHECK_THAT(scene.tidings({"groups", "--stream", "NONE"}).err, ContainsSubstring("stream not found"));
+  CHECK_THAT(scene.tidings({"groups", "--stream", "NONE"}).err, ContainsSubstring("there is no stream NONE"));
   CHECK(scene.tidings({"groups", "--stream", "a b"}).exit == exited(2));
   scene.server.stop();
   CHECK(scene.tidings({"groups"}).exit == exited(1));

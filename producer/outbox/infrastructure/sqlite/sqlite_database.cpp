@@ -79,7 +79,9 @@ void make_file(const std::string& path) {
 std::string as_path(const std::string& path) { return path.starts_with("file:") ? "./" + path : path; }
 
 /// A service whose file it is may have chosen another journal mode than the relay needs.
-void configure_to_read(SQLite::Database& database) { database.exec("PRAGMA temp_store=MEMORY"); }
+void configure_to_read(SQLite::Database& database) {
+  database.exec("PRAGMA temp_store=MEMORY; PRAGMA schema_version");  // reads the file: it may be no database
+}
 
 void configure(SQLite::Database& database) {
   if (sqlite3_db_readonly(database.getHandle(), "main") == 1)
