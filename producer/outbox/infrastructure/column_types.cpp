@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace tidings {
 namespace {
@@ -76,9 +77,25 @@ std::int64_t size_of(const std::string& type, std::int64_t modifier) {
   return type == "character varying" && modifier > 0 ? modifier - 4 : modifier;
 }
 
+/// Rows are told apart by ctid, which those of partitions, or of tables that inherit, have in common: cleanup
+/// would delete one that is PENDING in place of another's. Empty when all is well.
+std::string wrong_kind(Database& database) {
+  return database
+      .exec(R"sql(
+      SELECT CASE WHEN relkind = 'p' THEN 'a partitioned table where an ordinary table is needed'
+                  WHEN relkind = 'v' THEN 'a view where an ordinary table is needed'
+                  WHEN relkind <> 'r' THEN 'another relation where an ordinary table is needed'
+                  WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid)
+                  THEN 'tables that inherit from it' END
+      FROM pg_class AS c WHERE oid = 'outbox_event'::regclass)sql")
+      .text(0, 0);
+}
+
 /// A domain does not work: where a statement sets several columns to one parameter, their types must be
 /// equal.
 Findings look_at_postgres(Database& database) {
+  if (auto kind = wrong_kind(database); !kind.empty())
+    return {.wrong = std::move(kind), .remedy = "make it an ordinary table, without partitions or heirs"};
   const auto rows = database.exec(R"sql(
       SELECT attname, format_type(atttypid, NULL), atttypmod, format_type(atttypid, atttypmod)
       FROM pg_attribute

@@ -152,3 +152,23 @@ TEST_CASE("other declarations of columns that SQLite's tables may have work") {
   REQUIRE(relay.wait() == exited(0));
   CHECK(relays.audit() == "");
 }
+
+TEST_CASE("what is no ordinary table in PostgreSQL is refused: rows would be taken for each other") {
+  const Outbox outbox{Engine::postgres};
+  const auto [change, told] = GENERATE(table<std::string, std::string>(
+      {{"ALTER TABLE outbox_event RENAME TO other; CREATE TABLE outbox_event (LIKE other INCLUDING ALL) "
+        "PARTITION BY HASH (id)",
+        "a partitioned table where an ordinary table is needed"},
+       {"CREATE TABLE archive () INHERITS (outbox_event)", "tables that inherit from it"}}));
+  CAPTURE(told);
+  outbox.execute(change);
+  CHECK_THAT(refusal(outbox), ContainsSubstring(told));
+}
+
+TEST_CASE("a view in the place of PostgreSQL's table is refused by that word") {
+  const Outbox outbox{Engine::postgres};
+  outbox.execute("ALTER TABLE outbox_event RENAME TO other; CREATE VIEW outbox_event AS SELECT * FROM other");
+  const auto database = Database::open(outbox.url());
+  CHECK_THAT(error_of<DatabaseError>([&] { database->require_schema(); }),
+             ContainsSubstring("a view where an ordinary table is needed"));
+}
