@@ -15,8 +15,8 @@ namespace tidings {
 using std::chrono::milliseconds;
 using Phase = ProcessorStatus::Phase;
 
-// A server answers for a stream no more before it has deleted it (2.9.10): one that is made again at once loses
-// its files with the old one, and then stores nothing, or forgets what it has acknowledged.
+// A server answers for a stream no more before it has deleted it (2.9.10): one that is made again at once
+// loses its files with the old one, and then stores nothing, or forgets what it has acknowledged.
 constexpr milliseconds deletion_takes{200};
 
 RelaySession::RelaySession(RelayContext& context, Database& reading, Database& writing, Lease& lease)
