@@ -60,12 +60,33 @@ Json stream_info(JetStreamApi& api, const std::string& stream) {
   }
 }
 
-Finding check_stream(const Json& info, const OutboxProcessorOptions& options) {
-  const auto& name = options.publisher.stream;
-  if (info.empty()) {
-    if (options.manage_stream) return {Outcome::ok, name + " is not there; the relay makes it at its start"};
-    return {Outcome::failed, name + " is not there", "make it, or let the relay do it (--manage-stream)"};
+/// The name of one that takes the subjects, or some of them; empty also when this login may not ask.
+std::string stream_of(JetStreamApi& api, const std::string& subjects) {
+  try {
+    const auto names = api.request("STREAM.NAMES", {{"subject", subjects}}).value("streams", Json::array());
+    return names.is_array() && !names.empty() ? names.front().get<std::string>() : std::string{};
+  } catch (const JetStreamRefusal&) {
+    throw;
+  } catch (const NatsError&) {
+    if (api.connection().refusal().empty()) throw;
+    return {};
   }
+}
+
+/// A second stream cannot have subjects that one has.
+Finding check_missing_stream(JetStreamApi& api, const OutboxProcessorOptions& options) {
+  const auto subjects = options.publisher.subject_prefix + ".>";
+  const auto missing = options.publisher.stream + " is not there";
+  if (const auto other = stream_of(api, subjects); !other.empty())
+    return {Outcome::failed, missing + ", and " + other + " takes " + subjects + " or a part of it",
+            "set OUTBOX_STREAM=" + other + ", or another OUTBOX_SUBJECT_PREFIX"};
+  if (options.manage_stream) return {Outcome::ok, missing + "; the relay makes it at its start"};
+  return {Outcome::failed, missing, "make it, or let the relay do it (--manage-stream)"};
+}
+
+Finding check_stream(JetStreamApi& api, const Json& info, const OutboxProcessorOptions& options) {
+  if (info.empty()) return check_missing_stream(api, options);
+  const auto& name = options.publisher.stream;
   const auto config = nlohmann::json::parse(info.at("config").dump());
   compare(config, {.name = name,
                    .subjects = {options.publisher.subject_prefix + ".>"},
@@ -169,7 +190,7 @@ std::vector<Check> check_broker(JetStreamApi& api, const BrokerExpectations& exp
   checks.push_back({"stream", look(
                                   [&] {
                                     info = stream_info(api, expected.outbox.publisher.stream);
-                                    return check_stream(info, expected.outbox);
+                                    return check_stream(api, info, expected.outbox);
                                   },
                                   "change the stream or the settings that are named")});
   checks.push_back({"permissions", look([&] { return check_permissions(api, info, expected); },

@@ -103,6 +103,11 @@ void OutboxProcessorOptions::validate() const {
   if (!is_literal_subject(publisher.subject_prefix))
     throw SettingError("OUTBOX_SUBJECT_PREFIX=" + publisher.subject_prefix +
                        ": takes a subject without wildcards");
+  // A stream there would answer what is asked of NATS, and be told what is answered.
+  if (const auto& prefix = publisher.subject_prefix;
+      prefix.front() == '$' || covers("_INBOX.>", prefix + ".>"))
+    throw SettingError("OUTBOX_SUBJECT_PREFIX=" + prefix +
+                       ": takes a subject of your own; those that begin with $ or _INBOX are NATS's");
   if (!is_stream_name(publisher.stream))
     throw SettingError("OUTBOX_STREAM=" + publisher.stream +
                        ": takes a name without spaces, dots, wildcards or slashes");

@@ -40,6 +40,11 @@ void make(Connection& connection, const StreamSpec& spec) {
     throw NatsError(
         "cannot make the stream " + spec.name + " with " + std::to_string(spec.replicas) +
         " replicas: the NATS server is not in a cluster; change the server or OUTBOX_STREAM_REPLICAS");
+  if (code == JSStreamSubjectOverlapErr)
+    throw NatsError(
+        "cannot make the stream " + spec.name + " for " + spec.subjects.front() +
+            ": another stream takes these subjects, or some of them; use that one, or other subjects",
+        Error::Retry::yes);
   require_done(answer, action);
   spdlog::info("made stream={} subject={} replicas={}", spec.name, spec.subjects.front(), spec.replicas);
 }

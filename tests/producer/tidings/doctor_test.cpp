@@ -206,6 +206,15 @@ TEST_CASE("a doctor compares the stream with what the outbox needs", "[engines]"
   CHECK(diagnosis.exit == exited(outcome == "failed" ? 1 : 0));
 }
 
+TEST_CASE("a doctor names the stream that has the subjects of one that is not there yet") {
+  Clinic clinic{Engine::sqlite};
+  clinic.add_stream();
+  const auto diagnosis = clinic.diagnose({}, {{"OUTBOX_STREAM", "SHOP_EVENTS"}});
+  CHECK(diagnosis.failed() == Names{"stream"});
+  CHECK_THAT(diagnosis.detail("stream"), ContainsSubstring("AUTH_EVENTS takes auth.events.>"));
+  CHECK_THAT(diagnosis.fix("stream"), ContainsSubstring("OUTBOX_STREAM=AUTH_EVENTS"));
+}
+
 TEST_CASE("a doctor tries each type that is pending, and names those that may not be published",
           "[engines]") {
   Clinic clinic{engine_under_test(),

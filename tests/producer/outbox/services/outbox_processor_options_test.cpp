@@ -84,6 +84,16 @@ TEST_CASE("a stream or a prefix that no event can go to is refused") {
              ContainsSubstring("OUTBOX_SUBJECT_PREFIX=auth.*: takes"));
 }
 
+TEST_CASE("a prefix of subjects that NATS itself answers on is refused: its stream would answer instead") {
+  OutboxProcessorOptions options;
+  options.publisher.subject_prefix = GENERATE("_INBOX", "_INBOX.events", "$JS.API", "$SYS", "$KV.users");
+  CHECK(error_of<SettingError>([&] { options.validate(); }) ==
+        "OUTBOX_SUBJECT_PREFIX=" + options.publisher.subject_prefix +
+            ": takes a subject of your own; those that begin with $ or _INBOX are NATS's");
+  options.publisher.subject_prefix = GENERATE("auth._INBOX", "_INBOXES", "_auth", "auth.$JS");
+  CHECK_NOTHROW(options.validate());
+}
+
 TEST_CASE(
     "an option outside of its limits is refused in the same words, from the environment and from code") {
   {
