@@ -5,10 +5,13 @@
 namespace tidings {
 namespace {
 
-/// libpq's messages end in a newline and may have several lines.
+/// libpq's messages end in a newline and may have several lines, some of which begin with a tab.
 std::string one_line(std::string text) {
   text.erase(text.find_last_not_of(" \n") + 1);
+  for (auto at = text.find("\n\t"); at != std::string::npos; at = text.find("\n\t", at))
+    text.erase(at + 1, 1);
   std::ranges::replace(text, '\n', ' ');
+  std::ranges::replace(text, '\t', ' ');
   return text;
 }
 

@@ -92,6 +92,12 @@ TEST_CASE("a service reads 16 bytes back as they are, also where they might be a
   CHECK(database.exec("SELECT hash FROM sample").bytes(0, 0) == hash);
 }
 
+TEST_CASE("what libpq says in several lines is told in one") {
+  const auto told = error_of<DatabaseError>([] { (void)Database::open("postgresql://127.0.0.1:1/none"); });
+  CHECK_THAT(told, ContainsSubstring("refused Is the server running"));
+  CHECK(told.find_first_of("\t\n") == std::string::npos);
+}
+
 TEST_CASE("a text that PostgreSQL would cut at a NUL is refused") {
   Outbox outbox{Engine::postgres};
   CHECK_THAT(
