@@ -56,6 +56,8 @@ constexpr auto setting_flags = std::to_array<SettingFlag>({
      "servers that keep a copy of the stream, when it is made; one with fewer is an error (1)"},
     {SettingGroup::outbox, "OUTBOX_PROCESSING_INTERVAL_MS", "--outbox-processing-interval-ms",
      "look at least this often, woken or not (5000)"},
+    {SettingGroup::outbox, "OUTBOX_PROCESSING_TIMEOUT_MS", "--outbox-processing-timeout-ms",
+     "another program's PROCESSING row is left behind when its updatedAt is older (60000)"},
     {SettingGroup::outbox, "OUTBOX_BATCH_SIZE", "--outbox-batch-size", "events in flight at most (2048)"},
     {SettingGroup::outbox, "OUTBOX_MAX_RETRIES", "--outbox-max-retries",
      "failed attempts until an event is a dead letter (5)"},

@@ -241,7 +241,7 @@ class Simulation {
 
   void refuse(std::uint64_t token) {
     const auto refused =
-        scheduler_.refused(token, [this](const OutboxEvent& row) -> std::optional<Timestamp> {
+        scheduler_.refused(token, clock_, [this](const OutboxEvent& row) -> std::optional<Timestamp> {
           if (row.retry_count >= 5) return std::nullopt;
           return clock_ + std::chrono::milliseconds{draw(20)};
         });

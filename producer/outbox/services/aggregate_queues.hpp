@@ -26,6 +26,8 @@ class AggregateQueues {
   struct BlockedHead {
     OutboxPosition position;
     int retry_count = 0;
+    Timestamp due;         ///< when it is tried again, unless another program has written it since
+    Timestamp updated_at;  ///< which then is later
   };
 
   struct Entry;
@@ -35,8 +37,11 @@ class AggregateQueues {
     std::uint32_t size = 0;                   ///< how many these are
     std::optional<BlockedHead> blocked;       ///< nothing goes out before its retry is due
     OutboxPosition last_position;             ///< the last row that was taken into memory
-    std::int64_t left_behind = 0;             ///< rows past it that stay in the table
+    std::int64_t left_behind = 0;             ///< PENDING rows past it that stay in the table
+    bool more_behind = false;                 ///< so may others do, which are not counted
     bool refilling = false;                   ///< waits for rows to be read, or they are being read
+
+    [[nodiscard]] bool has_rows_behind() const noexcept { return left_behind > 0 || more_behind; }
   };
 
   /// An event in memory.

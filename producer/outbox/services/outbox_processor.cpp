@@ -49,6 +49,7 @@ void visit_limits(Options& options, Visit&& visit) {
   visit("OUTBOX_CLEANUP_INTERVAL_MS", options.cleanup_interval, 10, 30 * ms_a_day);
   visit("OUTBOX_RETENTION_DAYS", options.retention, 0, 36500);
   visit("OUTBOX_MAX_RETRIES", options.max_retries, 1, 1000);
+  visit("OUTBOX_PROCESSING_TIMEOUT_MS", options.processing_timeout, 10, ms_a_day);
   visit("OUTBOX_BATCH_SIZE", options.batch_size, 1, 100000);
   visit("OUTBOX_LEASE_MS", options.lease, 500, ms_a_day / 24);
   visit("OUTBOX_STREAM_REPLICAS", options.stream_replicas, 1, 5);

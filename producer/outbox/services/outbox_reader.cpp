@@ -6,6 +6,11 @@
 #include <utility>
 
 namespace tidings {
+namespace {
+
+constexpr int page_of_retries = 1000;
+
+}  // namespace
 
 OutboxReader::OutboxReader(Database& database, const OutboxProcessorOptions& options,
                            PublishScheduler& scheduler, RetrySchedule& retries, OutcomeWriter& writer,
@@ -18,14 +23,14 @@ OutboxReader::OutboxReader(Database& database, const OutboxProcessorOptions& opt
       watch_(watch) {}
 
 void OutboxReader::load() {
-  constexpr int page = 1000;
   OutboxPosition after;
   for (;;) {
-    const auto rows = outbox_->read_retries(after, page);
-    for (const auto& row : rows) scheduler_.block(row, retries_.due(row));
-    if (rows.size() < static_cast<std::size_t>(page)) break;
+    const auto rows = outbox_->read_retries(after, page_of_retries);
+    for (const auto& row : rows) scheduler_.block(row, retries_.due(row), look_again(row));
+    if (rows.size() < static_cast<std::size_t>(page_of_retries)) break;
     after = rows.back().position;
   }
+  look_at_ = Clock::now() + options_.processing_interval;
   rewind();
 }
 
@@ -37,6 +42,7 @@ void OutboxReader::rewind() {
 }
 
 bool OutboxReader::read() {
+  find_foreign_retries();
   bool progress = false;
   while (has_room(1)) {
     const auto request = scheduler_.next_refill(retries_.now());
@@ -94,15 +100,15 @@ void OutboxReader::refill(PublishScheduler::Refill request) {
   };
   request.retry = request.retry && !rows.empty() && is_head(rows.front());
   bool complete = static_cast<int>(rows.size()) < limit;
-  // Another FAILED row of the aggregate (left by another implementation) waits for its own time.
-  std::optional<OutboxEvent> failed;
-  const auto time = retries_.now();
-  for (std::size_t i = request.retry ? 1 : 0; i < rows.size(); ++i) {
-    if (rows[i].status == RowStatus::pending || retries_.due(rows[i]) <= time) continue;
-    failed = rows[i];
-    rows.resize(i);
+  // Another FAILED row of the aggregate (left by another implementation) waits for its own time, as does a
+  // head that another has written meanwhile.
+  const auto early = std::ranges::find_if(rows, [&](const auto& row) {
+    return row.status != RowStatus::pending && due(row, request) > retries_.now();
+  });
+  if (early != rows.end()) {
+    scheduler_.block(*early, due(*early, request), look_again(*early));
+    rows.erase(early, rows.end());
     complete = false;
-    break;
   }
   std::vector<Outcome> retried;
   for (const auto& row : rows)
@@ -115,7 +121,37 @@ void OutboxReader::refill(PublishScheduler::Refill request) {
                          .at = options_.clock()});
   writer_.add(retried);
   scheduler_.refill(request, std::move(rows), complete);
-  if (failed) scheduler_.block(*failed, retries_.due(*failed));
+}
+
+/// What this processor knows of the head holds until another program writes it, whatever the table shows yet.
+Timestamp OutboxReader::due(const OutboxEvent& row, const PublishScheduler::Refill& request) {
+  const bool is_known =
+      request.retry && row.position == request.after && row.updated_at <= request.updated_at;
+  return is_known ? request.due : retries_.due(row);
+}
+
+/// Its processor may be at work on it, and end that soon.
+std::optional<Timestamp> OutboxReader::look_again(const OutboxEvent& row) {
+  if (row.status != RowStatus::processing) return std::nullopt;
+  return retries_.now() + options_.processing_interval;
+}
+
+/// A processor of another kind may work on the same table, and leave rows FAILED or PROCESSING. A page at a
+/// time, and where there are many, in a fiftieth of the time.
+void OutboxReader::find_foreign_retries() {
+  constexpr int share = 50;
+  if (Clock::now() < look_at_) return;
+  if (writer_.retries_wait()) return;  // the table does not show yet what became of our own
+  if (looked_up_to_ == OutboxPosition{}) look_begun_ = Clock::now();
+  const auto rows = outbox_->read_retries(looked_up_to_, page_of_retries);
+  for (const auto& row : rows) scheduler_.notice(row, retries_.due(row), look_again(row));
+  if (rows.size() == static_cast<std::size_t>(page_of_retries)) {
+    looked_up_to_ = rows.back().position;
+    return;
+  }
+  looked_up_to_ = {};
+  const auto now = Clock::now();
+  look_at_ = now + std::max<Clock::duration>(options_.processing_interval, (now - look_begun_) * share);
 }
 
 /// PENDING rows that the cursor has passed: set back by an operator, or written by a program that does not

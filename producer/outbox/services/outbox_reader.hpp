@@ -1,7 +1,8 @@
 #pragma once
 
 // Reads the outbox for the scheduler: new rows in commit order, and the rows of an
-// aggregate when its retry is due or what it left in the table can go on.
+// aggregate when its retry is due or what it left in the table can go on. From time to time it looks for what
+// other programs have done to rows meanwhile.
 
 #include "infrastructure/commit_watch.hpp"
 #include "services/outcome_writer.hpp"
@@ -15,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace tidings {
@@ -39,7 +41,12 @@ class OutboxReader {
   void expect_rows() noexcept { may_have_more_ = true; }
   /// There may be rows that were not offered yet.
   [[nodiscard]] bool may_have_more() const noexcept { return may_have_more_; }
-  [[nodiscard]] bool is_empty() { return !may_have_more_ && outbox_->count_pending() == 0; }
+  /// Nothing is left to publish, nor to be tried again.
+  [[nodiscard]] bool is_empty() {
+    return !may_have_more_ && outbox_->count_pending() == 0 && outbox_->read_retries({}, 1).empty();
+  }
+  /// When read() looks for other programs' retries.
+  [[nodiscard]] std::chrono::steady_clock::time_point next_look() const noexcept { return look_at_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -48,6 +55,9 @@ class OutboxReader {
   void rewind();
   bool read_pending();
   void refill(PublishScheduler::Refill request);
+  [[nodiscard]] Timestamp due(const OutboxEvent& row, const PublishScheduler::Refill& request);
+  [[nodiscard]] std::optional<Timestamp> look_again(const OutboxEvent& row);
+  void find_foreign_retries();
   bool find_strays();
 
   std::unique_ptr<OutboxRepository> outbox_;
@@ -60,6 +70,8 @@ class OutboxReader {
   std::vector<OutboxEvent> rows_;  // keeps its memory
   OutboxEvent whole_;
   Clock::time_point looked_for_strays_{};
+  Clock::time_point look_at_{}, look_begun_{};
+  OutboxPosition looked_up_to_;  // in a look that goes on; its beginning where there is none
 };
 
 }  // namespace tidings

@@ -13,6 +13,16 @@ namespace tidings {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+namespace {
+
+bool has_retries(const std::vector<Outcome>& outcomes) {
+  return std::ranges::any_of(outcomes, [](const auto& outcome) {
+    return outcome.status != RowStatus::published || outcome.retry_count > 0;
+  });
+}
+
+}  // namespace
+
 OutcomeWriter::OutcomeWriter(Database& database, Lease& lease, SharedProcessorStatus& status,
                              const OutboxProcessorOptions& options, std::function<void()> on_change)
     : database_(database),
@@ -52,6 +62,11 @@ void OutcomeWriter::report() {
 std::size_t OutcomeWriter::waiting() const {
   const std::lock_guard lock{mutex_};
   return outcomes_.size() + writing_;
+}
+
+bool OutcomeWriter::retries_wait() const {
+  const std::lock_guard lock{mutex_};
+  return writing_retries_ || has_retries(outcomes_);
 }
 
 std::string OutcomeWriter::reason() const {
@@ -130,6 +145,7 @@ bool OutcomeWriter::take(Batch& batch, const std::stop_token& stop) {
   batch.outcomes.insert(batch.outcomes.end(), std::move_iterator{outcomes_.begin()}, std::move_iterator{end});
   outcomes_.erase(outcomes_.begin(), end);
   writing_ = batch.outcomes.size();
+  writing_retries_ = has_retries(batch.outcomes);
   batch.report = std::exchange(report_, false) || batch.report;
   return !stop.stop_requested() || count > 0;
 }
@@ -148,6 +164,7 @@ void OutcomeWriter::write(Batch& batch) {
   batch.report = false;
   const std::lock_guard lock{mutex_};
   writing_ = batch.outcomes.size();
+  writing_retries_ = has_retries(batch.outcomes);
 }
 
 void OutcomeWriter::write_all(Batch& batch) {

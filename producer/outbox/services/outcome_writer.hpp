@@ -42,6 +42,9 @@ class OutcomeWriter {
   void report();
   /// How many outcomes are not committed yet.
   [[nodiscard]] std::size_t waiting() const;
+  /// Whether some of these are of events that have failed before, or now: their rows may be FAILED or
+  /// PROCESSING still.
+  [[nodiscard]] bool retries_wait() const;
   /// Another processor holds the lease, or the database is lost: stop at once.
   [[nodiscard]] bool lost() const noexcept { return state_ == State::lost; }
   /// The lease is certainly ours right now.
@@ -89,6 +92,7 @@ class OutcomeWriter {
   std::condition_variable_any work_;
   std::vector<Outcome> outcomes_;  // under mutex
   std::size_t writing_ = 0;        // under mutex
+  bool writing_retries_ = false;   // under mutex
   bool report_ = true;             // under mutex
   std::string reason_;             // under mutex
 

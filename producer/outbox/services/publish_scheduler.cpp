@@ -13,34 +13,68 @@ constexpr std::size_t most_bytes_in_batch = std::size_t{4} << 20U;
 // To commit a batch takes as long as some ten PubAcks one after the other (decision 0011).
 constexpr std::uint32_t shortest_run = 16;
 
+/// In memory and the processor's own: in flight, or taken as one to be tried again.
+bool is_own(const AggregateQueues::Queue& queue, const OutboxPosition& position) {
+  for (const auto* entry = queue.first; entry != nullptr; entry = entry->next)
+    if (entry->event.position == position) return entry->sent || entry->event.status != RowStatus::pending;
+  return false;
+}
+
 }  // namespace
 
 PublishScheduler::PublishScheduler(std::size_t window) : window_(window) {}
 
 void PublishScheduler::offer(OutboxEvent event) {
   auto& queue = queues_.of(event);
-  if (queue.blocked || queue.left_behind > 0 || queue.refilling) return leave_in_table(queue);
+  if (queue.blocked || queue.has_rows_behind() || queue.refilling) return leave_in_table(queue);
   take(queue, std::move(event));
 }
 
-void PublishScheduler::block(const OutboxEvent& head, Timestamp retry_at) {
+void PublishScheduler::block(const OutboxEvent& head, Timestamp due, std::optional<Timestamp> look_at) {
   auto& queue = queues_.of(head);
-  if (queue.blocked) return leave_in_table(queue);  // behind an earlier one
-  block(queue, head, retry_at);
+  if (queue.blocked)  // behind an earlier one
+    queue.more_behind = true;
+  else
+    block(queue, head, due, look_at);
 }
 
-void PublishScheduler::block(Queue& queue, const OutboxEvent& head, Timestamp retry_at) {
-  // A row found FAILED behind this one is found again when this one is settled.
-  if (queue.blocked) std::erase_if(retries_, [&queue](const auto& retry) { return retry.second == &queue; });
-  queue.blocked = AggregateQueues::BlockedHead{.position = head.position, .retry_count = head.retry_count};
-  retries_.emplace(retry_at, &queue);
+void PublishScheduler::block(Queue& queue, const OutboxEvent& head, Timestamp due,
+                             std::optional<Timestamp> look_at) {
+  if (queue.blocked) {
+    // A row found FAILED behind this one is found again when this one is settled.
+    std::erase_if(retries_, [&queue](const auto& retry) { return retry.second == &queue; });
+    queue.more_behind = true;
+  }
+  queue.blocked = AggregateQueues::BlockedHead{
+      .position = head.position, .retry_count = head.retry_count, .due = due, .updated_at = head.updated_at};
+  retries_.emplace(std::min(due, look_at.value_or(due)), &queue);
+}
+
+void PublishScheduler::notice(const OutboxEvent& row, Timestamp due, std::optional<Timestamp> look_at) {
+  auto& queue = queues_.of(row);
+  if (queue.blocked) {
+    const auto& head = *queue.blocked;
+    if (head.position == row.position && head.updated_at >= row.updated_at) return;
+    if (head.position < row.position) {
+      queue.more_behind = true;
+      return;
+    }
+  } else if (row.position > queue.last_position && (queue.refilling || queue.has_rows_behind())) {
+    return;  // it is met when these are read
+  }
+  if (is_own(queue, row.position)) return;
+  if (std::exchange(queue.refilling, false)) std::erase(refills_, &queue);
+  dissolve_runs();
+  block(queue, row, due, look_at);
 }
 
 std::optional<PublishScheduler::Refill> PublishScheduler::next_refill(Timestamp now) {
-  const auto refill_of = [](Queue& queue, bool retry, int retry_count = 0) {
+  const auto refill_of = [](Queue& queue) {
     queue.refilling = true;
-    const auto& [id, type] = *queue.aggregate;
-    return Refill{id, type, queue.last_position, retry, retry_count, &queue};
+    return Refill{.aggregate_id = queue.aggregate->aggregate_id,
+                  .aggregate_type = queue.aggregate->aggregate_type,
+                  .after = queue.last_position,
+                  .queue = &queue};
   };
   for (auto due = retries_.begin(); due != retries_.end() && due->first <= now; ++due) {
     auto& queue = *due->second;
@@ -48,12 +82,17 @@ std::optional<PublishScheduler::Refill> PublishScheduler::next_refill(Timestamp 
     retries_.erase(due);
     const auto head = *std::exchange(queue.blocked, std::nullopt);
     queue.last_position = head.position;
-    return refill_of(queue, true, head.retry_count);
+    auto retry = refill_of(queue);
+    retry.retry = true;
+    retry.retry_count = head.retry_count;
+    retry.due = head.due;
+    retry.updated_at = head.updated_at;
+    return retry;
   }
   if (refills_.empty()) return std::nullopt;
   auto& queue = *refills_.front();
   refills_.pop_front();
-  return refill_of(queue, false);
+  return refill_of(queue);
 }
 
 void PublishScheduler::refill(const Refill& request, std::vector<OutboxEvent> rows, bool complete) {
@@ -61,7 +100,8 @@ void PublishScheduler::refill(const Refill& request, std::vector<OutboxEvent> ro
   queue.refilling = false;
   if (!request.retry) {  // a retry's head was not counted as left behind, and nothing past it was read
     const auto taken = static_cast<std::int64_t>(rows.size());
-    queues_.leave_behind(queue, complete ? 0 : std::max<std::int64_t>(1, queue.left_behind - taken));
+    queues_.leave_behind(queue, complete ? 0 : std::max<std::int64_t>(0, queue.left_behind - taken));
+    queue.more_behind = !complete;
   } else if (!rows.empty()) {
     rows.front().retry_count = std::max(rows.front().retry_count, request.retry_count);
   }
@@ -75,6 +115,7 @@ std::optional<PublishRequest> PublishScheduler::next_send(bool probe_suspects) {
   while (!ready_.empty()) {
     auto& entry = *ready_.top().second;
     ready_.pop();
+    if (leave_if_blocked(entry)) continue;
     if (!entry.on_trial && suspects_.contains(entry))
       suspects_.hold(entry);
     else if (goes_in_batch(*entry.queue))
@@ -83,9 +124,19 @@ std::optional<PublishRequest> PublishScheduler::next_send(bool probe_suspects) {
       return send(entry);
   }
   if (!probe_suspects || suspects_.empty() || in_flight_ > 0 || !runs_.empty()) return std::nullopt;
-  auto* const probe = suspects_.take_probe();
-  if (probe == nullptr) return std::nullopt;
-  return send(*probe);
+  while (auto* const probe = suspects_.take_probe())
+    if (!leave_if_blocked(*probe)) return send(*probe);
+  return std::nullopt;
+}
+
+/// What was taken into memory before its aggregate was found to be blocked; `entry` is the first of its
+/// queue, and not in flight.
+bool PublishScheduler::leave_if_blocked(Entry& entry) {
+  auto& queue = *entry.queue;
+  if (!queue.blocked || entry.event.position < queue.blocked->position) return false;
+  if (entry.on_trial) suspects_.end_trial(entry);
+  leave_all_in_table(queue);
+  return true;
 }
 
 PublishRequest PublishScheduler::send(Entry& entry) {
@@ -117,7 +168,7 @@ bool PublishScheduler::may_be_batched(const Entry& entry) const {
 }
 
 bool PublishScheduler::goes_in_batch(const Queue& queue) const {
-  if (!batches_allowed_ || probing_ || queue.size < shortest_run) return false;
+  if (!batches_allowed_ || probing_ || queue.blocked || queue.size < shortest_run) return false;
   const auto* entry = queue.first;
   for (std::uint32_t run = 0; run < shortest_run; ++run, entry = entry->next)
     if (!may_be_batched(*entry)) return false;
@@ -143,18 +194,20 @@ std::optional<OutboxEvent> PublishScheduler::stored(std::uint64_t token) {
   return event;
 }
 
-std::optional<OutboxEvent> PublishScheduler::refused(std::uint64_t token, const RetryAt& retry_at) {
+std::optional<OutboxEvent> PublishScheduler::refused(std::uint64_t token, Timestamp at,
+                                                     const RetryAt& retry_at) {
   auto* const entry = queues_.in_flight(token);
   if (entry == nullptr) return std::nullopt;
   auto& queue = *entry->queue;
   land(*entry);
   auto event = queues_.remove_first(queue);
   ++event.retry_count;
+  event.updated_at = at;
   probing_ = false;
   if (const auto time = retry_at(event)) {
     // What waits behind it stays in the table, so that blocked aggregates cost little memory.
     leave_all_in_table(queue);
-    block(queue, event, *time);
+    block(queue, event, *time, {});
   } else {
     advance(queue);
   }
@@ -209,7 +262,7 @@ void PublishScheduler::advance(Queue& queue) {
     if (!queue.first->sent) make_ready(*queue.first);
   } else if (queue.blocked || queue.refilling) {
     // It goes on when its retry is due, or when its rows are read.
-  } else if (queue.left_behind > 0) {
+  } else if (queue.has_rows_behind()) {
     queue.refilling = true;
     refills_.push_back(&queue);
   } else {

@@ -46,15 +46,21 @@ class PublishScheduler {
   }
   /// The next row in commit order. It is taken, or left in the table behind others of its aggregate.
   void offer(OutboxEvent event);
-  /// A FAILED or PROCESSING row found at start: its aggregate is blocked until `retry_at`.
-  void block(const OutboxEvent& head, Timestamp retry_at);
+  /// A FAILED or PROCESSING row found at start: its aggregate is blocked until it is `due`. With `look_at`,
+  /// it is read again at that time, if that is before: another program may settle it.
+  void block(const OutboxEvent& head, Timestamp due, std::optional<Timestamp> look_at = {});
+  /// A FAILED or PROCESSING row found later. Unless it is known, another program has written it: from now on
+  /// what comes after it in its aggregate waits for it.
+  void notice(const OutboxEvent& row, Timestamp due, std::optional<Timestamp> look_at = {});
 
   /// An aggregate whose rows past `after` are to be read from the table.
   struct Refill {
     std::string aggregate_id, aggregate_type;
     OutboxPosition after;
-    bool retry = false;   ///< the FAILED head, at `after`, is due
-    int retry_count = 0;  ///< of that head; the table may not show the latest yet
+    bool retry = false;      ///< the FAILED head, at `after`, is due, or is looked at
+    int retry_count = 0;     ///< of that head; the table may not show the latest yet
+    Timestamp due{};         ///< that head, as long as nobody else has written it
+    Timestamp updated_at{};  ///< its last change that is known
     AggregateQueues::Queue* queue = nullptr;
   };
   /// The next aggregate that wants rows: its retry is due at `now`, or what it left behind can go on.
@@ -80,9 +86,11 @@ class PublishScheduler {
   [[nodiscard]] std::optional<OutboxEvent> stored(std::uint64_t token);
   /// When a refused event is tried again; empty when it is not.
   using RetryAt = std::function<std::optional<Timestamp>(const OutboxEvent&)>;
-  /// Refused because of the event itself: it comes back with retry_count raised, which happens here alone.
-  /// Its aggregate is blocked until `retry_at`; without such a time, the event is dead and the next goes on.
-  [[nodiscard]] std::optional<OutboxEvent> refused(std::uint64_t token, const RetryAt& retry_at);
+  /// Refused at the time `at` because of the event itself: it comes back with retry_count raised, which
+  /// happens here alone, and `at` as updated_at. Its aggregate is blocked until `retry_at`; without such a
+  /// time, the event is dead and the next goes on.
+  [[nodiscard]] std::optional<OutboxEvent> refused(std::uint64_t token, Timestamp at,
+                                                   const RetryAt& retry_at);
   /// Not stored, because of something else: it will be sent again, in its place and alone.
   void returned(std::uint64_t token);
   /// Not stored though sent by itself, because of its type or of something else: others are sent first.
@@ -118,7 +126,8 @@ class PublishScheduler {
   void make_ready(Entry& entry) { ready_.emplace(entry.number, &entry); }
   PublishRequest send(Entry& entry);
   void leave_all_in_table(Queue& queue);
-  void block(Queue& queue, const OutboxEvent& head, Timestamp retry_at);
+  [[nodiscard]] bool leave_if_blocked(Entry& entry);
+  void block(Queue& queue, const OutboxEvent& head, Timestamp due, std::optional<Timestamp> look_at);
   void advance(Queue& queue);
   void land(Entry& entry);
   [[nodiscard]] bool may_be_batched(const Entry& entry) const;

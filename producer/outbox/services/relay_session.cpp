@@ -90,7 +90,8 @@ void RelaySession::take(PublishResult& result) {
     case PublishResult::Kind::stored:
       broker_failures_ = 0;
       enter(Phase::active);
-      if (auto event = scheduler_.stored(result.token)) record(std::move(*event), RowStatus::published, {});
+      if (auto event = scheduler_.stored(result.token))
+        record(std::move(*event), RowStatus::published, {}, options_.clock());
       break;
     case PublishResult::Kind::refused:
       refuse(result);
@@ -128,10 +129,12 @@ void RelaySession::suspect(PublishResult& result) {
 }
 
 void RelaySession::refuse(PublishResult& result) {
-  auto event = scheduler_.refused(result.token, [&](const OutboxEvent& refused) -> std::optional<Timestamp> {
+  const auto at = options_.clock();
+  const auto retry_at = [&](const OutboxEvent& refused) -> std::optional<Timestamp> {
     if (retries_.is_dead_letter(refused)) return std::nullopt;
-    return retries_.due(refused, options_.clock());
-  });
+    return retries_.due(refused, at);
+  };
+  auto event = scheduler_.refused(result.token, at, retry_at);
   if (!event) return;
   const bool dead = retries_.is_dead_letter(*event);
   context_.status.update([&](auto& status) {
@@ -140,16 +143,16 @@ void RelaySession::refuse(PublishResult& result) {
   });
   spdlog::warn("{} id={} attempt={} reason=\"{}\"", dead ? "dead letter" : "refused", event->id,
                event->retry_count, result.error);
-  record(std::move(*event), dead ? RowStatus::dead_letter : RowStatus::failed, std::move(result.error));
+  record(std::move(*event), dead ? RowStatus::dead_letter : RowStatus::failed, std::move(result.error), at);
 }
 
-void RelaySession::record(OutboxEvent event, RowStatus status, std::string error) {
+void RelaySession::record(OutboxEvent event, RowStatus status, std::string error, Timestamp at) {
   outcomes_.push_back({.position = event.position,
                        .id = std::move(event.id),
                        .status = status,
                        .retry_count = event.retry_count,
                        .error = std::move(error),
-                       .at = options_.clock()});
+                       .at = at});
 }
 
 void RelaySession::enter(Phase phase, const std::string& why) {
@@ -261,8 +264,12 @@ void RelaySession::wait(std::optional<Timestamp> read_at) {
   if (publisher_.in_flight() > 0) at_most(between_deadline_checks);
   const auto retry = read_at ? scheduler_.next_retry(*read_at) : std::nullopt;
   if (retry) at_most(*retry - retries_.now());
-  if (scheduler_.has_suspects() && probe_at_ > Clock::now())
-    at_most(std::chrono::ceil<milliseconds>(probe_at_ - Clock::now()));
+  const auto at_latest = [&](Clock::time_point time) {
+    if (const auto left = time - Clock::now(); left.count() > 0)
+      at_most(std::chrono::ceil<milliseconds>(left));
+  };
+  if (scheduler_.has_suspects()) at_latest(probe_at_);
+  at_latest(reader_.next_look());
   if (paused_until_ > Clock::now()) longest = std::chrono::ceil<milliseconds>(paused_until_ - Clock::now());
   const bool written = context_.watch->wait(std::max(longest, milliseconds{1}));
   const bool notified = context_.notified.exchange(false);

@@ -54,7 +54,7 @@ class RelaySession {
   [[nodiscard]] bool may_be_its_type(const PublishResult& result);
   void suspect(PublishResult& result);
   void refuse(PublishResult& result);
-  void record(OutboxEvent event, RowStatus status, std::string error);
+  void record(OutboxEvent event, RowStatus status, std::string error, Timestamp at);
   void wait_for_broker(const std::string& why);
   [[nodiscard]] Clock::time_point next_try();
   void enter(ProcessorStatus::Phase phase, const std::string& why = {});

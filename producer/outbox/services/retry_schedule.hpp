@@ -13,7 +13,7 @@ namespace tidings {
 class RetrySchedule {
  public:
   explicit RetrySchedule(const OutboxProcessorOptions& options)
-      : options_(options), latest_(options.clock()) {}
+      : options_(options), latest_(options.clock()), begun_(latest_) {}
 
   /// Wall-clock time that never goes back: when the clock is set back, this goes on from where it was, so
   /// that what was due in a second is not due in an hour.
@@ -31,20 +31,35 @@ class RetrySchedule {
   /// When the event is due whose last attempt failed at `failed_at` by the wall clock. A time that lies ahead
   /// of that clock counts as now.
   [[nodiscard]] Timestamp due(const OutboxEvent& event, Timestamp failed_at) {
-    const auto delay = options_.backoff.delay(event.retry_count, event.id);
-    const std::chrono::milliseconds passed = options_.clock() - failed_at;
-    return now() + (delay - std::clamp(passed, std::chrono::milliseconds{0}, delay));
+    return after(options_.backoff.delay(event.retry_count, event.id), failed_at);
   }
 
-  /// When a FAILED or PROCESSING row is due. PROCESSING is a retry whose end its processor did not see.
+  /// When a FAILED or PROCESSING row is due that is not in memory. PROCESSING is a retry whose end its
+  /// processor did not see, or another program's, which may still work on it.
   [[nodiscard]] Timestamp due(const OutboxEvent& row) {
-    return row.status == RowStatus::processing ? now() : due(row, row.updated_at);
+    if (row.status == RowStatus::processing && !may_be_ours(row))
+      return after(options_.processing_timeout, row.updated_at);
+    return due(row, row.updated_at);
   }
 
  private:
+  /// A processor of ours sets no row to PROCESSING but one that has failed and whose delay is over, and
+  /// leaves updatedAt as it is. Such rows are left by the holders of the lease before this one.
+  [[nodiscard]] bool may_be_ours(const OutboxEvent& row) const {
+    return row.retry_count > 0 && row.updated_at < begun_ &&
+           options_.clock() - row.updated_at >= options_.backoff.delay(row.retry_count, row.id);
+  }
+
+  /// A begin that lies ahead counts as now.
+  [[nodiscard]] Timestamp after(std::chrono::milliseconds delay, Timestamp begin) {
+    const std::chrono::milliseconds passed = options_.clock() - begin;
+    return now() + (delay - std::clamp(passed, std::chrono::milliseconds{0}, delay));
+  }
+
   const OutboxProcessorOptions& options_;
   std::chrono::milliseconds ahead_{0};  // how far now() is ahead of a wall clock that was set back
   Timestamp latest_;
+  const Timestamp begun_;
 };
 
 }  // namespace tidings

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -30,7 +31,8 @@ inline constexpr std::array row_status_names{"PENDING", "PROCESSING", "PUBLISHED
   return static_cast<RowStatus>(name - row_status_names.begin());
 }
 
-/// Where a row stands among the others; only the repository makes and reads it.
+/// Where a row stands among the others, in their order; only the repository makes and reads it. Times as
+/// PostgreSQL writes them stand in order as texts, -infinity before all.
 struct OutboxPosition {
   std::int64_t row = 0;        ///< SQLite: the rowid, which grows in commit order
   std::string created_at, id;  ///< PostgreSQL: the columns, as text
@@ -38,7 +40,7 @@ struct OutboxPosition {
   OutboxPosition(std::int64_t rowid = 0) : row(rowid) {}
   OutboxPosition(std::string its_created_at, std::string its_id)
       : created_at(std::move(its_created_at)), id(std::move(its_id)) {}
-  bool operator==(const OutboxPosition&) const = default;
+  auto operator<=>(const OutboxPosition&) const = default;
 };
 
 struct OutboxEvent {

@@ -24,6 +24,9 @@ struct OutboxProcessorOptions {
   std::chrono::days retention{7};  ///< of PUBLISHED rows; 0 deletes a row instead of setting it to PUBLISHED
   int max_retries = 5;             ///< failed attempts until an event is a dead letter
   Backoff backoff;
+  /// Of a row that another program has set to PROCESSING: it counts as left behind so long after its
+  /// updatedAt.
+  std::chrono::milliseconds processing_timeout{60000};
   int batch_size = 2048;                   ///< events in flight at most
   std::chrono::milliseconds lease{10000};  ///< another processor may take over this long after a renewal
   bool manage_stream = true;               ///< create the stream when it is missing

@@ -192,7 +192,7 @@ std::vector<OutboxEvent> PostgresOutboxRepository::read_retries(const OutboxPosi
   return attempt("read failed events", [&] {
     return take_events(
         database_.exec(select(kind, Columns::header) + R"sql(
-        WHERE status IN ('FAILED', 'PROCESSING')
+        WHERE status IN ('FAILED', 'PROCESSING') AND "createdAt" >= $1::timestamp
           AND ("createdAt", id COLLATE "C") > ($1::timestamp, $2::text))sql" +
                            in_order + " LIMIT $3",
                        after.created_at.empty() ? beginning : after.created_at, after.id, limit),

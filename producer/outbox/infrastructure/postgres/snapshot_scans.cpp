@@ -1,7 +1,6 @@
 #include "infrastructure/postgres/snapshot_scans.hpp"
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 namespace tidings {
@@ -13,11 +12,6 @@ constexpr std::chrono::seconds longest_between_full_scans{5};
 /// A row has the lower half of its transaction's id, which wraps around.
 bool not_before(std::uint32_t transaction, TransactionId other) {
   return transaction - static_cast<std::uint32_t>(other) < std::uint32_t{1} << 31U;
-}
-
-/// Times as PostgreSQL writes them stand in order as texts, -infinity before all.
-bool is_before(const OutboxPosition& left, const OutboxPosition& right) {
-  return std::tie(left.created_at, left.id) < std::tie(right.created_at, right.id);
 }
 
 }  // namespace
@@ -78,7 +72,7 @@ bool SnapshotScans::take(ScanPage page, const ScanQuery& query, int limit, std::
   bool passed_cursor = false;
   for (; read < page.rows.size() && given < limit; ++read) {
     auto& row = page.rows[read];
-    passed_cursor = is_before(scan.cursor, row.event.position);
+    passed_cursor = scan.cursor < row.event.position;
     if (passed_cursor) scan.cursor = row.event.position;
     if (!give(row)) continue;
     out.push_back(std::move(row.event));

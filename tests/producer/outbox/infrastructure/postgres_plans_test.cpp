@@ -149,6 +149,7 @@ TEST_CASE("no statement of the hot path depends on the table's statistics") {
   });
   for (const auto status : {RowStatus::processing, RowStatus::failed, RowStatus::dead_letter})
     check("other outcomes", [&] { in_transaction(some(status, 3), false); });
+  check("read_retries where there are some", [&] { CHECK(repository->read_retries({}, 1000).size() >= 40); });
   check("cleanup", [&] {
     processor->transact(
         [&](Transaction& transaction) { (void)repository->cleanup(transaction, now(), 100); });

@@ -41,6 +41,8 @@ TEST_CASE("each option has the limits that its setting has") {
        [](Options& o, auto value) { o.retention = std::chrono::days{value}; }},
       {"OUTBOX_MAX_RETRIES", 1, 1000,
        [](Options& o, auto value) { o.max_retries = static_cast<int>(value); }},
+      {"OUTBOX_PROCESSING_TIMEOUT_MS", 10, 86'400'000,
+       [](Options& o, auto value) { o.processing_timeout = std::chrono::milliseconds{value}; }},
       {"OUTBOX_BATCH_SIZE", 1, 100'000,
        [](Options& o, auto value) { o.batch_size = static_cast<int>(value); }},
       {"OUTBOX_LEASE_MS", 500, 3'600'000,

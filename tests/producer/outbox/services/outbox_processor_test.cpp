@@ -318,8 +318,10 @@ TEST_CASE("a row left PROCESSING by a processor that died is taken up again at o
   Outbox outbox{engine_under_test()};
   const auto stuck = outbox.add("a");
   const auto next = outbox.add("a");
-  outbox.execute("UPDATE outbox_event SET status = 'PROCESSING' WHERE id = '" + stuck + "'");
+  outbox.execute("UPDATE outbox_event SET status = 'PROCESSING', retryCount = 1, updatedAt = '" +
+                 to_iso8601(now() - 600s) + "' WHERE id = '" + stuck + "'");
   auto options = quick();
+  options.processing_timeout = 1h;
   options.backoff = {.base = 600s, .max = 600s};
   Processor processor{outbox, broker.server.url(), options};
   REQUIRE_WITHIN(5s, outbox.count_status("PUBLISHED") == 2);

@@ -77,7 +77,7 @@ TEST_CASE("a refused event's successors stay in the table until it is stored, ot
   for (const auto& [position, aggregate] : {std::pair{1, "bad"}, {2, "bad"}, {3, "good"}})
     scheduler.offer(event(position, aggregate));
   CHECK(send_all(scheduler) == std::vector<std::string>{"e1", "e3"});
-  REQUIRE(scheduler.refused(token["e1"], in_a_second));
+  REQUIRE(scheduler.refused(token["e1"], Timestamp{}, in_a_second));
   CHECK(scheduler.blocked() == 1);
   scheduler.offer(event(4, "bad"));
   CHECK(send_all(scheduler).empty());
@@ -105,7 +105,8 @@ TEST_CASE("an event that is refused for the last time lets its aggregate's next 
   PublishScheduler scheduler{10};
   for (int i = 1; i <= 2; ++i) scheduler.offer(event(i, "a"));
   send_all(scheduler);
-  REQUIRE(scheduler.refused(token["e1"], [](const OutboxEvent&) { return std::optional<Timestamp>{}; }));
+  REQUIRE(scheduler.refused(token["e1"], Timestamp{},
+                            [](const OutboxEvent&) { return std::optional<Timestamp>{}; }));
   CHECK(scheduler.blocked() == 0);
   CHECK(send_all(scheduler) == std::vector<std::string>{"e2"});
 }
@@ -124,7 +125,7 @@ TEST_CASE("an event that fails before a row found FAILED behind it goes first ag
     CHECK(send_all(scheduler) == std::vector<std::string>{"e1"});
   }
   SECTION("refused") {
-    REQUIRE(scheduler.refused(token["e1"], in_a_second));
+    REQUIRE(scheduler.refused(token["e1"], Timestamp{}, in_a_second));
     CHECK_FALSE(scheduler.next_refill(Timestamp{999ms}));
     CHECK(scheduler.blocked() == 1);
     CHECK(scheduler.next_refill(Timestamp{1s})->after.row == 1);
@@ -138,7 +139,7 @@ TEST_CASE("the count of attempts does not wait for the table to show it") {
   for (int attempt = 1; attempt <= 3; ++attempt) {
     const auto next = scheduler.next_send();
     REQUIRE(next);
-    CHECK(scheduler.refused(next->token, again)->retry_count == attempt);
+    CHECK(scheduler.refused(next->token, Timestamp{}, again)->retry_count == attempt);
     const auto retry = scheduler.next_refill(Timestamp{});
     REQUIRE(retry);
     scheduler.refill(*retry, {event(1, "a")}, true);  // as it was before the first attempt
@@ -194,4 +195,86 @@ TEST_CASE("a row that is gone when its retry is due frees its aggregate") {
   scheduler.refill(*retry, {}, true);
   scheduler.offer(event(6, "a"));
   CHECK(send_all(scheduler) == std::vector<std::string>{"e6"});
+}
+
+TEST_CASE(
+    "a row that another program takes holds up what comes after it in its aggregate, and nothing before") {
+  PublishScheduler scheduler{30};
+  const bool batches = GENERATE(false, true);
+  scheduler.allow_batches(batches);
+  int position = 0;
+  for (; position < 20; ++position) scheduler.offer(event(position + 1, "a"));
+  scheduler.offer(event(21, "b"));
+  if (!batches) CHECK(send_all(scheduler) == std::vector<std::string>{"e1", "e21"});
+  if (batches) CHECK(send_all(scheduler) == std::vector<std::string>{"e21"});
+  scheduler.notice(event(3, "a"), Timestamp{1s});
+  scheduler.notice(event(5, "a"), Timestamp{1s});
+  CHECK(scheduler.blocked() == 1);
+  if (batches) CHECK(send_all(scheduler) == std::vector<std::string>{"e1"});
+  REQUIRE(scheduler.stored(token["e1"]));
+  CHECK(send_all(scheduler) == std::vector<std::string>{"e2"});
+  CHECK_FALSE(scheduler.next_refill(Timestamp{1s}));
+  REQUIRE(scheduler.stored(token["e2"]));
+  CHECK(send_all(scheduler).empty());
+  CHECK_FALSE(scheduler.next_refill(Timestamp{999ms}));
+  const auto retry = scheduler.next_refill(Timestamp{1s});
+  REQUIRE(retry);
+  CHECK(retry->after.row == 3);
+  scheduler.refill(*retry, {}, true);  // settled by the other
+  const auto rest = scheduler.next_refill(Timestamp{1s});
+  REQUIRE(rest);
+  CHECK_FALSE(rest->retry);
+  CHECK(rest->after.row == 3);
+}
+
+TEST_CASE("a retry of this processor's own is nobody else's") {
+  PublishScheduler scheduler{10};
+  scheduler.offer(event(1, "a"));
+  scheduler.offer(event(2, "b"));
+  send_all(scheduler);
+  scheduler.notice(event(1, "a"), Timestamp{});  // in flight: it has been taken too late
+  CHECK(scheduler.blocked() == 0);
+  REQUIRE(scheduler.refused(token["e1"], Timestamp{5s}, in_a_second));
+  auto seen = event(1, "a");
+  seen.status = RowStatus::failed;
+  seen.updated_at = Timestamp{5s};
+  scheduler.notice(seen, Timestamp{9s});
+  const auto retry = scheduler.next_refill(Timestamp{1s});
+  REQUIRE(retry);
+  scheduler.refill(*retry, {seen}, true);
+  seen.status = RowStatus::processing;
+  scheduler.notice(seen, Timestamp{9s});
+  CHECK(scheduler.blocked() == 0);
+  CHECK(send_all(scheduler) == std::vector<std::string>{"e1"});
+}
+
+TEST_CASE("an earlier row that another program takes goes before the one that its aggregate waits for") {
+  PublishScheduler scheduler{10};
+  scheduler.notice(event(5, "a"), Timestamp{1s});
+  scheduler.notice(event(3, "a"), Timestamp{2s});
+  CHECK(scheduler.blocked() == 1);
+  CHECK_FALSE(scheduler.next_refill(Timestamp{1s}));
+  const auto first = scheduler.next_refill(Timestamp{2s});
+  REQUIRE(first);
+  CHECK(first->after.row == 3);
+  scheduler.refill(*first, {}, true);
+  CHECK(scheduler.next_refill(Timestamp{2s}));  // where the other is found again
+}
+
+TEST_CASE("rows that are yet to be read hold up the aggregate where they are met") {
+  PublishScheduler scheduler{10};
+  scheduler.offer(event(1, "a"));
+  scheduler.offer(event(2, "a"));
+  send_all(scheduler);
+  REQUIRE(scheduler.refused(token["e1"], Timestamp{}, in_a_second));
+  const auto retry = scheduler.next_refill(Timestamp{1s});
+  REQUIRE(retry);
+  scheduler.refill(*retry, {event(1, "a")}, false);
+  scheduler.notice(event(3, "a"), Timestamp{9s});  // behind e2, which is in the table
+  CHECK(send_all(scheduler) == std::vector<std::string>{"e1"});
+  REQUIRE(scheduler.stored(token["e1"]));
+  CHECK(scheduler.blocked() == 0);
+  const auto rest = scheduler.next_refill(Timestamp{1s});
+  REQUIRE(rest);
+  CHECK(rest->after.row == 1);
 }

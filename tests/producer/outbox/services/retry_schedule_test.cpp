@@ -59,13 +59,31 @@ TEST_CASE("a delay counts from its begin, and from now when that lies ahead") {
   CHECK(retries.due(event, Timestamp{1000h}) == now + delay);
 }
 
-TEST_CASE("a row that is being retried is due now, and one that has failed when its delay is over") {
+TEST_CASE("a row that has failed is due when its delay is over") {
   Schedule schedule;
   auto row = failed(1);
   row.updated_at = schedule.wall;
   CHECK(schedule.retries.due(row) == schedule.wall + schedule.options.backoff.delay(1, row.id));
+}
+
+TEST_CASE("a retry that a processor before this one has left is due now, another program's when it is old") {
+  Schedule schedule;
+  auto& [wall, options, retries] = schedule;
+  auto row = failed(1);
   row.status = RowStatus::processing;
-  CHECK(schedule.retries.due(row) == schedule.wall);
+  row.updated_at = wall - options.backoff.delay(1, row.id);
+  CHECK(retries.due(row) == wall);
+  SECTION("it has never failed") { row.retry_count = 0; }
+  SECTION("its delay was not over") { row.updated_at += 1ms; }
+  SECTION("it has changed since this processor began") {
+    row.updated_at = wall;
+    wall += 20s;
+  }
+  CHECK(retries.due(row) == row.updated_at + options.processing_timeout);
+  row.updated_at = wall + 1h;  // by the other's clock
+  CHECK(retries.due(row) == wall + options.processing_timeout);
+  row.updated_at = {};  // not a time that can be read
+  CHECK(retries.due(row) == wall);
 }
 
 TEST_CASE("an event is dead after as many attempts as are allowed") {
