@@ -44,8 +44,8 @@ struct Scene {
   }
   [[nodiscard]] static std::string insert(const std::string& id, const std::string& aggregate) {
     const auto time = "'" + to_iso8601(now()) + "'";
-    return "INSERT INTO outbox_event(id, aggregateId, aggregateType, eventType, eventData, occurredAt, createdAt, "
-           "updatedAt) VALUES ('" +
+    return "INSERT INTO outbox_event(id, aggregateId, aggregateType, eventType, eventData, occurredAt, "
+           "createdAt, updatedAt) VALUES ('" +
            id + "', '" + aggregate + "', 'User', 'user.created', '{}', " + time + ", " + time + ", " + time +
            ")";
   }
