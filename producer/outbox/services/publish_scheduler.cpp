@@ -59,7 +59,7 @@ void PublishScheduler::notice(const OutboxEvent& row, Timestamp due, std::option
       queue.more_behind = true;
       return;
     }
-  } else if (row.position > queue.last_position && (queue.refilling || queue.has_rows_behind())) {
+  } else if (queue.last_position < row.position && (queue.refilling || queue.has_rows_behind())) {
     return;  // it is met when these are read
   }
   if (is_own(queue, row.position)) return;

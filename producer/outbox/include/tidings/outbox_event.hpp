@@ -6,12 +6,12 @@
 
 #include <algorithm>
 #include <array>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 namespace tidings {
@@ -40,7 +40,10 @@ struct OutboxPosition {
   OutboxPosition(std::int64_t rowid = 0) : row(rowid) {}
   OutboxPosition(std::string its_created_at, std::string its_id)
       : created_at(std::move(its_created_at)), id(std::move(its_id)) {}
-  auto operator<=>(const OutboxPosition&) const = default;
+  bool operator==(const OutboxPosition&) const = default;
+  bool operator<(const OutboxPosition& other) const {
+    return std::tie(row, created_at, id) < std::tie(other.row, other.created_at, other.id);
+  }
 };
 
 struct OutboxEvent {
