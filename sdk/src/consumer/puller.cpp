@@ -215,6 +215,7 @@ std::optional<milliseconds> Puller::rejoin_after() const noexcept {
 void Puller::use(Group group) {
   group_ = std::move(group);
   settled_to_ = group_.settled_to;
+  created_.reset();  // a late answer about the durable before it may have set it again
   mailbox_->in_flight.use(group_.ack_wait);
   loop_.on_rejoined(group_);
 }
