@@ -14,7 +14,8 @@ class KeyHolds {
 
   void use(std::chrono::milliseconds ack_wait) { order_.use(ack_wait); }
   void arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
-    order_.arrived(consumer_sequence, at);
+    order_.arrived(consumer_sequence != last_sequence_ + 1, at);
+    last_sequence_ = consumer_sequence;
   }
   [[nodiscard]] bool holds(const std::string& key, std::uint64_t sequence) {
     return order_.holds(event(key, sequence));
@@ -41,6 +42,7 @@ class KeyHolds {
     return delivery;
   }
 
+  std::uint64_t last_sequence_ = 0;
   KeyOrder order_{ConsumerOptions{.ack_wait = std::chrono::seconds{30}}};
 };
 

@@ -190,7 +190,8 @@ std::string ConsumerSession::waiting_for() const {
 void ConsumerSession::handle(std::vector<StreamMessagePtr> messages) {
   std::erase_if(messages, [](const auto& message) { return message->lapsed(); });
   context_.meters.received += messages.size();
-  bring_in_order(messages);
+  key_order_.use(puller_->ack_wait());
+  for (const auto& message : messages) key_order_.arrived(message->after_gap, message->arrived);
   std::vector<StreamMessagePtr> events;
   for (auto& message : messages) {
     if (!message->for_group.empty() && message->for_group != options_.group) {
@@ -262,15 +263,6 @@ void ConsumerSession::run_isolated(StreamMessagePtr message) {
     return settler_->keep_for_drain(std::move(message));
   settler_->committed(1);
   settler_->settle(std::move(message), settlement);
-}
-
-/// What is handed out again may come behind later events of its key.
-void ConsumerSession::bring_in_order(std::vector<StreamMessagePtr>& messages) {
-  key_order_.use(puller_->ack_wait());
-  for (const auto& message : messages) key_order_.arrived(message->consumer_sequence, message->arrived);
-  if (std::ranges::any_of(messages, [](const auto& message) { return message->delivery.delivered > 1; }))
-    std::ranges::stable_sort(messages, {},
-                             [](const auto& message) { return message->delivery.stream_sequence; });
 }
 
 void ConsumerSession::drain() {

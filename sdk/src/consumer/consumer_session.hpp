@@ -54,7 +54,6 @@ class ConsumerSession {
   void run_batch(std::vector<StreamMessagePtr> batch);
   void run_isolated(StreamMessagePtr message);
   void nak_surplus(StreamMessagePtr message);
-  void bring_in_order(std::vector<StreamMessagePtr>& messages);
   void drain();
 
   ConsumerContext& context_;

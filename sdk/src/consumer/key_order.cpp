@@ -21,9 +21,8 @@ std::string order_key(const Event& event) {
   return event.partition_key.empty() ? std::string{} : event.aggregate_type + '\n' + event.partition_key;
 }
 
-void KeyOrder::arrived(std::uint64_t consumer_sequence, Clock::time_point at) {
-  if (consumer_sequence != last_sequence_ + 1) ++gaps_;
-  last_sequence_ = consumer_sequence;
+void KeyOrder::arrived(bool after_gap, Clock::time_point at) {
+  if (after_gap) ++gaps_;
   last_arrival_ = std::max(last_arrival_, at);
   ++round_;
 }

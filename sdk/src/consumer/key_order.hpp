@@ -37,10 +37,9 @@ class KeyOrder {
   /// deleted meanwhile.
   void use(std::chrono::milliseconds ack_wait) noexcept { longest_ = 2 * ack_wait; }
 
-  /// A message has come, and is handled after those that came before it. The consumer's sequence counts what
-  /// the group hands out to any instance. Whether a hold is over is judged by the time at which a message
-  /// came: while it waits to be handled, what it would overtake may come.
-  void arrived(std::uint64_t consumer_sequence, Clock::time_point at);
+  /// A message has come, and is handled after those that came before it. Whether a hold is over is judged by
+  /// the time at which a message came: while it waits to be handled, what it would overtake may come.
+  void arrived(bool after_gap, Clock::time_point at);
 
   /// Whether an earlier event of its key is to come first.
   [[nodiscard]] bool holds(const Delivery& delivery);
@@ -83,7 +82,6 @@ class KeyOrder {
   std::chrono::milliseconds longest_{};
   std::unordered_map<std::string, Events, Hash, std::equal_to<>> out_;  // by key; each has at least one event
   std::size_t keys_to_look_through_ = 1000;
-  std::uint64_t last_sequence_ = 0;  // the consumer's
   std::uint64_t gaps_ = 0;
   std::uint64_t round_ = 0;  // what is given back between two arrivals shares one
   Clock::time_point last_arrival_ = Clock::time_point::min();

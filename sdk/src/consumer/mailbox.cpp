@@ -63,6 +63,8 @@ void Mailbox::deliver(natsConnection*, natsSubscription*, natsMsg* raw, void* cl
   auto message = std::move(mailbox.own_spare_.back());
   mailbox.own_spare_.pop_back();
   message->read(std::move(received), mailbox.subject_prefix_);
+  message->after_gap = message->consumer_sequence != mailbox.last_consumer_sequence_ + 1;
+  mailbox.last_consumer_sequence_ = message->consumer_sequence;
   if (message->delivery.delivered > 1) mailbox.notice_lapses();
   mailbox.update([&] {
     if (mailbox.closed_) return;

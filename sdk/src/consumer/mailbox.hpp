@@ -71,6 +71,7 @@ class Mailbox {
   const std::string subject_prefix_;
   // Used by the delivering thread alone.
   std::vector<StreamMessagePtr> own_spare_;
+  std::uint64_t last_consumer_sequence_ = 0;
   std::uint64_t lapses_ = 0;
   std::chrono::steady_clock::time_point next_lapse_{};
 

@@ -165,11 +165,17 @@ bool Puller::read_mail(bool want_messages, Time deadline, const std::stop_token&
   return mail_.woken;
 }
 
+/// What is handed out again goes before later events that wait here.
 void Puller::on_messages() {
   loop_.on_messages(mail_.messages.size(), steady_clock::now());
   gauges_.lag = mail_.messages.back()->pending;
+  const bool again = std::ranges::any_of(mail_.messages,
+                                         [](const auto& message) { return message->delivery.delivered > 1; });
   std::move(mail_.messages.begin(), mail_.messages.end(), std::back_inserter(ready_));
   mail_.messages.clear();
+  if (again)
+    std::ranges::stable_sort(ready_, {},
+                             [](const auto& message) { return message->delivery.stream_sequence; });
 }
 
 void Puller::on_status(const PullStatus& status) {

@@ -35,6 +35,8 @@ class StreamMessage {
   std::uint64_t pending = 0;
   /// Counts what the group hands out, to any instance; 0 when the message does not say.
   std::uint64_t consumer_sequence = 0;
+  /// What the group handed out right before this one went to another instance, or was lost.
+  bool after_gap = false;
   std::chrono::steady_clock::time_point arrived;
 
   [[nodiscard]] std::string_view payload() const noexcept;
