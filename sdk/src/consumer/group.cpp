@@ -35,6 +35,8 @@ json find(Connection& connection, const ConsumerOptions& options) {
   if (code == JSStreamNotFoundErr)
     throw NatsError("the stream " + options.stream + " does not exist yet", Error::Retry::yes);
   require_done(info, action);
+  if (!info.contains("config"))
+    throw NatsError("cannot " + action + ": the server is about to delete or replace it", Error::Retry::yes);
   return info;
 }
 
@@ -179,13 +181,14 @@ GroupState GroupState::parse(std::string_view answer) {
     const bool gone = code == JSConsumerNotFoundErr || code == JSStreamNotFoundErr;
     return {.kind = gone ? Kind::deleted : Kind::unknown};
   }
-  const auto config = state.value("config", json::object());
+  const auto config = state.find("config");
+  if (config == state.end()) return {};  // about to be deleted or replaced
   return {.kind = Kind::present,
           .created = parse_timestamp(state.value("created", std::string{})),
           .num_pending = state.value("num_pending", std::uint64_t{0}),
           .settled_to = ack_floor(state),
-          .ack_wait = read_ack_wait(config),
-          .filters = state.contains("config") ? std::optional{filters_of(config).subjects} : std::nullopt};
+          .ack_wait = read_ack_wait(*config),
+          .filters = filters_of(*config).subjects};
 }
 
 Group join_group(Connection& connection, const ConsumerOptions& options, const TypeFilter& filter,

@@ -13,14 +13,14 @@ using Filters = std::vector<std::string>;
 /// What the server in use can do, from 2.10 on.
 bool takes_several(Scene& scene) { return scene.js.api("STREAM.INFO.AUTH_EVENTS").contains("ts"); }
 
-/// None while an older server makes the durable again.
+/// None while an older server makes the durable again; then it also tells of it without its settings.
 Filters filters(Scene& scene) try {
   const auto config = scene.js.consumer_config("AUTH_EVENTS", "mailer");
   auto all = config.value("filter_subjects", Filters{});
   if (const auto one = config.value("filter_subject", std::string{}); !one.empty()) all.push_back(one);
   std::ranges::sort(all);
   return all;
-} catch (const std::runtime_error&) {
+} catch (const std::exception&) {
   return {};
 }
 

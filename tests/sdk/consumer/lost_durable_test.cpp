@@ -1,7 +1,7 @@
 // A durable that is lost together with the knowledge of where it stood.
 
-#include "support/aged_api.hpp"
 #include "support/consuming.hpp"
+#include "support/edited_api.hpp"
 
 using namespace tidings;
 using namespace tidings::test;
@@ -12,7 +12,7 @@ namespace {
 struct Forgetful {
   Forgetful() {
     scene.publish_many(20);
-    options.connection.jetstream_api_prefix = AgedApi::prefix;
+    options.connection.jetstream_api_prefix = EditedApi::prefix;
   }
 
   /// As in an inbox of a version that did not keep places.
@@ -30,7 +30,7 @@ struct Forgetful {
   }
 
   Scene scene;
-  const AgedApi api{scene.server.url()};
+  const EditedApi api = aged_api(scene.server.url());
   ConsumerOptions options = scene.options();
 };
 
@@ -75,4 +75,23 @@ TEST_CASE("a durable that is lost under its consumer, with its place, ends the r
   group.lose_place_and_durable();
   REQUIRE_WITHIN(15s, instance.ended());
   group.check_told(instance);
+}
+
+// A server answers so between the end of the old durable and the new one.
+TEST_CASE("a durable that is told of without its settings is asked for again") {
+  Scene scene;
+  scene.js.add_consumer("AUTH_EVENTS", "mailer", nlohmann::json::object());
+  std::atomic<int> answers{0};
+  const EditedApi api{scene.server.url(), "CONSUMER.INFO.", [&answers](nlohmann::json& info) {
+                        if (++answers <= 2) info = {{"type", info.at("type")}};
+                      }};
+  auto options = scene.options();
+  options.connection.jetstream_api_prefix = EditedApi::prefix;
+  options.manage_streams = GENERATE(true, false);
+  scene.publish("one");
+  Instance instance{scene.inbox(), options};
+  instance.start();
+  REQUIRE_WITHIN(20s, instance.stats().handled == 1 || instance.ended());
+  CHECK(answers > 2);
+  CHECK(instance.error().empty());
 }

@@ -46,4 +46,5 @@ TEST_CASE("a look at the group tells its state, its deletion, or nothing") {
   CHECK(kind(R"({"error":{"code":404,"err_code":10059}})") == GroupState::Kind::deleted);
   CHECK(kind(R"({"error":{"code":503,"err_code":10008}})") == GroupState::Kind::unknown);
   CHECK(kind("") == GroupState::Kind::unknown);
+  CHECK(kind(R"({"type":"io.nats.jetstream.api.v1.consumer_info_response"})") == GroupState::Kind::unknown);
 }
