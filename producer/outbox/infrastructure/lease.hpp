@@ -41,13 +41,13 @@ class Lease {
   /// still take over as if nothing had happened. When false, the lease is given up.
   [[nodiscard]] bool renew(Transaction& transaction);
 
-  // For a statement that renews it together with other things.
+  // For a statement that renews it together with other things: PostgreSQL's marks, in postgres_outcomes.cpp.
 
   [[nodiscard]] const std::string& holder() const noexcept { return holder_; }
   [[nodiscard]] std::int64_t epoch() const { return epoch_.value(); }  ///< only when held
   [[nodiscard]] std::chrono::milliseconds duration() const noexcept { return duration_; }
-  /// That statement, sent at `sent`, is committed and has found the row to be ours, or else the lease is
-  /// given up.
+  /// To be called once that statement has committed. When it has found the row to be `ours`, the lease counts
+  /// from `sent`, the time at which it was sent; otherwise the lease is given up.
   void was_renewed(bool ours, BootClock::time_point sent) noexcept;
 
   /// Frees it for others at once. Does nothing when another holds it.

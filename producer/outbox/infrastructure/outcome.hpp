@@ -17,7 +17,7 @@ namespace tidings {
 /// In a transaction whose lease was checked. Rows that are gone or already settled stay as they are. With
 /// `delete_published`, published rows are deleted (SQLite: except for the table's newest, which becomes
 /// PUBLISHED and is left to cleanup). Returns how many rows have become PUBLISHED. Throws DatabaseError, also
-/// when PostgreSQL refuses nothing and changes nothing.
+/// when statements succeed and a row still does not change (row security, a rule or a trigger of PostgreSQL).
 int write_outcomes(Transaction& transaction, const std::vector<Outcome>& outcomes, bool delete_published);
 
 /// Before that, in the same transaction: takes out of `outcomes` those whose rows other transactions have
@@ -26,8 +26,8 @@ int write_outcomes(Transaction& transaction, const std::vector<Outcome>& outcome
                                                std::string& why);
 
 /// Not in a transaction: the same with the lease's renewal and the processor's record in one round trip,
-/// where all are published and PostgreSQL keeps our settings. False when something is left to be done in a
-/// transaction; true also when the lease turns out to be lost.
+/// where all are published and no pooler takes our settings away. False when something is left to be done in
+/// a transaction; true also when the lease turns out to be lost.
 [[nodiscard]] bool write_at_once(Database& database, Lease& lease, const std::vector<Outcome>& outcomes,
                                  const ProcessorStatus& status, bool delete_published);
 

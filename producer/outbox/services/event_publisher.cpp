@@ -225,7 +225,8 @@ void EventPublisher::collect(std::vector<PublishResult>& out) {
   auto& own = *state_;
   std::move(own.immediate.begin(), own.immediate.end(), std::back_inserter(out));
   own.immediate.clear();
-  // Both are read before the answers are taken: what came on an older connection is then among them.
+  // `generation` and `lost` are read before the answers are taken: an answer that came over the old
+  // connection is then among them.
   const auto generation = own.connection.generation();
   const bool cut = !own.flights.empty() && own.flights.front().generation != generation;
   const bool lost = cut && own.all_received_is_delivered();

@@ -37,7 +37,7 @@ std::optional<PublishResult> EventSender::send(const OutboxEvent& row, const cha
     if (status == NATS_MAX_PAYLOAD)
       return failed(Kind::refused, "larger than the server takes (max_payload " +
                                        std::to_string(connection_.max_payload()) + " bytes)");
-    // The latter is its buffer for a reconnect, which is turned off.
+    // NATS_INSUFFICIENT_BUFFER tells of nats.c's buffer for a reconnect, which we turn off.
     return failed(Kind::transient,
                   status == NATS_INSUFFICIENT_BUFFER ? "not connected" : natsStatus_GetText(status));
   } catch (const Undecodable& error) {

@@ -1,6 +1,6 @@
 #pragma once
 
-// Makes a message of an event, alone or in an atomic batch, and hands it to the connection.
+// Makes one message of an event and hands it to the connection. EventPublisher puts messages into batches.
 
 #include "nats/handle.hpp"
 #include "services/event_data.hpp"

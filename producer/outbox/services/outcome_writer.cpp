@@ -88,8 +88,8 @@ void OutcomeWriter::set_reason(std::string why) {
   reason_ = std::move(why);
 }
 
-/// Unlike retry(), it goes on after any error of the database, with the same outcomes and those that came
-/// meanwhile, until it is stopped or the lease is lost.
+/// Unlike retry(), it goes on after any error of the database, until it is stopped or the lease is lost: it
+/// repeats the same batch until that is written, while what comes meanwhile waits.
 void OutcomeWriter::run(const std::stop_token& stop) {
   constexpr milliseconds first_pause{50}, longest_pause{1000};
   Batch batch;

@@ -41,7 +41,7 @@ void PublishScheduler::block(const OutboxEvent& head, Timestamp due, std::option
 void PublishScheduler::block(Queue& queue, const OutboxEvent& head, Timestamp due,
                              std::optional<Timestamp> look_at) {
   if (queue.blocked) {
-    // A row found FAILED behind this one is found again when this one is settled.
+    // The old head lies behind the new one, and is read again when that is settled.
     std::erase_if(retries_, [&queue](const auto& retry) { return retry.second == &queue; });
     queue.more_behind = true;
   }
@@ -50,6 +50,9 @@ void PublishScheduler::block(Queue& queue, const OutboxEvent& head, Timestamp du
   retries_.emplace(std::min(due, look_at.value_or(due)), &queue);
 }
 
+/// A row becomes the head of its aggregate, and a refill that was asked for begins behind it. Passed over:
+/// the head as it is known, a row that a pending refill will meet, and a row of our own. Behind the head, a
+/// row is only known to be there.
 void PublishScheduler::notice(const OutboxEvent& row, Timestamp due, std::optional<Timestamp> look_at) {
   auto& queue = queues_.of(row);
   if (queue.blocked) {
@@ -60,7 +63,7 @@ void PublishScheduler::notice(const OutboxEvent& row, Timestamp due, std::option
       return;
     }
   } else if (queue.last_position < row.position && (queue.refilling || queue.has_rows_behind())) {
-    return;  // it is met when these are read
+    return;
   }
   if (is_own(queue, row.position)) return;
   if (std::exchange(queue.refilling, false)) std::erase(refills_, &queue);

@@ -81,7 +81,7 @@ class PublishScheduler {
   /// Whether the stream takes batches.
   void allow_batches(bool allowed) noexcept { batches_allowed_ = allowed; }
 
-  // Outcomes come back. stored() and refused() return the event if the outcome settles it.
+  // Outcomes come back. stored() and refused() return the event, or nothing when that token is not in flight.
 
   [[nodiscard]] std::optional<OutboxEvent> stored(std::uint64_t token);
   /// When a refused event is tried again; empty when it is not.
