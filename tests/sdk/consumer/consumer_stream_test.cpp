@@ -1,6 +1,7 @@
 // A consumer while what it reads from changes under it: purged, deleted, restarted, limited in bytes.
 
 #include "support/consuming.hpp"
+#include "support/sanitizers.hpp"
 #include "support/tcp_proxy.hpp"
 
 #include <malloc.h>
@@ -315,7 +316,7 @@ TEST_CASE("a durable that limits what may be asked for is asked for no more") {
 }
 
 TEST_CASE("large messages among small ones leave no memory behind") {
-  constexpr int messages = 4000, one_is_large_of = 10;
+  constexpr int messages = memory_is_measured ? 4000 : 400, one_is_large_of = 10;
   constexpr std::size_t allowed = 24U << 20U;
   Scene scene;
   const auto large = json_of_size(400'000);
@@ -331,5 +332,6 @@ TEST_CASE("large messages among small ones leave no memory behind") {
   instance->start();
   REQUIRE_WITHIN(60s, instance->stats().handled == messages);
   REQUIRE_WITHIN(10s, scene.all_acked());
-  REQUIRE_WITHIN(10s, live_bytes() < before + allowed);  // nats.c frees on a thread of its own
+  if (memory_is_measured)
+    REQUIRE_WITHIN(10s, live_bytes() < before + allowed);  // nats.c frees on a thread of its own
 }
