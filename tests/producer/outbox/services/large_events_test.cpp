@@ -48,6 +48,7 @@ void forget_peak() { std::ofstream{"/proc/self/clear_refs"} << "5"; }
 OutboxProcessorOptions quick() {
   OutboxProcessorOptions options;
   options.processing_interval = 100ms;
+  options.max_retries = 2;  // SQLite writes all 4 MB of a row at each
   options.backoff = {.base = 20ms, .max = 100ms};
   return options;
 }
