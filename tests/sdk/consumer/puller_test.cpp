@@ -2,25 +2,17 @@
 
 #include "consumer/puller.hpp"
 
-#include "consumer/type_filter.hpp"
 #include "support/consuming.hpp"
 #include "support/log.hpp"
+#include "support/puller_scene.hpp"
 
 using namespace tidings;
 using namespace tidings::test;
 using std::chrono::steady_clock;
 
 TEST_CASE("a source that is stopped waits as long as it is told, also when its group is gone") {
-  Scene scene;
-  const auto options = scene.options();
-  Connection connection{options.connection};
-  GroupGauges gauges;
-  Puller source{connection,
-                join_group(connection, options, TypeFilter{options.subject_prefix}),
-                options.subject_prefix,
-                {10, 1U << 20},
-                gauges,
-                [] { return true; }};
+  PullerScene scene{10};
+  auto& source = scene.puller;
   REQUIRE_WITHIN(10s, source.take(10, 10ms, {}).empty() && scene.group().num_waiting == 1);
   scene.js.delete_consumer("AUTH_EVENTS", "mailer");
   const auto deleted = steady_clock::now();
@@ -33,16 +25,8 @@ TEST_CASE("a source that is stopped waits as long as it is told, also when its g
 }
 
 TEST_CASE("that pulls are refused stays known when an older pull is told of after it") {
-  Scene scene;
-  const auto options = scene.options();
-  Connection connection{options.connection};
-  GroupGauges gauges;
-  Puller source{connection,
-                join_group(connection, options, TypeFilter{options.subject_prefix}),
-                options.subject_prefix,
-                {20, 1U << 20},
-                gauges,
-                [] { return true; }};
+  PullerScene scene{20};
+  auto& source = scene.puller;
   REQUIRE_WITHIN(10s, source.take(20, 10ms, {}).empty() && scene.group().num_waiting == 1);
   auto config = scene.js.consumer_config("AUTH_EVENTS", "mailer");
   config["max_batch"] = 5;
@@ -57,7 +41,7 @@ TEST_CASE("that pulls are refused stays known when an older pull is told of afte
     return taken == 12;
   }());
   REQUIRE_WITHIN(10s, scene.group().num_waiting == 0);  // the older one has expired
-  REQUIRE(connection.flush(5s));
+  REQUIRE(scene.connection.flush(5s));
   (void)source.take(0, 5s, {});
   CHECK_THAT(source.refused_pulls(), ContainsSubstring("Exceeded MaxRequestBatch of 5"));
   CHECK(source.rejoin_after());
@@ -81,16 +65,8 @@ TEST_CASE("pulls that run out while messages come leave no gap") {
 }
 
 TEST_CASE("an AckWait that is shortened is kept, and what is here comes again once at most") {
-  Scene scene;
-  const auto options = scene.options();
-  Connection connection{options.connection};
-  GroupGauges gauges;
-  Puller source{connection,
-                join_group(connection, options, TypeFilter{options.subject_prefix}),
-                options.subject_prefix,
-                {1000, 1U << 20},
-                gauges,
-                [] { return true; }};
+  PullerScene scene{1000};
+  auto& source = scene.puller;
   constexpr std::size_t total = 4;
   scene.publish_many(total);
   std::vector<StreamMessagePtr> here;
