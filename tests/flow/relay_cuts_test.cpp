@@ -1,8 +1,7 @@
 // A connection that is cut at every place of a batch, on the way there and on the way back.
 
+#include "support/broker.hpp"
 #include "support/catch.hpp"
-#include "support/jetstream.hpp"
-#include "support/nats_server.hpp"
 #include "support/processor.hpp"
 #include "support/tcp_proxy.hpp"
 #include "support/wait.hpp"
@@ -17,12 +16,6 @@ namespace {
 
 constexpr int batch = 24;
 constexpr std::uint64_t ping = 6;  // "PING\r\n" behind what is sent, "PONG\r\n" back
-
-struct Broker {
-  Broker() : jetstream(server.url()) {}
-  NatsServer server;
-  JetStream jetstream;
-};
 
 /// A processor with a connection, an outbox and a stream of its own, so that the bytes that it sends
 /// are as many each time.

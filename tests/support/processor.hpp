@@ -15,6 +15,22 @@
 
 namespace tidings::test {
 
+/// Retries within milliseconds. Reads when it is woken, for its polls are further apart than a test is long.
+inline OutboxProcessorOptions quick() {
+  OutboxProcessorOptions options;
+  options.processing_interval = std::chrono::minutes{1};
+  options.backoff = {.base = std::chrono::milliseconds{20}, .max = std::chrono::milliseconds{200}};
+  return options;
+}
+
+/// Also polls, and is succeeded soon when it has died.
+inline OutboxProcessorOptions quick_polling() {
+  auto options = quick();
+  options.processing_interval = std::chrono::milliseconds{100};
+  options.lease = std::chrono::seconds{1};
+  return options;
+}
+
 /// Works in a thread of its own until stop() or its end.
 class Processor {
  public:

@@ -28,14 +28,6 @@ namespace {
 
 using Phase = ProcessorStatus::Phase;
 
-OutboxProcessorOptions quick() {
-  OutboxProcessorOptions options;
-  options.processing_interval = 100ms;
-  options.lease = 1s;
-  options.backoff = {.base = 20ms, .max = 200ms};
-  return options;
-}
-
 /// Adds one event as a service does.
 void add(Database& database, const std::string& aggregate) {
   const auto events = database.outbox();
@@ -79,9 +71,9 @@ TEST_CASE("writers and processors that share two sessions lose nothing and keep 
   JetStream jetstream{server.url()};
   Outbox outbox{Engine::postgres};
   const PgBouncer pooler{outbox.server(), {.sessions = 2}};
-  Processor first{pooler.url(), server.url(), quick()};
+  Processor first{pooler.url(), server.url(), quick_polling()};
   REQUIRE_WITHIN(20s, first.active());
-  Processor second{pooler.url(), server.url(), quick()};
+  Processor second{pooler.url(), server.url(), quick_polling()};
   Writers writers{pooler.url(), {.writers = 8, .aggregates = 10, .commits = 100}};
   REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") > 200);
   std::set<std::string> sessions;
@@ -107,7 +99,7 @@ TEST_CASE("a PgBouncer or a PostgreSQL behind it that crashes costs no attempt, 
   JetStream jetstream{server.url()};
   Outbox outbox{Engine::postgres};
   PgBouncer pooler{outbox.server(), {.sessions = 3, .settings = "query_wait_timeout = 2\n"}};
-  Processor processor{pooler.url(), server.url(), quick()};
+  Processor processor{pooler.url(), server.url(), quick_polling()};
   REQUIRE_WITHIN(20s, processor.active());
   Writers writers{pooler.url(), {.writers = 3, .aggregates = 10}};
   const auto goes_on = [&] {

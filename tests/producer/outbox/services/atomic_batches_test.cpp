@@ -19,13 +19,6 @@ using Phase = ProcessorStatus::Phase;
 
 namespace {
 
-OutboxProcessorOptions quick() {
-  OutboxProcessorOptions options;
-  options.processing_interval = 60s;
-  options.backoff = {.base = 20ms, .max = 200ms};
-  return options;
-}
-
 struct Broker {
   explicit Broker(const std::string& config = {}) : server({.config = config}), jetstream(server.url()) {}
   void add_stream(nlohmann::json config = nlohmann::json::object()) {

@@ -1,9 +1,8 @@
 // SQLite keeps what a driver binds: many bind texts as BLOBs, and a UUID as its 16 bytes.
 
+#include "support/broker.hpp"
 #include "support/catch.hpp"
-#include "support/jetstream.hpp"
 #include "support/log.hpp"
-#include "support/nats_server.hpp"
 #include "support/outbox.hpp"
 #include "support/processor.hpp"
 #include "support/wait.hpp"
@@ -20,13 +19,6 @@ using namespace tidings::test;
 using Phase = ProcessorStatus::Phase;
 
 namespace {
-
-OutboxProcessorOptions quick() {
-  OutboxProcessorOptions options;
-  options.processing_interval = 50ms;  // what is still PENDING is found soon
-  options.backoff = {.base = 20ms, .max = 100ms};
-  return options;
-}
 
 /// As a driver writes: each value is SQL.
 struct Row {
@@ -51,12 +43,6 @@ constexpr const char* uuid = "0198c5a2-0000-7000-8000-00000000000a";
 constexpr const char* uuid_as_bytes = "x'0198c5a2000070008000000000000002'";
 constexpr const char* all_settled = "status NOT IN ('PUBLISHED', 'DEAD_LETTER')";
 
-struct Broker {
-  Broker() : jetstream(server.url()) {}
-  NatsServer server;
-  JetStream jetstream;
-};
-
 }  // namespace
 
 TEST_CASE("an id is published once and its row marked, whatever type a driver has bound") {
@@ -68,7 +54,7 @@ TEST_CASE("an id is published once and its row marked, whatever type a driver ha
   add(outbox, {.id = "x'6f64643a'"});
   add(outbox, {.id = "x'ff0a'"});  // no text at all
   for (int i = 0; many && i < 20; ++i) add(outbox, {.id = "'text " + std::to_string(i) + "'"});
-  Processor processor{outbox, broker.server.url(), quick()};
+  Processor processor{outbox, broker.server.url(), quick_polling()};
   REQUIRE_WITHIN(10s, outbox.count(all_settled) == 0);
   CHECK(outbox.column("SELECT hex(id) FROM outbox_event WHERE status = 'DEAD_LETTER'") ==
         std::vector<std::string>{"FF0A"});
@@ -124,7 +110,7 @@ TEST_CASE("the events of an aggregate wait for its failed one, whatever types it
   add(outbox, {.id = "'2'", .aggregate_id = bytes, .aggregate_type = "x'55736572'"});
   add(outbox, {.id = "'3'", .aggregate_id = text});
   add(outbox, {.id = "'other'", .aggregate_id = "x''"});
-  Processor processor{outbox, broker.server.url(), quick()};
+  Processor processor{outbox, broker.server.url(), quick_polling()};
   REQUIRE_WITHIN(10s, outbox.count(all_settled) == 0);
   CHECK(outbox.value("bad", "status || retryCount") == "DEAD_LETTER5");
   CHECK(stored_ids(broker.jetstream) == std::vector<std::string>{"other", "1", "2", "3"});
@@ -138,7 +124,7 @@ TEST_CASE("a mark that changes no row is told, and nothing more is published unt
       "CREATE TRIGGER keep_too BEFORE DELETE ON outbox_event BEGIN SELECT RAISE(IGNORE); END");
   outbox.add_many(20, 20);
   const Log log;
-  auto options = quick();
+  auto options = quick_polling();
   options.retention = std::chrono::days{GENERATE(0, 7)};
   Processor processor{outbox, broker.server.url(), options};
   REQUIRE_WITHIN(10s, processor.phase() == Phase::waiting_for_database);

@@ -1,9 +1,8 @@
 #include "nats/handle.hpp"
+#include "support/broker.hpp"
 #include "support/catch.hpp"
 #include "support/gate.hpp"
 #include "support/imitated_leader.hpp"
-#include "support/jetstream.hpp"
-#include "support/nats_server.hpp"
 #include "support/tcp_proxy.hpp"
 #include "support/wait.hpp"
 
@@ -57,12 +56,6 @@ struct Publishing {
   Connection connection;
   std::atomic<int> wakes{0};
   EventPublisher publisher;
-};
-
-struct Broker {
-  Broker() : jetstream(server.url()) {}
-  NatsServer server;
-  JetStream jetstream;
 };
 
 /// Messages that nats.c has read from the connection.

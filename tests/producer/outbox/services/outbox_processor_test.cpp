@@ -1,7 +1,6 @@
 #include "nats/handle.hpp"
+#include "support/broker.hpp"
 #include "support/catch.hpp"
-#include "support/jetstream.hpp"
-#include "support/nats_server.hpp"
 #include "support/outbox.hpp"
 #include "support/processor.hpp"
 #include "support/tcp_proxy.hpp"
@@ -19,20 +18,6 @@ using namespace tidings::test;
 using Phase = ProcessorStatus::Phase;
 
 namespace {
-
-/// Retries within milliseconds; polls nothing by itself within the time of a test.
-OutboxProcessorOptions quick() {
-  OutboxProcessorOptions options;
-  options.processing_interval = 60s;
-  options.backoff = {.base = 20ms, .max = 200ms};
-  return options;
-}
-
-struct Broker {
-  Broker() : jetstream(server.url()) {}
-  NatsServer server;
-  JetStream jetstream;
-};
 
 std::string big_data(std::size_t size) { return "\"" + std::string(size, 'x') + "\""; }
 

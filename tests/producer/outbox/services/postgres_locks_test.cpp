@@ -17,13 +17,6 @@ using namespace tidings::test;
 
 namespace {
 
-OutboxProcessorOptions quick() {
-  OutboxProcessorOptions options;
-  options.lease = 1s;
-  options.processing_interval = 100ms;
-  return options;
-}
-
 struct Relay {
   NatsServer server;
   JetStream jetstream{server.url()};
@@ -52,7 +45,7 @@ TEST_CASE("a row that is locked keeps nothing but its own mark, and the lease is
   service.begin();
   service.run("SELECT 1 FROM outbox_event WHERE id = '" + locked + "' FOR UPDATE");
   outbox.add_many(500, 7);
-  Processor processor{outbox, relay.server.url(), quick()};
+  Processor processor{outbox, relay.server.url(), quick_polling()};
   REQUIRE_WITHIN(20s, relay.published() == 500);
   outbox.add_many(500, 7);
   REQUIRE_WITHIN(20s, relay.published() == 1000);
@@ -73,7 +66,7 @@ TEST_CASE("a row that is locked keeps nothing but its own mark, and the lease is
 TEST_CASE("while an index is built, or the table is locked, the lease is kept and the reason is told") {
   Relay relay;
   auto& outbox = relay.outbox;
-  Processor processor{outbox, relay.server.url(), quick()};
+  Processor processor{outbox, relay.server.url(), quick_polling()};
   outbox.add("a");
   REQUIRE_WITHIN(20s, relay.published() == 1);
   Service service{outbox};
@@ -101,7 +94,7 @@ TEST_CASE("cleanup passes over rows that are locked, and holds up nothing") {
   Service service{outbox};
   service.begin();
   service.run("SELECT 1 FROM outbox_event WHERE id = '" + locked + "' FOR UPDATE");
-  auto options = quick();
+  auto options = quick_polling();
   options.cleanup_interval = 50ms;
   Processor processor{outbox, relay.server.url(), options};
   REQUIRE_WITHIN(20s, outbox.count("true") == 1);
@@ -118,7 +111,7 @@ TEST_CASE("marks that change nothing end publishing with a clear word, and nothi
   CAPTURE(cause, deletes);
   Relay relay;
   auto& outbox = relay.outbox;
-  auto options = quick();
+  auto options = quick_polling();
   if (deletes) options.retention = std::chrono::days{0};
   outbox.add_many(10, 10);
   outbox.execute("CREATE ROLE relay LOGIN; GRANT ALL ON outbox_event, outbox_lease, outbox_state TO relay");

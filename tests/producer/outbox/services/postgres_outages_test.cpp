@@ -14,17 +14,6 @@
 using namespace tidings;
 using namespace tidings::test;
 
-namespace {
-
-OutboxProcessorOptions quick() {
-  OutboxProcessorOptions options;
-  options.processing_interval = 60s;
-  options.backoff = {.base = 20ms, .max = 200ms};
-  return options;
-}
-
-}  // namespace
-
 TEST_CASE(
     "a holder that stands still inside of its transaction keeps no successor out, also behind PgBouncer") {
   Outbox outbox{Engine::postgres};

@@ -15,13 +15,6 @@ using Phase = ProcessorStatus::Phase;
 
 namespace {
 
-OutboxProcessorOptions quick() {
-  OutboxProcessorOptions options;
-  options.lease = 1s;
-  options.processing_interval = 100ms;
-  return options;
-}
-
 std::string granted_all_but(const std::string& right) {
   return "CREATE ROLE relay LOGIN; GRANT ALL ON outbox_event, outbox_lease, outbox_state TO relay; REVOKE " +
          right + " FROM relay";
@@ -40,7 +33,7 @@ TEST_CASE("a relay that may not change rows says so in stats, and goes on once i
   const std::string right = GENERATE("UPDATE", "DELETE");
   CAPTURE(right);
   outbox.execute(granted_all_but(right + " ON outbox_event"));
-  auto options = quick();
+  auto options = quick_polling();
   if (right == "DELETE") options.retention = std::chrono::days{0};
   outbox.add_many(10, 10);
   Processor processor{login_of_relay(outbox), server.url(), options};
@@ -68,7 +61,7 @@ TEST_CASE("a relay that could not say what it does ends at its start, and names 
   CAPTURE(right);
   outbox.execute(granted_all_but(right + " ON outbox_state"));
   outbox.add("user-1");
-  Processor processor{login_of_relay(outbox), server.url(), quick()};
+  Processor processor{login_of_relay(outbox), server.url(), quick_polling()};
   processor.join();
   CHECK_THAT(processor.error(), ContainsSubstring("permission denied for table outbox_state; grant it"));
   CHECK(outbox.count_status("PENDING") == 1);

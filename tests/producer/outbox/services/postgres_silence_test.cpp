@@ -19,13 +19,6 @@ using namespace tidings::test;
 
 namespace {
 
-OutboxProcessorOptions quick() {
-  OutboxProcessorOptions options;
-  options.lease = 1s;
-  options.processing_interval = 100ms;
-  return options;
-}
-
 /// The server's processes for the clients that are connected.
 std::set<std::string> sessions(const Outbox& outbox) {
   const auto pids = outbox.column(
@@ -56,7 +49,7 @@ class StoppedSessions {
 TEST_CASE("a session that an administrator ends stops publishing for no moment") {
   NatsServer server;
   Outbox outbox{Engine::postgres};
-  auto options = quick();
+  auto options = quick_polling();
   options.lease = 10s;
   const auto own = sessions(outbox);
   Processor processor{outbox, server.url(), options};
@@ -80,7 +73,7 @@ TEST_CASE("a session that an administrator ends stops publishing for no moment")
 TEST_CASE("commits that hang are told, and a stop ends all the same") {
   NatsServer server;
   Outbox outbox{Engine::postgres};
-  Processor processor{outbox, server.url(), quick()};
+  Processor processor{outbox, server.url(), quick_polling()};
   outbox.add("a");
   REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") == 1);
   outbox.execute("ALTER SYSTEM SET synchronous_standby_names = 'ghost'");
@@ -114,7 +107,7 @@ TEST_CASE("sessions that stand still are told, and a stop ends all the same") {
   NatsServer server;
   Outbox outbox{Engine::postgres};
   const auto own = sessions(outbox);
-  Processor processor{outbox, server.url(), quick()};
+  Processor processor{outbox, server.url(), quick_polling()};
   outbox.add("a");
   REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") == 1);
   REQUIRE_WITHIN(20s, sessions(outbox).size() == own.size() + 3);

@@ -20,13 +20,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-OutboxProcessorOptions quick() {
-  OutboxProcessorOptions options;
-  options.processing_interval = 200ms;
-  options.lease = 1500ms;  // renewed each 500 ms
-  return options;
-}
-
 /// As `mv backup.db auth.db` does, while the service is stopped.
 void replace(const Outbox& outbox, int events) {
   Outbox backup;
@@ -42,9 +35,9 @@ TEST_CASE("a relay whose database file is replaced or deleted ends with an error
   const NatsServer server{{.config = {}, .arguments = {}, .jetstream = true, .monitoring = false}};
   Outbox outbox;
   outbox.add("one");
-  Processor active{outbox, server.url(), quick()};
+  Processor active{outbox, server.url(), quick_polling()};
   REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") == 1);
-  Processor standby{outbox, server.url(), quick()};
+  Processor standby{outbox, server.url(), quick_polling()};
   REQUIRE_WITHIN(10s, standby.phase() == Phase::standby);
   if (GENERATE(true, false))
     replace(outbox, 3);
@@ -61,12 +54,12 @@ TEST_CASE("a relay that is started on the file that has replaced its own publish
   Outbox outbox;
   outbox.add_many(2, 2);
   {
-    Processor first{outbox, server.url(), quick()};
+    Processor first{outbox, server.url(), quick_polling()};
     REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") == 2);
     replace(outbox, 3);
     first.join();
   }
-  const Processor second{outbox, server.url(), quick()};
+  const Processor second{outbox, server.url(), quick_polling()};
   REQUIRE_WITHIN(10s, JetStream{server.url()}.message_count("AUTH_EVENTS") == 5);
   REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") == 3);
   CHECK(outbox.number("SELECT count(*) FROM outbox_event") == 3);

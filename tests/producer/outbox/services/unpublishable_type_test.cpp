@@ -20,10 +20,8 @@ using Phase = ProcessorStatus::Phase;
 
 namespace {
 
-OutboxProcessorOptions quick() {
-  OutboxProcessorOptions options;
-  options.processing_interval = 60s;
-  options.backoff = {.base = 20ms, .max = 50ms};
+OutboxProcessorOptions two_attempts() {
+  auto options = quick();
   options.max_retries = 2;
   options.publisher.ack_timeout = 500ms;
   options.manage_stream = false;
@@ -78,7 +76,7 @@ TEST_CASE("a type that may not be published holds up its own aggregate only, unt
   const auto bad = outbox.add("a", "{}", "order.created");
   const auto behind = outbox.add("a");
   for (int i = 0; i < 20; ++i) outbox.add("user-" + std::to_string(i));
-  const Processor processor{outbox, broker.url_of("relay"), quick()};
+  const Processor processor{outbox, broker.url_of("relay"), two_attempts()};
   REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") >= 20);
   CHECK(outbox.value(behind, "status") == "PENDING");
   // Others that go out show that it is not the broker.
@@ -108,7 +106,7 @@ TEST_CASE(
   const auto middle = outbox.add("hot-0", "{}", "order.created");
   outbox.add_many(100, 2, "hot-");
   const auto last = outbox.add("hot-1", "{}", "order.created");  // so nobody answers the commit
-  const Processor processor{outbox, broker.url_of("relay"), quick()};
+  const Processor processor{outbox, broker.url_of("relay"), two_attempts()};
   int good = 200;
   REQUIRE_WITHIN(30s, [&] {
     if (outbox.count("status = 'PENDING' AND \"aggregateId\" LIKE 'other%'") == 0) {
@@ -139,7 +137,7 @@ TEST_CASE("while no type can be published, none uses up an attempt", "[engines]"
     outbox.add("a" + std::to_string(i), "{}", "order.created");
     outbox.add("b" + std::to_string(i));
   }
-  const Processor processor{outbox, server.url(), quick()};
+  const Processor processor{outbox, server.url(), two_attempts()};
   REQUIRE_WITHIN(10s, processor.phase() == Phase::waiting_for_broker);
   CHECK_THAT(processor.status().waiting_because, ContainsSubstring("no stream answers"));
   jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"});
