@@ -3,6 +3,7 @@
 #include "support/catch.hpp"
 #include "support/loopback.hpp"
 #include "support/relays.hpp"
+#include "support/sized_json.hpp"
 #include "support/wait.hpp"
 
 #include <nlohmann/json.hpp>
@@ -110,7 +111,7 @@ TEST_CASE("a relay that ends because of its stream leaves the reason behind", "[
 TEST_CASE("stats name the blocked aggregates, the event that they wait for and why", "[engines]") {
   Relays relays{engine_under_test()};
   relays.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
-  const auto big = "\"" + std::string(2000, 'x') + "\"";
+  const auto big = json_of_size(2000);
   const auto first = relays.outbox.add("blocked", big);
   relays.outbox.add("blocked");
   relays.outbox.add("free");

@@ -3,6 +3,7 @@
 #include "support/catch.hpp"
 #include "support/processor.hpp"
 #include "support/relays.hpp"
+#include "support/sized_json.hpp"
 #include "support/wait.hpp"
 
 #include <atomic>
@@ -108,7 +109,7 @@ TEST_CASE("a retry that waits while the clock goes back an hour comes after its 
   options.backoff = {.base = 800ms, .max = 800ms};
   options.clock = [&offset] { return tidings::now() + std::chrono::milliseconds{offset.load()}; };
   const auto begun = Clock::now();
-  const auto poison = relays.outbox.add("a", "\"" + std::string(2000, 'x') + "\"");
+  const auto poison = relays.outbox.add("a", json_of_size(2000));
   Processor processor{relays.outbox, relays.server.url(), options};
   REQUIRE_WITHIN(20s, relays.outbox.value(poison, "retryCount") == "1");
   offset = std::chrono::milliseconds{-1h}.count();

@@ -2,6 +2,7 @@
 
 #include "support/catch.hpp"
 #include "support/relays.hpp"
+#include "support/sized_json.hpp"
 #include "support/tcp_proxy.hpp"
 #include "support/wait.hpp"
 
@@ -114,7 +115,7 @@ TEST_CASE("a relay frozen past its lease with an outcome in hand does not write 
 
   // The first publishes while it cannot write: it stands still with all its marks in memory.
   first.pause();
-  const auto poison = relays.outbox.add("hot", "\"" + std::string(2000, 'x') + "\"");
+  const auto poison = relays.outbox.add("hot", json_of_size(2000));
   const auto next = relays.outbox.add("hot");
   relays.outbox.add_many(50, 5);
   const auto service = tidings::Database::open(relays.outbox.url());
@@ -299,7 +300,7 @@ TEST_CASE("a blocked aggregate's attempts are counted across kills, and its next
   Relays relays{engine_under_test()};
   relays.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   const auto first = relays.outbox.add("hot");
-  const auto second = relays.outbox.add("hot", "\"" + std::string(2000, 'x') + "\"");
+  const auto second = relays.outbox.add("hot", json_of_size(2000));
   const auto third = relays.outbox.add("hot");
   const auto retries = [&] { return std::stoi(relays.outbox.value(second, "retryCount")); };
   const auto third_is_out = [&] {

@@ -2,6 +2,7 @@
 
 #include "support/catch.hpp"
 #include "support/relays.hpp"
+#include "support/sized_json.hpp"
 #include "support/wait.hpp"
 
 #include <nlohmann/json.hpp>
@@ -115,7 +116,7 @@ TEST_CASE("an active relay sends what it has given up again once it is retried",
   Relays relays{engine_under_test()};
   relays.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   const auto relay = relays.start({{"OUTBOX_MAX_RETRIES", "1"}, {"OUTBOX_PROCESSING_INTERVAL_MS", "100"}});
-  const auto large = "\"" + std::string(2000, 'x') + "\"";
+  const auto large = json_of_size(2000);
   for (int i = 0; i < 40; ++i) (void)relays.outbox.add(std::to_string(i % 4), large);
   REQUIRE_WITHIN(20s, relays.outbox.count_status("DEAD_LETTER") == 40);
   auto config = relays.jetstream.stream_config("AUTH_EVENTS");

@@ -2,6 +2,7 @@
 
 #include "support/consuming.hpp"
 #include "support/sanitizers.hpp"
+#include "support/sized_json.hpp"
 #include "support/tcp_proxy.hpp"
 
 #include <malloc.h>
@@ -35,8 +36,6 @@ std::size_t live_bytes() {
   const auto info = mallinfo2();
   return info.uordblks + info.hblkhd;
 }
-
-std::string json_of_size(std::size_t size) { return "\"" + std::string(size - 2, 'x') + "\""; }
 
 }  // namespace
 

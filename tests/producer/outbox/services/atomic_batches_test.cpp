@@ -6,6 +6,7 @@
 #include "support/newer_nats.hpp"
 #include "support/outbox.hpp"
 #include "support/processor.hpp"
+#include "support/sized_json.hpp"
 #include "support/tcp_proxy.hpp"
 #include "support/wait.hpp"
 
@@ -28,8 +29,6 @@ struct Broker {
   NatsServer server;
   JetStream jetstream;
 };
-
-std::string data_of(std::size_t size) { return "\"" + std::string(size - 2, 'x') + "\""; }
 
 std::int64_t in_batches(const std::vector<StoredMessage>& stream) {
   return std::ranges::count_if(
@@ -152,7 +151,7 @@ TEST_CASE("an event that fits alone, but not with the headers of a batch, goes a
   broker.add_stream();
   Outbox outbox;
   Processor processor{outbox, broker.server.url(), quick()};
-  outbox.add("hot-0", data_of(1000));
+  outbox.add("hot-0", json_of_size(1000));
   REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") == 1);
   std::size_t headers = std::string("NATS/1.0\r\n\r\n").size();
   const auto stored = broker.jetstream.messages("AUTH_EVENTS");
@@ -160,7 +159,7 @@ TEST_CASE("an event that fits alone, but not with the headers of a batch, goes a
     headers += name.size() + value.size() + std::string(": \r\n").size();
   for (int i = 0; i < 5; ++i) {
     outbox.add_many(40, 1, "hot-");
-    outbox.add("hot-0", data_of(4096 - headers));
+    outbox.add("hot-0", json_of_size(4096 - headers));
   }
   REQUIRE_WITHIN(20s, outbox.count_status("PUBLISHED") == 206);
   check_all(outbox, broker.jetstream);

@@ -5,6 +5,7 @@
 #include "support/nats_server.hpp"
 #include "support/outbox.hpp"
 #include "support/processor.hpp"
+#include "support/sized_json.hpp"
 #include "support/wait.hpp"
 
 #include <tidings/outbox_processor.hpp>
@@ -21,7 +22,7 @@ TEST_CASE("a retry that is due while the broker is away wakes nobody until it is
   JetStream jetstream{server.url()};
   jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   Outbox outbox{engine_under_test()};
-  const auto id = outbox.add("a", "\"" + std::string(2000, 'x') + "\"");
+  const auto id = outbox.add("a", json_of_size(2000));
   OutboxProcessorOptions options;
   options.processing_interval = 60s;
   options.lease = 500ms;

@@ -3,6 +3,7 @@
 #include "support/catch.hpp"
 #include "support/gate.hpp"
 #include "support/imitated_leader.hpp"
+#include "support/sized_json.hpp"
 #include "support/tcp_proxy.hpp"
 #include "support/wait.hpp"
 
@@ -121,7 +122,7 @@ TEST_CASE("an event that the stream refuses says why, and those behind it are st
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   Publishing to{broker.server.url()};
   to.publisher.publish(1, event("a"));
-  to.publisher.publish(2, event("b", "\"" + std::string(2000, 'x') + "\""));
+  to.publisher.publish(2, event("b", json_of_size(2000)));
   to.publisher.publish(3, event("c"));
   const auto results = to.results();
   CHECK(results.at(1).kind == Kind::stored);

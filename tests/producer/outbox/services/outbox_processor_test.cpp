@@ -3,6 +3,7 @@
 #include "support/catch.hpp"
 #include "support/outbox.hpp"
 #include "support/processor.hpp"
+#include "support/sized_json.hpp"
 #include "support/tcp_proxy.hpp"
 #include "support/wait.hpp"
 
@@ -16,12 +17,6 @@
 using namespace tidings;
 using namespace tidings::test;
 using Phase = ProcessorStatus::Phase;
-
-namespace {
-
-std::string big_data(std::size_t size) { return "\"" + std::string(size, 'x') + "\""; }
-
-}  // namespace
 
 TEST_CASE("a processor refuses an option outside of its limits when it is built") {
   Broker broker;
@@ -187,7 +182,7 @@ TEST_CASE("a refused event is dead after the fifth attempt, and its aggregate's 
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   Outbox outbox{engine_under_test()};
   const auto first = outbox.add("hot");
-  const auto poison = outbox.add("hot", big_data(2000));
+  const auto poison = outbox.add("hot", json_of_size(2000));
   const auto third = outbox.add("hot");
   outbox.add_many(200, 20, "other-");
   Processor processor{outbox, broker.server.url(), quick()};
@@ -208,7 +203,7 @@ TEST_CASE("attempts are spaced by exponential backoff", "[engines]") {
   Broker broker;
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   Outbox outbox{engine_under_test()};
-  const auto poison = outbox.add("a", big_data(2000));
+  const auto poison = outbox.add("a", json_of_size(2000));
   std::atomic<std::int64_t> offset{0};  // milliseconds that the injected clock is ahead
   auto options = quick();
   options.backoff = {.base = 60s, .max = 3600s};
@@ -236,7 +231,7 @@ TEST_CASE("a hundred thousand events behind a blocked aggregate keep nobody wait
   Broker broker;
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   Outbox outbox{engine_under_test()};
-  outbox.add("blocked", big_data(2000));
+  outbox.add("blocked", json_of_size(2000));
   outbox.add_many(100000, 1, "blocked");
   outbox.execute("UPDATE outbox_event SET aggregateId = 'blocked'");
   outbox.add_many(500, 50, "free-");
@@ -342,7 +337,7 @@ TEST_CASE("cleanup deletes published rows past retention and never the young, th
   outbox.execute(
       "UPDATE outbox_event SET status = 'DEAD_LETTER', createdAt = '2020-01-01T00:00:00.000Z' WHERE id = '" +
       dead + "'");
-  const auto failed = outbox.add("failed", big_data(2000));
+  const auto failed = outbox.add("failed", json_of_size(2000));
   outbox.add("young");
   auto options = quick();
   options.cleanup_interval = 50ms;
@@ -406,7 +401,7 @@ TEST_CASE("draining ends when nothing is left, with refused events dead", "[engi
   broker.jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   Outbox outbox{engine_under_test()};
   outbox.add_many(1000, 10);
-  outbox.add("user-3", big_data(2000));
+  outbox.add("user-3", json_of_size(2000));
   outbox.add_many(100, 10);
   auto options = quick();
   options.drain = true;

@@ -3,6 +3,7 @@
 #include "support/nats_server.hpp"
 #include "support/outbox.hpp"
 #include "support/processor.hpp"
+#include "support/sized_json.hpp"
 #include "support/wait.hpp"
 
 #include <tidings/outbox_processor.hpp>
@@ -17,7 +18,7 @@ TEST_CASE("an event whose predecessor an operator has settled has all of its own
   JetStream jetstream{server.url()};
   jetstream.add_stream("AUTH_EVENTS", {"auth.events.>"}, {{"max_msg_size", 1000}});
   Outbox outbox{engine_under_test()};
-  const auto big = "\"" + std::string(2000, 'x') + "\"";
+  const auto big = json_of_size(2000);
   const auto head = outbox.add("a", big);
   const auto next = outbox.add("a", big);
   const auto last = outbox.add("a");
