@@ -2,6 +2,7 @@
 
 #include "consumer/batch_executor.hpp"
 
+#include "support/batch_instance.hpp"
 #include "support/catch.hpp"
 #include "support/child.hpp"
 #include "support/log.hpp"
@@ -25,112 +26,9 @@ using namespace tidings;
 using namespace tidings::test;
 using Kind = Settlement::Kind;
 
-namespace {
-
-/// An instance of a consumer: an inbox file, what its handler does, and the code under test.
-class Instance {
- public:
-  using Handler = std::function<void(const Delivery&, SQLite::Database&)>;
-
-  explicit Instance(const std::filesystem::path& file, Handler handler = {},
-                    std::function<void(ConsumerOptions&)> change = {}, const RetryPolicy& retry = {})
-      : sqlite_inbox(file.string()) {
-    options.group = "mailer";
-    options.max_attempts = 3;
-    options.backoff = {.base = 100ms, .max = 10s};
-    options.max_batch_time = 60s;
-    if (change) change(options);
-    inbox.join("mailer");
-    sqlite_inbox.database().exec("CREATE TABLE IF NOT EXISTS effect(id TEXT)");
-    const auto handle = [this, handler = std::move(handler)](const Delivery& delivery) {
-      started.push_back(delivery.event.id);
-      attempts.push_back(delivery.attempt);
-      SQLite::Statement insert{sqlite_inbox.transaction(), "INSERT INTO effect VALUES (?)"};
-      insert.bind(1, delivery.event.id);
-      insert.exec();
-      if (handler) handler(delivery, sqlite_inbox.transaction());
-    };
-    handlers.add("user.created", {handle, retry});
-  }
-
-  std::vector<Settlement> run_batch(const std::vector<std::string>& ids) {
-    auto all = deliveries(ids);
-    return run_batch(all);
-  }
-  std::vector<Settlement> run_batch(std::vector<Delivery>& batch) {
-    std::vector<Delivery*> pointers;
-    for (auto& delivery : batch) pointers.push_back(&delivery);
-    return executor.run_batch(pointers);
-  }
-  /// As a session does: until each is settled, trying again when the inbox seems to be unavailable.
-  std::vector<Settlement> run_through(const std::vector<std::string>& ids) {
-    auto all = deliveries(ids);
-    std::vector<Delivery*> rest;
-    for (auto& delivery : all) rest.push_back(&delivery);
-    std::vector<Settlement> settlements;
-    for (int round = 0; round < 20 && settlements.size() < ids.size(); ++round) try {
-        const auto some = executor.run_batch(std::span{rest}.subspan(settlements.size()));
-        settlements.insert(settlements.end(), some.begin(), some.end());
-      } catch (const InboxUnavailable&) {
-        continue;
-      }
-    REQUIRE(settlements.size() == ids.size());
-    return settlements;
-  }
-  Settlement run_isolated(const std::string& id) {
-    auto redelivered = deliveries({id});
-    redelivered.front().delivered = 2;
-    return executor.run_isolated(redelivered.front());
-  }
-  static std::vector<Delivery> deliveries(const std::vector<std::string>& ids,
-                                          const std::string& type = "user.created") {
-    std::vector<Delivery> made;
-    for (const auto& id : ids) {
-      Delivery delivery;
-      delivery.attempt = 0;
-      delivery.event.id = id;
-      delivery.event.type = type;
-      delivery.event.data = "{}";
-      made.push_back(delivery);
-    }
-    return made;
-  }
-
-  SqliteInbox sqlite_inbox;
-  Inbox& inbox{sqlite_inbox.tables()};
-  ConsumerOptions options;
-  Handlers handlers;
-  KeyOrder key_order{options};
-  BatchExecutor executor{inbox, handlers, options, key_order};
-  std::vector<std::string> started;  ///< ids, in the order in which the handler was called
-  std::vector<int> attempts;         ///< which attempt each call was told to be
-};
-
-std::vector<std::string> effects(const std::filesystem::path& file) {
-  return sqlite::column(file, "SELECT id FROM effect ORDER BY rowid");
-}
-
-std::vector<Kind> kinds(const std::vector<Settlement>& settlements) {
-  std::vector<Kind> all;
-  for (const auto& settlement : settlements) all.push_back(settlement.kind);
-  return all;
-}
-
-/// Handlers for one id; the others succeed.
-Instance::Handler on_id(const std::string& id, std::function<void()> action) {
-  return [id, action = std::move(action)](const Delivery& delivery, SQLite::Database&) {
-    if (delivery.event.id == id) action();
-  };
-}
-
-[[noreturn]] void fail() { throw std::runtime_error("mail server down"); }
-[[noreturn]] void reject() { throw Reject("no such address"); }
-
-}  // namespace
-
 TEST_CASE("messages in flight are committed together, in order") {
   const TempDir folder;
-  Instance instance{folder / "inbox.db"};
+  BatchInstance instance{folder / "inbox.db"};
   const auto settlements = instance.run_batch({"a", "b", "c"});
   CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::handled, Kind::handled});
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "b", "c"});
@@ -142,10 +40,10 @@ TEST_CASE("nothing of a batch is visible before its commit") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
   std::int64_t seen = -1;
-  Instance instance{file, on_id("c", [&] {
-                      seen = sqlite::number(
-                          file, "SELECT (SELECT count(*) FROM effect) + (SELECT count(*) FROM inbox)");
-                    })};
+  BatchInstance instance{file, on_id("c", [&] {
+                           seen = sqlite::number(
+                               file, "SELECT (SELECT count(*) FROM effect) + (SELECT count(*) FROM inbox)");
+                         })};
   CHECK(instance.run_batch({"a", "b", "c"}).size() == 3);
   CHECK(seen == 0);
   CHECK(effects(file).size() == 3);
@@ -153,7 +51,7 @@ TEST_CASE("nothing of a batch is visible before its commit") {
 
 TEST_CASE("one that fails is rolled back alone, its neighbours are committed") {
   const TempDir folder;
-  Instance instance{folder / "inbox.db", on_id("b", fail)};
+  BatchInstance instance{folder / "inbox.db", on_id("b", fail)};
   const auto settlements = instance.run_batch({"a", "b", "c"});
   CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK(settlements[1].reason == "mail server down");
@@ -167,7 +65,7 @@ TEST_CASE("one that fails is rolled back alone, its neighbours are committed") {
 
 TEST_CASE("an event that was handled before has no second effect, together or alone") {
   const TempDir folder;
-  Instance instance{folder / "inbox.db"};
+  BatchInstance instance{folder / "inbox.db"};
   (void)instance.run_batch({"a", "b"});
   CHECK(kinds(instance.run_batch({"a", "c", "c"})) ==
         std::vector{Kind::duplicate, Kind::handled, Kind::duplicate});
@@ -178,7 +76,7 @@ TEST_CASE("an event that was handled before has no second effect, together or al
 
 TEST_CASE("an event that another instance handled has no second effect here") {
   const TempDir folder;
-  Instance one{folder / "inbox.db"}, other{folder / "inbox.db"};
+  BatchInstance one{folder / "inbox.db"}, other{folder / "inbox.db"};
   CHECK(one.run_isolated("a").kind == Kind::handled);
   CHECK(other.run_isolated("a").kind == Kind::duplicate);
   CHECK(kinds(other.run_batch({"a"})) == std::vector{Kind::duplicate});
@@ -187,7 +85,7 @@ TEST_CASE("an event that another instance handled has no second effect here") {
 
 TEST_CASE("an exception is retried with growing delay, then a dead letter") {
   const TempDir folder;
-  Instance instance{folder / "inbox.db", on_id("a", fail)};
+  BatchInstance instance{folder / "inbox.db", on_id("a", fail)};
   const auto first = instance.run_batch({"a"}).front();
   const auto second = instance.run_isolated("a");
   const auto third = instance.run_isolated("a");
@@ -205,10 +103,10 @@ TEST_CASE("an exception is retried with growing delay, then a dead letter") {
 
 TEST_CASE("a dead letter that comes back, since it could not be stored, is not started again") {
   const TempDir folder;
-  Instance instance{folder / "inbox.db", [](const Delivery& delivery, SQLite::Database&) {
-                      if (delivery.event.id == "rejected") reject();
-                      fail();
-                    }};
+  BatchInstance instance{folder / "inbox.db", [](const Delivery& delivery, SQLite::Database&) {
+                           if (delivery.event.id == "rejected") reject();
+                           fail();
+                         }};
   REQUIRE(instance.run_batch({"rejected"}).front().kind == Kind::dead_letter);
   REQUIRE(instance.run_batch({"failed"}).front().kind == Kind::retry);
   REQUIRE(instance.run_isolated("failed").kind == Kind::retry);
@@ -229,12 +127,12 @@ TEST_CASE("a dead letter that comes back, since it could not be stored, is not s
 TEST_CASE(
     "an event whose dead letter is stored starts from zero in a new message, and not in a copy of the old one") {
   const TempDir folder;
-  Instance instance{folder / "inbox.db", on_id("a", fail)};
+  BatchInstance instance{folder / "inbox.db", on_id("a", fail)};
   REQUIRE(instance.run_batch({"a"}).front().kind == Kind::retry);
   REQUIRE(instance.run_isolated("a").kind == Kind::retry);
   REQUIRE(instance.run_isolated("a").kind == Kind::dead_letter);
   CHECK(instance.run_isolated("a").kind == Kind::dead_letter);
-  auto sent_again = Instance::deliveries({"a"});
+  auto sent_again = BatchInstance::deliveries({"a"});
   sent_again.front().stored_at += 1s;
   CHECK(instance.run_batch(sent_again).front().kind == Kind::retry);
   sent_again.front().delivered = 2;
@@ -244,7 +142,7 @@ TEST_CASE(
 
 TEST_CASE("an event that has ended its process too often starts no more from a copy of its message") {
   const TempDir folder;
-  Instance instance{folder / "inbox.db"};
+  BatchInstance instance{folder / "inbox.db"};
   const auto died = [&](int starts) {
     transact(instance.inbox, [&] {
       instance.inbox.record_attempts({"a"},
@@ -254,7 +152,7 @@ TEST_CASE("an event that has ended its process too often starts no more from a c
   died(3);
   CHECK(instance.run_isolated("a").kind == Kind::dead_letter);
   CHECK(instance.run_isolated("a").kind == Kind::dead_letter);
-  auto sent_again = Instance::deliveries({"a"});
+  auto sent_again = BatchInstance::deliveries({"a"});
   sent_again.front().stored_at += 1s;
   sent_again.front().delivered = 2;
   CHECK(instance.executor.run_isolated(sent_again.front()).kind == Kind::handled);
@@ -263,9 +161,9 @@ TEST_CASE("an event that has ended its process too often starts no more from a c
 TEST_CASE("a success leaves no count of attempts behind") {
   const TempDir folder;
   bool broken = true;
-  Instance instance{folder / "inbox.db", on_id("a", [&broken] {
-                      if (broken) fail();
-                    })};
+  BatchInstance instance{folder / "inbox.db", on_id("a", [&broken] {
+                           if (broken) fail();
+                         })};
   CHECK(instance.run_batch({"a"}).front().kind == Kind::retry);
   broken = false;
   const auto settlement = instance.run_isolated("a");
@@ -291,7 +189,7 @@ TEST_CASE("what a handler throws says what becomes of the message") {
   }));
   INFO(wanted.reason);
   const bool as_redelivered = GENERATE(false, true);
-  Instance instance{folder / "inbox.db", on_id("a", wanted.action)};
+  BatchInstance instance{folder / "inbox.db", on_id("a", wanted.action)};
   const auto settlement = as_redelivered ? instance.run_isolated("a") : instance.run_batch({"a"}).front();
   CHECK(settlement.kind == wanted.kind);
   CHECK(settlement.reason == wanted.reason);
@@ -306,7 +204,7 @@ TEST_CASE("what a handler's error says is no record of ours: it is tried as ofte
                                      "the process ended while handling it, after one in a batch",
                                      "the process ended while handling it and others", "failed: x", "");
   INFO(words);
-  Instance instance{folder / "inbox.db", on_id("a", [&words] { throw std::runtime_error(words); })};
+  BatchInstance instance{folder / "inbox.db", on_id("a", [&words] { throw std::runtime_error(words); })};
   CHECK(instance.run_batch({"a"}).front().kind == Kind::retry);
   CHECK(instance.run_isolated("a").kind == Kind::retry);
   const auto last = instance.run_isolated("a");
@@ -318,7 +216,7 @@ TEST_CASE("what a handler's error says is no record of ours: it is tried as ofte
 
 TEST_CASE("RetryAfter sets the delay and still counts as an attempt") {
   const TempDir folder;
-  Instance instance{folder / "inbox.db", on_id("a", [] { throw RetryAfter(30s, "later"); })};
+  BatchInstance instance{folder / "inbox.db", on_id("a", [] { throw RetryAfter(30s, "later"); })};
   CHECK(instance.run_batch({"a"}).front().delay == 30s);
   CHECK(instance.run_isolated("a").delay == 30s);
   const auto last = instance.run_isolated("a");
@@ -333,8 +231,8 @@ TEST_CASE("what is held back in a batch goes back in order, behind the retry, ho
     if (delivery.event.id == "hot-1") throw RetryAfter(30s, "later");
     if (delivery.event.partition_key != "hot") (void)eventually(100ms, [] { return false; });
   };
-  Instance instance{folder / "inbox.db", handler};
-  auto batch = Instance::deliveries({"hot-1", "hot-2", "slow-1", "hot-3", "slow-2"});
+  BatchInstance instance{folder / "inbox.db", handler};
+  auto batch = BatchInstance::deliveries({"hot-1", "hot-2", "slow-1", "hot-3", "slow-2"});
   for (std::size_t i = 0; i < batch.size(); ++i) {
     batch[i].stream_sequence = i + 1;
     batch[i].event.partition_key = batch[i].event.id.substr(0, batch[i].event.id.find('-'));
@@ -349,17 +247,17 @@ TEST_CASE("what is held back in a batch goes back in order, behind the retry, ho
 
 TEST_CASE("a type without a handler is ignored, or a dead letter by option") {
   const TempDir folder;
-  const auto deliver = [](Instance& instance, bool as_redelivered) {
-    auto strange = Instance::deliveries({"a"}, "user.renamed");
+  const auto deliver = [](BatchInstance& instance, bool as_redelivered) {
+    auto strange = BatchInstance::deliveries({"a"}, "user.renamed");
     return as_redelivered ? instance.executor.run_isolated(strange.front())
                           : instance.run_batch(strange).front();
   };
   const bool as_redelivered = GENERATE(false, true);
-  Instance lenient{folder / "inbox.db"};
+  BatchInstance lenient{folder / "inbox.db"};
   CHECK(deliver(lenient, as_redelivered).kind == Kind::ignored);
-  Instance strict{folder / "inbox.db", {}, [](ConsumerOptions& options) {
-                    options.unhandled = ConsumerOptions::Unhandled::dead_letter;
-                  }};
+  BatchInstance strict{folder / "inbox.db", {}, [](ConsumerOptions& options) {
+                         options.unhandled = ConsumerOptions::Unhandled::dead_letter;
+                       }};
   const auto settlement = deliver(strict, as_redelivered);
   CHECK(settlement.kind == Kind::dead_letter);
   CHECK(settlement.reason == "no handler for the type user.renamed");
@@ -369,9 +267,10 @@ TEST_CASE("the start of a redelivered message is on disk before its handler runs
   const TempDir folder;
   const auto file = folder / "inbox.db";
   std::int64_t starts = 0;
-  Instance instance{file, on_id("a", [&] {
-                      starts = sqlite::number(file, "SELECT starts FROM inbox_attempt WHERE event_id = 'a'");
-                    })};
+  BatchInstance instance{file, on_id("a", [&] {
+                           starts =
+                               sqlite::number(file, "SELECT starts FROM inbox_attempt WHERE event_id = 'a'");
+                         })};
   CHECK(instance.run_isolated("a").kind == Kind::handled);
   CHECK(starts == 1);
 }
@@ -383,12 +282,12 @@ TEST_CASE("a message that kills the process is found by its count, and its neigh
   // First in a batch with others, which does not count, then alone as redelivered; each time in a process of
   // its own.
   CHECK(signal_that_ends([&] {
-          (void)Instance{file, die}.run_batch({"before", "killer", "after"});
+          (void)BatchInstance{file, die}.run_batch({"before", "killer", "after"});
         }) == SIGABRT);
   for (int start = 1; start <= 3; ++start)
-    CHECK(signal_that_ends([&] { (void)Instance{file, die}.run_isolated("killer"); }) == SIGABRT);
+    CHECK(signal_that_ends([&] { (void)BatchInstance{file, die}.run_isolated("killer"); }) == SIGABRT);
 
-  Instance instance{file, die};
+  BatchInstance instance{file, die};
   const auto settlement = instance.run_isolated("killer");
   CHECK(settlement.kind == Kind::dead_letter);
   CHECK(settlement.reason == "the process ended or hung while handling it");
@@ -405,9 +304,9 @@ TEST_CASE("a death of a message that was merely given back before counts once") 
   const auto twice = [](ConsumerOptions& options) { options.max_attempts = 2; };
   // It comes again, and no handler has started it: at a stop, or behind a retry of its key.
   CHECK(signal_that_ends([&] {
-          (void)Instance{file, on_id("a", [] { std::abort(); }), twice}.run_isolated("a");
+          (void)BatchInstance{file, on_id("a", [] { std::abort(); }), twice}.run_isolated("a");
         }) == SIGABRT);
-  Instance instance{file, {}, twice};
+  BatchInstance instance{file, {}, twice};
   const auto settlement = instance.run_isolated("a");
   CHECK(settlement.kind == Kind::handled);
   CHECK(settlement.attempts == 2);
@@ -416,11 +315,11 @@ TEST_CASE("a death of a message that was merely given back before counts once") 
 TEST_CASE("errors before and deaths after are one count") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
-  CHECK(Instance(file, on_id("a", fail)).run_isolated("a").attempts == 1);
+  CHECK(BatchInstance(file, on_id("a", fail)).run_isolated("a").attempts == 1);
   CHECK(signal_that_ends([&] {
-          (void)Instance{file, on_id("a", [] { std::abort(); })}.run_isolated("a");
+          (void)BatchInstance{file, on_id("a", [] { std::abort(); })}.run_isolated("a");
         }) == SIGABRT);
-  const auto settlement = Instance(file, on_id("a", fail)).run_isolated("a");
+  const auto settlement = BatchInstance(file, on_id("a", fail)).run_isolated("a");
   CHECK(settlement.kind == Kind::dead_letter);
   CHECK(settlement.attempts == 3);
 }
@@ -429,9 +328,9 @@ TEST_CASE("a process that dies in a batch leaves no effect and no claim") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
   CHECK(signal_that_ends([&] {
-          (void)Instance{file, on_id("b", [] { std::abort(); })}.run_batch({"a", "b"});
+          (void)BatchInstance{file, on_id("b", [] { std::abort(); })}.run_batch({"a", "b"});
         }) == SIGABRT);
-  Instance instance{file};
+  BatchInstance instance{file};
   CHECK(effects(file).empty());
   CHECK_FALSE(instance.inbox.handled({"a"}));
   CHECK(instance.run_isolated("a").kind == Kind::handled);
@@ -440,9 +339,9 @@ TEST_CASE("a process that dies in a batch leaves no effect and no claim") {
 TEST_CASE("an unavailable inbox uses no attempt of the messages in a batch") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
-  Instance instance{file};
+  BatchInstance instance{file};
   instance.sqlite_inbox.database().setBusyTimeout(1);
-  auto batch = Instance::deliveries({"a", "b"});
+  auto batch = BatchInstance::deliveries({"a", "b"});
   {
     SQLite::Database other{file.string(), SQLite::OPEN_READWRITE};
     other.exec("BEGIN IMMEDIATE");
@@ -456,11 +355,11 @@ TEST_CASE("an unavailable inbox uses no attempt of the messages in a batch") {
 
 TEST_CASE("a transient error in the middle of a batch leaves nothing of its event behind") {
   const TempDir folder;
-  Instance instance{folder / "inbox.db", [](const Delivery& delivery, SQLite::Database& tx) {
-                      if (delivery.event.id != "b") return;
-                      tx.exec("PRAGMA max_page_count = 1");  // no less than there are: full from now on
-                      tx.exec("CREATE TABLE big AS SELECT zeroblob(100000) AS bytes");
-                    }};
+  BatchInstance instance{folder / "inbox.db", [](const Delivery& delivery, SQLite::Database& tx) {
+                           if (delivery.event.id != "b") return;
+                           tx.exec("PRAGMA max_page_count = 1");  // no less than there are: full from now on
+                           tx.exec("CREATE TABLE big AS SELECT zeroblob(100000) AS bytes");
+                         }};
   CHECK(kinds(instance.run_batch({"a", "b", "c"})) == std::vector{Kind::handled});
   CHECK_THROWS_AS((void)instance.run_batch({"b", "c"}), InboxUnavailable);
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a"});
@@ -473,9 +372,9 @@ TEST_CASE("a transient error in the middle of a batch leaves nothing of its even
 TEST_CASE("a handler whose own database stays away is to blame for it, and its neighbours run once") {
   const TempDir folder;
   const auto missing = (folder / "missing" / "geo.db").string();
-  Instance instance{folder / "inbox.db", on_id("b", [&missing] {
-                      SQLite::Database{missing, SQLite::OPEN_READWRITE};
-                    })};
+  BatchInstance instance{folder / "inbox.db", on_id("b", [&missing] {
+                           SQLite::Database{missing, SQLite::OPEN_READWRITE};
+                         })};
   const auto settlements = instance.run_through({"a", "b", "c"});
   CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK_THAT(settlements.at(1).reason, ContainsSubstring("unable to open"));
@@ -492,10 +391,10 @@ TEST_CASE("a handler whose own database stays away is to blame for it, and its n
 TEST_CASE("a handler that writes the inbox's file over a second connection is to blame for the lock") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
-  Instance instance{file, on_id("b", [&file] {
-                      SQLite::Database{file.string(), SQLite::OPEN_READWRITE}.exec(
-                          "INSERT INTO effect VALUES ('second connection')");
-                    })};
+  BatchInstance instance{file, on_id("b", [&file] {
+                           SQLite::Database{file.string(), SQLite::OPEN_READWRITE}.exec(
+                               "INSERT INTO effect VALUES ('second connection')");
+                         })};
   const auto settlements = instance.run_through({"a", "b", "c"});
   CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK_THAT(settlements.at(1).reason, ContainsSubstring("locked"));
@@ -507,12 +406,12 @@ TEST_CASE("a transient error while a redelivered message runs counts its start o
   const auto locked = folder / "other.db";
   sqlite::execute(locked, "CREATE TABLE other(id)");
   int calls = 0;
-  Instance instance{
+  BatchInstance instance{
       folder / "inbox.db", on_id("a", [&] {
         ++calls;
         SQLite::Database{locked.string(), SQLite::OPEN_READWRITE}.exec("INSERT INTO other VALUES (1)");
       })};
-  auto redelivered = Instance::deliveries({"a"});
+  auto redelivered = BatchInstance::deliveries({"a"});
   {
     SQLite::Database holder{locked.string(), SQLite::OPEN_READWRITE};
     holder.exec("BEGIN IMMEDIATE");
@@ -529,12 +428,12 @@ TEST_CASE("a transient error while a redelivered message runs counts its start o
 TEST_CASE("a start that was cut short is not that of the same id from another source") {
   const TempDir folder;
   bool away = true;
-  Instance instance{folder / "inbox.db", [&away](const Delivery&, SQLite::Database&) {
-                      if (std::exchange(away, false))
-                        SQLite::Database{"/nonexistent/geo.db", SQLite::OPEN_READWRITE};
-                      fail();
-                    }};
-  auto both = Instance::deliveries({"7", "7"});
+  BatchInstance instance{folder / "inbox.db", [&away](const Delivery&, SQLite::Database&) {
+                           if (std::exchange(away, false))
+                             SQLite::Database{"/nonexistent/geo.db", SQLite::OPEN_READWRITE};
+                           fail();
+                         }};
+  auto both = BatchInstance::deliveries({"7", "7"});
   both[0].event.source = "/shop";
   both[1].event.source = "/billing";
   CHECK_THROWS_AS((void)instance.executor.run_isolated(both[0]), InboxUnavailable);
@@ -545,11 +444,11 @@ TEST_CASE("a start that was cut short is not that of the same id from another so
 TEST_CASE("a start that is written down while a batch runs one by one is not taken for a death") {
   const TempDir folder;
   bool away = true;
-  Instance instance{folder / "inbox.db", [&away](const Delivery& delivery, SQLite::Database& tx) {
-                      if (delivery.event.id == "b" && std::exchange(away, false))
-                        SQLite::Database{"/nonexistent/geo.db", SQLite::OPEN_READWRITE};
-                      tx.exec("INSERT OR ROLLBACK INTO once VALUES (1)");
-                    }};
+  BatchInstance instance{folder / "inbox.db", [&away](const Delivery& delivery, SQLite::Database& tx) {
+                           if (delivery.event.id == "b" && std::exchange(away, false))
+                             SQLite::Database{"/nonexistent/geo.db", SQLite::OPEN_READWRITE};
+                           tx.exec("INSERT OR ROLLBACK INTO once VALUES (1)");
+                         }};
   instance.sqlite_inbox.database().exec(
       "CREATE TABLE once(id INTEGER PRIMARY KEY); INSERT INTO once VALUES (1)");
   const auto settlements = instance.run_through({"a", "b"});
@@ -561,28 +460,29 @@ TEST_CASE("a start that is written down while a batch runs one by one is not tak
 
 TEST_CASE("a batch ends when its time is up, after at least one message") {
   const TempDir folder;
-  Instance instance{folder / "inbox.db",
-                    on_id("b",
-                          [] {
-                            const auto begun = std::chrono::steady_clock::now();
-                            (void)eventually(
-                                60s, [begun] { return std::chrono::steady_clock::now() > begun + 30ms; });
-                          }),
-                    [](ConsumerOptions& options) { options.max_batch_time = 30ms; }};
+  BatchInstance instance{
+      folder / "inbox.db",
+      on_id("b",
+            [] {
+              const auto begun = std::chrono::steady_clock::now();
+              (void)eventually(60s, [begun] { return std::chrono::steady_clock::now() > begun + 30ms; });
+            }),
+      [](ConsumerOptions& options) { options.max_batch_time = 30ms; }};
   CHECK(kinds(instance.run_batch({"a", "b", "c", "d"})) == std::vector{Kind::handled, Kind::handled});
   CHECK(effects(folder / "inbox.db") == std::vector<std::string>{"a", "b"});
   CHECK(instance.run_batch({"c", "d"}).size() == 2);
 
-  Instance hasty{folder / "inbox.db", {}, [](ConsumerOptions& options) { options.max_batch_time = 0ms; }};
+  BatchInstance hasty{
+      folder / "inbox.db", {}, [](ConsumerOptions& options) { options.max_batch_time = 0ms; }};
   CHECK(hasty.run_batch({"e", "f"}).size() == 1);
 }
 
 TEST_CASE("a handler whose writes fail only at the commit is judged alone") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
-  Instance instance{file, [](const Delivery& delivery, SQLite::Database& tx) {
-                      if (delivery.event.id == "b") tx.exec("INSERT INTO child VALUES (99)");
-                    }};
+  BatchInstance instance{file, [](const Delivery& delivery, SQLite::Database& tx) {
+                           if (delivery.event.id == "b") tx.exec("INSERT INTO child VALUES (99)");
+                         }};
   instance.sqlite_inbox.database().exec(
       "PRAGMA foreign_keys = ON; CREATE TABLE parent(id INTEGER PRIMARY KEY);"
       "CREATE TABLE child(parent INTEGER REFERENCES parent(id) DEFERRABLE INITIALLY DEFERRED)");
@@ -651,9 +551,9 @@ TEST_CASE("a handler that ends the transaction fails alone, however it does that
   const TempDir folder;
   const auto file = folder / "inbox.db";
   SQLite::Statement *commit = nullptr, *rollback = nullptr;
-  Instance instance{file, [&](const Delivery& delivery, SQLite::Database& tx) {
-                      if (delivery.event.id == "b") way.end(tx, *commit, *rollback);
-                    }};
+  BatchInstance instance{file, [&](const Delivery& delivery, SQLite::Database& tx) {
+                           if (delivery.event.id == "b") way.end(tx, *commit, *rollback);
+                         }};
   auto& database = instance.sqlite_inbox.database();
   database.exec("CREATE TABLE once(id INTEGER PRIMARY KEY); INSERT INTO once VALUES (1)");
   SQLite::Statement cached_commit{database, "COMMIT"}, cached_rollback{database, "ROLLBACK"};
@@ -686,15 +586,15 @@ TEST_CASE("handlers may make savepoints, except for the inbox's own") {
   const std::string statement =
       GENERATE("SAVEPOINT tidings_delivery", "RELEASE \"Tidings_Delivery\"", "ROLLBACK TO tidings_delivery");
   CAPTURE(statement);
-  Instance instance{file, [&](const Delivery& delivery, SQLite::Database& tx) {
-                      tx.exec("SAVEPOINT delivery");
-                      tx.exec("INSERT INTO effect VALUES ('undone')");
-                      tx.exec("ROLLBACK TO delivery");
-                      if (delivery.event.id == "b") {
-                        tx.exec(statement);
-                        fail();
-                      }
-                    }};
+  BatchInstance instance{file, [&](const Delivery& delivery, SQLite::Database& tx) {
+                           tx.exec("SAVEPOINT delivery");
+                           tx.exec("INSERT INTO effect VALUES ('undone')");
+                           tx.exec("ROLLBACK TO delivery");
+                           if (delivery.event.id == "b") {
+                             tx.exec(statement);
+                             fail();
+                           }
+                         }};
   CHECK(kinds(instance.run_batch({"a", "b", "c"})) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK(effects(file) == std::vector<std::string>{"a", "c"});
   CHECK_FALSE(instance.inbox.handled({"b"}));
@@ -703,9 +603,9 @@ TEST_CASE("handlers may make savepoints, except for the inbox's own") {
 TEST_CASE("a handler that makes the inbox's connection read-only fails alone") {
   const TempDir folder;
   const auto file = folder / "inbox.db";
-  Instance instance{file, [](const Delivery& delivery, SQLite::Database& tx) {
-                      if (delivery.event.id == "b") tx.exec("PRAGMA query_only = ON");
-                    }};
+  BatchInstance instance{file, [](const Delivery& delivery, SQLite::Database& tx) {
+                           if (delivery.event.id == "b") tx.exec("PRAGMA query_only = ON");
+                         }};
   const auto settlements = instance.run_through({"a", "b", "c"});
   CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::retry, Kind::handled});
   CHECK(effects(file) == std::vector<std::string>{"a", "c"});
@@ -718,11 +618,11 @@ TEST_CASE("a statement that a handler leaves before its end is reset, and told o
   const bool leave_write = GENERATE(false, true);
   const bool throws = GENERATE(false, true);
   CAPTURE(leave_write, throws);
-  Instance instance{file, [&](const Delivery& delivery, SQLite::Database&) {
-                      statement->bind(1, delivery.event.id);
-                      statement->executeStep();
-                      if (throws && delivery.event.id == "b") fail();
-                    }};
+  BatchInstance instance{file, [&](const Delivery& delivery, SQLite::Database&) {
+                           statement->bind(1, delivery.event.id);
+                           statement->executeStep();
+                           if (throws && delivery.event.id == "b") fail();
+                         }};
   auto& database = instance.sqlite_inbox.database();
   database.setBusyTimeout(1);
   const std::string text = leave_write
@@ -745,7 +645,7 @@ TEST_CASE("a statement that a handler leaves before its end is reset, and told o
 
 TEST_CASE("what is pruned may take effect again, and nothing else") {
   const TempDir folder;
-  Instance instance{folder / "inbox.db"};
+  BatchInstance instance{folder / "inbox.db"};
   CHECK(instance.run_batch({"old", "new"}).size() == 2);
   sqlite::execute(folder / "inbox.db", "UPDATE inbox SET handled_at = 1000 WHERE event_id = 'old'");
   transact(instance.inbox, [&] { CHECK(instance.inbox.prune(std::chrono::hours{24}, 100)); });

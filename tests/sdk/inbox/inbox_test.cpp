@@ -3,11 +3,7 @@
 #include "inbox/inbox.hpp"
 
 #include "support/catch.hpp"
-#include "support/engine.hpp"
-#include "support/postgres_server.hpp"
-#include "support/sqlite.hpp"
-#include "support/temp_dir.hpp"
-#include "support/test_inbox.hpp"
+#include "support/inbox_scene.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/postgres_connection.hpp>
@@ -24,171 +20,8 @@ using namespace tidings;
 using namespace tidings::test;
 using std::chrono::hours;
 
-namespace {
-
-const std::string uuid = "0190d5a2-7c3e-7b1f-8a6d-3f2e1d0c9b8a";
-
-/// Where a new inbox is, and looks into it from outside.
-class Place {
- public:
-  Place() {
-    if (engine_under_test() == Engine::postgres) server_.emplace();
-  }
-
-  [[nodiscard]] std::string location() const {
-    return server_ ? server_->url() : (folder_ / "inbox.db").string();
-  }
-  [[nodiscard]] std::int64_t number(const std::string& query) const {
-    return server_ ? look(query).integer(0, 0) : sqlite::number(location(), query);
-  }
-  void let_handled_long_ago(const std::string& ids) const {
-    if (server_)
-      look("UPDATE inbox SET handled_at = '2001-01-01' WHERE convert_from(substr(event_id, 2), 'UTF8') IN (" +
-           ids + ")");
-    else
-      sqlite::execute(location(),
-                      "UPDATE inbox SET handled_at = 1000 WHERE CAST(event_id AS TEXT) IN (" + ids + ")");
-  }
-  void let_attempted_long_ago(const std::string& id) const {
-    if (server_)
-      look("UPDATE inbox_attempt SET updated_at = '2001-01-01' WHERE event_id = '\\x00'::bytea || '" + id +
-           "'::bytea");
-    else
-      sqlite::execute(location(), "UPDATE inbox_attempt SET updated_at = 1000 WHERE event_id = '" + id + "'");
-  }
-  /// As a binary of an earlier version claims; false when it finds the event handled.
-  [[nodiscard]] bool claim_as_before(const std::string& id) const {
-    if (server_)
-      return look("INSERT INTO inbox(group_id, event_id) VALUES (1, '\\x00'::bytea || '" + id +
-                  "'::bytea) ON CONFLICT DO NOTHING")
-                 .affected() == 1;
-    const auto before = number("SELECT count(*) FROM inbox");
-    sqlite::execute(location(), "INSERT INTO inbox(group_id, event_id, handled_at) VALUES (1, '" + id +
-                                    "', unixepoch() * 1000) ON CONFLICT DO NOTHING");
-    return number("SELECT count(*) FROM inbox") > before;
-  }
-  /// As such a binary writes down that the event has failed.
-  void fail_as_before(const std::string& id, int starts) const {
-    if (server_)
-      look(
-          "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error) VALUES (1, '\\x00'::bytea || '" +
-          id + "'::bytea, " + std::to_string(starts) +
-          ", 'no') ON CONFLICT (group_id, event_id) DO UPDATE SET starts = excluded.starts, updated_at = now()");
-    else
-      sqlite::execute(
-          location(),
-          "INSERT INTO inbox_attempt(group_id, event_id, starts, last_error, updated_at) VALUES (1, '" + id +
-              "', " + std::to_string(starts) +
-              ", 'no', unixepoch() * 1000 + 999) ON CONFLICT DO UPDATE SET starts = excluded.starts");
-  }
-  /// Everything that the inbox knows, of one group or of all, what it has seen of time included.
-  void let_all_have_been_days_ago(int days, const std::string& group = {}) const {
-    const auto by = std::to_string(days);
-    const auto of_group = "(SELECT id FROM inbox_group WHERE name = '" + group + "' OR '' = '" + group + "')";
-    for (const auto& [table, column, key] : {std::tuple{"inbox", "handled_at", "group_id"},
-                                             {"inbox_attempt", "updated_at", "group_id"},
-                                             {"inbox_group", "seen_at", "id"}}) {
-      const auto change = std::string{"UPDATE "} + table + " SET " + column + " = " + column + " - ";
-      const auto rows = std::string{" WHERE "} + key + " IN " + of_group;
-      if (server_)
-        look(change + "interval '" + by + " days'" + rows);
-      else
-        sqlite::execute(location(), change + by + " * 86400000" + rows);
-    }
-  }
-  [[nodiscard]] std::int64_t rows_of(const std::string& group, const std::string& table = "inbox") const {
-    return number("SELECT count(*) FROM " + table +
-                  " WHERE group_id = (SELECT id FROM inbox_group WHERE name = '" + group + "')");
-  }
-  /// As consumers of an older version leave it.
-  void forget_when_seen(const std::string& group) const {
-    const auto change = "UPDATE inbox_group SET seen_at = NULL WHERE name = '" + group + "'";
-    if (server_)
-      look(change);
-    else
-      sqlite::execute(location(), change);
-  }
-
- private:
-  PostgresRows look(const std::string& statement) const {
-    PostgresConnection database{server_->url()};
-    database.connect();
-    return database.exec(statement);
-  }
-
-  TempDir folder_;
-  std::optional<PostgresServer> server_;
-};
-
-/// An instance's inbox, which has joined a group.
-struct Joined {
-  explicit Joined(const Place& place, const std::string& group = "mailer", const InboxOptions& options = {})
-      : inbox(place.location(), options) {
-    inbox.join(group);
-  }
-  Inbox* operator->() { return &inbox.tables(); }
-  Inbox& operator*() { return inbox.tables(); }
-
-  TestInbox inbox;
-};
-
-bool claim(Inbox& inbox, const EventIdentity& event) {
-  inbox.begin();
-  const bool first = inbox.claim(event);
-  inbox.commit();
-  return first;
-}
-bool claim(Inbox& inbox, const std::string& id) { return claim(inbox, EventIdentity{id}); }
-
-/// As a batch does it: which of them were claimed.
-std::vector<bool> claim_together(Inbox& inbox, const std::vector<EventIdentity>& events) {
-  inbox.begin();
-  if (inbox.claims_ahead()) inbox.claim_ahead(events);
-  std::vector<bool> claimed;
-  for (const auto& event : events) {
-    inbox.savepoint();
-    claimed.push_back(inbox.claim(event));
-    inbox.release_savepoint();
-  }
-  inbox.commit();
-  return claimed;
-}
-
-const EventIdentity shop_seven{"7", "/shop"}, billing_seven{"7", "/billing"}, nobodys_seven{"7"};
-
-void record(Inbox& inbox, const EventIdentity& event, const Inbox::Attempts& attempts) {
-  inbox.begin();
-  inbox.record_attempts(event, attempts);
-  inbox.commit();
-}
-void record(Inbox& inbox, const std::string& id, const Inbox::Attempts& attempts) {
-  record(inbox, EventIdentity{id}, attempts);
-}
-
-constexpr hours month{24 * 30};
-constexpr int days_until_gone = 30 + 90;
-
-/// What an instance of the group leaves behind after it has run.
-void run_for_a_while(const Place& place, const std::string& group, int events = 1);
-
-bool prune(Inbox& inbox, hours age, int limit) {
-  inbox.begin();
-  const bool round_done = inbox.prune(age, limit);
-  inbox.commit();
-  return round_done;
-}
-
-void run_for_a_while(const Place& place, const std::string& group, int events) {
-  Joined inbox{place, group};
-  CHECK(prune(*inbox, month, 100));
-  for (int i = 0; i < events; ++i) CHECK(claim(*inbox, "event-" + std::to_string(i)));
-  record(*inbox, "failing", {.starts = 2, .reason = "x"});
-}
-
-}  // namespace
-
 TEST_CASE("an event is claimed once, also after the inbox is opened again") {
-  const Place place;
+  const InboxFromOutside place;
   const std::vector<std::string> ids{uuid, "cl9ebqhxk00003b600tymydho", "ü/'; DROP TABLE inbox"};
   {
     Joined first{place};
@@ -209,7 +42,7 @@ TEST_CASE("an event is claimed once, also after the inbox is opened again") {
 }
 
 TEST_CASE("a second claim in the same transaction is refused too") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   inbox->begin();
   if (inbox->claims_ahead()) inbox->claim_ahead({{uuid}, {uuid}});
@@ -223,7 +56,7 @@ TEST_CASE("a second claim in the same transaction is refused too") {
 }
 
 TEST_CASE("two instances that share an inbox claim an event once between them") {
-  const Place place;
+  const InboxFromOutside place;
   Joined one{place}, other{place};
   CHECK(claim(*one, uuid));
   CHECK_FALSE(claim(*other, uuid));
@@ -231,7 +64,7 @@ TEST_CASE("two instances that share an inbox claim an event once between them") 
 }
 
 TEST_CASE("two groups in one inbox know nothing of each other") {
-  const Place place;
+  const InboxFromOutside place;
   Joined mailer{place, "mailer"}, audit{place, "audit"};
   CHECK(claim(*mailer, "event-1"));
   record(*mailer, "other", {.starts = 3, .reason = "no"});
@@ -246,7 +79,7 @@ TEST_CASE("two groups in one inbox know nothing of each other") {
 }
 
 TEST_CASE("ids that only look like the same UUID stay distinct") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   std::string upper = uuid;
   std::ranges::transform(upper, upper.begin(), [](char letter) {
@@ -278,7 +111,7 @@ TEST_CASE("ids that only look like the same UUID stay distinct") {
 }
 
 TEST_CASE("the same id of two sources is two events") {
-  const Place place;
+  const InboxFromOutside place;
   const std::vector<EventIdentity> events{shop_seven, billing_seven, nobodys_seven, {"8", "/shop"}};
   const auto none = std::vector<bool>(4, false), all = std::vector<bool>(4, true);
   const bool in_a_batch = GENERATE(false, true);
@@ -303,7 +136,7 @@ TEST_CASE("the same id of two sources is two events") {
 }
 
 TEST_CASE("a UUID is one event whoever sends it") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   CHECK(claim(*inbox, {uuid, "/shop"}));
   CHECK_FALSE(claim(*inbox, {uuid, "/billing"}));
@@ -311,7 +144,7 @@ TEST_CASE("a UUID is one event whoever sends it") {
 }
 
 TEST_CASE("sources and ids that only look alike together stay distinct") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   const std::string bytes{"\0/\xff", 3};
   const std::vector<EventIdentity> events{{"x", ""},  {"x", "a"},   {"x", "ab"},  {"bx", "a"}, {"x", "b"},
@@ -321,7 +154,7 @@ TEST_CASE("sources and ids that only look alike together stay distinct") {
 }
 
 TEST_CASE("a claim that is undone gives back the second source's place alone") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   CHECK(claim(*inbox, shop_seven));
   inbox->begin();
@@ -336,7 +169,7 @@ TEST_CASE("a claim that is undone gives back the second source's place alone") {
 }
 
 TEST_CASE("what an older binary has handled is of any source until it is pruned") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   CHECK(place.claim_as_before("7"));
   CHECK(claim_together(*inbox, {shop_seven, billing_seven}) == std::vector<bool>(2, false));
@@ -348,7 +181,7 @@ TEST_CASE("what an older binary has handled is of any source until it is pruned"
 }
 
 TEST_CASE("an older binary beside ours finds what ours has handled") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   CHECK(claim(*inbox, shop_seven));
   CHECK_FALSE(place.claim_as_before("7"));
@@ -357,7 +190,7 @@ TEST_CASE("an older binary beside ours finds what ours has handled") {
 }
 
 TEST_CASE("what a second source has sent stays known when the first one's row is pruned") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   CHECK(claim(*inbox, shop_seven));
   CHECK(claim(*inbox, billing_seven));
@@ -369,7 +202,7 @@ TEST_CASE("what a second source has sent stays known when the first one's row is
 }
 
 TEST_CASE("attempts are counted for each source of an id") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   const auto starts = [&](const EventIdentity& event) {
     const auto known = inbox->attempts(event);
@@ -397,7 +230,7 @@ TEST_CASE("attempts are counted for each source of an id") {
 }
 
 TEST_CASE("attempts that an older binary has counted are of any source, and the newest count") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   place.fail_as_before("7", 3);
   CHECK(inbox->attempts(shop_seven)->starts == 3);
@@ -411,7 +244,7 @@ TEST_CASE("attempts that an older binary has counted are of any source, and the 
 }
 
 TEST_CASE("a claim and what its handler has written are undone together, and nothing else") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   inbox.inbox.make_effects();
   const bool ahead = GENERATE(false, true);
@@ -438,7 +271,7 @@ TEST_CASE("a claim and what its handler has written are undone together, and not
 }
 
 TEST_CASE("a rollback undoes everything since begin, and without a transaction it does nothing") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   inbox->rollback();
   inbox->begin();
@@ -452,7 +285,7 @@ TEST_CASE("a rollback undoes everything since begin, and without a transaction i
 }
 
 TEST_CASE("attempts are counted by event, kept and forgotten on demand") {
-  const Place place;
+  const InboxFromOutside place;
   const auto odd = std::string("a NUL ") + '\0' + " and bytes \xff that are no UTF-8";
   {
     Joined inbox{place};
@@ -474,7 +307,7 @@ TEST_CASE("attempts are counted by event, kept and forgotten on demand") {
 }
 
 TEST_CASE("pruning goes in steps, forgets only what is old, and comes to an end") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   constexpr int limit = 3;
   std::string old;
@@ -507,7 +340,7 @@ TEST_CASE("pruning goes in steps, forgets only what is old, and comes to an end"
 }
 
 TEST_CASE("a clock that has jumped ahead makes an inbox forget nothing, also after a restart") {
-  const Place place;
+  const InboxFromOutside place;
   const hours age{24 * 30};
   {
     Joined inbox{place};
@@ -528,7 +361,7 @@ TEST_CASE("a clock that has jumped ahead makes an inbox forget nothing, also aft
 }
 
 TEST_CASE("rows of a group that nobody has seen for long are removed in steps, and those of others are not") {
-  const Place place;
+  const InboxFromOutside place;
   run_for_a_while(place, "renamed", 10);
   run_for_a_while(place, "on-holiday");
   run_for_a_while(place, "mailer");
@@ -554,7 +387,7 @@ TEST_CASE("rows of a group that nobody has seen for long are removed in steps, a
 }
 
 TEST_CASE("a group that comes back after long is alive at its first prune") {
-  const Place place;
+  const InboxFromOutside place;
   run_for_a_while(place, "away", 3);
   run_for_a_while(place, "mailer");
   place.let_all_have_been_days_ago(days_until_gone + 1, "away");
@@ -567,7 +400,7 @@ TEST_CASE("a group that comes back after long is alive at its first prune") {
 }
 
 TEST_CASE("a clock that has jumped ahead makes no group look gone, not even to a new one") {
-  const Place place;
+  const InboxFromOutside place;
   run_for_a_while(place, "audit");
   run_for_a_while(place, "mailer");
   place.let_all_have_been_days_ago(10 * days_until_gone);  // which is what a jump looks like
@@ -580,7 +413,7 @@ TEST_CASE("a clock that has jumped ahead makes no group look gone, not even to a
 }
 
 TEST_CASE("a group that was never seen counts as seen from now on") {
-  const Place place;
+  const InboxFromOutside place;
   run_for_a_while(place, "older-version");
   place.let_all_have_been_days_ago(days_until_gone + 1, "older-version");
   place.forget_when_seen("older-version");
@@ -593,12 +426,12 @@ TEST_CASE("a group that was never seen counts as seen from now on") {
 }
 
 TEST_CASE("pruning an empty inbox ends at once") {
-  const Place place;
+  const InboxFromOutside place;
   CHECK(prune(*Joined{place}, hours{24}, 1000));
 }
 
 TEST_CASE("pruning forgets old attempts and keeps new ones") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   record(*inbox, "old", {.starts = 2, .reason = "x"});
   record(*inbox, "new", {.starts = 2, .reason = "x"});
@@ -609,13 +442,13 @@ TEST_CASE("pruning forgets old attempts and keeps new ones") {
 }
 
 TEST_CASE("one inbox object serves one consumer") {
-  const Place place;
+  const InboxFromOutside place;
   Joined inbox{place};
   CHECK_THAT(error_of<Error>([&] { inbox->join("other"); }), ContainsSubstring("give each its own"));
 }
 
 TEST_CASE("any number of instances may open a new inbox at the same moment") {
-  const Place place;
+  const InboxFromOutside place;
   constexpr int instances = 8;
   std::barrier start{instances};
   std::vector<std::string> errors(instances);
@@ -636,12 +469,12 @@ TEST_CASE("any number of instances may open a new inbox at the same moment") {
 }
 
 TEST_CASE("an error of somebody else's is not a transient error of the database") {
-  const Place place;
+  const InboxFromOutside place;
   CHECK_FALSE(Joined { place } -> is_transient(std::runtime_error("database is locked")));
 }
 
 TEST_CASE("each group's place on each stream is kept, and the latest counts") {
-  const Place place;
+  const InboxFromOutside place;
   using Position = Inbox::Position;
   {
     Joined mailer{place};
@@ -663,7 +496,7 @@ TEST_CASE("each group's place on each stream is kept, and the latest counts") {
 }
 
 TEST_CASE("two inboxes with different prefixes in one database know nothing of each other") {
-  const Place place;
+  const InboxFromOutside place;
   const InboxOptions billing{.table_prefix = "billing_"};
   for (int time = 0; time < 2; ++time) {  // and find their tables again
     Joined plain{place}, prefixed{place, "mailer", billing};
@@ -687,7 +520,7 @@ TEST_CASE("two inboxes with different prefixes in one database know nothing of e
 }
 
 TEST_CASE("a prefix that is no beginning of a table's name is refused") {
-  const Place place;
+  const InboxFromOutside place;
   const std::string prefix = GENERATE(as<std::string>{}, "1st_", "a-b", "a b", "ü",
                                       "x\"; DROP TABLE inbox; --", std::string(41, 'x'));
   const auto error = error_of<SettingError>([&] {
