@@ -62,18 +62,18 @@ class ImitatedPostgres {
   }
 
   /// The rows that the statement reads; the rest of the page is the caller's.
-  [[nodiscard]] std::vector<ScanPage::Row> read(const Snapshot& snapshot, const ScanQuery& query) const {
-    std::vector<ScanPage::Row> read;
+  [[nodiscard]] std::vector<WrittenEvent> read(const Snapshot& snapshot, const ScanQuery& query) const {
+    std::vector<WrittenEvent> read;
     for (const auto& row : rows_) {
       if (!row.pending || !snapshot.committed.contains(row.transaction)) continue;
-      ScanPage::Row found;
+      WrittenEvent found;
       found.transaction = static_cast<std::uint32_t>(row.transaction);
       found.event.id = row.id();
       found.event.aggregate_id = row.aggregate;
       found.event.position = {text(row.created_at), row.id()};
       if (matches(found, query)) read.push_back(std::move(found));
     }
-    const auto place = [](const ScanPage::Row& row) {
+    const auto place = [](const WrittenEvent& row) {
       return std::pair{row.event.position.created_at, row.event.position.id};
     };
     std::sort(read.begin(), read.end(),
@@ -98,7 +98,7 @@ class ImitatedPostgres {
   }
 
   /// As the statement says it: with the lower halves of ids.
-  [[nodiscard]] static bool matches(const ScanPage::Row& row, const ScanQuery& query) {
+  [[nodiscard]] static bool matches(const WrittenEvent& row, const ScanQuery& query) {
     const auto from = [&row](TransactionId id) {
       return row.transaction - static_cast<std::uint32_t>(id) < std::uint32_t{1} << 31U;
     };

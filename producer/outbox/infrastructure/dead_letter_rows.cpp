@@ -1,4 +1,5 @@
 #include "infrastructure/outbox_columns.hpp"
+#include "infrastructure/postgres/text_array.hpp"
 
 #include <tidings/dead_letter_rows.hpp>
 #ifdef TIDINGS_POSTGRES
@@ -12,18 +13,10 @@ namespace {
 
 bool is_sqlite(const Database& database) { return database.kind() == Database::Kind::sqlite; }
 
-/// In PostgreSQL's notation.
 std::string array_of_ids(const std::vector<DeadLetterRow>& rows) {
-  std::string array;
-  for (const auto& row : rows) {
-    array += array.empty() ? "{\"" : ",\"";
-    for (const char letter : row.position.id) {
-      if (letter == '"' || letter == '\\') array += '\\';
-      array += letter;
-    }
-    array += '"';
-  }
-  return array + '}';
+  TextArray array;
+  for (const auto& row : rows) array.add(row.position.id);
+  return array.text();
 }
 
 /// SQLite, row by row: their places are numbers, which VACUUM may have given to other rows meanwhile. An id

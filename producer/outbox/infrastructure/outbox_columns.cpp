@@ -92,7 +92,10 @@ std::string select(Database::Kind kind, Columns columns) {
   statement += sqlite ? "e.rowid, " + id_as_text("e.id") + ", " + id_as_text("e.aggregateId")
                       : R"(e.xmin, e.id, e."aggregateId")";
   statement += remaining_header;
-  if (columns == Columns::event) statement += sqlite ? sqlite_data_unless_large : data_unless_large;
+  if (columns == Columns::event) {
+    statement += sqlite ? sqlite_data_unless_large : data_unless_large;
+    if (!sqlite) statement += ", e.cmin, e.ctid";
+  }
   if (columns == Columns::row) statement += R"(, e."eventData")";
   if (columns == Columns::listed) statement += ", NULL";
   if (columns == Columns::row || columns == Columns::listed)

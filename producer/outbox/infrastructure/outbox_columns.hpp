@@ -7,6 +7,7 @@
 #include <tidings/outbox_event.hpp>
 #include <tidings/outbox_repository.hpp>
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,8 +27,10 @@ inline const std::string in_any_form = "IN ($1, CAST($1 AS BLOB), CAST(nullif($2
 [[nodiscard]] std::string bytes_of_uuid(std::string_view id);  ///< empty when it is none
 
 /// `SELECT <columns> FROM outbox_event AS e`, with a column in front that tells where the row stands: rowid
-/// in SQLite; in PostgreSQL xmin, the id of the transaction that wrote it, as 32 bits that wrap around.
+/// in SQLite; in PostgreSQL xmin, the id of the transaction that wrote it, as 32 bits that wrap around. Of
+/// events, PostgreSQL also has cmin and ctid, at `command` and `tuple`.
 [[nodiscard]] std::string select(Database::Kind kind, Columns columns);
+inline constexpr std::size_t command = 12, tuple = 13;
 
 /// SQLite: of a column of ids. Where a driver has bound the 16 bytes of a UUID, they are read as its text.
 [[nodiscard]] std::string id_as_text(const std::string& column);

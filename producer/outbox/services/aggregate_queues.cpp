@@ -37,6 +37,17 @@ OutboxEvent AggregateQueues::remove_first(Queue& queue) {
   return event;
 }
 
+void AggregateQueues::remember_ties(Queue& queue, const OutboxEvent& settled) {
+  const auto& created_at = settled.position.created_at;
+  auto& ties = queue.settled_ties;
+  if (ties.created_at != created_at) ties = {};
+  const bool is_last_of_its_time =
+      queue.first != nullptr && queue.first->event.position.created_at != created_at;
+  if (created_at.empty() || is_last_of_its_time) return;
+  ties.created_at = created_at;
+  ties.ids.push_back(settled.id);
+}
+
 AggregateQueues::Entry* AggregateQueues::in_flight(std::uint64_t number) {
   const auto found = entries_.find(number);
   return found != entries_.end() && found->second.sent ? &found->second : nullptr;

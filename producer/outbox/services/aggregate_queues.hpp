@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 namespace tidings {
 
@@ -30,6 +31,13 @@ class AggregateQueues {
     Timestamp updated_at;  ///< which then is later
   };
 
+  /// PostgreSQL: events with the same createdAt that are settled. Their order is not that of positions, so a
+  /// position does not tell them from those which are left in the table.
+  struct SettledTies {
+    std::string created_at;
+    std::vector<std::string> ids;
+  };
+
   struct Entry;
   struct Queue {
     const Aggregate* aggregate = nullptr;
@@ -37,6 +45,7 @@ class AggregateQueues {
     std::uint32_t size = 0;                   ///< how many these are
     std::optional<BlockedHead> blocked;       ///< nothing goes out before its retry is due
     OutboxPosition last_position;             ///< the last row that was taken into memory
+    SettledTies settled_ties;                 ///< of the rows next to it
     std::int64_t left_behind = 0;             ///< PENDING rows past it that stay in the table
     bool more_behind = false;                 ///< so may others do, which are not counted
     bool refilling = false;                   ///< waits for rows to be read, or they are being read
@@ -64,6 +73,9 @@ class AggregateQueues {
   /// An entry stays where it is until it is removed.
   Entry& push(Queue& queue, OutboxEvent&& event);
   OutboxEvent remove_first(Queue& queue);
+
+  /// The event, which is removed, is settled, and its queue goes on.
+  static void remember_ties(Queue& queue, const OutboxEvent& settled);
 
   /// By their numbers.
   [[nodiscard]] std::map<std::uint64_t, Entry>& entries() noexcept { return entries_; }

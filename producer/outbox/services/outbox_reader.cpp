@@ -65,7 +65,7 @@ bool OutboxReader::read_pending() {
   if (!may_have_more_ || !has_room(page)) return false;
   const auto wanted = static_cast<int>(scheduler_.room());
   outbox_->read_pending(wanted, rows_);
-  may_have_more_ = static_cast<int>(rows_.size()) == wanted;
+  may_have_more_ = static_cast<int>(rows_.size()) >= wanted;
   if (rows_.empty()) return false;
   watch_.found();
   for (auto& row : rows_) scheduler_.offer(std::move(row));
@@ -92,7 +92,8 @@ void OutboxReader::refill(PublishScheduler::Refill request) {
   auto rows = outbox_->read_aggregate({.aggregate_id = request.aggregate_id,
                                        .aggregate_type = request.aggregate_type,
                                        .after = request.after,
-                                       .with_first = request.retry},
+                                       .with_first = request.retry,
+                                       .settled_beside = request.settled_beside},
                                       limit);
   // Where an operator has settled the head meanwhile, what comes next has attempts and a time of its own.
   const auto is_head = [&after = request.after](const OutboxEvent& row) {

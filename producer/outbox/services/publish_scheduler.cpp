@@ -74,10 +74,14 @@ void PublishScheduler::notice(const OutboxEvent& row, Timestamp due, std::option
 std::optional<PublishScheduler::Refill> PublishScheduler::next_refill(Timestamp now) {
   const auto refill_of = [](Queue& queue) {
     queue.refilling = true;
-    return Refill{.aggregate_id = queue.aggregate->aggregate_id,
+    Refill refill{.aggregate_id = queue.aggregate->aggregate_id,
                   .aggregate_type = queue.aggregate->aggregate_type,
                   .after = queue.last_position,
+                  .settled_beside = {},
                   .queue = &queue};
+    if (const auto& ties = queue.settled_ties; ties.created_at == refill.after.created_at)
+      refill.settled_beside = ties.ids;
+    return refill;
   };
   for (auto due = retries_.begin(); due != retries_.end() && due->first <= now; ++due) {
     auto& queue = *due->second;
@@ -191,7 +195,7 @@ std::optional<OutboxEvent> PublishScheduler::stored(std::uint64_t token) {
   land(*entry);
   auto event = queues_.remove_first(queue);
   probing_ = false;
-  advance(queue);
+  advance(queue, event);
   if (!suspects_.empty())
     for (auto* const released : suspects_.release(event.event_type, sent_at)) make_ready(*released);
   return event;
@@ -212,7 +216,7 @@ std::optional<OutboxEvent> PublishScheduler::refused(std::uint64_t token, Timest
     leave_all_in_table(queue);
     block(queue, event, *time, {});
   } else {
-    advance(queue);
+    advance(queue, event);
   }
   return event;
 }
@@ -259,7 +263,13 @@ void PublishScheduler::leave_all_in_table(Queue& queue) {
   }
 }
 
-/// The aggregate's next step after one of its events is settled.
+void PublishScheduler::advance(Queue& queue, const OutboxEvent& settled) {
+  const bool goes_on = queue.size > 0 || queue.blocked || queue.refilling || queue.has_rows_behind();
+  if (goes_on) AggregateQueues::remember_ties(queue, settled);
+  advance(queue);
+}
+
+/// The aggregate's next step when none of its events is in flight.
 void PublishScheduler::advance(Queue& queue) {
   if (queue.size > 0) {
     if (!queue.first->sent) make_ready(*queue.first);

@@ -57,10 +57,11 @@ class PublishScheduler {
   struct Refill {
     std::string aggregate_id, aggregate_type;
     OutboxPosition after;
-    bool retry = false;      ///< the FAILED head, at `after`, is due, or is looked at
-    int retry_count = 0;     ///< of that head; the table may not show the latest yet
-    Timestamp due{};         ///< that head, as long as nobody else has written it
-    Timestamp updated_at{};  ///< its last change that is known
+    std::vector<std::string> settled_beside;  ///< others with the createdAt of `after`
+    bool retry = false;                       ///< the FAILED head, at `after`, is due, or is looked at
+    int retry_count = 0;                      ///< of that head; the table may not show the latest yet
+    Timestamp due{};                          ///< that head, as long as nobody else has written it
+    Timestamp updated_at{};                   ///< its last change that is known
     AggregateQueues::Queue* queue = nullptr;
   };
   /// The next aggregate that wants rows: its retry is due at `now`, or what it left behind can go on.
@@ -128,6 +129,7 @@ class PublishScheduler {
   void leave_all_in_table(Queue& queue);
   [[nodiscard]] bool leave_if_blocked(Entry& entry);
   void block(Queue& queue, const OutboxEvent& head, Timestamp due, std::optional<Timestamp> look_at);
+  void advance(Queue& queue, const OutboxEvent& settled);
   void advance(Queue& queue);
   void land(Entry& entry);
   [[nodiscard]] bool may_be_batched(const Entry& entry) const;

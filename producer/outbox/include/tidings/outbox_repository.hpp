@@ -47,7 +47,8 @@ struct OutboxStats {
 /// Not thread-safe: one repository for each connection and thread. Every function throws DatabaseError.
 ///
 /// In SQLite, rows are read in commit order. In PostgreSQL, the rows that one scan sees and the one before
-/// could not see are read in the order of (createdAt, id): see docs/decisions/0007.
+/// could not see are read in the order of (createdAt, id), except that those which one transaction has
+/// written for an aggregate in a millisecond are read as it wrote them: see docs/decisions/0007.
 class OutboxRepository {
  public:
   virtual ~OutboxRepository() = default;
@@ -62,7 +63,8 @@ class OutboxRepository {
   /// Lets read_pending() start over at the oldest PENDING row. True when there is one.
   virtual bool rewind() = 0;
   /// Replaces `out` by the PENDING rows after those that were read before, at most `limit`; fewer when
-  /// there are no more at the moment.
+  /// there are no more at the moment. In PostgreSQL up to 1,000 more, where one transaction has written
+  /// several for an aggregate in one millisecond: these are not cut in two.
   virtual void read_pending(int limit, std::vector<OutboxEvent>& out) = 0;
 
   /// Rows of one aggregate.
@@ -71,8 +73,12 @@ class OutboxRepository {
     const std::string& aggregate_type;
     OutboxPosition after;
     bool with_first = false;  ///< the row at `after` as well
+    /// PostgreSQL: ids of others with the createdAt of `after` that are settled, which the table may not show
+    /// yet.
+    std::vector<std::string> settled_beside{};
   };
-  /// Those that are not settled (PENDING, FAILED, PROCESSING) and that read_pending() has passed.
+  /// Those that are not settled (PENDING, FAILED, PROCESSING) and that read_pending() has passed; more than
+  /// `limit` as there.
   [[nodiscard]] virtual std::vector<OutboxEvent> read_aggregate(const AggregateRows& rows, int limit) = 0;
   /// How many of them a call should ask for: without an index on their order, the cost of a call grows with
   /// all rows of the aggregate.

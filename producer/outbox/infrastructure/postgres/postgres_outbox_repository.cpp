@@ -2,6 +2,8 @@
 #include "infrastructure/postgres/postgres_database.hpp"
 #include "infrastructure/postgres/postgres_outcomes.hpp"
 #include "infrastructure/postgres/snapshot_scans.hpp"
+#include "infrastructure/postgres/text_array.hpp"
+#include "infrastructure/postgres/transaction_ties.hpp"
 
 #include <tidings/outbox_insert.hpp>
 #include <tidings/outbox_repository.hpp>
@@ -20,6 +22,7 @@ constexpr const char* beginning = "-infinity";  // before the first row
 
 // By bytes: the database's own collation is slower, and may differ on another host.
 const std::string in_order = R"sql( ORDER BY "createdAt", id COLLATE "C")sql";
+const std::string and_ties = " + " + std::to_string(most_beyond_limit);
 const std::string newest_first = R"sql( ORDER BY "createdAt" DESC, id COLLATE "C" DESC)sql";
 
 // $1 where to begin, $2 and $3 the cursor, $4 and $5 the transactions behind and before it, $6 the limit.
@@ -56,8 +59,7 @@ const std::string pending_page = R"sql(
                       AND ($4::bigint IS NULL OR ((xmin::text::bigint - $4) & 4294967295) < 2147483648)
                     OR ((xmin::text::bigint - $5) & 4294967295) < 2147483648)
              ORDER BY "createdAt" FETCH FIRST $6 ROWS WITH TIES) AS earliest)sql" +
-                                 in_order + R"sql(
-           LIMIT $6)
+                                 in_order + " LIMIT $6::bigint" + and_ties + R"sql()
     SELECT now.*, page.* FROM now LEFT JOIN page ON true)sql";
 
 enum PageColumn : std::size_t {
@@ -78,11 +80,6 @@ TransactionId read_id(const SqlRows& rows, PageColumn column) {
 TransactionId with_upper_half(TransactionId lower_half, TransactionId over_below) {
   const auto ahead = static_cast<std::int32_t>(static_cast<std::uint32_t>(lower_half - over_below));
   return over_below + static_cast<TransactionId>(std::max(ahead, 0));
-}
-
-/// The lower half of the id of the transaction that wrote the row; `at` is where its columns begin.
-std::uint32_t read_transaction(const SqlRows& rows, std::size_t number, std::size_t at = 0) {
-  return static_cast<std::uint32_t>(rows.integer(number, at));
 }
 
 /// What it knows of transactions holds for one server. After a reconnect, a restart, or a change of server
@@ -106,6 +103,7 @@ class PostgresOutboxRepository final : public OutboxRepository {
 
  private:
   [[nodiscard]] ScanPage read_page(const ScanQuery& query);
+  [[nodiscard]] std::vector<OutboxEvent> give_aggregate(SqlRows rows, int limit);
   void require_same_server(const std::string& started, TransactionId next);
   CleanupPage delete_published(const OutboxPosition& after, Timestamp before, int limit) override;
   SqlRows read_blocked(int limit) override;
@@ -148,11 +146,7 @@ ScanPage PostgresOutboxRepository::read_page(const ScanQuery& query) {
   page.created_from = rows.text(0, created_from);
   page.assumed_from = rows.text(0, assumed_from);
   if (!rows.cells.at(first_of_event)) return page;  // the one row without an event
-  page.rows.reserve(rows.size());
-  for (std::size_t row = 0; row < rows.size(); ++row) {
-    const auto transaction = read_transaction(rows, row, first_of_event);
-    page.rows.push_back({take_event(rows, row, kind, first_of_event), transaction});
-  }
+  page.rows = take_written(rows, first_of_event);
   return page;
 }
 
@@ -167,25 +161,43 @@ void PostgresOutboxRepository::require_same_server(const std::string& started, T
   next_id_ = next;
 }
 
+/// Those of the millisecond of `after` may have smaller ids, so all of them are read which are not known to
+/// be settled.
 std::vector<OutboxEvent> PostgresOutboxRepository::read_aggregate(const AggregateRows& wanted, int limit) {
+  const std::string of_aggregate = select(kind, Columns::event) + R"sql(
+      WHERE "aggregateId" = $1 AND "aggregateType" = $2 AND )sql" +
+                                   postgres_outcomes::not_settled;
   return attempt("read the events of an aggregate", [&] {
     const auto& after = wanted.after;
-    auto rows = database_.exec(select(kind, Columns::event) + R"sql(
-        WHERE "aggregateId" = $1 AND "aggregateType" = $2 AND )sql" +
-                                   postgres_outcomes::not_settled + R"sql(
-          AND (("createdAt", id COLLATE "C") > ($3::timestamp, $4::text) OR ($5::boolean AND id = $4)))sql" +
-                                   in_order + " LIMIT $6",
-                               wanted.aggregate_id, wanted.aggregate_type,
-                               after.created_at.empty() ? beginning : after.created_at, after.id,
-                               wanted.with_first, limit);
-    std::vector<OutboxEvent> read;
-    for (std::size_t row = 0; row < rows.size(); ++row) {
-      const auto transaction = read_transaction(rows, row);
-      read.push_back(take_event(rows, row, kind));
-      scans_.was_given(read.back().id, transaction);  // also when read_pending() has not reached it yet
-    }
-    return read;
+    if (wanted.with_first)
+      if (auto rows = database_.exec(of_aggregate + " AND id = $3", wanted.aggregate_id,
+                                     wanted.aggregate_type, after.id);
+          !rows.empty())
+        return give_aggregate(std::move(rows), limit);
+    TextArray settled;
+    settled.add(after.id);
+    for (const auto& id : wanted.settled_beside) settled.add(id);
+    return give_aggregate(
+        database_.exec("SELECT * FROM (" + of_aggregate + R"sql(
+            AND "createdAt" >= $3::timestamp AND ("createdAt" > $3::timestamp OR id <> ALL($4::text[]))
+            ORDER BY "createdAt" FETCH FIRST $5 ROWS WITH TIES) AS earliest)sql" +
+                           in_order + " LIMIT $5::bigint" + and_ties,
+                       wanted.aggregate_id, wanted.aggregate_type,
+                       after.created_at.empty() ? beginning : after.created_at, settled.text(), limit),
+        limit);
   });
+}
+
+std::vector<OutboxEvent> PostgresOutboxRepository::give_aggregate(SqlRows rows, int limit) {
+  auto read = take_written(rows);
+  order_ties(read);
+  cut_to(read, static_cast<std::size_t>(limit));
+  std::vector<OutboxEvent> given;
+  for (auto& row : read) {
+    scans_.was_given(row.event.id, row.transaction);  // also when read_pending() has not reached it yet
+    given.push_back(std::move(row.event));
+  }
+  return given;
 }
 
 std::vector<OutboxEvent> PostgresOutboxRepository::read_retries(const OutboxPosition& after, int limit) {

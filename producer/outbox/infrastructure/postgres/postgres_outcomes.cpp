@@ -1,5 +1,7 @@
 #include "infrastructure/postgres/postgres_outcomes.hpp"
 
+#include "infrastructure/postgres/text_array.hpp"
+
 #include <algorithm>
 #include <string_view>
 #include <unordered_map>
@@ -17,23 +19,6 @@ std::string set_published(const std::string& at) {
   return "UPDATE outbox_event SET status = 'PUBLISHED', \"lastError\" = NULL, \"publishedAt\" = " + at +
          ", \"processedAt\" = " + at + ", \"updatedAt\" = " + at;
 }
-
-/// An array of texts in PostgreSQL's notation.
-class TextArray {
- public:
-  void add(std::string_view text) {
-    text_ += text_.size() == 1 ? "\"" : ",\"";
-    for (const char letter : text) {
-      if (letter == '"' || letter == '\\') text_ += '\\';
-      text_ += letter;
-    }
-    text_ += '"';
-  }
-  [[nodiscard]] std::string text() const { return text_ + "}"; }
-
- private:
-  std::string text_ = "{";
-};
 
 std::string ids_of(const std::vector<Outcome>& outcomes) {
   TextArray ids;

@@ -61,31 +61,36 @@ ScanQuery SnapshotScans::next_query(int limit) const {
 /// When a lock has put two events of an aggregate in order, a snapshot that shows the later one shows the
 /// earlier one, too, and its (createdAt, id) is smaller. So a statement that gives all that it sees, up to
 /// its limit, gives them in order. Each further statement also gives what has become visible before the
-/// cursor meanwhile, and gives it first: after the last one, all that its snapshot shows was given.
+/// cursor meanwhile, and gives it first: after the last one, all that its snapshot shows was given. What one
+/// transaction has written in a millisecond is in another order than that of ids, and not cut in two.
 bool SnapshotScans::take(ScanPage page, const ScanQuery& query, int limit, std::vector<OutboxEvent>& out) {
   auto& scan = *scan_;
   bounds_.add(page.oldest_open, page.next_id, std::move(page.created_from), page.at);
   if (!scan.first_seen) scan.first_seen = page.oldest_open;
+  order_ties(page.rows);
 
   std::size_t read = 0;
   int given = 0;
-  bool passed_cursor = false;
-  for (; read < page.rows.size() && given < limit; ++read) {
+  bool passed_cursor = false, held = false;
+  for (; read < page.rows.size() && (given < limit || held); ++read) {
     auto& row = page.rows[read];
-    passed_cursor = scan.cursor < row.event.position;
-    if (passed_cursor) scan.cursor = row.event.position;
+    held = row.holds_next;
+    if (scan.cursor < row.event.position) {
+      passed_cursor = true;
+      scan.cursor = row.event.position;
+    }
     if (!give(row)) continue;
     out.push_back(std::move(row.event));
     ++given;
   }
-  const bool more = read < page.rows.size() || page.rows.size() == static_cast<std::size_t>(query.limit);
+  const bool more = read < page.rows.size() || page.rows.size() >= static_cast<std::size_t>(query.limit);
   if (passed_cursor || !more)
     scan.late = {page.oldest_open, bounds_.hidden_from().value_or(std::move(page.assumed_from))};
   return more;
 }
 
 /// False when it was given before. Remembered is only what a later page or scan may meet.
-bool SnapshotScans::give(const ScanPage::Row& row) {
+bool SnapshotScans::give(const WrittenEvent& row) {
   if (const auto known = given_.find(row.event.id); known != given_.end()) {
     known->second.met_in_scan = scans_;
     return false;

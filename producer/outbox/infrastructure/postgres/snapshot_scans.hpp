@@ -6,6 +6,7 @@
 // (createdAt, id). See docs/decisions/0007.
 
 #include "infrastructure/postgres/created_at_bounds.hpp"
+#include "infrastructure/postgres/transaction_ties.hpp"
 
 #include <tidings/outbox_event.hpp>
 
@@ -22,6 +23,7 @@ namespace tidings {
 /// Asks one statement for PENDING rows with createdAt >= `created_from`, in the order of (createdAt, id):
 /// - those behind `after`, of transactions from `unseen_from` on, or of any when that is empty;
 /// - those before it, of transactions from `late_from` on, or none when that is empty.
+/// The first `limit` of them, and what else has the createdAt of the last, up to most_beyond_limit.
 struct ScanQuery {
   std::string created_from;
   OutboxPosition after;
@@ -31,15 +33,11 @@ struct ScanQuery {
 
 /// The statement's answer.
 struct ScanPage {
-  struct Row {
-    OutboxEvent event;
-    std::uint32_t transaction = 0;  ///< the lower half of the id of the one that wrote it
-  };
   TransactionId oldest_open = 0;  ///< transactions below were over when the snapshot was taken
   TransactionId next_id = 0;      ///< no smaller than the next id to be given out at `time`
   std::string created_from;       ///< by `time`: transactions from next_id on create no rows before
   std::string assumed_from;       ///< by `time`: what hidden rows are taken to have while nothing is known
-  std::vector<Row> rows;
+  std::vector<WrittenEvent> rows;
   std::chrono::steady_clock::time_point at;  ///< by our clock, when it came
 };
 
@@ -51,8 +49,9 @@ class SnapshotScans {
 
   /// The next read() begins at the oldest row.
   void start_over();
-  /// Replaces `out` by up to `limit` rows that were not given before; fewer when there are no more that are
-  /// committed by now. When `ask` throws, the next call goes on from there.
+  /// Replaces `out` by up to `limit` rows that were not given before, more where others belong to the last;
+  /// fewer when there are no more that are committed by now. When `ask` throws, the next call goes on from
+  /// there.
   void read(int limit, Clock::time_point now, const Ask& ask, std::vector<OutboxEvent>& out);
   /// A row that was read by other means: it will not be given as well.
   void was_given(const std::string& id, std::uint32_t transaction);
@@ -80,7 +79,7 @@ class SnapshotScans {
   void begin_scan(Clock::time_point now);
   [[nodiscard]] ScanQuery next_query(int limit) const;
   [[nodiscard]] bool take(ScanPage page, const ScanQuery& query, int limit, std::vector<OutboxEvent>& out);
-  [[nodiscard]] bool give(const ScanPage::Row& row);
+  [[nodiscard]] bool give(const WrittenEvent& row);
   [[nodiscard]] int may_be_met_again() const;
   void end_scan(Clock::time_point now);
 

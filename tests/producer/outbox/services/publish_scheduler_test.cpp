@@ -72,6 +72,35 @@ TEST_CASE("an event that was not stored goes again before its aggregate's next")
   CHECK(send_all(scheduler) == std::vector<std::string>{"e2"});
 }
 
+TEST_CASE("behind a refused event its millisecond is read without what was settled of it, whatever the ids") {
+  PublishScheduler scheduler{10};
+  const auto offer = [&scheduler](int id) {
+    auto made = event(id, "a");
+    made.position = {"2026-03-01 10:00:00.123", made.id};
+    scheduler.offer(made);
+    return made;
+  };
+  offer(5);
+  const auto refused = offer(1), last = offer(3);
+  REQUIRE(send_all(scheduler, 1) == std::vector<std::string>{"e5"});
+  REQUIRE(scheduler.stored(token["e5"]));
+  REQUIRE(send_all(scheduler, 1) == std::vector<std::string>{"e1"});
+  REQUIRE(scheduler.refused(token["e1"], Timestamp{}, in_a_second));
+  const auto retry = scheduler.next_refill(Timestamp{1s});
+  REQUIRE(retry);
+  CHECK(retry->retry);
+  scheduler.refill(*retry, {refused}, false);
+  REQUIRE(send_all(scheduler) == std::vector<std::string>{"e1"});
+  REQUIRE(scheduler.stored(token["e1"]));
+  const auto rest = scheduler.next_refill(Timestamp{1s});
+  REQUIRE(rest);
+  CHECK_FALSE(rest->retry);
+  CHECK(rest->after == refused.position);
+  CHECK(rest->settled_beside == std::vector<std::string>{"e5", "e1"});
+  scheduler.refill(*rest, {last}, true);
+  CHECK(send_all(scheduler) == std::vector<std::string>{"e3"});
+}
+
 TEST_CASE("a refused event's successors stay in the table until it is stored, others go on") {
   PublishScheduler scheduler{10};
   for (const auto& [position, aggregate] : {std::pair{1, "bad"}, {2, "bad"}, {3, "good"}})
