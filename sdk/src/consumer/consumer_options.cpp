@@ -75,6 +75,9 @@ void require_apart(const ConsumerOptions& options) {
 
 void require_prefix(const std::string& option, const std::string& subject) {
   require(is_literal_subject(subject), option, subject, "a subject without wildcards");
+  // A stream there would answer what is asked of NATS, and be told what is answered.
+  require(subject.front() != '$' && !covers("_INBOX.>", subject + ".>"), option, subject,
+          "a subject of your own; those that begin with $ or _INBOX are NATS's");
 }
 
 }  // namespace

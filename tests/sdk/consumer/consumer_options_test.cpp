@@ -91,6 +91,19 @@ TEST_CASE("a group whose dead letters would come back to it is refused, with wha
   CHECK_THAT(told, ContainsSubstring("tidings dlq redrive"));
 }
 
+TEST_CASE("prefixes that NATS uses itself are refused, for events and for dead letters") {
+  const std::string prefix = GENERATE("$JS.API", "$SYS", "_INBOX", "_INBOX.answers");
+  const auto told = ": takes a subject of your own; those that begin with $ or _INBOX are NATS's";
+  const ConsumerOptions events{.group = "mailer", .subject_prefix = prefix};
+  CHECK_THAT(error_of<SettingError>([&] { events.validate(); }),
+             ContainsSubstring("ConsumerOptions::subject_prefix=" + prefix + told));
+  const ConsumerOptions letters{.group = "mailer", .dead_letter_prefix = prefix};
+  CHECK_THAT(error_of<SettingError>([&] { letters.validate(); }),
+             ContainsSubstring("ConsumerOptions::dead_letter_prefix=" + prefix + told));
+  const ConsumerOptions own{.group = "mailer", .subject_prefix = "_INBOXES"};
+  CHECK_NOTHROW(own.validate());
+}
+
 TEST_CASE(
     "a limit is the same in code, where the option is named, and in the environment, where the variable is") {
   ConsumerOptions options{.group = "mailer"};
