@@ -9,8 +9,11 @@
 #include <tidings/postgres_inbox.hpp>
 
 #include <algorithm>
+#include <optional>
+#include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace tidings {
 namespace {
@@ -56,14 +59,7 @@ class PostgresInbox::Tables final : public Inbox {
   void commit() override {
     database.require_kept_transaction();  // without one, COMMIT would not fail
     database.keep_transaction(false);
-    // Delete by ctid: nobody else moves our rows, and a planner that expects few per key would scan the
-    // table.
-    std::string not_taken;
-    for (const auto& [id, row] : ahead_)
-      if (row.state == Ahead::State::written)
-        not_taken += (not_taken.empty() ? "{\"" : ",\"") + row.row.place + '"';
-    if (!not_taken.empty())
-      own_.plan_and_exec("DELETE FROM inbox WHERE ctid = ANY ($1::tid[])", not_taken + "}");
+    delete_not_taken();
     ahead_.clear();
     const auto done = database.exec("COMMIT");
     // A transaction that an earlier error has ended is rolled back by COMMIT without an error.
@@ -195,6 +191,24 @@ class PostgresInbox::Tables final : public Inbox {
     enum class State { there_before, written, taken } state = State::there_before;
     ClaimRow row;
   };
+
+  /// By ctid: nobody else moves our rows, and a planner that expects few per key would scan the table. Where
+  /// it is partitioned, others have the same ctid, so the key is compared as well, as expressions without an
+  /// index.
+  void delete_not_taken() {
+    std::string places;
+    std::vector<std::optional<std::string>> keys;
+    for (const auto& [id, row] : ahead_) {
+      if (row.state != Ahead::State::written) continue;
+      places += (places.empty() ? "{\"" : ",\"") + row.row.place + '"';
+      keys.emplace_back(row.row.key);
+    }
+    if (keys.empty()) return;
+    own_.plan_and_exec(R"sql(
+        DELETE FROM inbox WHERE ctid = ANY ($1::tid[])
+           AND group_id + 0 = $2 AND event_id || '' = ANY ($3::bytea[]))sql",
+                       places + "}", group_, bytea_array(keys));
+  }
 
   void connect() {
     if (!database.connect() || database.pooled()) return;

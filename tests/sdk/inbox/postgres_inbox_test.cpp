@@ -184,3 +184,24 @@ TEST_CASE("a login that may make no tables uses those that are there, and is tol
   owner.script("GRANT SELECT, INSERT, UPDATE ON inbox_position TO poor");
   CHECK(PostgresInbox{url}.tables().keeps_positions());
 }
+
+TEST_CASE("in a partitioned inbox, what a group gives back is not taken from another one") {
+  const PostgresServer server;
+  Queries{server}.exec(
+      "CREATE TABLE inbox(group_id integer NOT NULL, event_id bytea NOT NULL, handled_at timestamptz NOT NULL "
+      "DEFAULT now(), PRIMARY KEY (group_id, event_id)) PARTITION BY LIST (group_id)");
+  for (const auto* partition :
+       {"inbox_1 PARTITION OF inbox FOR VALUES IN (1)", "inbox_2 PARTITION OF inbox DEFAULT"})
+    Queries{server}.exec(std::string{"CREATE TABLE "} + partition);
+  PostgresInbox one{server.url()}, other{server.url()};
+  one.tables().join("one");
+  other.tables().join("other");
+  one.tables().begin();
+  CHECK(one.tables().claim({"handled"}));
+  one.tables().commit();
+  other.tables().begin();
+  other.tables().claim_ahead({{"not handled"}});
+  other.tables().commit();
+  CHECK(one.tables().handled({"handled"}));
+  CHECK_FALSE(other.tables().handled({"not handled"}));
+}
