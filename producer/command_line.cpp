@@ -52,6 +52,8 @@ constexpr auto setting_flags = std::to_array<SettingFlag>({
      "what precedes the event's type in the subject (auth.events)"},
     {SettingGroup::outbox, "OUTBOX_SOURCE", "--outbox-source",
      "the service's name, in events whose metadata names no source (auth-service)"},
+    {SettingGroup::outbox, "OUTBOX_PARTITIONS", "--outbox-partitions",
+     "parts that groups share the stream out by, told in subjects; change it as docs/partitions.md says (1)"},
     {SettingGroup::outbox, "OUTBOX_STREAM_REPLICAS", "--outbox-stream-replicas",
      "servers that keep a copy of the stream, when it is made; one with fewer is an error (1)"},
     {SettingGroup::outbox, "OUTBOX_PROCESSING_INTERVAL_MS", "--outbox-processing-interval-ms",

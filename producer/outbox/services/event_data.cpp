@@ -3,19 +3,14 @@
 #include "event/ascii_json.hpp"
 #include "event/attributes.hpp"
 #include "event/json_scanner.hpp"
-#include "nats/subject.hpp"
 
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <bit>
 
 namespace tidings {
 namespace {
-
-constexpr std::size_t longest_subject = 255;
-constexpr std::ptrdiff_t most_subject_tokens = 16;
 
 /// A string without its quotes and escapes; empty for values of other kinds.
 std::string text_of(std::string_view value) {
@@ -102,18 +97,6 @@ void EventBuilder::tell_without_time(const OutboxEvent& row) {
   if (!std::has_single_bit(++without_time_)) return;
   spdlog::warn("no time id={} events={} reason=\"occurredAt cannot be read; ce-time is left out\"", row.id,
                without_time_);
-}
-
-std::string subject_of(const OutboxEvent& row, std::string_view prefix) {
-  const auto& type = row.event_type;
-  if (!is_literal_subject(type)) throw Undecodable("eventType: \"" + type + "\" cannot be part of a subject");
-  std::string subject;
-  subject.reserve(prefix.size() + 1 + type.size());
-  subject.append(prefix).append(1, '.').append(type);
-  if (subject.size() > longest_subject ||
-      std::count(subject.begin(), subject.end(), '.') >= most_subject_tokens)
-    throw Undecodable("eventType: its subject would have more than 255 characters or 16 parts");
-  return subject;
 }
 
 }  // namespace tidings

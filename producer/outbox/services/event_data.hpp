@@ -49,7 +49,4 @@ class EventBuilder {
   std::uint64_t without_time_ = 0;  // events whose occurredAt could not be read
 };
 
-/// `prefix.eventType`. Throws Undecodable when nothing can be published to such a subject.
-[[nodiscard]] std::string subject_of(const OutboxEvent& row, std::string_view prefix);
-
 }  // namespace tidings

@@ -23,7 +23,7 @@ std::optional<PublishResult> EventSender::send(const OutboxEvent& row, const cha
     return PublishResult{.kind = kind, .error = std::move(why)};
   };
   try {
-    const auto subject = subject_of(row, options_.subject_prefix);
+    const auto subject = options_.subject_of(row);
     encode(builder_.build(row), wire_);
     natsMsg* raw = nullptr;
     check(natsMsg_Create(&raw, subject.c_str(), answer_to, wire_.payload.data(),

@@ -1,6 +1,8 @@
 #include "infrastructure/lease.hpp"
 #include "infrastructure/outcome.hpp"
+#include "infrastructure/partition_record.hpp"
 #include "nats/leader_advisories.hpp"
+#include "nats/partition.hpp"
 #include "nats/subject.hpp"
 #include "retry_loop.hpp"
 #include "services/relay_session.hpp"
@@ -53,6 +55,7 @@ void visit_limits(Options& options, Visit&& visit) {
   visit("OUTBOX_BATCH_SIZE", options.batch_size, 1, 100000);
   visit("OUTBOX_LEASE_MS", options.lease, 500, ms_a_day / 24);
   visit("OUTBOX_STREAM_REPLICAS", options.stream_replicas, 1, 5);
+  visit("OUTBOX_PARTITIONS", options.publisher.partitions, 1, Partition::most);
 }
 
 /// The value of an option, an int or a duration, in its own unit.
@@ -221,9 +224,18 @@ bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& sto
 
 /// For those who ask why nothing comes out.
 void OutboxProcessor::State::tell(Lease& lease, Database& database) {
+  const auto partitions = context.options.publisher.partitions;
+  std::optional<int> before;
   database.transact([&](Transaction& transaction) {
-    if (lease.renew(transaction)) write_processor_record(transaction, context.status.read(), 0);
+    if (!lease.renew(transaction)) return;
+    before = note_partitions(transaction, partitions);
+    write_processor_record(transaction, context.status.read(), 0);
   });
+  if (before.value_or(partitions) != partitions)
+    spdlog::warn(
+        "OUTBOX_PARTITIONS={}, and this outbox was published with {} before: the order of what a group still has "
+        "pending from then is not kept (`tidings doctor` says whether one has); {}",
+        partitions, *before, how_to_change_partitions);
 }
 
 bool OutboxProcessor::State::take(Lease& lease, Database& database, const std::stop_token& stop) {

@@ -114,7 +114,7 @@ bool RelaySession::may_be_its_type(const PublishResult& result) {
   const auto* const entry = scheduler_.sent(result.token);
   if (entry == nullptr || entry->in_batch) return false;
   // A missing right is told in the server's words.
-  const auto subject = '"' + options_.publisher.subject_prefix + '.' + entry->event.event_type + '"';
+  const auto subject = '"' + options_.publisher.subject_of(entry->event) + '"';
   return result.maybe_subject || result.error.find(subject) != std::string::npos;
 }
 

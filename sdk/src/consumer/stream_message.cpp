@@ -3,6 +3,8 @@
 #include "event/attributes.hpp"
 #include "event/redrive_headers.hpp"
 #include "nats/message_headers.hpp"
+#include "nats/partition.hpp"
+#include "nats/subject.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -16,7 +18,9 @@ namespace {
 
 std::string_view type_in_subject(std::string_view subject, std::string_view prefix) {
   if (subject.size() <= prefix.size() + 1 || !subject.starts_with(prefix)) return {};
-  return subject.substr(prefix.size() + 1);
+  const auto type = subject.substr(prefix.size() + 1);
+  auto behind_token = type;
+  return Partition::parse(take_token(behind_token)) && !behind_token.empty() ? behind_token : type;
 }
 
 // A recycled object keeps its memory. Many of them with that of the largest message each has ever held would

@@ -1,5 +1,6 @@
 #include "consumer/type_filter.hpp"
 
+#include "nats/partition.hpp"
 #include "nats/subject.hpp"
 
 #include <algorithm>
@@ -9,16 +10,6 @@ namespace tidings {
 namespace {
 
 using Subjects = TypeFilter::Subjects;
-
-/// `p07of16`
-bool is_partition(std::string_view token) {
-  const auto of = token.find("of");
-  if (of == std::string_view::npos || !token.starts_with('p')) return false;
-  const auto is_number = [](std::string_view text) {
-    return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
-  };
-  return is_number(token.substr(1, of - 1)) && is_number(token.substr(of + 2));
-}
 
 /// Without those that others cover.
 Subjects reduced(const Subjects& subjects) {
@@ -117,13 +108,13 @@ bool TypeFilter::hands_out(std::string_view filter, const std::string& pattern) 
   if (!filter.starts_with(prefix_ + '.')) return false;
   auto rest = filter.substr(prefix_.size() + 1);
   const auto token = take_token(rest);
-  return (token == "*" || is_partition(token)) &&
+  return (token == "*" || Partition::parse(token)) &&
          covers(filter, prefix_ + '.' + std::string{token} + '.' + pattern);
 }
 
 bool TypeFilter::is_partitioned(std::string_view subject) const {
   subject.remove_prefix(std::min(prefix_.size() + 1, subject.size()));
-  return is_partition(take_token(subject));
+  return Partition::parse(take_token(subject)).has_value();
 }
 
 bool covers_all(const Subjects& wide, const Subjects& narrow) {

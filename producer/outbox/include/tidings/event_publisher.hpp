@@ -22,9 +22,16 @@ struct PublisherOptions {
   /// Whose events they are, where their metadata names no source. Two services that number their events
   /// themselves need different ones. 1 to 255 bytes.
   std::string source = "auth-service";
+  /// Above 1, the event's partition stands in front of its type (`auth.events.p07of16.user.created`), so that
+  /// groups can share the stream out and keep the order of each aggregate: docs/partitions.md. 1 to 99.
+  int partitions = 1;
   /// A publish without a PubAck after this long is a transient error of the broker. After one, the next wait
   /// is shorter at first and doubles up to this. 1 ms to 1 h.
   std::chrono::milliseconds ack_timeout{5000};
+
+  /// The subject of an event, of which only type and aggregate are looked at. Throws Undecodable when nothing
+  /// can be published to it.
+  [[nodiscard]] std::string subject_of(const OutboxEvent& event) const;
 };
 
 /// What became of one publish.

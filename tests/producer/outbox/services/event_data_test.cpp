@@ -117,17 +117,6 @@ TEST_CASE("metadata that is no object is refused") {
                     tidings::test::ContainsSubstring("metadata"));
 }
 
-TEST_CASE("the subject is the prefix and the event's type") {
-  CHECK(subject_of(row("{}"), "auth.events") == "auth.events.user.created");
-}
-
-TEST_CASE("an event type that makes no legal subject is refused") {
-  auto event = row("{}");
-  event.event_type = GENERATE(as<std::string>{}, "", "a b", "a.*", "a.>", ".a", "a.", "a..b", "tab\there",
-                              std::string(300, 'x'), "1.2.3.4.5.6.7.8.9.10.11.12.13.14.15");
-  CHECK_THROWS_AS(subject_of(event, "auth.events"), Undecodable);
-}
-
 TEST_CASE("metadata that was read before is not mixed with the next") {
   EventBuilder builder{"auth-service"};
   const auto first = row(R"({"data":1,"metadata":{"source":"one","traceparent":"t"}})");

@@ -49,6 +49,8 @@ TEST_CASE("each option has the limits that its setting has") {
        [](Options& o, auto value) { o.lease = std::chrono::milliseconds{value}; }},
       {"OUTBOX_STREAM_REPLICAS", 1, 5,
        [](Options& o, auto value) { o.stream_replicas = static_cast<int>(value); }},
+      {"OUTBOX_PARTITIONS", 1, 99,
+       [](Options& o, auto value) { o.publisher.partitions = static_cast<int>(value); }},
   }));
   for (const auto value : {is.min, is.max}) {
     Options options;
