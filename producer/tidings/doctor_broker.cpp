@@ -1,10 +1,10 @@
 #include "doctor_checks.hpp"
 #include "nats/handle.hpp"
 #include "nats/stream_config.hpp"
-#include "nats/subject.hpp"
 #include "printing.hpp"
 
 #include <tidings/error.hpp>
+#include <tidings/event.hpp>
 #include <tidings/timestamp.hpp>
 
 #include <algorithm>
@@ -98,10 +98,16 @@ Finding check_stream(JetStreamApi& api, const Json& info, const OutboxProcessorO
   return {Outcome::ok, detail};
 }
 
-/// Empty when the stream would take an event with this subject. What is sent names another stream than any
+/// Empty when the stream would take the event. What is sent names another stream than any
 /// that can be: none stores it.
-std::string why_not_publish(Connection& connection, const std::string& subject) {
-  if (!is_literal_subject(subject)) return "cannot be part of a subject";
+std::string why_not_publish(Connection& connection, const PublisherOptions& publisher,
+                            const OutboxEvent& event) {
+  std::string subject;
+  try {
+    subject = publisher.subject_of(event);
+  } catch (const Undecodable& error) {
+    return error.what();
+  }
   natsMsg* raw = nullptr;
   check(natsMsg_Create(&raw, subject.c_str(), nullptr, "", 0), "make a message");
   const MessagePtr probe{raw};
@@ -128,9 +134,12 @@ Finding check_permissions(JetStreamApi& api, const Json& info, const BrokerExpec
   if (info.empty()) return {Outcome::skipped, "there is no stream yet"};
   std::string refused;
   std::size_t tried = 0;
-  for (const auto& type : *expected.types) {
+  for (const auto& [type, aggregate] : *expected.types) {
     if (++tried > most_types) break;
-    const auto why = why_not_publish(api.connection(), expected.outbox.publisher.subject_prefix + '.' + type);
+    OutboxEvent event;
+    event.event_type = type;
+    event.aggregate_id = aggregate;
+    const auto why = why_not_publish(api.connection(), expected.outbox.publisher, event);
     if (!why.empty()) refused.append(refused.empty() ? "" : "; ").append(type).append(": ").append(why);
   }
   const auto count = std::to_string(std::min(expected.types->size(), most_types));
@@ -195,6 +204,10 @@ std::vector<Check> check_broker(JetStreamApi& api, const BrokerExpectations& exp
                                   "change the stream or the settings that are named")});
   checks.push_back({"permissions", look([&] { return check_permissions(api, info, expected); },
                                         "see that the server answers")});
+  checks.push_back({"partitions", info.empty()
+                                      ? Finding{Outcome::skipped, "there is no stream yet"}
+                                      : look([&] { return check_partitions(api, expected.outbox.publisher); },
+                                             "see that the server answers")});
   checks.push_back(
       {"clock of the server", look([&] { return check_clock(api); }, "see that the server answers")});
   checks.push_back({"retention", look([&] { return check_retention(info, expected.inbox_retention); },

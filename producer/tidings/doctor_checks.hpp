@@ -9,8 +9,8 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -39,17 +39,21 @@ struct Check {
 /// Rights, schema, indexes, statistics and clock.
 [[nodiscard]] std::vector<Check> check_database(Database& database);
 
-/// Of the events that are not settled yet.
-[[nodiscard]] std::set<std::string> pending_types(Database& database);
+/// The types of events that are not settled yet, each with an aggregate that has such an event.
+using PendingTypes = std::map<std::string, std::string>;
+[[nodiscard]] PendingTypes pending_types(Database& database);
 
 struct BrokerExpectations {
   const OutboxProcessorOptions& outbox;
-  std::optional<std::set<std::string>> types;  ///< what is going to be published; empty: nobody knows
-  std::chrono::hours inbox_retention{0};       ///< for how long consumers remember what they have handled
+  std::optional<PendingTypes> types;      ///< what is going to be published; empty: nobody knows
+  std::chrono::hours inbox_retention{0};  ///< for how long consumers remember what they have handled
 };
 
-/// JetStream, stream, permissions, clock and how long the stream keeps events.
+/// JetStream, stream, permissions, partitions, clock and how long the stream keeps events.
 [[nodiscard]] std::vector<Check> check_broker(JetStreamApi& api, const BrokerExpectations& expected);
+
+/// What groups are handed and have pending, against the number of partitions.
+[[nodiscard]] Finding check_partitions(JetStreamApi& api, const PublisherOptions& publisher);
 
 /// By how much a clock may differ from this machine's.
 inline constexpr std::chrono::milliseconds tolerated_difference{2000};

@@ -43,7 +43,7 @@ void append(std::vector<Check>& all, std::vector<Check> more) {
 }
 
 /// Returns the types that are pending, if they can be known.
-std::optional<std::set<std::string>> look_at_database(const std::string& url, std::vector<Check>& checks) {
+std::optional<PendingTypes> look_at_database(const std::string& url, std::vector<Check>& checks) {
   std::unique_ptr<Database> database;
   checks.push_back({"database", look(
                                     [&] {

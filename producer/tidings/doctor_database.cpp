@@ -145,11 +145,12 @@ std::vector<Check> check_database(Database& database) {
   return checks;
 }
 
-std::set<std::string> pending_types(Database& database) {
+PendingTypes pending_types(Database& database) {
   const auto rows = database.exec(R"sql(
-      SELECT DISTINCT "eventType" FROM outbox_event WHERE status IN ('PENDING', 'PROCESSING', 'FAILED'))sql");
-  std::set<std::string> types;
-  for (std::size_t row = 0; row < rows.size(); ++row) types.insert(rows.text(row, 0));
+      SELECT "eventType", min(CAST("aggregateId" AS text)) FROM outbox_event
+      WHERE status IN ('PENDING', 'PROCESSING', 'FAILED') GROUP BY "eventType")sql");
+  PendingTypes types;
+  for (std::size_t row = 0; row < rows.size(); ++row) types.emplace(rows.text(row, 0), rows.text(row, 1));
   return types;
 }
 

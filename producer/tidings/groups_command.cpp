@@ -56,12 +56,6 @@ std::map<std::string, std::size_t> connections_by_name(Connection& connection) {
   return counts;
 }
 
-std::vector<std::string> filters_of(const Json& config) {
-  auto filters = config.value("filter_subjects", std::vector<std::string>{});
-  if (const auto one = config.value("filter_subject", std::string{}); !one.empty()) filters.push_back(one);
-  return filters;
-}
-
 /// When the first message behind the ack floor that the group is handed was stored: the oldest unacked one.
 std::optional<milliseconds> oldest_unacked(JetStreamApi& api, const std::string& stream, const Json& group) {
   if (group.value("num_ack_pending", 0) == 0) return std::nullopt;

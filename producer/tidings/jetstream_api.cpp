@@ -57,6 +57,12 @@ std::vector<Json> JetStreamApi::consumers(const std::string& stream) {
   }
 }
 
+std::vector<std::string> filters_of(const Json& config) {
+  auto filters = config.value("filter_subjects", std::vector<std::string>{});
+  if (const auto one = config.value("filter_subject", std::string{}); !one.empty()) filters.push_back(one);
+  return filters;
+}
+
 void JetStreamApi::send(const std::string& what, const Json& body, const std::string& reply) {
   const auto text = body.dump();
   check(natsConnection_PublishRequest(native(connection_), api_subject(connection_, what).c_str(),

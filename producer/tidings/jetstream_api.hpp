@@ -29,6 +29,9 @@ class JetStreamRefusal : public NatsError {
 /// A stream's name comes from a flag and becomes part of a subject. Throws SettingError for what is none.
 void require_stream_name(const std::string& stream);
 
+/// Of a consumer's configuration; none lets all subjects through.
+[[nodiscard]] std::vector<std::string> filters_of(const Json& config);
+
 class JetStreamApi {
  public:
   /// Connects as the environment says, in one try. Throws NatsError.

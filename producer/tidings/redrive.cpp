@@ -64,12 +64,6 @@ MessagePtr message_of(const DeadLetter& letter) {
   return message;
 }
 
-std::vector<std::string> filters_of(const Json& config) {
-  auto filters = config.value("filter_subjects", std::vector<std::string>{});
-  if (const auto one = config.value("filter_subject", std::string{}); !one.empty()) filters.push_back(one);
-  return filters;
-}
-
 /// Whether the consumer belongs to the group (one of its partitions, with them) and is handed such a subject.
 bool hands_out(const Json& consumer, const std::string& group, const std::string& subject) {
   const auto config = consumer.value("config", Json::object());
