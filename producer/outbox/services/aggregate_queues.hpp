@@ -63,7 +63,7 @@ class AggregateQueues {
     bool in_batch = false;      ///< how it was sent last
     bool alone = false;         ///< was sent before, so it does not go in a batch
     std::uint64_t sent_at = 0;  ///< number of its last sending
-    bool on_trial = false;      ///< of a suspect type, and sent after another type was stored
+    bool on_trial = false;      ///< of a suspect subject, and sent after another was stored
   };
 
   /// The aggregate's queue, made when there is none. It stays where it is until it is erased.

@@ -22,7 +22,8 @@ bool is_own(const AggregateQueues::Queue& queue, const OutboxPosition& position)
 
 }  // namespace
 
-PublishScheduler::PublishScheduler(std::size_t window) : window_(window) {}
+PublishScheduler::PublishScheduler(std::size_t window, int partitions)
+    : window_(window), suspects_(partitions) {}
 
 void PublishScheduler::offer(OutboxEvent event) {
   auto& queue = queues_.of(event);
@@ -197,7 +198,7 @@ std::optional<OutboxEvent> PublishScheduler::stored(std::uint64_t token) {
   probing_ = false;
   advance(queue, event);
   if (!suspects_.empty())
-    for (auto* const released : suspects_.release(event.event_type, sent_at)) make_ready(*released);
+    for (auto* const released : suspects_.release(event, sent_at)) make_ready(*released);
   return event;
 }
 
@@ -235,7 +236,7 @@ void PublishScheduler::suspected(std::uint64_t token) {
   land(*entry);
   entry->alone = true;
   probing_ = true;
-  dissolve_runs();  // they may have events of its type
+  dissolve_runs();  // they may have events of its subject
   suspects_.add(*entry, sends_);
 }
 

@@ -6,15 +6,15 @@
 // Events go out in commit order, many in flight, but one of each aggregate: its next waits until that one is
 // stored or dead, and other aggregates pass meanwhile. Where atomic batches are allowed, the waiting events
 // of aggregates that have many go together in one, of which all or none are stored. What was sent in vain, in
-// a batch or by itself, goes alone the next time. Events of a type that the stream may not take are held back
-// and go alone, see SuspectTypes.
+// a batch or by itself, goes alone the next time. Events of a subject that the stream may not take are held
+// back and go alone, see SuspectSubjects.
 //
 // An aggregate has a queue while it has something in flight, waiting or FAILED. Rows
 // that a queue cannot hold stay in the table and are read again when it is their turn,
 // so memory is bounded by the window and the number of blocked aggregates.
 
 #include "services/aggregate_queues.hpp"
-#include "services/suspect_types.hpp"
+#include "services/suspect_subjects.hpp"
 
 #include <tidings/event_publisher.hpp>
 #include <tidings/outbox_event.hpp>
@@ -35,8 +35,9 @@ namespace tidings {
 
 class PublishScheduler {
  public:
-  /// At most `window` events are held (in flight or waiting in memory).
-  explicit PublishScheduler(std::size_t window);
+  /// At most `window` events are held (in flight or waiting in memory). They are published to so many
+  /// partitions.
+  explicit PublishScheduler(std::size_t window, int partitions = 1);
 
   // Rows come in.
 
@@ -73,7 +74,7 @@ class PublishScheduler {
   // Events go out.
 
   /// The next event to publish by itself; empty when none may go now. With `probe_suspects`, it is one of a
-  /// suspect type when there is no other, and nothing is in flight. It stays valid until its outcome is
+  /// suspect subject when there is no other, and nothing is in flight. It stays valid until its outcome is
   /// reported.
   [[nodiscard]] std::optional<PublishRequest> next_send(bool probe_suspects = true);
   /// Once next_send() has none: the next events to publish as one batch, in commit order. False when there is
@@ -94,7 +95,7 @@ class PublishScheduler {
                                                    const RetryAt& retry_at);
   /// Not stored, because of something else: it will be sent again, in its place and alone.
   void returned(std::uint64_t token);
-  /// Not stored though sent by itself, because of its type or of something else: others are sent first.
+  /// Not stored though sent by itself, because of its subject or of something else: others are sent first.
   void suspected(std::uint64_t token);
   /// The event in flight; nullptr when it is not.
   [[nodiscard]] const AggregateQueues::Entry* sent(std::uint64_t token) { return queues_.in_flight(token); }
@@ -105,7 +106,7 @@ class PublishScheduler {
 
   // Its state.
 
-  /// Something is pending that is not of a suspect type.
+  /// Something is pending that is not of a suspect subject.
   [[nodiscard]] bool has_unsuspected() const noexcept { return !ready_.empty() || !runs_.empty(); }
   [[nodiscard]] bool has_suspects() const noexcept { return !suspects_.empty(); }
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
@@ -145,7 +146,7 @@ class PublishScheduler {
   std::multimap<Timestamp, Queue*> retries_;  // blocked aggregates, by the time of their retry
   std::deque<Queue*> refills_;                // aggregates that have rows in the table and none in memory
   std::deque<Queue*> runs_;                   // with none in flight and many waiting: these go in a batch
-  SuspectTypes suspects_;
+  SuspectSubjects suspects_;
   std::size_t in_flight_ = 0;
   std::uint64_t sends_ = 0;
   bool probing_ = false;

@@ -30,7 +30,7 @@ RelaySession::RelaySession(RelayContext& context, Database& reading, Database& w
             large_bytes_ += whole.event_data.size();
             return whole;
           }),
-      scheduler_(static_cast<std::size_t>(options_.batch_size)),
+      scheduler_(static_cast<std::size_t>(options_.batch_size), options_.publisher.partitions),
       retries_(options_),
       reader_(reading, options_, scheduler_, retries_, writer_, *context.watch) {}
 
@@ -118,7 +118,7 @@ bool RelaySession::may_be_its_type(const PublishResult& result) {
   return result.maybe_subject || result.error.find(subject) != std::string::npos;
 }
 
-/// A refusal, when another type was stored just before; otherwise others must show whose fault it is.
+/// A refusal, when another subject was stored just before; otherwise others must show whose fault it is.
 void RelaySession::suspect(PublishResult& result) {
   if (scheduler_.sent(result.token)->on_trial) return refuse(result);
   scheduler_.suspected(result.token);

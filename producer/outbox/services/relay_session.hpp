@@ -83,7 +83,7 @@ class RelaySession {
 
   int broker_failures_ = 0;  // since the stream last stored an event
   Clock::time_point paused_until_{};
-  Clock::time_point probe_at_{};  // events of suspect types, where there are no others
+  Clock::time_point probe_at_{};  // events of suspect subjects, where there are no others
   const std::string pause_key_ = new_uuid();
   std::optional<Clock::time_point> check_stream_at_ = Clock::time_point{};  // empty when it was checked
   bool stream_told_ = false;                                                // what is to be said about it

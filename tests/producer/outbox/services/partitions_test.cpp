@@ -3,6 +3,7 @@
 #include "nats/partition.hpp"
 #include "support/catch.hpp"
 #include "support/jetstream.hpp"
+#include "support/log.hpp"
 #include "support/nats_server.hpp"
 #include "support/newer_nats.hpp"
 #include "support/outbox.hpp"
@@ -111,4 +112,85 @@ TEST_CASE("a type that would have too many parts with its partition is a dead le
   REQUIRE_WITHIN(10s, outbox.value(next, "status") == "PUBLISHED");
   CHECK(outbox.value(bad, "status") == "DEAD_LETTER");
   CHECK_THAT(outbox.value(bad, "lastError"), ContainsSubstring("16 parts"));
+}
+
+TEST_CASE("a subject that takes no more holds up the aggregates of its partition only", "[engines]") {
+  NatsServer server;
+  JetStream jetstream{server.url()};
+  jetstream.add_stream(
+      "AUTH_EVENTS", {"auth.events.>"},
+      {{"max_msgs_per_subject", 200}, {"discard", "new"}, {"discard_new_per_subject", true}});
+  Outbox outbox{engine_under_test()};
+  const auto full = outbox.add("foobar");
+  const auto behind = outbox.add("foobar");
+  const auto subject = quick(16).publisher.subject_of(outbox.repository().find(full)->event);
+  for (int i = 0; i < 200; ++i) jetstream.publish(subject, "{}");
+  outbox.add_many(200, 100);  // all of one type
+  const auto others = [&](const std::string& status) {
+    int count = 0;
+    for (const auto& id :
+         outbox.column("SELECT \"aggregateId\" FROM outbox_event WHERE status = '" + status + "'"))
+      if (Partition::of_aggregate(id, 16) != Partition::of_aggregate("foobar", 16)) ++count;
+    return count;
+  };
+  REQUIRE(others("PENDING") > 100);
+  const Processor processor{outbox, server.url(), quick(16)};
+  REQUIRE_WITHIN(20s, others("PENDING") == 0);
+  CHECK(others("PUBLISHED") > 100);
+  int more = 0;  // others that go out show that it is not the broker
+  REQUIRE_WITHIN(30s, [&] {
+    if (others("PENDING") == 0) outbox.add("more-" + std::to_string(++more));
+    return outbox.value(behind, "status") == "DEAD_LETTER";
+  }());
+  CHECK_THAT(outbox.value(full, "lastError"), ContainsSubstring("maximum messages per subject"));
+  CHECK(others("FAILED") + others("DEAD_LETTER") == 0);
+}
+
+TEST_CASE("a type that may not be published to partitions holds up its own aggregate only") {
+  NatsServer server{{.config = R"(authorization { users: [ { user: admin, password: word },
+    { user: relay, password: word, permissions: { publish: { allow: [ "auth.events.*.user.>", "$JS.API.>" ] } } } ] })"}};
+  const auto url = [&](const std::string& user) {
+    return "nats://" + user + ":word@127.0.0.1:" + std::to_string(server.port());
+  };
+  JetStream{url("admin")}.add_stream("AUTH_EVENTS", {"auth.events.>"});
+  Outbox outbox{Engine::sqlite};
+  const auto bad = outbox.add("a", "{}", "order.created");
+  outbox.add_many(20, 20);
+  auto options = quick(16);
+  options.publisher.ack_timeout = 500ms;
+  options.manage_stream = false;
+  const Processor processor{outbox, url("relay"), options};
+  int more = 0;
+  REQUIRE_WITHIN(30s, [&] {
+    if (outbox.count("status = 'PENDING'") <= 1) outbox.add("more-" + std::to_string(++more));
+    return outbox.value(bad, "status") == "DEAD_LETTER";
+  }());
+  CHECK_THAT(outbox.value(bad, "lastError"), ContainsSubstring("Permissions Violation"));
+  REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") == 20 + more);
+}
+
+TEST_CASE("a processor that begins with another number of partitions than before warns, once", "[engines]") {
+  NatsServer server;
+  Outbox outbox{engine_under_test()};
+  const auto told_with = [&](int partitions) {
+    const Log log;
+    outbox.add("a");
+    Processor processor{outbox, server.url(), quick(partitions)};
+    REQUIRE_WITHIN(10s, outbox.count("status <> 'PUBLISHED'") == 0);
+    processor.stop();
+    return log.text();
+  };
+  const auto changed = [](int before, int now) {
+    return "OUTBOX_PARTITIONS=" + std::to_string(now) + ", and this outbox was published with " +
+           std::to_string(before) + " before";
+  };
+  const int first = GENERATE(1, 8);
+  CHECK(told_with(first).find("OUTBOX_PARTITIONS") == std::string::npos);
+  CHECK(told_with(first).find("OUTBOX_PARTITIONS") == std::string::npos);
+  const auto told = told_with(16);
+  CHECK_THAT(told, ContainsSubstring(changed(first, 16)));
+  CHECK_THAT(told, ContainsSubstring(how_to_change_partitions));
+  CHECK(told_with(16).find("OUTBOX_PARTITIONS") == std::string::npos);
+  CHECK_THAT(told_with(1), ContainsSubstring(changed(16, 1)));
+  CHECK(told_with(1).find("OUTBOX_PARTITIONS") == std::string::npos);
 }

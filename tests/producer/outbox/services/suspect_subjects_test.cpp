@@ -1,4 +1,4 @@
-// Which events go out while those of one type are not stored, and whose fault that is.
+// Which events go out while those of one subject are not stored, and whose fault that is.
 
 #include "services/publish_scheduler.hpp"
 #include "support/catch.hpp"
@@ -86,6 +86,22 @@ TEST_CASE("a type whose event is stored is not suspect any more") {
   CHECK_FALSE(on.scheduler.has_suspects());
   CHECK(on.send_all() == Ids{"e2", "e3"});
   CHECK_FALSE(on.on_trial("e2"));
+}
+
+TEST_CASE("a type is held back in the partition where it is not stored, and tried when stored in another") {
+  Scheduled on;
+  on.scheduler = PublishScheduler{100, 16};
+  on.offer(1, "foobar", "one");  // in partition 8
+  on.offer(2, "a", "one");       // in partition 12
+  on.offer(3, "foobar", "two");
+  CHECK(on.send_all() == Ids{"e1", "e2"});
+  on.suspect("e1");
+  on.store("e2");  // sent before the failure was known
+  on.offer(4, "a", "one");
+  CHECK(on.send_all(false) == Ids{"e4"});
+  on.store("e4");
+  CHECK(on.send_all(false) == Ids{"e1"});
+  CHECK(on.on_trial("e1"));
 }
 
 TEST_CASE("a cut connection ends a trial") {
