@@ -2,10 +2,12 @@
 
 #include "event/redrive_headers.hpp"
 #include "nats/handle.hpp"
+#include "nats/partition.hpp"
 #include "nats/subject.hpp"
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -47,9 +49,9 @@ bool is_original(const StoredEvent& stored, const DeadLetter& letter) {
   return stored.subject == letter.original_subject && (id.empty() || id.ends_with(":" + time));
 }
 
-MessagePtr message_of(const DeadLetter& letter) {
+MessagePtr message_of(const DeadLetter& letter, const std::string& subject) {
   natsMsg* raw = nullptr;
-  check(natsMsg_Create(&raw, letter.original_subject.c_str(), nullptr, letter.data.data(),
+  check(natsMsg_Create(&raw, subject.c_str(), nullptr, letter.data.data(),
                        static_cast<int>(letter.data.size())),
         "make the message");
   MessagePtr message{raw};
@@ -64,17 +66,44 @@ MessagePtr message_of(const DeadLetter& letter) {
   return message;
 }
 
-/// Whether the consumer belongs to the group (one of its partitions, with them) and is handed such a subject.
-bool hands_out(const Json& consumer, const std::string& group, const std::string& subject) {
-  const auto config = consumer.value("config", Json::object());
-  const auto name = config.value("durable_name", std::string{});
+/// Whether the consumer belongs to the group: it may have one for each partition.
+bool is_of_group(const Json& consumer, const std::string& group) {
+  const auto name = consumer.value("config", Json::object()).value("durable_name", std::string{});
   const auto partition = group + "-p";
-  const bool of_partition = name.starts_with(partition) && name.size() > partition.size() &&
-                            name.find_first_not_of("0123456789", partition.size()) == std::string::npos;
-  if (name != group && !of_partition) return false;
-  const auto filters = filters_of(config);
+  return name == group || (name.starts_with(partition) && name.size() > partition.size() &&
+                           name.find_first_not_of("0123456789", partition.size()) == std::string::npos);
+}
+
+bool hands_out(const Json& consumer, const std::string& subject) {
+  const auto filters = filters_of(consumer.value("config", Json::object()));
   return filters.empty() ||
          std::ranges::any_of(filters, [&](const auto& filter) { return covers(filter, subject); });
+}
+
+/// Those whose partitions the consumer's filters name.
+void add_numbers_of_partitions(const Json& consumer, std::set<int>& numbers) {
+  for (const auto& filter : filters_of(consumer.value("config", Json::object())))
+    for (std::string_view rest = filter; !rest.empty();)
+      if (const auto partition = Partition::parse(take_token(rest));
+          partition && partition->of >= 1 && partition->of <= Partition::most)
+        numbers.insert(partition->of);
+}
+
+/// The subject that a relay with so many partitions gives to the event; empty when the original's is none of
+/// a relay's.
+std::string subject_in_partitions(const DeadLetter& letter, int number) {
+  const auto type = '.' + letter.event.type;
+  auto subject = letter.original_subject;
+  if (!subject.ends_with(type)) return {};
+  subject.resize(subject.size() - type.size());
+  if (const auto dot = subject.rfind('.');
+      dot != std::string::npos && Partition::parse(std::string_view{subject}.substr(dot + 1)))
+    subject.resize(dot);
+  if (number > 1) {
+    subject += '.';
+    Partition::of_aggregate(letter.event.aggregate_id, number).append_token_to(subject);
+  }
+  return subject + type;
 }
 
 }  // namespace
@@ -109,7 +138,8 @@ RedriveResult Redrive::send(DeadLetter letter) {
   const auto id = message_id(letter, letters_.stream());
   if (auto why_not = objection(letter); !why_not.empty()) return {.reason = std::move(why_not)};
   if (auto why_not = restore(letter); !why_not.empty()) return {.reason = std::move(why_not)};
-  const auto message = message_of(letter);
+  const auto subject = address(letter);
+  const auto message = message_of(letter, subject);
   jsPubOptions options;
   jsPubOptions_Init(&options);
   options.MsgId = id.c_str();
@@ -119,7 +149,7 @@ RedriveResult Redrive::send(DeadLetter letter) {
   const PubAckPtr answer{raw};
   if (status == NATS_MAX_PAYLOAD || code == JSStreamMessageExceedsMaximumErr)
     return {.reason = "with the header that names its group it is larger than the server takes"};
-  check(status, "send to " + letter.original_subject, code);
+  check(status, "send to " + subject, code);
   // A leader that cannot tell yet whether it has the event: see read_pub_ack().
   if (answer->Duplicate && answer->Sequence == 0)
     throw NatsError("the stream " + letter.original_stream + " cannot tell yet whether it has the event",
@@ -144,10 +174,30 @@ std::string Redrive::objection(const DeadLetter& letter) {
   if (!to.exists) return "came from the stream " + letter.original_stream + ", which does not exist";
   if (std::ranges::none_of(to.subjects, [&](const auto& own) { return covers(own, subject); }))
     return "came from the stream " + letter.original_stream + ", which does not take " + subject;
-  if (std::ranges::none_of(to.consumers,
-                           [&](const auto& one) { return hands_out(one, letter.group, subject); }))
+  if (address(letter).empty())
     return "nobody would get it: the group " + letter.group + " on the stream " + letter.original_stream +
            " does not exist, or its filter leaves out " + subject;
+  return {};
+}
+
+/// The original's subject, or what it would be with the number of partitions that the group has by now; empty
+/// when the group is handed neither.
+std::string Redrive::address(const DeadLetter& letter) {
+  const auto& to = target(letter.original_stream);
+  const auto is_of_its_group = [&](const auto& one) { return is_of_group(one, letter.group); };
+  const auto is_handed = [&](const std::string& subject) {
+    return std::ranges::any_of(
+               to.consumers,
+               [&](const auto& one) { return is_of_its_group(one) && hands_out(one, subject); }) &&
+           std::ranges::any_of(to.subjects, [&](const auto& own) { return covers(own, subject); });
+  };
+  if (is_handed(letter.original_subject)) return letter.original_subject;
+  std::set<int> numbers{1};
+  for (const auto& one : to.consumers)
+    if (is_of_its_group(one)) add_numbers_of_partitions(one, numbers);
+  for (const auto number : numbers)
+    if (auto subject = subject_in_partitions(letter, number); !subject.empty() && is_handed(subject))
+      return subject;
   return {};
 }
 

@@ -54,6 +54,7 @@ class Redrive {
 
   [[nodiscard]] RedriveResult send(DeadLetter letter);
   [[nodiscard]] std::string objection(const DeadLetter& letter);
+  [[nodiscard]] std::string address(const DeadLetter& letter);
   [[nodiscard]] std::string restore(DeadLetter& letter);
   void look_up(const std::string& stream, int copies_left, Target& target);
   [[nodiscard]] const Target& target(const std::string& stream);
