@@ -88,26 +88,18 @@ TEST_CASE("an AckWait that is shortened is kept, and what is here comes again on
 }
 
 TEST_CASE("what comes again is taken before later messages that wait already") {
-  Scene scene;
-  const auto options = scene.options();
-  Connection connection{options.connection};
-  GroupGauges gauges;
-  Puller source{connection,
-                join_group(connection, options, TypeFilter{options.subject_prefix}),
-                options.subject_prefix,
-                {10, 1U << 20},
-                gauges,
-                [] { return true; }};
+  PullerScene scene{10};
+  auto& source = scene.puller;
   scene.publish_many(3);
   std::vector<StreamMessagePtr> taken;
   const auto take_one = [&] {
     for (auto& message : source.take(1, 10ms, {})) taken.push_back(std::move(message));
   };
   REQUIRE_WITHIN(10s, (take_one(), !taken.empty()));
-  REQUIRE_WITHIN(10s, gauges.in_flight == 3);
+  REQUIRE_WITHIN(10s, scene.gauges.in_flight == 3);
   source.nak(std::move(taken.front()));
   taken.clear();
-  REQUIRE_WITHIN(10s, source.take(0, 50ms, {}).empty() && gauges.in_flight == 3);
+  REQUIRE_WITHIN(10s, source.take(0, 50ms, {}).empty() && scene.gauges.in_flight == 3);
   REQUIRE(source.take(0, 200ms, {}).empty());  // reads what has come
   std::vector<std::uint64_t> order;
   REQUIRE_WITHIN(10s, (take_one(), taken.size() == 3));
