@@ -1,3 +1,4 @@
+#include "database/crash_losses.hpp"
 #include "doctor_checks.hpp"
 #include "printing.hpp"
 
@@ -118,6 +119,18 @@ Finding check_statistics(Database& database) {
   return {Outcome::ok, detail};
 }
 
+Finding check_crashes(Database& database) {
+  if (is_sqlite(database)) return {Outcome::ok, "the relay syncs what it commits"};
+  const auto rows = database.exec(crash_losses_of("'outbox_event'"));
+  std::string losses, fixes;
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    losses += (row == 0 ? "" : "; ") + rows.text(row, 0);
+    fixes += (row == 0 ? "" : "; ") + rows.text(row, 1);
+  }
+  if (losses.empty()) return {Outcome::ok, "what is committed stays"};
+  return {Outcome::failed, losses, fixes};
+}
+
 Finding check_clock(Database& database) {
   if (is_sqlite(database)) return {Outcome::ok, "the database uses this machine's"};
   const auto before = now();
@@ -140,6 +153,7 @@ std::vector<Check> check_database(Database& database) {
   };
   add("indexes", check_indexes);
   add("statistics", check_statistics);
+  add("crashes", check_crashes);
   checks.push_back({"clock of the database",
                     look([&] { return check_clock(database); }, "see that the database answers")});
   return checks;

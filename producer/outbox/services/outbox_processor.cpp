@@ -1,3 +1,4 @@
+#include "database/crash_losses.hpp"
 #include "infrastructure/lease.hpp"
 #include "infrastructure/outcome.hpp"
 #include "infrastructure/partition_record.hpp"
@@ -125,6 +126,7 @@ struct OutboxProcessor::State {
   /// Holds the lease once, if it gets it. True when there is nothing left to do: stopped, or drained.
   bool hold_lease(Lease& lease, const std::stop_token& stop);
   void tell(Lease& lease, Database& database);
+  void tell_crash_losses(Database& database);
   /// A migration may drop the table and make it anew, in several commits: for a while after it was read, an
   /// error that waiting does not mend is one that may pass.
   bool hold_lease_through_migrations(Lease& lease, const std::stop_token& stop);
@@ -133,6 +135,7 @@ struct OutboxProcessor::State {
 
   const std::string database_url;
   RelayContext context;
+  bool crash_losses_told = false;
   std::optional<std::chrono::steady_clock::time_point> interrupted{};  // reading, which had gone well
   Connection::Observation changes = context.connection.observe([this](bool connected) {
     if (connected) context.reconnected = true;
@@ -194,6 +197,7 @@ bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& sto
                                 context.watch->give_up();
                               }};
   if (!take(lease, *writing, stop)) return true;
+  tell_crash_losses(*writing);
   tell(lease, *writing);  // a right that is missing for it would keep the lease from being renewed
   writing->wait_for_locks(marks_wait_for_locks);
   bool drained = false;
@@ -220,6 +224,15 @@ bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& sto
   require_kept(*writing);
   lease.release(*writing);
   return drained || stop.stop_requested();
+}
+
+/// Once.
+void OutboxProcessor::State::tell_crash_losses(Database& database) {
+  if (database.kind() == Database::Kind::sqlite || crash_losses_told) return;
+  const auto rows = database.exec(crash_losses_of("'outbox_event'"));
+  crash_losses_told = true;
+  for (std::size_t row = 0; row < rows.size(); ++row)
+    spdlog::warn("outbox: {}, and events are lost then; {}", rows.text(row, 0), rows.text(row, 1));
 }
 
 /// For those who ask why nothing comes out.

@@ -29,6 +29,7 @@ class PostgresInbox::Tables final : public Inbox {
     try {
       connect();
       keeps_positions_ = make_inbox_tables(own_);
+      tell_crash_losses(own_);
     } catch (const PostgresError& error) {
       throw DatabaseError("cannot make the inbox tables in " + database.name() + ": " + error.what(),
                           error.retryable() ? Error::Retry::yes : Error::Retry::no);

@@ -1,9 +1,12 @@
 #include "inbox/postgres_setup.hpp"
 
+#include "database/crash_losses.hpp"
 #include "inbox/schema/schema.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/settings.hpp>
+
+#include <spdlog/spdlog.h>
 
 namespace tidings {
 namespace {
@@ -41,6 +44,12 @@ const std::string& require_postgresql(const std::string& url) {
 void set_up_session(PostgresConnection& database) { database.plan_and_exec(set_up, false); }
 
 void queue_transaction_set_up(PostgresConnection& database) { database.queue(set_up, true); }
+
+void tell_crash_losses(PostgresTables& database) {
+  const auto rows = database.exec(crash_losses_of("'inbox', 'inbox_attempt', 'inbox_position'"));
+  for (int row = 0; row < rows.size(); ++row)
+    spdlog::warn("inbox: {}, and events are handled again then; {}", rows.text(row, 0), rows.text(row, 1));
+}
 
 bool make_inbox_tables(PostgresTables& database) {
   try {

@@ -31,7 +31,7 @@ TEST_CASE("a doctor finds nothing wrong where a relay runs, and stores nothing",
   const auto diagnosis = clinic.diagnose();
   CHECK(diagnosis.exit == exited(0));
   for (const auto* check :
-       {"database", "rights", "schema", "indexes", "statistics", "clock of the database", "server",
+       {"database", "rights", "schema", "indexes", "statistics", "crashes", "clock of the database", "server",
         "jetstream", "stream", "permissions", "partitions", "clock of the server", "retention"}) {
     INFO(check);
     CHECK(diagnosis.outcome(check) == "ok");
@@ -113,6 +113,15 @@ TEST_CASE("a doctor compares column types and looks at what vacuums PostgreSQL's
   CHECK_THAT(diagnosis.fix("statistics"), ContainsSubstring("autovacuum_enabled = true"));
   clinic.outbox.execute("ALTER TABLE outbox_event ALTER id TYPE uuid USING id::uuid");
   CHECK_THAT(clinic.diagnose().detail("schema"), ContainsSubstring(R"("id" of type uuid)"));
+}
+
+TEST_CASE("a doctor says what a crash of PostgreSQL would cost") {
+  const Clinic clinic{Engine::postgres};
+  clinic.outbox.execute("ALTER TABLE outbox_event SET UNLOGGED");
+  const auto diagnosis = clinic.diagnose();
+  CHECK(diagnosis.failed() == Names{"crashes"});
+  CHECK_THAT(diagnosis.detail("crashes"), ContainsSubstring("outbox_event is UNLOGGED"));
+  CHECK(diagnosis.fix("crashes") == "ALTER TABLE outbox_event SET LOGGED");
 }
 
 TEST_CASE("a doctor compares the stream with what the outbox needs", "[engines]") {

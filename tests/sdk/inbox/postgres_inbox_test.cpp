@@ -2,6 +2,7 @@
 
 #include "inbox/inbox.hpp"
 #include "support/catch.hpp"
+#include "support/log.hpp"
 #include "support/pgbouncer.hpp"
 #include "support/postgres_server.hpp"
 #include "support/wait.hpp"
@@ -204,4 +205,21 @@ TEST_CASE("in a partitioned inbox, what a group gives back is not taken from ano
   other.tables().commit();
   CHECK(one.tables().handled({"handled"}));
   CHECK_FALSE(other.tables().handled({"not handled"}));
+}
+
+TEST_CASE("an inbox says at its start what a crash of the server would cost") {
+  const auto told_by = [](const PostgresServer& server) {
+    const Log log;
+    const PostgresInbox inbox{server.url(), {.table_prefix = "billing_"}};
+    return log.text();
+  };
+  const PostgresServer server;
+  CHECK(told_by(server).empty());
+  Queries{server}.exec("ALTER TABLE billing_inbox SET UNLOGGED");
+  CHECK_THAT(told_by(server), ContainsSubstring("billing_inbox is UNLOGGED: PostgreSQL empties it") &&
+                                  ContainsSubstring("ALTER TABLE billing_inbox SET LOGGED"));
+  const PostgresServer careless{{"fsync=off", "full_page_writes=off"}};
+  CHECK_THAT(told_by(careless),
+             ContainsSubstring("fsync is off: a crash of the machine may damage or lose") &&
+                 ContainsSubstring("full_page_writes = on in postgresql.conf"));
 }
