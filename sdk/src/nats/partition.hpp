@@ -3,6 +3,7 @@
 // Partitions of a stream: all events of an aggregate have one token in front of their type, `p07of16`, by
 // which a server's filters share the stream out among consumers that keep the order of each aggregate.
 
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -48,20 +49,14 @@ struct Partition {
   }
 
   void append_token_to(std::string& subject) const {
-    subject += 'p';
-    append_two_digits(subject, number);
-    subject += "of";
-    append_two_digits(subject, of);
+    constexpr auto digit = [](int value) { return static_cast<char>('0' + value); };
+    const std::array<char, token_size> token{'p', digit(number / 10), digit(number % 10), 'o',
+                                             'f', digit(of / 10),     digit(of % 10)};
+    subject.append(token.data(), token.size());
   }
   static constexpr std::size_t token_size = 7;
 
   friend bool operator==(const Partition&, const Partition&) = default;
-
- private:
-  static void append_two_digits(std::string& text, int number) {
-    text += static_cast<char>('0' + number / 10);
-    text += static_cast<char>('0' + number % 10);
-  }
 };
 
 /// What to do, as the end of an error or a warning.
