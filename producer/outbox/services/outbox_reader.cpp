@@ -6,43 +6,24 @@
 #include <utility>
 
 namespace tidings {
-namespace {
 
-constexpr int page_of_retries = 1000;
-
-}  // namespace
-
-OutboxReader::OutboxReader(Database& database, const OutboxProcessorOptions& options,
+OutboxReader::OutboxReader(OutboxRepository& outbox, const OutboxProcessorOptions& options,
                            PublishScheduler& scheduler, RetrySchedule& retries, OutcomeWriter& writer,
                            CommitWatch& watch)
-    : outbox_(database.outbox()),
+    : outbox_(outbox),
       options_(options),
       scheduler_(scheduler),
       retries_(retries),
       writer_(writer),
       watch_(watch) {}
 
-void OutboxReader::load() {
-  OutboxPosition after;
-  for (;;) {
-    const auto rows = outbox_->read_retries(after, page_of_retries);
-    for (const auto& row : rows) scheduler_.block(row, retries_.due(row), look_again(row));
-    if (rows.size() < static_cast<std::size_t>(page_of_retries)) break;
-    after = rows.back().position;
-  }
-  look_at_ = Clock::now() + options_.processing_interval;
-  rewind();
-}
-
-/// Starts over at the oldest PENDING row; only when all outcomes are written.
 void OutboxReader::rewind() {
   scheduler_.forget_left_behind();
-  may_have_more_ = outbox_->rewind();
+  may_have_more_ = outbox_.rewind();
   looked_for_strays_ = Clock::now();
 }
 
 bool OutboxReader::read() {
-  find_foreign_retries();
   bool progress = false;
   while (has_room(1)) {
     const auto request = scheduler_.next_refill(retries_.now());
@@ -64,7 +45,7 @@ bool OutboxReader::read_pending() {
   const auto page = std::max<std::size_t>(1, static_cast<std::size_t>(options_.batch_size) / 4);
   if (!may_have_more_ || !has_room(page)) return false;
   const auto wanted = static_cast<int>(scheduler_.room());
-  outbox_->read_pending(wanted, rows_);
+  outbox_.read_pending(wanted, rows_);
   may_have_more_ = static_cast<int>(rows_.size()) >= wanted;
   if (rows_.empty()) return false;
   watch_.found();
@@ -76,7 +57,7 @@ const OutboxEvent& OutboxReader::whole(const OutboxEvent& event, std::int64_t ma
   constexpr std::int64_t headers = std::int64_t{64} * 1024;  // at most, for the metadata
   if (event.data_is_read) return event;
   whole_ = event;
-  const auto bytes = outbox_->read_data(whole_, max_payload + headers);
+  const auto bytes = outbox_.read_data(whole_, max_payload + headers);
   if (!bytes)
     whole_.defect = "its row is gone";
   else if (*bytes > max_payload + headers)
@@ -88,8 +69,8 @@ const OutboxEvent& OutboxReader::whole(const OutboxEvent& event, std::int64_t ma
 
 void OutboxReader::refill(PublishScheduler::Refill request) {
   const int limit =
-      request.retry ? 1 : std::min(outbox_->rows_of_aggregate_at_once(), static_cast<int>(scheduler_.room()));
-  auto rows = outbox_->read_aggregate({.aggregate_id = request.aggregate_id,
+      request.retry ? 1 : std::min(outbox_.rows_of_aggregate_at_once(), static_cast<int>(scheduler_.room()));
+  auto rows = outbox_.read_aggregate({.aggregate_id = request.aggregate_id,
                                        .aggregate_type = request.aggregate_type,
                                        .after = request.after,
                                        .with_first = request.retry,
@@ -107,7 +88,7 @@ void OutboxReader::refill(PublishScheduler::Refill request) {
     return row.status != RowStatus::pending && due(row, request) > retries_.now();
   });
   if (early != rows.end()) {
-    scheduler_.block(*early, due(*early, request), look_again(*early));
+    scheduler_.block(*early, due(*early, request), retries_.look_again(*early));
     rows.erase(early, rows.end());
     complete = false;
   }
@@ -131,37 +112,13 @@ Timestamp OutboxReader::due(const OutboxEvent& row, const PublishScheduler::Refi
   return is_known ? request.due : retries_.due(row);
 }
 
-/// Its processor may be at work on it, and end that soon.
-std::optional<Timestamp> OutboxReader::look_again(const OutboxEvent& row) {
-  if (row.status != RowStatus::processing) return std::nullopt;
-  return retries_.now() + options_.processing_interval;
-}
-
-/// A processor of another kind may work on the same table, and leave rows FAILED or PROCESSING. A page at a
-/// time, and where there are many, in a fiftieth of the time.
-void OutboxReader::find_foreign_retries() {
-  constexpr int share = 50;
-  if (Clock::now() < look_at_) return;
-  if (writer_.retries_wait()) return;  // the table does not show yet what became of our own
-  if (looked_up_to_ == OutboxPosition{}) look_begun_ = Clock::now();
-  const auto rows = outbox_->read_retries(looked_up_to_, page_of_retries);
-  for (const auto& row : rows) scheduler_.notice(row, retries_.due(row), look_again(row));
-  if (rows.size() == static_cast<std::size_t>(page_of_retries)) {
-    looked_up_to_ = rows.back().position;
-    return;
-  }
-  looked_up_to_ = {};
-  const auto now = Clock::now();
-  look_at_ = now + std::max<Clock::duration>(options_.processing_interval, (now - look_begun_) * share);
-}
-
 /// PENDING rows that the cursor has passed: set back by an operator, or written by a program that does not
 /// append. Cheap, and only when nothing is in flight or waiting.
 bool OutboxReader::find_strays() {
   if (may_have_more_ || !scheduler_.idle() || writer_.waiting() > 0) return false;
   if (Clock::now() - looked_for_strays_ < options_.processing_interval) return false;
   looked_for_strays_ = Clock::now();
-  if (outbox_->count_pending() == scheduler_.left_behind()) return false;
+  if (outbox_.count_pending() == scheduler_.left_behind()) return false;
   rewind();
   return true;
 }

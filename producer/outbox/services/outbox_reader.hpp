@@ -1,8 +1,7 @@
 #pragma once
 
 // Reads the outbox for the scheduler: new rows in commit order, and the rows of an
-// aggregate when its retry is due or what it left in the table can go on. From time to time it looks for what
-// other programs have done to rows meanwhile.
+// aggregate when its retry is due or what it left in the table can go on.
 
 #include "infrastructure/commit_watch.hpp"
 #include "services/outcome_writer.hpp"
@@ -15,8 +14,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <optional>
 #include <vector>
 
 namespace tidings {
@@ -24,11 +21,11 @@ namespace tidings {
 /// Not thread-safe. Throws DatabaseError.
 class OutboxReader {
  public:
-  OutboxReader(Database& database, const OutboxProcessorOptions& options, PublishScheduler& scheduler,
+  OutboxReader(OutboxRepository& outbox, const OutboxProcessorOptions& options, PublishScheduler& scheduler,
                RetrySchedule& retries, OutcomeWriter& writer, CommitWatch& watch);
 
-  /// At the start of a session: the aggregates that are blocked, and then the oldest PENDING row.
-  void load();
+  /// Starts over at the oldest PENDING row; only when all outcomes are written, or at the start of a session.
+  void rewind();
 
   /// Offers the scheduler what it has room for. True when that was something.
   bool read();
@@ -43,24 +40,19 @@ class OutboxReader {
   [[nodiscard]] bool may_have_more() const noexcept { return may_have_more_; }
   /// Nothing is left to publish, nor to be tried again.
   [[nodiscard]] bool is_empty() {
-    return !may_have_more_ && outbox_->count_pending() == 0 && outbox_->read_retries({}, 1).empty();
+    return !may_have_more_ && outbox_.count_pending() == 0 && outbox_.read_retries({}, 1).empty();
   }
-  /// When read() looks for other programs' retries.
-  [[nodiscard]] std::chrono::steady_clock::time_point next_look() const noexcept { return look_at_; }
 
  private:
   using Clock = std::chrono::steady_clock;
 
   [[nodiscard]] bool has_room(std::size_t rows) const;
-  void rewind();
   bool read_pending();
   void refill(PublishScheduler::Refill request);
   [[nodiscard]] Timestamp due(const OutboxEvent& row, const PublishScheduler::Refill& request);
-  [[nodiscard]] std::optional<Timestamp> look_again(const OutboxEvent& row);
-  void find_foreign_retries();
   bool find_strays();
 
-  std::unique_ptr<OutboxRepository> outbox_;
+  OutboxRepository& outbox_;
   const OutboxProcessorOptions& options_;
   PublishScheduler& scheduler_;
   RetrySchedule& retries_;
@@ -70,8 +62,6 @@ class OutboxReader {
   std::vector<OutboxEvent> rows_;  // keeps its memory
   OutboxEvent whole_;
   Clock::time_point looked_for_strays_{};
-  Clock::time_point look_at_{}, look_begun_{};
-  OutboxPosition looked_up_to_;  // in a look that goes on; its beginning where there is none
 };
 
 }  // namespace tidings

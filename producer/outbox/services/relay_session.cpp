@@ -32,10 +32,13 @@ RelaySession::RelaySession(RelayContext& context, Database& reading, Database& w
           }),
       scheduler_(static_cast<std::size_t>(options_.batch_size), options_.publisher.partitions),
       retries_(options_),
-      reader_(reading, options_, scheduler_, retries_, writer_, *context.watch) {}
+      outbox_(reading.outbox()),
+      retry_rows_(*outbox_, options_, scheduler_, retries_, writer_),
+      reader_(*outbox_, options_, scheduler_, retries_, writer_, *context.watch) {}
 
 bool RelaySession::run(const std::stop_token& stop) {
-  reader_.load();
+  retry_rows_.load();
+  reader_.rewind();
   try {
     while (!stop.stop_requested() && !writer_.lost()) {
       take_results();
@@ -43,6 +46,7 @@ bool RelaySession::run(const std::stop_token& stop) {
       std::optional<Timestamp> read_at;
       if (may_publish()) {
         read_at = retries_.now();
+        retry_rows_.look_if_due();
         progress = reader_.read();
         progress = send() || progress;
       }
@@ -269,7 +273,7 @@ void RelaySession::wait(std::optional<Timestamp> read_at) {
       at_most(std::chrono::ceil<milliseconds>(left));
   };
   if (scheduler_.has_suspects()) at_latest(probe_at_);
-  at_latest(reader_.next_look());
+  at_latest(retry_rows_.next_look());
   if (paused_until_ > Clock::now()) longest = std::chrono::ceil<milliseconds>(paused_until_ - Clock::now());
   const bool written = context_.watch->wait(std::max(longest, milliseconds{1}));
   const bool notified = context_.notified.exchange(false);

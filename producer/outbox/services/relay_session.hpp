@@ -7,6 +7,7 @@
 #include "services/outbox_reader.hpp"
 #include "services/outcome_writer.hpp"
 #include "services/publish_scheduler.hpp"
+#include "services/retry_rows.hpp"
 #include "services/retry_schedule.hpp"
 #include "services/shared_processor_status.hpp"
 
@@ -72,6 +73,8 @@ class RelaySession {
   EventPublisher publisher_;
   PublishScheduler scheduler_;
   RetrySchedule retries_;
+  const std::unique_ptr<OutboxRepository> outbox_;
+  RetryRows retry_rows_;
   OutboxReader reader_;
 
   std::vector<PublishResult> results_;  // these three keep their memory

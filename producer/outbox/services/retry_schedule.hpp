@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 namespace tidings {
 
@@ -40,6 +41,13 @@ class RetrySchedule {
     if (row.status == RowStatus::processing && !may_be_ours(row))
       return after(options_.processing_timeout, row.updated_at);
     return due(row, row.updated_at);
+  }
+
+  /// When a row is looked at again although it is not due: its processor may be at work on it, and end that
+  /// soon.
+  [[nodiscard]] std::optional<Timestamp> look_again(const OutboxEvent& row) {
+    if (row.status != RowStatus::processing) return std::nullopt;
+    return now() + options_.processing_interval;
   }
 
  private:
