@@ -1,7 +1,5 @@
 #include "services/relay_session.hpp"
 
-#include "nats/leader_advisories.hpp"
-
 #include <tidings/stream.hpp>
 
 #include <spdlog/spdlog.h>
@@ -14,10 +12,6 @@ namespace tidings {
 
 using std::chrono::milliseconds;
 using Phase = ProcessorStatus::Phase;
-
-// A server answers for a stream no more before it has deleted it (2.9.10): one that is made again at once
-// loses its files with the old one, and then stores nothing, or forgets what it has acknowledged.
-constexpr milliseconds deletion_takes{200};
 
 RelaySession::RelaySession(RelayContext& context, Database& reading, Database& writing, Lease& lease)
     : context_(context),
@@ -71,10 +65,7 @@ void RelaySession::take_results() {
   results_.clear();
   if (context_.new_leader.exchange(false)) {
     publisher_.expect_answers_soon();
-    paused_until_ = Clock::now() + leader_begins;
-    probe_at_ = {};
-    broker_failures_ = 0;
-    check_stream_at_ = Clock::now();  // the new one may know no batches
+    backoff_.on_new_leader(Clock::now());
   }
   publisher_.collect(results_);
   for (auto& result : results_) take(result);
@@ -92,7 +83,7 @@ void RelaySession::take_results() {
 void RelaySession::take(PublishResult& result) {
   switch (result.kind) {
     case PublishResult::Kind::stored:
-      broker_failures_ = 0;
+      backoff_.on_stored();
       enter(Phase::active);
       if (auto event = scheduler_.stored(result.token))
         record(std::move(*event), RowStatus::published, {}, options_.clock());
@@ -102,7 +93,7 @@ void RelaySession::take(PublishResult& result) {
       break;
     case PublishResult::Kind::unbatched:
       scheduler_.returned(result.token);
-      check_stream_soon();  // it may not allow batches any more
+      backoff_.on_doubt_of_stream(Clock::now());  // it may not allow batches any more
       break;
     case PublishResult::Kind::transient:
       if (may_be_its_type(result)) return suspect(result);
@@ -126,10 +117,10 @@ bool RelaySession::may_be_its_type(const PublishResult& result) {
 void RelaySession::suspect(PublishResult& result) {
   if (scheduler_.sent(result.token)->on_trial) return refuse(result);
   scheduler_.suspected(result.token);
-  check_stream_soon();
+  backoff_.on_doubt_of_stream(Clock::now());
   if (scheduler_.has_unsuspected()) return;
   enter(Phase::waiting_for_broker, result.error);
-  if (Clock::now() >= probe_at_) probe_at_ = next_try();
+  backoff_.on_suspects_only(Clock::now());
 }
 
 void RelaySession::refuse(PublishResult& result) {
@@ -165,37 +156,23 @@ void RelaySession::enter(Phase phase, const std::string& why) {
 
 /// A transient error uses up no attempt: wait until the pause is over or the broker is back.
 void RelaySession::wait_for_broker(const std::string& why) {
-  if (Clock::now() < paused_until_) return;
-  enter(Phase::waiting_for_broker, why);
-  paused_until_ = next_try();
-  check_stream_soon();
-}
-
-/// The key differs in each relay, so that those which lost the same server do not come back to it at the same
-/// moment.
-RelaySession::Clock::time_point RelaySession::next_try() {
-  constexpr Backoff backoff{.base = milliseconds{50}, .max = milliseconds{5000}};
-  return Clock::now() + backoff.delay(++broker_failures_, pause_key_);
+  if (backoff_.on_transient_error(Clock::now())) enter(Phase::waiting_for_broker, why);
 }
 
 bool RelaySession::may_publish() {
-  if (context_.reconnected.exchange(false)) {
-    paused_until_ = probe_at_ = {};
-    broker_failures_ = 0;
-    check_stream_at_ = Clock::now();  // the server may be another
-  }
+  if (context_.reconnected.exchange(false)) backoff_.on_reconnected(Clock::now());
   if (!context_.connection.connected()) {
     context_.connection.require_open();
     enter(Phase::waiting_for_broker, "not connected");
     return false;
   }
-  if (Clock::now() < paused_until_) return false;
+  if (backoff_.is_paused(Clock::now())) return false;
   if (writer_.failing() || !writer_.fresh()) {
     enter(Phase::waiting_for_database, writer_.reason());
     return false;
   }
   try {
-    if (check_stream_at_ && Clock::now() >= *check_stream_at_) check_stream();
+    if (backoff_.is_stream_check_due(Clock::now())) check_stream();
   } catch (const NatsError& error) {
     if (!error.retryable()) throw;
     wait_for_broker(error.what());
@@ -224,11 +201,7 @@ void RelaySession::check_stream() {
           "of in batches",
           stream);
   }
-  check_stream_at_.reset();
-}
-
-void RelaySession::check_stream_soon() {
-  if (!check_stream_at_) check_stream_at_ = Clock::now() + deletion_takes;
+  backoff_.on_stream_checked();
 }
 
 /// With hundreds of megabytes to store, the server would answer too late: what is large goes out in groups,
@@ -241,7 +214,7 @@ bool RelaySession::large_events_wait() {
 
 bool RelaySession::send() {
   bool sent = false;
-  const bool probe_suspects = Clock::now() >= probe_at_;
+  const bool probe_suspects = backoff_.may_send_suspects(Clock::now());
   // A process that was frozen in this loop may have a successor by now.
   while (writer_.fresh() && !large_events_wait()) {
     if (const auto next = scheduler_.next_send(probe_suspects))
@@ -272,9 +245,10 @@ void RelaySession::wait(std::optional<Timestamp> read_at) {
     if (const auto left = time - Clock::now(); left.count() > 0)
       at_most(std::chrono::ceil<milliseconds>(left));
   };
-  if (scheduler_.has_suspects()) at_latest(probe_at_);
+  if (scheduler_.has_suspects()) at_latest(backoff_.suspects_paused_until());
   at_latest(retry_rows_.next_look());
-  if (paused_until_ > Clock::now()) longest = std::chrono::ceil<milliseconds>(paused_until_ - Clock::now());
+  const auto now = Clock::now();
+  if (backoff_.is_paused(now)) longest = std::chrono::ceil<milliseconds>(backoff_.paused_until() - now);
   const bool written = context_.watch->wait(std::max(longest, milliseconds{1}));
   const bool notified = context_.notified.exchange(false);
   const bool poll_due = Clock::now() - polled_ >= options_.processing_interval;

@@ -4,6 +4,7 @@
 // pending, and hands to the OutcomeWriter what became of it.
 
 #include "infrastructure/commit_watch.hpp"
+#include "services/broker_backoff.hpp"
 #include "services/outbox_reader.hpp"
 #include "services/outcome_writer.hpp"
 #include "services/publish_scheduler.hpp"
@@ -13,7 +14,6 @@
 
 #include <tidings/event_publisher.hpp>
 #include <tidings/outbox_processor.hpp>
-#include <tidings/uuid.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -57,11 +57,9 @@ class RelaySession {
   void refuse(PublishResult& result);
   void record(OutboxEvent event, RowStatus status, std::string error, Timestamp at);
   void wait_for_broker(const std::string& why);
-  [[nodiscard]] Clock::time_point next_try();
   void enter(ProcessorStatus::Phase phase, const std::string& why = {});
   [[nodiscard]] bool may_publish();
   void check_stream();
-  void check_stream_soon();
   [[nodiscard]] bool large_events_wait();
   bool send();
   void wait(std::optional<Timestamp> read_at);
@@ -84,12 +82,8 @@ class RelaySession {
 
   std::size_t large_bytes_ = 0;  // of events whose data was read when they were sent, in flight
 
-  int broker_failures_ = 0;  // since the stream last stored an event
-  Clock::time_point paused_until_{};
-  Clock::time_point probe_at_{};  // events of suspect subjects, where there are no others
-  const std::string pause_key_ = new_uuid();
-  std::optional<Clock::time_point> check_stream_at_ = Clock::time_point{};  // empty when it was checked
-  bool stream_told_ = false;                                                // what is to be said about it
+  BrokerBackoff backoff_;
+  bool stream_told_ = false;  // what is to be said about it
 };
 
 }  // namespace tidings
