@@ -212,7 +212,7 @@ bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& sto
     // An administrator has ended the session that reads, say. The lease is ours: begin anew at once, but not
     // in a loop.
     if (!error.retryable() || std::chrono::steady_clock::now() - begun < shortest_session) throw;
-    spdlog::warn("outbox: {}; reading anew", error.what());
+    context.status.database_fails(error.what());
     return stop.stop_requested();
   } catch (const NatsError& error) {
     context.status.enter(Phase::stopped, error.what());

@@ -101,15 +101,15 @@ void OutcomeWriter::run(const std::stop_token& stop) {
       if (!lost() && !stop.stop_requested()) clean_up_if_due();
       if (lost()) break;
       set_reason({});
-      if (state_.exchange(State::writing) == State::failing)
-        spdlog::info("outbox database can be written again");
+      state_ = State::writing;
+      status_.database_works();
       delay = first_pause;
     } catch (const DatabaseError& error) {
       if (lost()) break;
       if (!database_.lost().empty()) return give_up();
       set_reason(error.what());
-      if (state_.exchange(State::failing) != State::failing)
-        spdlog::warn("outbox: {}; trying again", error.what());
+      state_ = State::failing;
+      status_.database_fails(error.what());
       if (stop.stop_requested()) return;  // the next holder publishes again, and the stream knows the ids
       // An SQLite file that is locked or full is so for everything.
       if (!error.retryable() || database_.kind() == Database::Kind::postgresql) renew();

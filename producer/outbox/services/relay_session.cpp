@@ -84,7 +84,7 @@ void RelaySession::take(PublishResult& result) {
   switch (result.kind) {
     case PublishResult::Kind::stored:
       backoff_.on_stored();
-      enter(Phase::active);
+      if (!writer_.failing()) enter(Phase::active);
       if (auto event = scheduler_.stored(result.token))
         record(std::move(*event), RowStatus::published, {}, options_.clock());
       break;

@@ -4,6 +4,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <atomic>
 #include <mutex>
 #include <string>
 
@@ -14,7 +15,7 @@ class SharedProcessorStatus {
  public:
   using Phase = ProcessorStatus::Phase;
 
-  /// Logs the change; false when there is none.
+  /// Logs the change; false when there is none. Why it waits for the database is told as by database_fails().
   bool enter(Phase next, const std::string& why = {}) {
     {
       const std::lock_guard lock{mutex_};
@@ -24,9 +25,20 @@ class SharedProcessorStatus {
       status_.waiting_because = why;
     }
     const bool waiting = next == Phase::waiting_for_broker || next == Phase::waiting_for_database;
+    if (next == Phase::active || next == Phase::standby) failure_told_ = false;
+    const bool told = next == Phase::waiting_for_database && !why.empty() && failure_told_.exchange(true);
     spdlog::log(waiting ? spdlog::level::warn : spdlog::level::info, "outbox processor {}{}{}",
-                to_string(next), why.empty() ? "" : ": ", why);
+                to_string(next), why.empty() || told ? "" : ": ", told ? "" : why);
     return true;
+  }
+
+  /// Each thread may meet for itself what is wrong with the database. The first one's error is logged, and
+  /// no other until the database works again.
+  void database_fails(const std::string& why) {
+    if (!failure_told_.exchange(true)) spdlog::warn("outbox: {}; trying again", why);
+  }
+  void database_works() {
+    if (failure_told_ && failure_told_.exchange(false)) spdlog::info("outbox: the database works again");
   }
 
   /// `change` gets the status to write to; it must not throw or enter().
@@ -43,7 +55,8 @@ class SharedProcessorStatus {
 
  private:
   mutable std::mutex mutex_;
-  ProcessorStatus status_;
+  ProcessorStatus status_;  // under mutex
+  std::atomic<bool> failure_told_{false};
 };
 
 }  // namespace tidings
