@@ -124,12 +124,12 @@ struct OutboxProcessor::State {
         context{connection, std::move(options), CommitWatch::open(database_url)} {}
 
   /// Holds the lease once, if it gets it. True when there is nothing left to do: stopped, or drained.
-  bool hold_lease(Lease& lease, const std::stop_token& stop);
+  bool relay_once(Lease& lease, const std::stop_token& stop);
   void tell(Lease& lease, Database& database);
   void tell_crash_losses(Database& database);
   /// A migration may drop the table and make it anew, in several commits: for a while after it was read, an
   /// error that waiting does not mend is one that may pass.
-  bool hold_lease_through_migrations(Lease& lease, const std::stop_token& stop);
+  bool relay_through_migrations(Lease& lease, const std::stop_token& stop);
   /// Stands by until the lease is held; false when stopped, or drained by another.
   bool take(Lease& lease, Database& database, const std::stop_token& stop);
 
@@ -168,7 +168,7 @@ void OutboxProcessor::run(const std::stop_token& stop) {
   Lease lease{std::to_string(getpid()) + "-" + new_uuid(), context.options.lease};
   bool done = false;
   const auto work = [&] {
-    while (!done) done = state_->hold_lease_through_migrations(lease, stop);
+    while (!done) done = state_->relay_through_migrations(lease, stop);
   };
   const auto failed = [&context](const Error& error) {
     context.status.enter(Phase::waiting_for_database, error.what());
@@ -177,9 +177,9 @@ void OutboxProcessor::run(const std::stop_token& stop) {
   context.status.enter(Phase::stopped);
 }
 
-bool OutboxProcessor::State::hold_lease_through_migrations(Lease& lease, const std::stop_token& stop) {
+bool OutboxProcessor::State::relay_through_migrations(Lease& lease, const std::stop_token& stop) {
   try {
-    return hold_lease(lease, stop);
+    return relay_once(lease, stop);
   } catch (const DatabaseError& error) {
     if (error.retryable() || !interrupted ||
         std::chrono::steady_clock::now() - *interrupted > migration_takes_at_most)
@@ -188,7 +188,7 @@ bool OutboxProcessor::State::hold_lease_through_migrations(Lease& lease, const s
   }
 }
 
-bool OutboxProcessor::State::hold_lease(Lease& lease, const std::stop_token& stop) {
+bool OutboxProcessor::State::relay_once(Lease& lease, const std::stop_token& stop) {
   const auto reading = Database::open(database_url, Database::Open::processor);
   const auto writing = Database::open(database_url, Database::Open::processor);
   const StopDeadline deadline{stop, database_may_take, [&] {
