@@ -115,7 +115,7 @@ bool ConsumerSession::turn() {
   puller_->pause(breakers().consumer_within_pause(now) || (concurrent_ && concurrent_->all_stuck()));
   const auto room = concurrent_ ? concurrent_->room() : static_cast<std::size_t>(options_.max_batch);
   auto messages = puller_->take(room, next_wait(), stop_);
-  for (auto& message : puller_->take_excess()) nak_surplus(std::move(message));
+  for (auto& message : puller_->take_excess()) nak_excess(std::move(message));
   bool busy =
       !messages.empty() || !connection_.connected() || !puller_->answered() || breakers().within_pause(now);
   if (!messages.empty()) handle(std::move(messages));
@@ -230,7 +230,7 @@ void ConsumerSession::handle_in_transactions(std::vector<StreamMessagePtr> messa
 
 /// More than is wanted here, since handlers have become slow. Later ones of its key wait until it comes
 /// again.
-void ConsumerSession::nak_surplus(StreamMessagePtr message) {
+void ConsumerSession::nak_excess(StreamMessagePtr message) {
   Settlement settlement{.kind = Settlement::Kind::not_started};
   key_order_.settled(message->delivery, settlement, Clock::now());
   settler_->settle(std::move(message), settlement);
@@ -252,12 +252,12 @@ void ConsumerSession::run_batch(std::vector<StreamMessagePtr> batch) {
     if (stop_.stop_requested() && !batch[done]->lapsed())
       settler_->keep_for_drain(std::move(batch[done]));
     else if (!batch[done]->lapsed())
-      nak_surplus(std::move(batch[done]));
+      nak_excess(std::move(batch[done]));
 }
 
 void ConsumerSession::run_isolated(StreamMessagePtr message) {
   Settlement settlement;
-  if (!stop_.stop_requested() && puller_->excess() > 0) return nak_surplus(std::move(message));
+  if (!stop_.stop_requested() && puller_->excess() > 0) return nak_excess(std::move(message));
   if (stop_.stop_requested() ||
       !outage_.until_done("inbox", [&] { settlement = executor_.run_isolated(message->delivery); }))
     return settler_->keep_for_drain(std::move(message));

@@ -53,7 +53,7 @@ class ConsumerSession {
   void handle_in_transactions(std::vector<StreamMessagePtr> messages);
   void run_batch(std::vector<StreamMessagePtr> batch);
   void run_isolated(StreamMessagePtr message);
-  void nak_surplus(StreamMessagePtr message);
+  void nak_excess(StreamMessagePtr message);
   void drain();
 
   ConsumerContext& context_;
