@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/decoding.hpp"
 
 #include <tidings/event.hpp>
 
@@ -50,13 +51,6 @@ void check_same(const Event& left, const Event& right) {
 }
 
 Event decode(const WireMessage& message) { return tidings::decode(message.headers, message.payload); }
-
-/// What decoding says is wrong.
-std::string complaint(const Headers& headers, std::string_view payload = "{}") {
-  return error_of<Undecodable>([&] { (void)tidings::decode(headers, payload); });
-}
-
-const Headers structured{{"content-type", "application/cloudevents+json"}};
 
 nlohmann::json structured_event() {
   return {{"specversion", "1.0"},
