@@ -1,6 +1,7 @@
 #include "nats/handle.hpp"
 #include "nats/nkey.hpp"
 #include "support/catch.hpp"
+#include "support/connecting.hpp"
 #include "support/environment.hpp"
 #include "support/jetstream.hpp"
 #include "support/nats_server.hpp"
@@ -32,28 +33,12 @@ namespace {
 const std::string seed = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
 const std::string public_key = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
 
-ConnectionOptions to(const std::string& url) {
-  ConnectionOptions options;
-  options.urls = {url};
-  return options;
-}
-
-NatsServer server_with(const std::string& config) {
-  return NatsServer{{.config = config, .arguments = {}, .jetstream = false, .monitoring = false}};
-}
-
-std::string url_in_use(const Connection& connection) {
-  std::array<char, 256> url{};
-  natsConnection_GetConnectedUrl(native(connection), url.data(), url.size());
-  return url.data();
-}
-
 }  // namespace
 
 TEST_CASE("a connection says what it may send") {
   NatsServer server{
       {.config = "max_payload: 70000", .arguments = {}, .jetstream = true, .monitoring = false}};
-  Connection connection{to("nats://bob:hidden@127.0.0.1:" + std::to_string(server.port()))};
+  Connection connection{options_of("nats://bob:hidden@127.0.0.1:" + std::to_string(server.port()))};
   CHECK(connection.connected());
   CHECK(connection.generation() == 0);
   CHECK(connection.max_payload() == 70000);
@@ -65,7 +50,7 @@ TEST_CASE("one try without a server is an error that may pass, with the address 
   const ReservedPort nobody;
   const auto url = "nats://bob:hidden@127.0.0.1:" + std::to_string(nobody.number());
   try {
-    Connection connection{to(url)};
+    Connection connection{options_of(url)};
     FAIL("connected to nobody");
   } catch (const NatsError& error) {
     CHECK(error.retryable());
@@ -78,7 +63,7 @@ TEST_CASE("a broker that is away at the start is waited for") {
   NatsServer server;
   server.stop();
   auto waiting = std::async(std::launch::async, [url = server.url()] {
-    Connection connection{to(url), std::stop_token{}};
+    Connection connection{options_of(url), std::stop_token{}};
     return connection.connected();
   });
   REQUIRE(waiting.wait_for(100ms) == std::future_status::timeout);
@@ -90,7 +75,7 @@ TEST_CASE("a broker that is away at the start is waited for") {
 TEST_CASE("of several servers, one that answers is enough") {
   const ReservedPort nobody;
   NatsServer server;
-  auto options = to("nats://127.0.0.1:" + std::to_string(nobody.number()));
+  auto options = options_of("nats://127.0.0.1:" + std::to_string(nobody.number()));
   options.urls.push_back(server.url());
   Connection connection{options};
   CHECK_THAT(url_in_use(connection), ContainsSubstring(std::to_string(server.port())));
@@ -101,7 +86,8 @@ TEST_CASE("a stop request ends the wait for a broker") {
   std::stop_source stop;
   auto waiting = std::async(std::launch::async, [&] {
     try {
-      Connection connection{to("nats://127.0.0.1:" + std::to_string(nobody.number())), stop.get_token()};
+      Connection connection{options_of("nats://127.0.0.1:" + std::to_string(nobody.number())),
+                            stop.get_token()};
     } catch (const NatsError& error) {
       return error.retryable();
     }
@@ -116,7 +102,7 @@ TEST_CASE("a stop request ends the wait for a broker") {
 
 TEST_CASE("a refused token is told at once, without the token") {
   auto server = server_with(R"(authorization { token: "right-token" })");
-  auto options = to(server.url());
+  auto options = options_of(server.url());
   options.token = "wrong-token";
   const auto error = error_of<NatsError>([&] { Connection connection{options, std::stop_token{}}; });
   CHECK_THAT(error, ContainsSubstring("refuses the login"));
@@ -129,7 +115,7 @@ TEST_CASE("a refused token is told at once, without the token") {
 
 TEST_CASE("a refused password is told at once, with the user and without the password") {
   auto server = server_with(R"(authorization { user: "bob", password: "right-word" })");
-  auto options = to(server.url());
+  auto options = options_of(server.url());
   options.user = "bob";
   options.password = "wrong-word";
   const auto error = error_of<NatsError>([&] { Connection connection{options, std::stop_token{}}; });
@@ -144,11 +130,11 @@ TEST_CASE("a login in the URL that is refused does not show") {
   auto server = server_with(R"(authorization { user: "bob", password: "right-word" })");
   const auto host = "127.0.0.1:" + std::to_string(server.port());
   const auto error = error_of<NatsError>([&] {
-    Connection connection{to("nats://bob:wrong-word@" + host), std::stop_token{}};
+    Connection connection{options_of("nats://bob:wrong-word@" + host), std::stop_token{}};
   });
   CHECK_THAT(error, ContainsSubstring(host));
   CHECK_THAT(error, !ContainsSubstring("wrong-word"));
-  CHECK(Connection{to("nats://bob:right-word@" + host)}.connected());
+  CHECK(Connection{options_of("nats://bob:right-word@" + host)}.connected());
 }
 
 TEST_CASE("a login in the URL may be percent-encoded, a token as well") {
@@ -162,17 +148,18 @@ TEST_CASE("a login in the URL may be percent-encoded, a token as well") {
   }));
   auto server = server_with("authorization { " + is.authorization + " }");
   const auto host = "127.0.0.1:" + std::to_string(server.port());
-  CHECK(Connection{to("nats://" + is.login + host)}.connected());
-  auto several = to("nats://" + is.login + host);
+  CHECK(Connection{options_of("nats://" + is.login + host)}.connected());
+  auto several = options_of("nats://" + is.login + host);
   several.urls.push_back("nats://" + is.login + "127.0.0.1:1");
   CHECK(Connection{several}.connected());
-  const auto error = error_of<NatsError>([&] { Connection connection{to("nats://%62ob:w%40rong@" + host)}; });
+  const auto error =
+      error_of<NatsError>([&] { Connection connection{options_of("nats://%62ob:w%40rong@" + host)}; });
   CHECK_THAT(error, ContainsSubstring("user bob and password"));
   CHECK_THAT(error, !ContainsSubstring("rong"));
 }
 
 TEST_CASE("different logins of servers are an error when one is percent-encoded, without the secrets") {
-  auto options = to("nats://bob:on%65@127.0.0.1:1");
+  auto options = options_of("nats://bob:on%65@127.0.0.1:1");
   options.urls.push_back("nats://bob:two@127.0.0.1:2");
   const auto error = error_of<SettingError>([&] { Connection connection{options, std::stop_token{}}; });
   CHECK_THAT(error, ContainsSubstring("NATS_URL"));
@@ -187,7 +174,7 @@ TEST_CASE("a URL of another kind is an error at once, in the environment and in 
   const EnvironmentVariable set{"NATS_URL", url};
   for (const auto& error : {error_of<SettingError>([] { (void)ConnectionOptions::from_environment(); }),
                             error_of<SettingError>([&] {
-                              Connection connection{to(url), std::stop_token{}};
+                              Connection connection{options_of(url), std::stop_token{}};
                             })}) {
     CHECK_THAT(error, ContainsSubstring("NATS_URL=") && ContainsSubstring("takes nats://HOST:PORT"));
     CHECK_THAT(error, !ContainsSubstring("s3cret"));
@@ -218,7 +205,7 @@ TEST_CASE("a JetStream domain or API prefix that cannot be is an error, in the e
       {"hub", "JS.other.API", "NATS_JS_DOMAIN=hub and NATS_JS_API_PREFIX=JS.other.API exclude each other"},
   }));
   const EnvironmentVariable set_domain{"NATS_JS_DOMAIN", domain}, set_prefix{"NATS_JS_API_PREFIX", prefix};
-  auto options = to("nats://127.0.0.1:1");
+  auto options = options_of("nats://127.0.0.1:1");
   options.jetstream_domain = domain;
   options.jetstream_api_prefix = prefix;
   CHECK_THAT(error_of<SettingError>([] { (void)ConnectionOptions::from_environment(); }),
@@ -231,7 +218,7 @@ TEST_CASE("a JetStream domain or API prefix that cannot be is an error, in the e
 
 TEST_CASE("a JetStream domain is the prefix of its API") {
   NatsServer server;
-  auto options = to(server.url());
+  auto options = options_of(server.url());
   CHECK(jetstream_prefix(Connection{options}) == "$JS.API");
   options.jetstream_api_prefix = "JS.other.API";
   CHECK(jetstream_prefix(Connection{options}) == "JS.other.API");
@@ -248,7 +235,7 @@ TEST_CASE("an nkey logs in with the seed file alone") {
   CHECK(nkey_public(file) == public_key);
 
   auto server = server_with("authorization { users: [ { nkey: " + public_key + " } ] }");
-  auto options = to(server.url());
+  auto options = options_of(server.url());
   options.nkey_seed_file = file;
   CHECK(Connection{options}.connected());
 }
@@ -258,7 +245,7 @@ TEST_CASE("no login in a thousand is refused for the signature that it happens t
   const auto file = (folder / "user.nk").string();
   std::ofstream{file} << seed << '\n';
   auto server = server_with("authorization { users: [ { nkey: " + public_key + " } ] }");
-  auto options = to(server.url());
+  auto options = options_of(server.url());
   options.nkey_seed_file = file;
   for (int login = 0; login < 1000; ++login) REQUIRE_NOTHROW(Connection{options});
 }
@@ -268,7 +255,7 @@ TEST_CASE("an nkey that the server does not know is refused, with the file's nam
   const auto file = (folder / "user.nk").string();
   std::ofstream{file} << seed << '\n';
   auto server = server_with(R"(authorization { token: "t" })");
-  auto options = to(server.url());
+  auto options = options_of(server.url());
   options.nkey_seed_file = file;
   const auto error = error_of<NatsError>([&] { Connection connection{options, std::stop_token{}}; });
   CHECK_THAT(error, ContainsSubstring("nkey seed file " + file));
@@ -297,7 +284,7 @@ TEST_CASE("what the server refuses is told with the subject, instead of looking 
   auto server = server_with(
       "authorization { users: [ { user: bob, password: hidden, permissions: "
       "{ publish: [\"allowed\"], subscribe: [\"_INBOX_bob.>\"] } } ] }");
-  auto options = to("nats://bob:hidden@127.0.0.1:" + std::to_string(server.port()));
+  auto options = options_of("nats://bob:hidden@127.0.0.1:" + std::to_string(server.port()));
   options.inbox_prefix = "_INBOX_bob";
   Connection connection{options};
   natsSubscription* subscription = nullptr;
@@ -319,7 +306,7 @@ TEST_CASE("what the server refuses is told with the subject, instead of looking 
 
 TEST_CASE("inboxes are below the prefix that is asked for, and no two are the same") {
   auto server = server_with("max_payload: 70000");
-  auto options = to(server.url());
+  auto options = options_of(server.url());
   options.inbox_prefix = "_INBOX_mailer.a";
   Connection connection{options};
   const auto one = connection.new_inbox();
@@ -341,7 +328,7 @@ TEST_CASE("an inbox prefix that is no plain subject is an error that names the s
 TEST_CASE("each cut is a new generation, and the observer is told of both changes") {
   NatsServer server;
   TcpProxy proxy{server.port()};
-  Connection connection{to(proxy.url())};
+  Connection connection{options_of(proxy.url())};
   std::atomic<int> gone{0}, back{0};
   auto observation = connection.observe([&](bool connected) { ++(connected ? back : gone); });
   for (int cut = 1; cut <= 3; ++cut) {
@@ -361,7 +348,7 @@ TEST_CASE("each cut is a new generation, and the observer is told of both change
 TEST_CASE("each observer is told, and those that come and go are told of nothing after their end") {
   NatsServer server;
   TcpProxy proxy{server.port()};
-  std::optional<Connection> connection{to(proxy.url())};
+  std::optional<Connection> connection{options_of(proxy.url())};
   std::atomic<int> changes{0}, late{0};
   const auto one = connection->observe([&](bool) { ++changes; });
   auto other = connection->observe([&](bool) { ++changes; });
@@ -390,7 +377,7 @@ TEST_CASE("each observer is told, and those that come and go are told of nothing
 
 TEST_CASE("a connection comes back within a second of its server, however long that was away") {
   NatsServer server;
-  Connection connection{to(server.url())};
+  Connection connection{options_of(server.url())};
   server.kill();
   REQUIRE_WITHIN(10s, !connection.connected());
   CHECK_FALSE(connection.flush(100ms));
@@ -407,7 +394,7 @@ TEST_CASE("a connection comes back within a second of its server, however long t
 
 TEST_CASE("a server that stands still is left for another") {
   std::array<NatsServer, 2> servers;
-  auto options = to(servers[0].url());
+  auto options = options_of(servers[0].url());
   options.urls.push_back(servers[1].url());
   Connection connection{options};
   const bool at_first = url_in_use(connection).ends_with(std::to_string(servers[0].port()));
@@ -426,7 +413,7 @@ TEST_CASE("a server that refuses the login it took before closes the connection 
   // The server reads it from beside its own temporary folder.
   auto server =
       server_with("authorization { include '../" + folder.path().filename().string() + "/login.conf' }");
-  auto options = to(server.url());
+  auto options = options_of(server.url());
   options.token = "first-token";
   Connection connection{options};
   CHECK_NOTHROW(connection.require_open());
@@ -451,7 +438,7 @@ TEST_CASE("a server that refuses the login it took before closes the connection 
 
 TEST_CASE("destroying a connection while its server is away does not hang") {
   NatsServer server;
-  std::optional<Connection> connection{std::in_place, to(server.url())};
+  std::optional<Connection> connection{std::in_place, options_of(server.url())};
   server.kill();
   const auto begun = steady_clock::now();
   connection.reset();
@@ -462,7 +449,7 @@ TEST_CASE("what a connection keeps is destroyed after its close") {
   NatsServer server;
   bool destroyed = false;
   {
-    Connection connection{to(server.url())};
+    Connection connection{options_of(server.url())};
     connection.keep(std::shared_ptr<void>(&destroyed, [](void* flag) { *static_cast<bool*>(flag) = true; }));
     CHECK_FALSE(destroyed);
   }

@@ -6,6 +6,7 @@
 #include "support/nats_cluster.hpp"
 #include "support/nats_server.hpp"
 #include "support/newer_nats.hpp"
+#include "support/stream_scene.hpp"
 #include "support/wait.hpp"
 
 #include <tidings/error.hpp>
@@ -25,51 +26,10 @@ using nlohmann::json;
 namespace {
 
 constexpr std::int64_t second = 1'000'000'000;
-const TypeFilter all_events{"auth.events"};
-
-ConnectionOptions to(const NatsServer& server) {
-  ConnectionOptions options;
-  options.urls = {server.url()};
-  return options;
-}
-
-struct Broker {
-  NatsServer server;
-  JetStream js{server.url()};
-  Connection connection{to(server)};
-
-  /// What is wrong with the stream; the error must be one that waiting does not help against.
-  std::string fault(const StreamSpec& spec) {
-    try {
-      ensure_stream(connection, spec);
-    } catch (const NatsError& error) {
-      CHECK_FALSE(error.retryable());
-      return error.what();
-    }
-    return "none";
-  }
-
-  std::string group_fault(const ConsumerOptions& options) {
-    try {
-      (void)join_group(connection, options, all_events);
-    } catch (const NatsError& error) {
-      CHECK_FALSE(error.retryable());
-      return error.what();
-    }
-    return "none";
-  }
-};
-
-ConsumerOptions mailer() {
-  ConsumerOptions options;
-  options.group = "mailer";
-  return options;
-}
-
 }  // namespace
 
 TEST_CASE("a missing stream is made with file storage and without limits") {
-  Broker broker;
+  StreamScene broker;
   ensure_stream(broker.connection, {.subjects = {"auth.events.>", "auth.more.>"}, .duplicate_window = 300s});
   const auto config = broker.js.stream_config("AUTH_EVENTS");
   CHECK(config.at("storage") == "file");
@@ -83,13 +43,13 @@ TEST_CASE("a missing stream is made with file storage and without limits") {
 }
 
 TEST_CASE("a missing stream is made with the age limit that is asked for") {
-  Broker broker;
+  StreamScene broker;
   ensure_stream(broker.connection, {.max_age = 3600s});
   CHECK(broker.js.stream_config("AUTH_EVENTS").at("max_age") == 3600 * second);
 }
 
 TEST_CASE("an existing stream that fits is not changed") {
-  Broker broker;
+  StreamScene broker;
   broker.js.add_stream("AUTH_EVENTS", {"auth.>", "other"},
                        {{"duplicate_window", 500 * second},
                         {"max_msgs", 12345},
@@ -103,7 +63,7 @@ TEST_CASE("an existing stream that fits is not changed") {
 }
 
 TEST_CASE("what differs is an error with the field and both values, and is not changed") {
-  Broker broker;
+  StreamScene broker;
   struct Case {
     std::vector<std::string> subjects;
     json config;
@@ -133,7 +93,7 @@ TEST_CASE("what differs is an error with the field and both values, and is not c
 }
 
 TEST_CASE("a sealed stream takes no events, and can be read") {
-  Broker broker;
+  StreamScene broker;
   broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
   auto config = broker.js.stream_config("AUTH_EVENTS");
   config["sealed"] = true;
@@ -143,7 +103,7 @@ TEST_CASE("a sealed stream takes no events, and can be read") {
 }
 
 TEST_CASE("a stream that refuses what is too much, or serves one group, is published to") {
-  Broker broker;
+  StreamScene broker;
   const auto config = GENERATE(
       values<json>({{{"max_msgs_per_subject", 1}, {"discard", "new"}, {"discard_new_per_subject", true}},
                     {{"retention", "workqueue"}},
@@ -168,7 +128,7 @@ TEST_CASE("a stream is made with the replicas that are asked for, and more than 
 }
 
 TEST_CASE("replicas on a server that is in no cluster are an error that waiting does not help against") {
-  Broker broker;
+  StreamScene broker;
   const auto told = broker.fault({.replicas = 3});
   CHECK_THAT(told, ContainsSubstring("AUTH_EVENTS with 3 replicas"));
   CHECK_THAT(told, ContainsSubstring("OUTBOX_STREAM_REPLICAS"));
@@ -176,13 +136,13 @@ TEST_CASE("replicas on a server that is in no cluster are an error that waiting 
 }
 
 TEST_CASE("several that make the same stream at once all succeed") {
-  Broker broker;
+  StreamScene broker;
   std::vector<std::string> errors(6);
   {
     std::vector<std::jthread> threads;
     for (auto& error : errors)
       threads.emplace_back([&] {
-        Connection connection{to(broker.server)};
+        Connection connection{options_of(broker.server.url())};
         // Of the first requests ever that reach a server 2.9.10 at the same time, some get no answer.
         (void)eventually(10s, [&] {
           try {
@@ -201,7 +161,7 @@ TEST_CASE("several that make the same stream at once all succeed") {
 
 TEST_CASE("a server without JetStream is an error that may pass") {
   NatsServer server{{.config = {}, .arguments = {}, .jetstream = false, .monitoring = false}};
-  Connection connection{to(server)};
+  Connection connection{options_of(server.url())};
   try {
     ensure_stream(connection, {});
     FAIL("there is no JetStream");
@@ -219,7 +179,7 @@ TEST_CASE("an account without JetStream is told what to turn on") {
                      .arguments = {},
                      .jetstream = true,
                      .monitoring = false}};
-  auto options = to(server);
+  auto options = options_of(server.url());
   options.user = "bob";
   options.password = "word";
   Connection connection{options};
@@ -228,7 +188,7 @@ TEST_CASE("an account without JetStream is told what to turn on") {
 }
 
 TEST_CASE("what a stream discards before a group has seen it is a warning with the fields and their values") {
-  Broker broker;
+  StreamScene broker;
   struct Case {
     json config;
     std::string told;
@@ -257,7 +217,7 @@ TEST_CASE("what a stream discards before a group has seen it is a warning with t
 }
 
 TEST_CASE("a mirror is to be read, and takes no events") {
-  Broker broker;
+  StreamScene broker;
   broker.js.add_stream("ORIGIN", {"auth.>"});
   broker.js.add_stream("AUTH_EVENTS", {}, {{"mirror", {{"name", "ORIGIN"}}}});
   CHECK(broker.fault({.use = StreamSpec::Use::read}) == "none");
@@ -265,7 +225,7 @@ TEST_CASE("a mirror is to be read, and takes no events") {
 }
 
 TEST_CASE("a mirror or source that filters for other events is refused by who reads") {
-  Broker broker;
+  StreamScene broker;
   const auto* const kind = GENERATE("mirror", "sources");
   broker.js.add_stream("ORIGIN", {"auth.>"});
   json from{{"name", "ORIGIN"}, {"filter_subject", "auth.other.>"}};
@@ -278,7 +238,7 @@ TEST_CASE("a mirror or source that filters for other events is refused by who re
 }
 
 TEST_CASE("a missing group is made as a pull consumer that misses nothing and drops nothing") {
-  Broker broker;
+  StreamScene broker;
   broker.js.add_stream("AUTH_EVENTS", {"auth.>"});
   auto options = mailer();
   options.ack_wait = 7s;
@@ -297,7 +257,7 @@ TEST_CASE("a missing group is made as a pull consumer that misses nothing and dr
 }
 
 TEST_CASE("an existing group that fits is joined as it is") {
-  Broker broker;
+  StreamScene broker;
   broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
   broker.js.add_consumer("AUTH_EVENTS", "mailer", {{"ack_wait", 3 * second}, {"max_ack_pending", 17}});
   const auto before = broker.js.consumer_config("AUTH_EVENTS", "mailer");
@@ -307,7 +267,7 @@ TEST_CASE("an existing group that fits is joined as it is") {
 }
 
 TEST_CASE("an existing push consumer with a deliver group is joined as one of that group") {
-  Broker broker;
+  StreamScene broker;
   broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
   broker.js.add_consumer("AUTH_EVENTS", "mailer",
                          {{"deliver_subject", "to.mailers"}, {"deliver_group", "mailers"}});
@@ -318,7 +278,7 @@ TEST_CASE("an existing push consumer with a deliver group is joined as one of th
 }
 
 TEST_CASE("a group that would lose or double events is refused, with the field and both values") {
-  Broker broker;
+  StreamScene broker;
   broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
   struct Case {
     json config;
@@ -342,7 +302,7 @@ TEST_CASE("a group that would lose or double events is refused, with the field a
 TEST_CASE(
     "a group that filters for other events is refused, and a narrower or wider filter is its owner's "
     "choice") {
-  Broker broker;
+  StreamScene broker;
   broker.js.add_stream("AUTH_EVENTS", {"auth.>"});
   const auto fault_with = [&](const std::string& filter) {
     broker.js.add_consumer("AUTH_EVENTS", "mailer", {{"filter_subject", filter}});
@@ -357,7 +317,7 @@ TEST_CASE(
 }
 
 TEST_CASE("what a group of another hand does differently is a warning with the field and both values") {
-  Broker broker;
+  StreamScene broker;
   broker.js.add_stream("AUTH_EVENTS", {"auth.events.>"});
   struct Case {
     json config;
@@ -386,7 +346,7 @@ TEST_CASE("filters and a backoff that an older server does not know are judged a
     if (!newer) return;
     chosen.emplace(*newer);
   }
-  Broker broker;
+  StreamScene broker;
   broker.js.add_stream("AUTH_EVENTS", {"auth.>"});
   const auto group_with = [&broker, on_newer](const json& config) {
     bool known = true;
@@ -415,7 +375,7 @@ TEST_CASE("filters and a backoff that an older server does not know are judged a
 }
 
 TEST_CASE("a missing group that must not be made is an error, and a missing stream may still come") {
-  Broker broker;
+  StreamScene broker;
   auto options = mailer();
   options.manage_streams = false;
   try {
