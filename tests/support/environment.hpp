@@ -7,6 +7,12 @@
 
 namespace tidings::test {
 
+/// Empty when it is not set.
+inline std::string environment(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? std::string{} : value;
+}
+
 /// An environment variable of this process, set (or unset) while this object lives. Not for use
 /// while other threads read the environment.
 class EnvironmentVariable {

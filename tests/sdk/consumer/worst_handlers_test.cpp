@@ -5,21 +5,20 @@
 
 #include "support/consuming.hpp"
 #include "support/engine.hpp"
-#include "support/process.hpp"
+#include "support/environment.hpp"
+#include "support/journal.hpp"
+#include "support/misdeeds.hpp"
+#include "support/supervised_group.hpp"
 
-#include <tidings/postgres_inbox.hpp>
-#include <tidings/sqlite_inbox.hpp>
-
-#include <SQLiteCpp/SQLiteCpp.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <tidings/postgres_connection.hpp>
 
 #include <algorithm>
 #include <csignal>
-#include <cstdlib>
-#include <fstream>
-#include <map>
-#include <random>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
 
 using namespace tidings;
 using namespace tidings::test;
@@ -29,150 +28,9 @@ using std::chrono::steady_clock;
 namespace {
 
 const char* const servant = "a consumer whose handler does its worst (runs in a process of its own)";
-constexpr int instances = 3;
 constexpr int bad_events = 5;
-constexpr auto limit = 3s;
-constexpr auto for_ever = 60s;
 
 bool on_postgres() { return engine_under_test() == Engine::postgres; }
-
-std::string setting(const char* name) {
-  const char* const value = std::getenv(name);
-  return value == nullptr ? std::string{} : value;
-}
-
-/// What the instances tell the test: JSON, one object a line.
-class Journal {
- public:
-  explicit Journal(std::filesystem::path file) : file_(std::move(file)) {}
-
-  void add(json line) const {
-    line["pid"] = ::getpid();
-    std::ofstream{file_, std::ios::app} << line.dump() + '\n' << std::flush;
-  }
-  [[nodiscard]] std::vector<json> lines() const {
-    std::vector<json> all;
-    std::ifstream in{file_};
-    for (std::string line; std::getline(in, line);) all.push_back(json::parse(line));
-    return all;
-  }
-
- private:
-  std::filesystem::path file_;
-};
-
-// What handlers do at their worst. Where that throws nothing, the handler throws an error of its own then.
-
-struct Misdeed {
-  const char* name;
-  void (*commit)(TestInbox& inbox);
-  std::vector<std::string> reasons;  ///< of the dead letter when it was the last: one of them
-};
-
-constexpr const char* own_error = "at its worst";
-constexpr const char* ended_process = "the process ended or hung while handling it";
-constexpr const char* must_not_end = "must not end the inbox's transaction";
-
-template <class Action>
-void hidden(Action&& action) {
-  try {
-    action();
-  } catch (const std::exception&) {
-  }
-}
-
-void hang(TestInbox&) { take_time(setting("TIDINGS_TEST_HANGS") == "for ever" ? for_ever : limit + 2s); }
-
-void abort_process(TestInbox&) { std::abort(); }
-
-void throw_number(TestInbox&) { throw 7; }
-
-[[maybe_unused]] void fork_and_terminate(TestInbox&) {
-  const pid_t child = ::fork();
-  if (child == 0)
-    for (;;) ::pause();
-  ::kill(child, SIGTERM);
-  int status = 0;
-  if (::waitpid(child, &status, 0) != child || !WIFSIGNALED(status))
-    throw std::logic_error("the child has survived");
-}
-
-std::vector<Misdeed> of_any() {
-  return {{"hangs", hang, {"the handler ran longer than 3000 ms", ended_process}},
-          {"aborts", abort_process, {ended_process}},
-#ifndef __SANITIZE_THREAD__  // which takes signals over
-          {"forks", fork_and_terminate, {own_error}},
-#endif
-          {"throws a number", throw_number, {"not a std::exception"}}};
-}
-
-std::optional<SQLite::Statement> cached;  // to be let go before its database
-
-std::vector<Misdeed> of_sqlite() {
-  return {{"opens a file that is not there",
-           [](TestInbox&) {
-             SQLite::Database{"/nonexistent/geo.db", SQLite::OPEN_READWRITE};
-           },
-           {"unable to open database file"}},
-          {"writes the inbox's file over a second connection",
-           [](TestInbox& inbox) {
-             SQLite::Database{inbox.sqlite()->database().getFilename(), SQLite::OPEN_READWRITE}.exec(
-                 "INSERT INTO effect VALUES ('second connection')");
-           },
-           {"database is locked"}},
-          {"commits",
-           [](TestInbox& inbox) { hidden([&] { inbox.sqlite()->transaction().exec("COMMIT"); }); },
-           {must_not_end}},
-          {"rolls back by a statement",
-           [](TestInbox& inbox) {
-             hidden([&] {
-               inbox.sqlite()->transaction().exec(
-                   "INSERT OR ROLLBACK INTO inbox_group(id, name) SELECT id, name FROM inbox_group");
-             });
-           },
-           {must_not_end}},
-          {"leaves a statement un-reset",
-           [](TestInbox& inbox) {
-             if (!cached) cached.emplace(inbox.sqlite()->transaction(), "SELECT id FROM effect");
-             cached->executeStep();
-           },
-           {own_error}}};
-}
-
-std::vector<Misdeed> of_postgres() {
-  return {
-      {"connects to nobody",
-       [](TestInbox&) { PostgresConnection{"postgresql://127.0.0.1:1/geo"}.connect(); },
-       {"cannot connect to"}},
-      {"wants a lock at once",
-       [](TestInbox& inbox) { inbox.postgres()->transaction().exec("LOCK TABLE taken NOWAIT"); },
-       {"could not obtain lock"}},
-      {"fills the disk",
-       [](TestInbox& inbox) { inbox.postgres()->transaction().exec("DO $$ BEGIN RAISE disk_full; END $$"); },
-       {"disk_full"}},
-      {"commits",
-       [](TestInbox& inbox) { hidden([&] { inbox.postgres()->transaction().exec("COMMIT"); }); },
-       {must_not_end}},
-      {"commits by a script",
-       [](TestInbox& inbox) { inbox.postgres()->database().script("COMMIT"); },
-       {must_not_end}},
-      {"hides an error",
-       [](TestInbox& inbox) { hidden([&] { inbox.postgres()->transaction().exec("SELECT 1 / 0"); }); },
-       {own_error}}};
-}
-
-/// In another order for each event, and from the first again when all were done. One hangs at first, so that
-/// this is always among what is done.
-std::vector<Misdeed> misdeeds(const std::string& event_id) {
-  auto all = of_any();
-  std::ranges::move(on_postgres() ? of_postgres() : of_sqlite(), std::back_inserter(all));
-  std::seed_seq seed(event_id.begin(), event_id.end());
-  std::mt19937 random{seed};
-  std::ranges::shuffle(all, random);
-  const auto hang_first = [](const auto& one) { return one.name != std::string{"hangs"}; };
-  if (event_id == "bad-0") std::ranges::stable_sort(all, {}, hang_first);
-  return all;
-}
 
 bool is_bad(const std::string& event_id) { return event_id.starts_with("bad-"); }
 
@@ -187,7 +45,7 @@ class TruthTeller {
   void begins(std::uint64_t sequence) {
     const std::lock_guard lock{mutex_};
     sequence_ = sequence;
-    overdue_from_ = steady_clock::now() + limit + 1s;
+    overdue_from_ = steady_clock::now() + misdeed_time_limit + 1s;
   }
   void ends() { begins(0); }
 
@@ -210,64 +68,6 @@ class TruthTeller {
   std::uint64_t sequence_ = 0;
   steady_clock::time_point overdue_from_{};
   std::jthread thread_;
-};
-
-/// Three processes under a supervisor.
-class Group {
- public:
-  Group(const Scene& scene, const Journal& journal, const std::filesystem::path& journal_file)
-      : journal_(journal),
-        environment_{{"TIDINGS_TEST_URL", scene.server.url()},
-                     {"TIDINGS_TEST_INBOX", scene.inbox()},
-                     {"TIDINGS_TEST_JOURNAL", journal_file}} {}
-
-  /// Starts those that have ended.
-  void supervise() {
-    for (std::size_t i = 0; i < processes_.size(); ++i) {
-      auto& process = processes_[i];
-      if (process && process->running()) continue;
-      if (process) require_reason(process->wait(), process->out() + process->err());
-      auto environment = environment_;
-      // In a SQLite file an instance that waits would keep the others out: there it ends by default.
-      const bool ends = !on_postgres() || i == 0;
-      environment.emplace_back("TIDINGS_TEST_HANGS", ends ? "for ever" : "");
-      process.emplace(std::filesystem::read_symlink("/proc/self/exe"), std::vector<std::string>{servant},
-                      ProcessOptions{.environment = environment, .input = {}, .log_folder = {}});
-    }
-  }
-
-  [[nodiscard]] bool all_say_that_they_run() const {
-    std::map<pid_t, std::string> states;
-    for (const auto& line : journal_.lines())
-      if (line.contains("state")) states[line.at("pid").get<pid_t>()] = line.at("state");
-    return std::ranges::all_of(processes_,
-                               [&](const auto& process) { return states[process->pid()] == "running"; });
-  }
-
-  void stop() {
-    for (auto& process : processes_) process->kill(SIGTERM);
-    for (auto& process : processes_) {
-      const auto exit = process->wait();
-      INFO(process->out() + process->err());
-      CHECK(exit == exited(0));
-    }
-  }
-
-  [[nodiscard]] int ends() const { return ends_; }
-
- private:
-  void require_reason(const Exit& exit, const std::string& output) {
-    ++ends_;
-    INFO(output);
-    if (exit == killed_by(SIGABRT)) return;
-    REQUIRE(exit == exited(1));
-    REQUIRE_THAT(output, ContainsSubstring("ending this process: the handler of the message at sequence"));
-  }
-
-  const Journal& journal_;
-  const std::vector<std::pair<std::string, std::string>> environment_;
-  std::array<std::optional<Process>, instances> processes_;
-  int ends_ = 0;
 };
 
 const char* name_of(ConsumerStatus::State state) {
@@ -369,21 +169,21 @@ void check_status(const std::vector<json>& lines) {
 }  // namespace
 
 TEST_CASE(servant, "[.]") {
-  if (setting("TIDINGS_TEST_URL").empty()) return;  // only for the test below
+  if (environment("TIDINGS_TEST_URL").empty()) return;  // only for the test below
   for (const int signal : {SIGABRT, SIGTERM}) std::signal(signal, SIG_DFL);
-  const Journal journal{setting("TIDINGS_TEST_JOURNAL")};
-  auto options = consumer_of(setting("TIDINGS_TEST_URL"));
+  const Journal journal{environment("TIDINGS_TEST_JOURNAL")};
+  auto options = consumer_of(environment("TIDINGS_TEST_URL"));
   options.ack_wait = 1s;
-  options.handler_time_limit = limit;
+  options.handler_time_limit = misdeed_time_limit;
   options.backoff = {.base = 100ms};
-  if (on_postgres() && setting("TIDINGS_TEST_HANGS") == "for ever")
+  if (on_postgres() && environment("TIDINGS_TEST_HANGS") == "for ever")
     options.on_overdue = ConsumerOptions::Overdue::end_process;
   options.on_status = [&journal](const ConsumerStatus& status) {
     journal.add({{"state", name_of(status.state)}, {"reason", status.reason}});
   };
-  TestInbox inbox{setting("TIDINGS_TEST_INBOX")};
+  TestInbox inbox{environment("TIDINGS_TEST_INBOX")};
   struct Cached {
-    ~Cached() { cached.reset(); }
+    ~Cached() { forget_misdeeds(); }
   } const ends_before_inbox;
   Consumer consumer{inbox, options};
   TruthTeller truth{consumer, journal};
@@ -401,13 +201,13 @@ TEST_CASE(servant, "[.]") {
     } const watched{truth};
     truth.begins(delivery.stream_sequence);
     misdeed.commit(inbox);
-    throw std::runtime_error(own_error);
+    throw std::runtime_error(misdeed_error);
   });
   consumer.run();  // until SIGTERM
 }
 
 TEST_CASE("a handler that does its worst on a few events leaves all others handled once, within a minute") {
-  const auto size = setting("TIDINGS_TEST_EVENTS");
+  const auto size = environment("TIDINGS_TEST_EVENTS");
   Scene scene;
   const auto journal_file = scene.folder / "journal";
   const Journal journal{journal_file};
@@ -423,7 +223,7 @@ TEST_CASE("a handler that does its worst on a few events leaves all others handl
   }
   const auto good = publish(scene, size.empty() ? 2000 : std::stoi(size));
 
-  Group group{scene, journal, journal_file};
+  SupervisedGroup group{servant, scene, journal, journal_file};
   const auto begun = steady_clock::now();
   const auto done = [&] {
     group.supervise();
