@@ -2,11 +2,9 @@
 // dead_letter_test.cpp, and when a server or a network fails in consumer_outage_test.cpp.
 
 #include "support/consuming.hpp"
-#include "support/log.hpp"
 
 using namespace tidings;
 using namespace tidings::test;
-using std::chrono::steady_clock;
 
 namespace {
 
@@ -14,15 +12,6 @@ struct Numbered {
   int n = 0;
 };
 void from_json(const nlohmann::json& json, Numbered& numbered) { json.at("n").get_to(numbered.n); }
-
-constexpr std::int64_t second = 1'000'000'000;
-
-/// Also what no handler takes.
-ConsumerOptions of_whole_stream(const Scene& scene) {
-  auto options = scene.options();
-  options.filter = ConsumerOptions::Filter::whole_stream;
-  return options;
-}
 
 }  // namespace
 
@@ -144,47 +133,6 @@ TEST_CASE("while a handler runs, its message is not acked") {
   CHECK(inside.num_ack_pending == 1);
 }
 
-TEST_CASE("instances of a group share its messages, each message once") {
-  Scene scene;
-  auto options = scene.options();
-  options.prefetch = options.max_batch = 5;
-  const auto slow = [](const Delivery&, Tx&) { take_time(1ms); };
-  Instance one{scene.inbox(), options, slow}, other{scene.inbox("other"), options, slow};
-  one.start();
-  other.start();
-  REQUIRE_WITHIN(10s, scene.has_group() && scene.group().num_waiting >= 2);
-  scene.publish_many(100);
-  REQUIRE_WITHIN(20s, scene.all_acked());
-  one.stop();
-  other.stop();
-  CHECK(one.stats().handled + other.stats().handled == 100);
-  CHECK(one.stats().handled > 0);
-  CHECK(other.stats().handled > 0);
-}
-
-TEST_CASE("any number of instances may make their group at the same moment") {
-  Scene scene;
-  std::vector<std::unique_ptr<Instance>> instances;
-  for (int i = 0; i < 6; ++i)
-    instances.push_back(
-        std::make_unique<Instance>(scene.inbox("inbox_" + std::to_string(i)), scene.options()));
-  for (auto& instance : instances) instance->start();
-  REQUIRE_WITHIN(10s, scene.has_group() && scene.group().num_waiting == 6);
-  for (const auto& instance : instances) CHECK(instance->error().empty());
-}
-
-TEST_CASE("groups of one stream each get every message, also in one inbox file") {
-  Scene scene;
-  scene.publish_many(10);
-  auto audit = scene.options();
-  audit.group = "audit";
-  Instance one{scene.inbox(), scene.options()}, other{scene.inbox(), audit};
-  one.start();
-  other.start();
-  REQUIRE_WITHIN(10s, one.stats().handled == 10 && other.stats().handled == 10);
-  CHECK(scene.effects().size() == 20);
-}
-
 TEST_CASE("more messages than the prefetch flow through") {
   Scene scene;
   scene.publish_many(300);
@@ -197,26 +145,6 @@ TEST_CASE("more messages than the prefetch flow through") {
   instance.stop();
   CHECK(scene.effects().size() == 300);
   CHECK(instance.stats().received == 300);
-}
-
-TEST_CASE("an existing push consumer with a deliver group is joined by any number of instances") {
-  Scene scene;
-  scene.js.add_consumer(
-      "AUTH_EVENTS", "mailer",
-      {{"deliver_subject", "to.mailers"}, {"deliver_group", "mailers"}, {"ack_wait", 30 * second}});
-  const auto slow = [](const Delivery&, Tx&) { take_time(1ms); };
-  Instance one{scene.inbox(), scene.options(), slow}, other{scene.inbox(), scene.options(), slow};
-  one.start();
-  other.start();
-  scene.publish("first");
-  REQUIRE_WITHIN(10s, scene.all_acked());
-  scene.publish_many(50);
-  REQUIRE_WITHIN(20s, scene.all_acked());
-  one.stop();
-  other.stop();
-  CHECK(one.stats().handled + other.stats().handled == 51);
-  CHECK(one.stats().duplicates + other.stats().duplicates == 0);
-  CHECK(scene.effects().size() == 51);
 }
 
 TEST_CASE("a handler that is slower than the ack wait keeps its message and those behind it") {
@@ -255,138 +183,6 @@ TEST_CASE("a single handler that is slower than the ack wait keeps its message")
   CHECK(eager.stats().received == 0);
 }
 
-TEST_CASE("a type without a handler is acked and counted") {
-  Scene scene;
-  scene.publish("one", "{}", "user.renamed");
-  scene.publish("two");
-  Instance instance{scene.inbox(), of_whole_stream(scene)};
-  instance.start();
-  REQUIRE_WITHIN(10s, scene.all_acked());
-  instance.stop();
-  CHECK(instance.stats().ignored == 1);
-  CHECK(instance.stats().handled == 1);
-  CHECK(scene.dead_letters().empty());
-}
-
-TEST_CASE("a type without a handler is told of once") {
-  Scene scene;
-  scene.publish("one", "{}", "user.renamed");
-  scene.publish("two", "{}", "user.renamed");
-  scene.publish("three", "{}", "user.deleted");
-  const Log log;
-  {
-    Instance instance{scene.inbox(), of_whole_stream(scene)};
-    instance.start();
-    REQUIRE_WITHIN(10s, scene.all_acked());
-  }
-  const auto told = log.text();
-  const auto times = [&told](const std::string& type) {
-    int count = 0;
-    for (auto at = told.find("type=" + type); at != std::string::npos; at = told.find("type=" + type, at + 1))
-      ++count;
-    return count;
-  };
-  CHECK(times("user.renamed") == 1);
-  CHECK(times("user.deleted") == 1);
-}
-
-TEST_CASE("each type goes to its own handler") {
-  Scene scene;
-  scene.publish("one", "{}", "user.renamed");
-  scene.publish("two", "{}", "user.created");
-  std::atomic<int> renamed{0};
-  Instance instance{scene.inbox(), scene.options()};
-  instance.consumer.on<nlohmann::json>("user.renamed", [&](const auto&, Tx&, const Delivery&) { ++renamed; });
-  instance.start();
-  REQUIRE_WITHIN(10s, instance.stats().handled == 2);
-  CHECK(renamed == 1);
-  CHECK(scene.effects() == std::vector<std::string>{"two"});
-}
-
-TEST_CASE("a consumer that is to exit when idle handles all there is, and then waits that long") {
-  Scene scene;
-  scene.publish_many(20);
-  auto options = scene.options();
-  options.exit_when_idle = 300ms;
-  Instance instance{scene.inbox(), options};
-  const auto begun = steady_clock::now();
-  instance.start();
-  REQUIRE_WITHIN(20s, instance.ended());
-  CHECK(steady_clock::now() - begun >= 300ms);
-  CHECK(instance.error().empty());
-  CHECK(scene.effects().size() == 20);
-  CHECK(scene.all_acked());
-}
-
-TEST_CASE("time in a handler is not idle time") {
-  Scene scene;
-  scene.publish_many(4);
-  auto options = scene.options();
-  options.max_batch = 1;
-  options.exit_when_idle = 50ms;
-  Instance instance{scene.inbox(), options, [](const Delivery&, Tx&) { take_time(100ms); }};
-  instance.start();
-  REQUIRE_WITHIN(20s, instance.ended());
-  CHECK(instance.stats().handled == 4);
-}
-
-TEST_CASE("a stop under load nacks at once what was not started") {
-  Scene scene;
-  scene.publish_many(300);
-  auto options = scene.options();
-  options.max_batch = 50;
-  Instance leaving{scene.inbox(), options, [](const Delivery&, Tx&) { take_time(5ms); }};
-  leaving.start();
-  REQUIRE_WITHIN(10s, leaving.stats().handled >= 10);
-  const auto asked = steady_clock::now();
-  leaving.stop();
-  CHECK(steady_clock::now() - asked < 10s);
-  CHECK(leaving.error().empty());
-  const auto before = leaving.stats().handled;
-  REQUIRE(before < 300);
-
-  Instance staying{scene.inbox(), options};
-  staying.start();
-  const auto begun = steady_clock::now();
-  REQUIRE_WITHIN(20s, scene.all_acked());
-  CHECK(steady_clock::now() - begun < 15s);  // the ack wait is 30 s
-  staying.stop();
-  CHECK(before + staying.stats().handled == 300);
-  CHECK(staying.stats().duplicates == 0);
-  CHECK(scene.effects().size() == 300);
-}
-
-TEST_CASE("a running handler is finished and acked at a stop") {
-  Scene scene;
-  std::atomic<bool> inside{false};
-  Instance instance{scene.inbox(), scene.options(), [&](const Delivery&, Tx&) {
-                      inside = true;
-                      take_time(200ms);
-                    }};
-  scene.publish("one");
-  instance.start();
-  REQUIRE_WITHIN(10s, inside.load());
-  instance.stop();
-  CHECK(instance.stats().handled == 1);
-  CHECK(scene.all_acked());
-  CHECK(scene.effects().size() == 1);
-}
-
-TEST_CASE("an idle consumer stops at once, and may run again") {
-  Scene scene;
-  Instance instance{scene.inbox(), scene.options()};
-  for (int round = 1; round <= 2; ++round) {
-    instance.start();
-    scene.publish("event-" + std::to_string(round));
-    REQUIRE_WITHIN(10s, scene.has_group() && scene.group().acked_to == static_cast<std::uint64_t>(round));
-    const auto asked = steady_clock::now();
-    instance.stop();
-    CHECK(steady_clock::now() - asked < 10s);
-    CHECK(instance.error().empty());
-  }
-  CHECK(instance.stats().handled == 2);
-}
-
 TEST_CASE("old ids are forgotten while the consumer runs") {
   Scene scene;
   Instance instance{scene.inbox(), scene.options()};
@@ -397,25 +193,6 @@ TEST_CASE("old ids are forgotten while the consumer runs") {
   scene.place.let_all_be_handled_long_ago();
   instance.start();
   REQUIRE_WITHIN(10s, scene.place.count("inbox") == 0);
-}
-
-TEST_CASE("handlers are given once for each type, before the run, and at least one") {
-  Scene scene;
-  TestInbox inbox{scene.inbox()};
-  Consumer consumer{inbox, scene.options()};
-  CHECK_THAT(error_of<Error>([&] { consumer.run(std::stop_token{}); }), ContainsSubstring("no handler"));
-  const auto nothing = [](const nlohmann::json&, Tx&, const Delivery&) {};
-  consumer.on<nlohmann::json>("user.created", nothing);
-  CHECK_THAT(error_of<Error>([&] { consumer.on<nlohmann::json>("user.created", nothing); }),
-             ContainsSubstring("user.created already"));
-
-  std::stop_source stop;
-  std::jthread running{[&] { consumer.run(stop.get_token()); }};
-  REQUIRE_WITHIN(10s, scene.has_group());
-  CHECK_THAT(error_of<Error>([&] { consumer.on<nlohmann::json>("user.renamed", nothing); }),
-             ContainsSubstring("before run()"));
-  CHECK_THAT(error_of<Error>([&] { consumer.run(stop.get_token()); }), ContainsSubstring("running already"));
-  stop.request_stop();
 }
 
 TEST_CASE("an option that cannot be used is an error with its name, its value and what it takes") {

@@ -1,6 +1,7 @@
 // Which handler an event goes to, and what it is given.
 
 #include "support/consuming.hpp"
+#include "support/log.hpp"
 
 #include <memory>
 #include <optional>
@@ -35,6 +36,13 @@ struct Recorder {
   Consumer<TestInbox> consumer;
   std::vector<std::string> notes;
 };
+
+/// Also what no handler takes.
+ConsumerOptions of_whole_stream(const Scene& scene) {
+  auto options = scene.options();
+  options.filter = ConsumerOptions::Filter::whole_stream;
+  return options;
+}
 
 }  // namespace
 
@@ -133,4 +141,71 @@ TEST_CASE("a type for handlers that cannot be used is an error that says what it
   CHECK_THAT(error_of<Error>([&] { recorder.consumer.on("user.*", nothing); }),
              ContainsSubstring("user.* already"));
   CHECK_THAT(error_of<Error>([&] { recorder.consumer.on_any(nothing); }), ContainsSubstring("already"));
+}
+
+TEST_CASE("each type goes to its own handler") {
+  Scene scene;
+  scene.publish("one", "{}", "user.renamed");
+  scene.publish("two", "{}", "user.created");
+  std::atomic<int> renamed{0};
+  Instance instance{scene.inbox(), scene.options()};
+  instance.consumer.on<nlohmann::json>("user.renamed", [&](const auto&, Tx&, const Delivery&) { ++renamed; });
+  instance.start();
+  REQUIRE_WITHIN(10s, instance.stats().handled == 2);
+  CHECK(renamed == 1);
+  CHECK(scene.effects() == std::vector<std::string>{"two"});
+}
+
+TEST_CASE("handlers are given once for each type, before the run, and at least one") {
+  Scene scene;
+  TestInbox inbox{scene.inbox()};
+  Consumer consumer{inbox, scene.options()};
+  CHECK_THAT(error_of<Error>([&] { consumer.run(std::stop_token{}); }), ContainsSubstring("no handler"));
+  const auto nothing = [](const nlohmann::json&, Tx&, const Delivery&) {};
+  consumer.on<nlohmann::json>("user.created", nothing);
+  CHECK_THAT(error_of<Error>([&] { consumer.on<nlohmann::json>("user.created", nothing); }),
+             ContainsSubstring("user.created already"));
+
+  std::stop_source stop;
+  std::jthread running{[&] { consumer.run(stop.get_token()); }};
+  REQUIRE_WITHIN(10s, scene.has_group());
+  CHECK_THAT(error_of<Error>([&] { consumer.on<nlohmann::json>("user.renamed", nothing); }),
+             ContainsSubstring("before run()"));
+  CHECK_THAT(error_of<Error>([&] { consumer.run(stop.get_token()); }), ContainsSubstring("running already"));
+  stop.request_stop();
+}
+
+TEST_CASE("a type without a handler is acked and counted") {
+  Scene scene;
+  scene.publish("one", "{}", "user.renamed");
+  scene.publish("two");
+  Instance instance{scene.inbox(), of_whole_stream(scene)};
+  instance.start();
+  REQUIRE_WITHIN(10s, scene.all_acked());
+  instance.stop();
+  CHECK(instance.stats().ignored == 1);
+  CHECK(instance.stats().handled == 1);
+  CHECK(scene.dead_letters().empty());
+}
+
+TEST_CASE("a type without a handler is told of once") {
+  Scene scene;
+  scene.publish("one", "{}", "user.renamed");
+  scene.publish("two", "{}", "user.renamed");
+  scene.publish("three", "{}", "user.deleted");
+  const Log log;
+  {
+    Instance instance{scene.inbox(), of_whole_stream(scene)};
+    instance.start();
+    REQUIRE_WITHIN(10s, scene.all_acked());
+  }
+  const auto told = log.text();
+  const auto times = [&told](const std::string& type) {
+    int count = 0;
+    for (auto at = told.find("type=" + type); at != std::string::npos; at = told.find("type=" + type, at + 1))
+      ++count;
+    return count;
+  };
+  CHECK(times("user.renamed") == 1);
+  CHECK(times("user.deleted") == 1);
 }
