@@ -26,7 +26,7 @@ class BrokerBackoff {
   void on_stored() noexcept { failures_ = 0; }
   /// Pauses everything, each time for longer; false while that is paused already.
   bool on_transient_error(Time now);
-  /// The broker takes no event of a suspect type, and there are none of others: pauses those.
+  /// The broker takes no event of a suspect subject, and there are none of others: pauses those.
   void on_suspects_only(Time now);
   /// The stream may have been deleted, or allow batches no more.
   void on_doubt_of_stream(Time now);
