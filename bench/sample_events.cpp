@@ -2,7 +2,7 @@
 
 #include "figures.hpp"
 #include "nats/handle.hpp"
-#include "services/event_data.hpp"
+#include "services/event_builder.hpp"
 #include "user.hpp"
 
 #include <tidings/connection.hpp>

@@ -3,7 +3,7 @@
 // Makes one message of an event and hands it to the connection. EventPublisher puts messages into batches.
 
 #include "nats/handle.hpp"
-#include "services/event_data.hpp"
+#include "services/event_builder.hpp"
 
 #include <tidings/event_publisher.hpp>
 

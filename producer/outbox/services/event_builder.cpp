@@ -1,4 +1,4 @@
-#include "services/event_data.hpp"
+#include "services/event_builder.hpp"
 
 #include "event/ascii_json.hpp"
 #include "event/attributes.hpp"
