@@ -71,11 +71,11 @@ void OutboxReader::refill(PublishScheduler::Refill request) {
   const int limit =
       request.retry ? 1 : std::min(outbox_.rows_of_aggregate_at_once(), static_cast<int>(scheduler_.room()));
   auto rows = outbox_.read_aggregate({.aggregate_id = request.aggregate_id,
-                                       .aggregate_type = request.aggregate_type,
-                                       .after = request.after,
-                                       .with_first = request.retry,
-                                       .settled_beside = request.settled_beside},
-                                      limit);
+                                      .aggregate_type = request.aggregate_type,
+                                      .after = request.after,
+                                      .with_first = request.retry,
+                                      .settled_beside = request.settled_beside},
+                                     limit);
   // Where an operator has settled the head meanwhile, what comes next has attempts and a time of its own.
   const auto is_head = [&after = request.after](const OutboxEvent& row) {
     return row.position.row == after.row && row.position.id == after.id;
