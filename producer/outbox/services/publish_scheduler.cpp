@@ -13,6 +13,12 @@ constexpr std::size_t most_bytes_in_batch = std::size_t{4} << 20U;
 // To commit a batch takes as long as some ten PubAcks one after the other (decision 0011).
 constexpr std::uint32_t shortest_run = 16;
 
+bool has(const AggregateQueues::Queue& queue, const OutboxPosition& position) {
+  for (const auto* entry = queue.first; entry != nullptr; entry = entry->next)
+    if (entry->event.position == position) return true;
+  return false;
+}
+
 /// In memory and the processor's own: in flight, or taken as one to be tried again.
 bool is_own(const AggregateQueues::Queue& queue, const OutboxPosition& position) {
   for (const auto* entry = queue.first; entry != nullptr; entry = entry->next)
@@ -28,6 +34,8 @@ PublishScheduler::PublishScheduler(std::size_t window, int partitions)
 void PublishScheduler::offer(OutboxEvent event) {
   auto& queue = queues_.of(event);
   if (queue.blocked || queue.has_rows_behind() || queue.refilling) return leave_in_table(queue);
+  // A row that was read before and not settled, and that another program has written to meanwhile.
+  if (queue.size > 0 && !(queue.last_position < event.position) && has(queue, event.position)) return;
   take(queue, std::move(event));
 }
 

@@ -49,7 +49,8 @@ const std::string pending_page = R"sql(
                   (age('3'::xid)::bigint + 3) & 4294967295 AS next_id,
                   extract(epoch FROM pg_postmaster_start_time()) AS started,
                   time - interval '200 milliseconds' AS created_from,
-                  time - interval '10 minutes' AS assumed_from
+                  time - interval '10 minutes' AS assumed_from,
+                  (SELECT xmin FROM outbox_state WHERE name = 'retried') AS retried
            FROM clock),
          page AS (SELECT * FROM ()sql" +
                                  select(kind, Columns::event) +
@@ -69,6 +70,7 @@ enum PageColumn : std::size_t {
   started,
   created_from,
   assumed_from,
+  retried,
   first_of_event
 };
 
@@ -145,6 +147,7 @@ ScanPage PostgresOutboxRepository::read_page(const ScanQuery& query) {
   require_same_server(rows.text(0, started), page.next_id);
   page.created_from = rows.text(0, created_from);
   page.assumed_from = rows.text(0, assumed_from);
+  page.retried = rows.text(0, retried);
   if (!rows.cells.at(first_of_event)) return page;  // the one row without an event
   page.rows = take_written(rows, first_of_event);
   return page;

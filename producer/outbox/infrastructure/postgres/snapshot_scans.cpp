@@ -25,14 +25,33 @@ void SnapshotScans::start_over() {
 
 void SnapshotScans::read(int limit, Clock::time_point now, const Ask& ask, std::vector<OutboxEvent>& out) {
   out.clear();
-  if (!scan_) begin_scan(now);
   while (out.size() < static_cast<std::size_t>(limit)) {
+    if (!scan_) begin_scan(now);
     const int wanted = limit - static_cast<int>(out.size());
     const auto query = next_query(wanted);
     auto page = ask(query);
-    const auto at = page.at;
-    if (!take(std::move(page), query, wanted, out)) return end_scan(at);
+    now = page.at;
+    if (is_outdated_by(page)) {
+      scan_.reset();
+      continue;
+    }
+    if (take(std::move(page), query, wanted, out)) continue;
+    const bool again = scan_->passed_retried;
+    end_scan(now);
+    if (!again) return;
+    full_scan_at_ = {};
   }
+}
+
+/// Dead letters that are given back have been created long ago, and yet belong before those that were created
+/// later and are given back with them. Only a scan that begins at the oldest row meets both, so an ordinary
+/// one ends. A full one that is under way goes on, and leaves what has become visible meanwhile to the next.
+bool SnapshotScans::is_outdated_by(ScanPage& page) {
+  if (page.retried == retried_) return false;
+  retried_ = std::move(page.retried);
+  full_scan_at_ = {};
+  scan_->passed_retried = scan_->full && scan_->first_seen;
+  return !scan_->full;
 }
 
 void SnapshotScans::begin_scan(Clock::time_point now) {
@@ -89,19 +108,23 @@ bool SnapshotScans::take(ScanPage page, const ScanQuery& query, int limit, std::
   return more;
 }
 
-/// False when it was given before. Remembered is only what a later page or scan may meet.
+/// False when it was given before, or is left to the next scan. Remembered is only what a later page or scan
+/// may meet. What another transaction has written since is a row that was settled, and given back.
 bool SnapshotScans::give(const WrittenEvent& row) {
-  if (const auto known = given_.find(row.event.id); known != given_.end()) {
+  const bool left_out = scan_->passed_retried && not_before(row.transaction, *scan_->first_seen);
+  const auto known = given_.find(row.event.id);
+  if (known != given_.end() && known->second.transaction == row.transaction && !known->second.left_out) {
     known->second.met_in_scan = scans_;
     return false;
   }
   const auto& seen_below = scan_->full ? scan_->first_seen : full_seen_below_;
-  if (not_before(row.transaction, *seen_below)) given_.emplace(row.event.id, Given{row.transaction, scans_});
-  return true;
+  if (known != given_.end() || not_before(row.transaction, *seen_below))
+    given_[row.event.id] = {row.transaction, scans_, left_out};
+  return !left_out;
 }
 
 void SnapshotScans::was_given(const std::string& id, std::uint32_t transaction) {
-  given_.try_emplace(id, Given{transaction, scans_});
+  given_[id] = {transaction, scans_};
 }
 
 int SnapshotScans::may_be_met_again() const {

@@ -37,6 +37,7 @@ struct ScanPage {
   TransactionId next_id = 0;      ///< no smaller than the next id to be given out at `time`
   std::string created_from;       ///< by `time`: transactions from next_id on create no rows before
   std::string assumed_from;       ///< by `time`: what hidden rows are taken to have while nothing is known
+  std::string retried;            ///< another one since dead letters were last given back
   std::vector<WrittenEvent> rows;
   std::chrono::steady_clock::time_point at;  ///< by our clock, when it came
 };
@@ -68,15 +69,18 @@ class SnapshotScans {
     OutboxPosition cursor;                    ///< of the last row that was read
     std::optional<TransactionId> first_seen;  ///< transactions below were over when the scan began
     std::optional<Late> late;                 ///< which rows may have become visible before the cursor
+    bool passed_retried = false;              ///< maybe: dead letters were given back while it went on
     Clock::time_point begun;
   };
   /// A row that was given and may be met again.
   struct Given {
     std::uint32_t transaction = 0;
     std::uint64_t met_in_scan = 0;
+    bool left_out = false;  ///< until the next scan
   };
 
   void begin_scan(Clock::time_point now);
+  [[nodiscard]] bool is_outdated_by(ScanPage& page);
   [[nodiscard]] ScanQuery next_query(int limit) const;
   [[nodiscard]] bool take(ScanPage page, const ScanQuery& query, int limit, std::vector<OutboxEvent>& out);
   [[nodiscard]] bool give(const WrittenEvent& row);
@@ -89,6 +93,7 @@ class SnapshotScans {
   std::optional<TransactionId> seen_below_, full_seen_below_;
   CreatedAtBounds bounds_;
   Clock::time_point full_scan_at_{};
+  std::string retried_;
   std::unordered_map<std::string, Given> given_;  // by id
 };
 
