@@ -34,9 +34,9 @@ struct ScanQuery {
 /// The statement's answer.
 struct ScanPage {
   TransactionId oldest_open = 0;  ///< transactions below were over when the snapshot was taken
-  TransactionId next_id = 0;      ///< no smaller than the next id to be given out at `time`
-  std::string created_from;       ///< by `time`: transactions from next_id on create no rows before
-  std::string assumed_from;       ///< by `time`: what hidden rows are taken to have while nothing is known
+  TransactionId next_id = 0;      ///< no smaller than the next id to be given out just after that
+  std::string created_from;       ///< a createdAt: transactions from next_id on create no rows before it
+  std::string assumed_from;       ///< a createdAt: hidden rows are taken to have it while nothing is known
   std::string retried;            ///< another one since dead letters were last given back
   std::vector<WrittenEvent> rows;
   std::chrono::steady_clock::time_point at;  ///< by our clock, when it came
@@ -67,7 +67,7 @@ class SnapshotScans {
     bool full = false;  ///< whatever createdAt says
     std::optional<TransactionId> unseen_from;
     OutboxPosition cursor;                    ///< of the last row that was read
-    std::optional<TransactionId> first_seen;  ///< transactions below were over when the scan began
+    std::optional<TransactionId> first_seen;  ///< oldest_open of its first page
     std::optional<Late> late;                 ///< which rows may have become visible before the cursor
     bool passed_retried = false;              ///< maybe: dead letters were given back while it went on
     Clock::time_point begun;
