@@ -9,7 +9,15 @@
 
 using namespace tidings;
 using namespace tidings::test;
-using State = ConsumerStatus::State;
+namespace {
+
+/// On a busy machine it may have waited for NATS before.
+bool waits_for_workers(const Instance& instance) {
+  const auto status = instance.consumer.status();
+  return status.state == ConsumerStatus::State::waiting && status.reason.starts_with("workers");
+}
+
+}  // namespace
 
 TEST_CASE("with workers, each event is handled once, in the order of its aggregate") {
   Scene scene;
@@ -44,7 +52,7 @@ TEST_CASE("as many handlers run at once as there are workers") {
   for (int i = 0; i < 12; ++i) scene.publish_for("user-" + std::to_string(i), std::to_string(i));
   REQUIRE_WITHIN(10s, gate.entered() == 8 && instance.stats().in_flight == 12);
   CHECK(scene.group().acked_to == 0);
-  CHECK(instance.consumer.status().state == State::running);
+  CHECK(instance.consumer.status().state == ConsumerStatus::State::running);
   gate.open();
   REQUIRE_WITHIN(10s, scene.all_acked());
   CHECK(instance.calls().size() == 12);
@@ -84,8 +92,7 @@ TEST_CASE("while a handler runs too long, its event is handled elsewhere, and it
   REQUIRE_WITHIN(10s, other.stats().handled == 1);
   CHECK(other.calls().front().attempt == (same_inbox ? 2 : 1));
   REQUIRE_WITHIN(10s, scene.all_acked());
-  REQUIRE_WITHIN(10s, late.consumer.status().state == State::waiting);
-  CHECK_THAT(late.consumer.status().reason, ContainsSubstring("workers"));
+  REQUIRE_WITHIN(10s, waits_for_workers(late));
   CHECK_FALSE(late.consumer.status().ready());
 
   gate.open();
@@ -104,7 +111,7 @@ TEST_CASE("an instance whose workers are all held keeps no messages from the oth
   Instance held{scene.inbox(), options, [&](const Delivery&) { gate.pass(); }};
   scene.publish_many(10);
   held.start();
-  REQUIRE_WITHIN(10s, held.consumer.status().state == State::waiting);
+  REQUIRE_WITHIN(10s, waits_for_workers(held));
   Instance other{scene.inbox(), options, nothing};
   other.start();
   scene.publish_many(10, "later");
@@ -188,9 +195,9 @@ TEST_CASE("a consumer whose workers are all held is not idle") {
   Gate gate;
   Instance instance{scene.inbox(), options, [&](const Delivery&) { gate.pass(); }};
   instance.start();
-  REQUIRE_WITHIN(10s, instance.consumer.status().state == State::waiting);
+  REQUIRE_WITHIN(10s, waits_for_workers(instance));
   take_time(1000ms);  // by then nothing comes in any more
-  CHECK(instance.consumer.status().state == State::waiting);
+  CHECK(waits_for_workers(instance));
   gate.open();
   REQUIRE_WITHIN(20s, instance.ended());
   CHECK(instance.stats().handled == 3);
