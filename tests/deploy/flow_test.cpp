@@ -30,7 +30,7 @@ TEST_CASE("on the cluster of deploy, relay and consumers do all they must with t
   DeployedFlow flow{cluster.urls(), "3"};
   auto active = flow.start_relay();
   auto standby = flow.start_relay();
-  REQUIRE_WITHIN(20s, cluster.has_stream("AUTH_EVENTS"));
+  REQUIRE_WITHIN(60s, cluster.has_stream("AUTH_EVENTS"));
   auto js = cluster.client(operator_login());
   auto one = flow.start_consumer();
   auto two = flow.start_consumer();
