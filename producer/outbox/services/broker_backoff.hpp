@@ -1,7 +1,7 @@
 #pragma once
 
 // What a session keeps of transient errors of the broker: until when it sends nothing, or nothing of suspect
-// types, and when it looks at the stream again. Knows no clock.
+// subjects, and when it looks at the stream again. Knows no clock.
 
 #include <tidings/uuid.hpp>
 

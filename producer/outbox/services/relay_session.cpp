@@ -96,7 +96,7 @@ void RelaySession::take(PublishResult& result) {
       backoff_.on_doubt_of_stream(Clock::now());  // it may not allow batches any more
       break;
     case PublishResult::Kind::transient:
-      if (may_be_its_type(result)) return suspect(result);
+      if (may_be_its_subject(result)) return suspect(result);
       scheduler_.returned(result.token);
       scheduler_.probe();
       wait_for_broker(result.error);
@@ -104,8 +104,8 @@ void RelaySession::take(PublishResult& result) {
   }
 }
 
-/// A batch that is not stored says nothing of one type: its events go by themselves first.
-bool RelaySession::may_be_its_type(const PublishResult& result) {
+/// A batch that is not stored says nothing of one subject: its events go by themselves first.
+bool RelaySession::may_be_its_subject(const PublishResult& result) {
   const auto* const entry = scheduler_.sent(result.token);
   if (entry == nullptr || entry->in_batch) return false;
   // A missing right is told in the server's words.

@@ -52,7 +52,7 @@ class RelaySession {
   [[nodiscard]] bool drained();
   void take_results();
   void take(PublishResult& result);
-  [[nodiscard]] bool may_be_its_type(const PublishResult& result);
+  [[nodiscard]] bool may_be_its_subject(const PublishResult& result);
   void suspect(PublishResult& result);
   void refuse(PublishResult& result);
   void record(OutboxEvent event, RowStatus status, std::string error, Timestamp at);
