@@ -21,6 +21,8 @@ bool refuses_login(std::string_view why) {
   return false;
 }
 
+constexpr std::string_view name_characters = "abcdefghijklmnopqrstuvwxyz0123456789_";
+
 using Parameter = PostgresConnection::Parameter;
 
 Parameter parameter(std::monostate) { return std::nullopt; }
@@ -50,6 +52,18 @@ Parameter parameter(const Bytes& value) {
   return text;
 }
 
+/// For a relay or an operator's command: the statement that helps, whichever right of the table is missing.
+/// PostgreSQL names the table only, in the language of the server's messages.
+std::string grant(std::string_view why, const std::string& login) {
+  constexpr std::string_view before_table = "permission denied for table ";
+  const auto at = why.find(before_table);
+  if (at == std::string_view::npos) return "";
+  const auto table = why.substr(at + before_table.size());
+  return ": GRANT SELECT, INSERT, UPDATE, DELETE ON " +
+         std::string{table.substr(0, table.find_first_not_of(name_characters))} + " TO " + login +
+         " ('tidings doctor' says which of these it lacks)";
+}
+
 std::string_view remedy(const std::string& sqlstate) {
   if (sqlstate == "42P01" || sqlstate == "42703")
     return "; run the service's migration, or 'tidings outbox init'";
@@ -77,8 +91,10 @@ void PostgresDatabase::connect() {
   if (!connection_.connect()) return;
   require_wanted();
   ++session_;
+  if (is_service()) return;
+  login_ = connection_.exec("SELECT quote_ident(current_user)").text(0, 0);
   // A pooler would hand settings of the session on to others: begin() makes the necessary ones.
-  if (connection_.pooled() || is_service()) return;
+  if (connection_.pooled()) return;
   // The plans are the ones that an outbox needs, whatever the statistics say of a table that is empty at one
   // time and full at another.
   connection_.script("SET lock_timeout = " + std::to_string(lock_timeout_.count()) + R"sql(;
@@ -103,9 +119,10 @@ void PostgresDatabase::give_up() noexcept {
   connection_.cut();
 }
 
-SqlError PostgresDatabase::sql_error(const PostgresError& error) {
-  return SqlError(std::string(error.what()) + std::string(remedy(error.sqlstate())),
-                  error.retryable() ? Error::Retry::yes : Error::Retry::no);
+SqlError PostgresDatabase::sql_error(const PostgresError& error) const {
+  auto why = std::string(error.what()) + std::string(remedy(error.sqlstate()));
+  if (error.sqlstate() == "42501" && !is_service()) why += grant(error.what(), login_);
+  return SqlError(why, error.retryable() ? Error::Retry::yes : Error::Retry::no);
 }
 
 void PostgresDatabase::create_tables(const std::string& own_tables) { script(schema::postgres + own_tables); }

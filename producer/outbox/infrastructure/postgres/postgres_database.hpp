@@ -75,7 +75,7 @@ class PostgresDatabase final : public Database {
   void connect();
   void script(const std::string& statements);
   [[nodiscard]] static SqlRows read(const PostgresRows& rows);
-  [[nodiscard]] static SqlError sql_error(const PostgresError& error);
+  [[nodiscard]] SqlError sql_error(const PostgresError& error) const;
 
   /// Connects again when it must, and does `work`.
   template <class Work>
@@ -90,6 +90,7 @@ class PostgresDatabase final : public Database {
 
   PostgresConnection connection_;
   int session_ = 0;
+  std::string login_;  // as SQL names it; not for a service
   Open mode_;
   std::chrono::milliseconds lock_timeout_{5000};  // as long as SQLite's
   std::atomic<bool> given_up_{false};
