@@ -37,12 +37,13 @@ int write_each(Database& database, const std::string& statement, const std::vect
 /// rows are found by their ids.
 const std::string with_these_ids = " WHERE id = ANY($1::text[]) AND status::text = 'DEAD_LETTER'";
 
-/// PostgreSQL, in the rows' transaction: a relay that sees the rows then sees that it has to look for old
-/// ones. (In SQLite it begins at the first row when it finds some that it had passed.)
+/// In the rows' transaction: a relay that sees the rows, or any that was committed later, then sees that it
+/// has to look for old ones. PostgreSQL tells that by the row's xmin, SQLite by its number.
 void note_retry(Database& database, Timestamp time) {
   database.exec(R"sql(
       INSERT INTO outbox_state (name, phase, since, trouble, "inFlight", "writtenAt", published)
-      VALUES ('retried', '', 0, '', 0, $1, 0) ON CONFLICT (name) DO UPDATE SET "writtenAt" = $1)sql",
+      VALUES ('retried', '', 0, '', 0, $1, 1)
+      ON CONFLICT (name) DO UPDATE SET "writtenAt" = $1, published = outbox_state.published + 1)sql",
                 time.time_since_epoch().count());
 }
 
@@ -95,9 +96,10 @@ int DeadLetterRows::retry(Transaction& transaction, const std::vector<DeadLetter
     const std::string set = R"sql(
         UPDATE outbox_event SET status = 'PENDING', "retryCount" = 0, "lastError" = NULL, "processedAt" = NULL,
                                 "updatedAt" = )sql";
-    if (is_sqlite(database_)) return write_each(database_, set + "$3", rows, time);
     const auto changed =
-        database_.exec(set + "$2::timestamp" + with_these_ids, array_of_ids(rows), time).affected;
+        is_sqlite(database_)
+            ? write_each(database_, set + "$3", rows, time)
+            : database_.exec(set + "$2::timestamp" + with_these_ids, array_of_ids(rows), time).affected;
     note_retry(database_, now);
     wake_relay(database_);
     return static_cast<int>(changed);

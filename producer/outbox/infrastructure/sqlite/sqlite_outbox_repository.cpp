@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string_view>
 #include <tuple>
 
@@ -19,8 +20,9 @@ constexpr auto kind = Database::Kind::sqlite;
 
 /// Positions grow in commit order, as SQLite gives out max(rowid)+1. Neither outcomes nor cleanup delete the
 /// newest row, whose position would otherwise be given out a second time. VACUUM, and a migration that copies
-/// the table (as Prisma's do), give out all of them anew, and change the schema's version: reading then
-/// throws, and the caller makes a new repository.
+/// the table (as Prisma's do), give out all of them anew, and change the schema's version. Dead letters that
+/// are given back stand before the cursor. In both cases reading throws, and the caller makes a new
+/// repository.
 class SqliteOutboxRepository final : public OutboxRepository {
  public:
   explicit SqliteOutboxRepository(SqliteDatabase& database)
@@ -40,33 +42,46 @@ class SqliteOutboxRepository final : public OutboxRepository {
   std::int64_t count_unknown_status() override;
 
   [[nodiscard]] std::int64_t read_schema_version();
+  [[nodiscard]] std::int64_t count_retries();
+  void require_same_rows();
   template <class Read>
   decltype(auto) read_positions(std::string_view action, Read&& read);
   void read_window(std::int64_t end, int limit, std::vector<OutboxEvent>& out);
 
   SqliteDatabase& sqlite_;
   const std::int64_t schema_version_;
-  std::int64_t cursor_ = 0;  // position of the row that read_pending() gave last
+  std::optional<std::int64_t> retries_;  // how often dead letters had been given back at the last rewind()
+  std::int64_t cursor_ = 0;              // position of the row that read_pending() gave last
 };
 
 std::int64_t SqliteOutboxRepository::read_schema_version() {
   return database_.exec("PRAGMA schema_version").integer(0, 0);
 }
 
-/// Asked afterwards: when the version is still the same, what was read stands where it was said to.
+/// See DeadLetterRows::retry().
+std::int64_t SqliteOutboxRepository::count_retries() {
+  const auto noted = database_.exec("SELECT published FROM outbox_state WHERE name = 'retried'");
+  return noted.empty() ? 0 : noted.integer(0, 0);
+}
+
+/// Asked afterwards: then what was read stands where it was said to, and nothing that was given back before
+/// it is left out.
+void SqliteOutboxRepository::require_same_rows() {
+  if (read_schema_version() != schema_version_)
+    throw SqlError("the schema has changed: reading starts over", Error::Retry::yes);
+  if (retries_ && count_retries() != *retries_)
+    throw SqlError("dead letters were given back: reading starts over", Error::Retry::yes);
+}
+
 template <class Read>
 decltype(auto) SqliteOutboxRepository::read_positions(std::string_view action, Read&& read) {
   return attempt(action, [&] {
-    const auto require_same_table = [this] {
-      if (read_schema_version() != schema_version_)
-        throw SqlError("the schema has changed: reading starts over", Error::Retry::yes);
-    };
     try {
       auto result = read();
-      require_same_table();
+      require_same_rows();
       return result;
     } catch (const SqlError&) {  // no such table: it is being made anew
-      require_same_table();
+      require_same_rows();
       throw;
     }
   });
@@ -82,6 +97,7 @@ void SqliteOutboxRepository::add(Transaction& transaction, const DomainEvent& ad
 
 bool SqliteOutboxRepository::rewind() {
   return read_positions("find the oldest pending event", [&] {
+    retries_ = count_retries();
     const auto first = database_.exec("SELECT min(rowid) FROM outbox_event WHERE status = 'PENDING'");
     if (!first.cells.at(0)) return false;
     cursor_ = first.integer(0, 0) - 1;

@@ -1,13 +1,19 @@
-// Dead letters that are given back, among rows that PostgreSQL's scans pass over since they are too old to
-// have been hidden.
+// Dead letters that are given back, among rows that the relay passes over: PostgreSQL's scans since they are
+// too old to have been hidden, SQLite's cursor since it stands behind them.
 
 #include "support/catch.hpp"
+#include "support/jetstream.hpp"
+#include "support/nats_server.hpp"
 #include "support/outbox.hpp"
+#include "support/processor.hpp"
+#include "support/wait.hpp"
 
 #include <tidings/dead_letter_rows.hpp>
 #include <tidings/outbox_repository.hpp>
 
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace tidings;
@@ -66,4 +72,38 @@ TEST_CASE("dead letters that are given back in the middle of a scan are read in 
   REQUIRE(events.at(0).id == "2");
   retry_all(outbox);  // one before the place that the scan has come to, and one behind it
   CHECK(read(*repository, 1) == Ids{"4", "1", "3"});
+}
+
+TEST_CASE("a relay on SQLite that is never idle takes dead letters that are given back, in their order") {
+  const NatsServer server;
+  JetStream jetstream{server.url()};
+  Outbox outbox;
+  const Ids dead{outbox.add("hot"), outbox.add("hot")};
+  outbox.execute("UPDATE outbox_event SET status = 'DEAD_LETTER'");
+  outbox.add("other");
+  Processor processor{outbox, server.url(), quick()};  // polls once a minute
+  REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") == 1);
+  std::jthread busy{[&outbox](const std::stop_token& stop) {
+    const auto database = Database::open(outbox.url());
+    const auto repository = database->outbox();
+    for (int number = 0; !stop.stop_requested(); ++number) {
+      DomainEvent event;
+      event.aggregate_id = "user-" + std::to_string(number % 50);
+      event.aggregate_type = "User";
+      event.event_type = "user.created";
+      database->transact([&](Transaction& transaction) { repository->add(transaction, event); });
+    }
+  }};
+  REQUIRE_WITHIN(10s, outbox.count_status("PUBLISHED") > 100);
+  retry_all(outbox);
+  const auto later = outbox.add("hot");
+  const auto published = [&outbox](const std::string& id) {
+    return outbox.value(id, "status") == "PUBLISHED";
+  };
+  REQUIRE_WITHIN(10s, published(dead[0]) && published(dead[1]) && published(later));
+  busy = {};
+  Ids hot;
+  for (const auto& message : jetstream.messages("AUTH_EVENTS"))
+    if (message.header("ce-subject") == "hot") hot.push_back(message.header("ce-id"));
+  CHECK(hot == Ids{dead[0], dead[1], later});
 }
