@@ -74,6 +74,27 @@ TEST_CASE("dead letters that are given back in the middle of a scan are read in 
   CHECK(read(*repository, 1) == Ids{"4", "1", "3"});
 }
 
+TEST_CASE("dead letters are not given back by a login that may not tell the relay, which is told the GRANT") {
+  Outbox outbox{Engine::postgres};
+  outbox.add("a");
+  outbox.execute("UPDATE outbox_event SET status = 'DEAD_LETTER'");
+  const std::string right = GENERATE("INSERT", "UPDATE");
+  outbox.execute(
+      "CREATE ROLE operator LOGIN; GRANT SELECT, UPDATE ON outbox_event TO operator; "
+      "GRANT SELECT, INSERT, UPDATE ON outbox_state TO operator; REVOKE " +
+      right + " ON outbox_state FROM operator");
+  const auto database = Database::open(
+      "postgresql://operator@127.0.0.1:" + std::to_string(outbox.server().port()) + "/postgres",
+      Database::Open::operations);
+  DeadLetterRows dead{*database};
+  const auto rows = dead.read({}, 10);
+  REQUIRE(rows.size() == 1);
+  CHECK_THROWS_WITH(
+      database->transact([&](Transaction& transaction) { (void)dead.retry(transaction, rows); }),
+      ContainsSubstring("GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_state TO operator"));
+  CHECK(outbox.count_status("DEAD_LETTER") == 1);
+}
+
 TEST_CASE("a relay on SQLite that is never idle takes dead letters that are given back, in their order") {
   const NatsServer server;
   JetStream jetstream{server.url()};
