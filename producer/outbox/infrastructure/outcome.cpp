@@ -14,10 +14,10 @@ namespace {
 using Iterator = std::vector<Outcome>::const_iterator;
 
 constexpr std::size_t longest_error = 1000;
-constexpr std::ptrdiff_t shortest_run = 8;
+constexpr std::ptrdiff_t fewest_in_one_statement = 8;
 
 /// Ends the conditions of each statement: settled rows stay as they are.
-const std::string not_settled = " AND status IN ('PENDING', 'PROCESSING', 'FAILED')";
+const std::string and_not_settled = " AND status IN ('PENDING', 'PROCESSING', 'FAILED')";
 
 /// SQLite: whatever type the id is of. $1 is the id as it was read, $2 its bytes_of_uuid(), $3 the position.
 const std::string is_at_its_position =
@@ -45,9 +45,9 @@ std::int64_t write_between(Database& database, const Outcome& first, const Outco
 
 /// SQLite: the row that was read, where it stands now; empty when it is gone or settled.
 std::optional<std::int64_t> find_unsettled(Database& database, const Outcome& outcome) {
-  static const auto statement = "SELECT rowid FROM outbox_event WHERE " + is_at_its_position + not_settled +
-                                " UNION ALL SELECT rowid FROM outbox_event WHERE id " +
-                                outbox_columns::in_any_form + not_settled + " LIMIT 1";
+  static const auto statement = "SELECT rowid FROM outbox_event WHERE " + is_at_its_position +
+                                and_not_settled + " UNION ALL SELECT rowid FROM outbox_event WHERE id " +
+                                outbox_columns::in_any_form + and_not_settled + " LIMIT 1";
   const auto found =
       database.exec(statement, outcome.id, outbox_columns::bytes_of_uuid(outcome.id), outcome.position.row);
   return found.empty() ? std::nullopt : std::optional{found.integer(0, 0)};
@@ -88,7 +88,7 @@ int write_run(Database& database, Iterator begin, Iterator end, bool delete_publ
   int published = 0;
   // VACUUM may have renumbered rows, in the same order: when both ends are where they were, all between them
   // is.
-  if (end - begin >= shortest_run && stands(database, *begin) && stands(database, *last)) {
+  if (end - begin >= fewest_in_one_statement && stands(database, *begin) && stands(database, *last)) {
     const auto changed = write_between(database, *begin, *last, delete_published);
     if (!delete_published) published = static_cast<int>(changed);
     // Fewer when some were retries, which are not PENDING: then each by itself, by its own rule. The last

@@ -18,8 +18,8 @@ bool not_before(std::uint32_t transaction, TransactionId other) {
 
 void SnapshotScans::start_over() {
   scan_.reset();
-  seen_below_.reset();
-  full_seen_below_.reset();
+  read_below_.reset();
+  full_scan_read_below_.reset();
   given_.clear();
 }
 
@@ -50,7 +50,7 @@ bool SnapshotScans::is_outdated_by(ScanPage& page) {
   if (page.retried == retried_) return false;
   retried_ = std::move(page.retried);
   full_scan_at_ = {};
-  scan_->passed_retried = scan_->full && scan_->first_seen;
+  scan_->passed_retried = scan_->full && scan_->oldest_open_at_begin;
   return !scan_->full;
 }
 
@@ -58,8 +58,8 @@ void SnapshotScans::begin_scan(Clock::time_point now) {
   const auto hidden_from = bounds_.hidden_from();
   Scan scan;
   scan.begun = now;
-  scan.full = !full_seen_below_ || !hidden_from || now >= full_scan_at_;
-  scan.unseen_from = scan.full ? full_seen_below_ : seen_below_;
+  scan.full = !full_scan_read_below_ || !hidden_from || now >= full_scan_at_;
+  scan.unseen_from = scan.full ? full_scan_read_below_ : read_below_;
   scan.cursor = {scan.full ? "-infinity" : *hidden_from, {}};
   scan_ = std::move(scan);
   ++scans_;
@@ -85,7 +85,7 @@ ScanQuery SnapshotScans::next_query(int limit) const {
 bool SnapshotScans::take(ScanPage page, const ScanQuery& query, int limit, std::vector<OutboxEvent>& out) {
   auto& scan = *scan_;
   bounds_.add(page.oldest_open, page.next_id, std::move(page.created_from), page.at);
-  if (!scan.first_seen) scan.first_seen = page.oldest_open;
+  if (!scan.oldest_open_at_begin) scan.oldest_open_at_begin = page.oldest_open;
   order_ties(page.rows);
 
   std::size_t read = 0;
@@ -111,14 +111,14 @@ bool SnapshotScans::take(ScanPage page, const ScanQuery& query, int limit, std::
 /// False when it was given before, or is left to the next scan. Remembered is only what a later page or scan
 /// may meet. What another transaction has written since is a row that was settled, and given back.
 bool SnapshotScans::give(const WrittenEvent& row) {
-  const bool left_out = scan_->passed_retried && not_before(row.transaction, *scan_->first_seen);
+  const bool left_out = scan_->passed_retried && not_before(row.transaction, *scan_->oldest_open_at_begin);
   const auto known = given_.find(row.event.id);
   if (known != given_.end() && known->second.transaction == row.transaction && !known->second.left_out) {
     known->second.met_in_scan = scans_;
     return false;
   }
-  const auto& seen_below = scan_->full ? scan_->first_seen : full_seen_below_;
-  if (known != given_.end() || not_before(row.transaction, *seen_below))
+  const auto& read_below = scan_->full ? scan_->oldest_open_at_begin : full_scan_read_below_;
+  if (known != given_.end() || not_before(row.transaction, *read_below))
     given_[row.event.id] = {row.transaction, scans_, left_out};
   return !left_out;
 }
@@ -136,14 +136,14 @@ int SnapshotScans::may_be_met_again() const {
 
 void SnapshotScans::end_scan(Clock::time_point now) {
   const auto& scan = *scan_;
-  seen_below_ = scan.late->from;
+  read_below_ = scan.late->from;
   if (scan.full) {
-    full_seen_below_ = scan.first_seen;
+    full_scan_read_below_ = scan.oldest_open_at_begin;
     full_scan_at_ =
         now + std::min<Clock::duration>((now - scan.begun) * full_scan_share, longest_between_full_scans);
     // What was not met is no longer PENDING, or of a transaction that no scan will take for new.
     std::erase_if(given_, [&](const auto& one) {
-      return one.second.met_in_scan != scans_ || !not_before(one.second.transaction, *full_seen_below_);
+      return one.second.met_in_scan != scans_ || !not_before(one.second.transaction, *full_scan_read_below_);
     });
   }
   scan_.reset();

@@ -66,10 +66,10 @@ class SnapshotScans {
   struct Scan {
     bool full = false;  ///< whatever createdAt says
     std::optional<TransactionId> unseen_from;
-    OutboxPosition cursor;                    ///< of the last row that was read
-    std::optional<TransactionId> first_seen;  ///< oldest_open of its first page
-    std::optional<Late> late;                 ///< which rows may have become visible before the cursor
-    bool passed_retried = false;              ///< maybe: dead letters were given back while it went on
+    OutboxPosition cursor;                              ///< of the last row that was read
+    std::optional<TransactionId> oldest_open_at_begin;  ///< oldest_open of its first page
+    std::optional<Late> late;     ///< which rows may have become visible before the cursor
+    bool passed_retried = false;  ///< maybe: dead letters were given back while it went on
     Clock::time_point begun;
   };
   /// A row that was given and may be met again.
@@ -89,8 +89,8 @@ class SnapshotScans {
 
   std::optional<Scan> scan_;
   std::uint64_t scans_ = 0;
-  // Rows of transactions below were seen by the last scan, and by the last full one.
-  std::optional<TransactionId> seen_below_, full_seen_below_;
+  // Rows of transactions below were read by the last scan, and by the last full one.
+  std::optional<TransactionId> read_below_, full_scan_read_below_;
   CreatedAtBounds bounds_;
   Clock::time_point full_scan_at_{};
   std::string retried_;
