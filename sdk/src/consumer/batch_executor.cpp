@@ -163,6 +163,8 @@ Settlement BatchExecutor::run_started(Delivery& delivery, const Handlers::Entry&
       inbox_.forget_attempts(AttemptsKey{delivery}.identity());
       inbox_.commit();  // where a deferred constraint fails
       return settlement;
+    } catch (const TenureLost&) {
+      throw;  // the event is another instance's
     } catch (const std::exception& error) {
       if (settlement.kind == Kind::duplicate) throw;
       if (inbox_.is_transient(error) && tolerates(delivery)) throw;

@@ -39,13 +39,16 @@ class InboxWait {
 };
 
 /// Rolls back when `work` throws. Throws InboxUnavailable for a transient error of the database, and
-/// DatabaseError for another one.
+/// DatabaseError for another one; TenureLost passes through.
 template <class Work>
 auto guarded(Inbox& inbox, Work&& work) {
   const InboxWait wait{inbox};
   try {
     return std::forward<Work>(work)();
   } catch (const InboxUnavailable&) {
+    inbox.rollback();
+    throw;
+  } catch (const TenureLost&) {
     inbox.rollback();
     throw;
   } catch (const std::exception& error) {

@@ -4,6 +4,7 @@
 // so that each event takes effect once. Users choose SqliteInbox or PostgresInbox and see none of this.
 
 #include "inbox/event_key.hpp"
+#include "inbox/tenure_store.hpp"
 
 #include <tidings/timestamp.hpp>
 
@@ -11,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,6 +47,16 @@ class Inbox {
   /// Binds this inbox to one group; called first, and once. Throws Error when another consumer uses this
   /// object.
   virtual void join(const std::string& group) = 0;
+
+  /// Whether the group's order is strict, as its first strict instance has noted here.
+  [[nodiscard]] virtual bool is_strict() = 0;
+  /// Notes that it is, for good.
+  virtual void make_strict() = 0;
+  /// Of a strict group. No call on it waits longer than `patience` for a lock.
+  [[nodiscard]] virtual std::unique_ptr<TenureStore> open_tenures(std::chrono::milliseconds patience) = 0;
+  /// From now on the last statement before each commit() checks this tenure, under a lock that
+  /// TenureStore::take() waits for; commit() throws TenureLost when another has it. Empty: no check.
+  virtual void fence(const std::string& tenure) = 0;
 
   virtual void begin() = 0;
   virtual void commit() = 0;

@@ -4,6 +4,7 @@
 #include "inbox/postgres_claims.hpp"
 #include "inbox/postgres_pruner.hpp"
 #include "inbox/postgres_setup.hpp"
+#include "inbox/postgres_tenure_store.hpp"
 
 #include <tidings/error.hpp>
 #include <tidings/postgres_inbox.hpp>
@@ -25,7 +26,10 @@ constexpr const char* in_failed_transaction = "25P02";  // SQLSTATE
 class PostgresInbox::Tables final : public Inbox {
  public:
   Tables(const std::string& url, const InboxOptions& options)
-      : database(require_postgresql(url)), own_(database, options.table_prefix) {
+      : database(require_postgresql(url)),
+        url_(url),
+        prefix_(options.table_prefix),
+        own_(database, options.table_prefix) {
     try {
       connect();
       keeps_positions_ = make_inbox_tables(own_);
@@ -48,12 +52,27 @@ class PostgresInbox::Tables final : public Inbox {
     }
   }
 
+  bool is_strict() override {
+    if (own_.exec("SELECT to_regclass('inbox_order')").text(0, 0).empty()) return false;  // an older schema
+    return !own_.exec("SELECT 1 FROM inbox_order WHERE group_id = $1", group_).empty();
+  }
+  void make_strict() override {
+    own_.exec("INSERT INTO inbox_order(group_id, tenure) VALUES ($1, '') ON CONFLICT DO NOTHING", group_);
+    own_.exec("INSERT INTO inbox_beat(group_id, beat) VALUES ($1, 0) ON CONFLICT DO NOTHING", group_);
+  }
+  std::unique_ptr<TenureStore> open_tenures(std::chrono::milliseconds patience) override {
+    return open_postgres_tenures(url_, prefix_, group_, patience);
+  }
+  void fence(const std::string& tenure) override { tenure_ = tenure; }
+
   void begin() override {
     rollback();
     connect();
     take_claims_back();
     database.queue("BEGIN");
     if (database.pooled()) queue_transaction_set_up(database);
+    // By its name, a successor finds and ends the session of an owner that stands still.
+    if (!tenure_.empty()) database.queue("SET LOCAL application_name = '" + session_of(tenure_) + "'");
     database.keep_transaction(true);
   }
 
@@ -62,6 +81,7 @@ class PostgresInbox::Tables final : public Inbox {
     database.keep_transaction(false);
     delete_not_taken();
     ahead_.clear();
+    require_tenure();
     const auto done = database.exec("COMMIT");
     // A transaction that an earlier error has ended is rolled back by COMMIT without an error.
     if (done.command() != "COMMIT")
@@ -187,6 +207,13 @@ class PostgresInbox::Tables final : public Inbox {
   PostgresTransaction transaction{database};
 
  private:
+  void require_tenure() {
+    if (tenure_.empty()) return;
+    const auto rows =
+        own_.exec("SELECT 1 FROM inbox_order WHERE group_id = $1 AND tenure = $2 FOR SHARE", group_, tenure_);
+    if (rows.empty()) throw TenureLost();
+  }
+
   /// An event that claim_ahead() was called for.
   struct Ahead {
     enum class State { there_before, written, taken } state = State::there_before;
@@ -230,7 +257,9 @@ class PostgresInbox::Tables final : public Inbox {
     claims_to_take_back_.clear();
   }
 
+  const std::string url_, prefix_;
   PostgresTables own_;
+  std::string tenure_;  // that commits are checked against
   bool keeps_positions_ = true;
   std::string group_;                             // its id in the database
   std::unordered_map<std::string, Ahead> ahead_;  // by EventKey::unique()

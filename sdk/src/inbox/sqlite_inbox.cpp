@@ -6,6 +6,7 @@
 #include "inbox/sqlite_pruner.hpp"
 #include "inbox/sqlite_setup.hpp"
 #include "inbox/sqlite_tables.hpp"
+#include "inbox/sqlite_tenure_store.hpp"
 #include "inbox/sqlite_transaction_guard.hpp"
 
 #include <tidings/error.hpp>
@@ -91,6 +92,10 @@ struct Statements {
       INSERT INTO inbox_position(group_id, stream, stream_created, settled_to, updated_at) VALUES (?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET stream_created = excluded.stream_created, settled_to = excluded.settled_to,
                                 updated_at = excluded.updated_at)sql"};
+  Statement is_strict{database, "SELECT 1 FROM inbox_order WHERE group_id = ?"};
+  Statement fence{database, R"sql(
+      UPDATE inbox_beat SET beat = beat + 1 WHERE group_id = ?
+         AND EXISTS (SELECT 1 FROM inbox_order WHERE group_id = ? AND tenure = ?))sql"};
   Statement any_handled{database, "SELECT 1 FROM inbox WHERE group_id = ? LIMIT 1"};
   SqlitePruner pruner{database, group_id};
 };
@@ -116,6 +121,21 @@ class SqliteInbox::Tables final : public Inbox {
     }
   }
 
+  bool is_strict() override {
+    return StatementRun{statements_->is_strict}.bind(statements_->group_id).next();
+  }
+  void make_strict() override {
+    const auto id = std::to_string(statements_->group_id);
+    database.exec(
+        names.in("INSERT INTO inbox_order(group_id, tenure) VALUES (" + id + ", '') ON CONFLICT DO NOTHING"));
+    database.exec(
+        names.in("INSERT INTO inbox_beat(group_id, beat) VALUES (" + id + ", 0) ON CONFLICT DO NOTHING"));
+  }
+  std::unique_ptr<TenureStore> open_tenures(std::chrono::milliseconds patience) override {
+    return open_sqlite_tenures(database.getFilename(), names, statements_->group_id, patience);
+  }
+  void fence(const std::string& tenure) override { tenure_ = tenure; }
+
   void begin() override {
     require_file();
     run_own(statements_->begin);
@@ -124,6 +144,7 @@ class SqliteInbox::Tables final : public Inbox {
   void commit() override {
     guard_.require_kept();
     guard_.reset_statements();
+    require_tenure();
     run_own(statements_->commit);
     guard_.ended();
     require_file();
@@ -260,6 +281,12 @@ class SqliteInbox::Tables final : public Inbox {
   SQLite::Database database;
 
  private:
+  /// The same statement is a sign of life: nobody else could write one while the transaction was open.
+  void require_tenure() {
+    if (tenure_.empty()) return;
+    const auto group = statements_->group_id;
+    if (StatementRun{statements_->fence}.bind(group, group, tenure_).exec() != 1) throw TenureLost();
+  }
   void require_file() {
     if (const auto& why = file_.lost(); !why.empty()) throw SQLite::Exception(why, SQLITE_IOERR);
   }
@@ -281,6 +308,7 @@ class SqliteInbox::Tables final : public Inbox {
   SqliteTransactionGuard guard_;
   SqliteFile file_;
   std::optional<Statements> statements_;
+  std::string tenure_;    // that commits are checked against
   TextOrBlob claimed_{};  // the last row's key
 };
 

@@ -10,8 +10,8 @@
 namespace tidings {
 namespace {
 
-constexpr std::array<std::string_view, 5> tables{"inbox", "inbox_attempt", "inbox_group", "inbox_position",
-                                                 "inbox_schema"};
+constexpr std::array<std::string_view, 7> tables{
+    "inbox", "inbox_attempt", "inbox_beat", "inbox_group", "inbox_order", "inbox_position", "inbox_schema"};
 // PostgreSQL cuts names of more than 63 bytes, those that it makes of a table's and a column's as well.
 constexpr std::size_t longest = 40;
 

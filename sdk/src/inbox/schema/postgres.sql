@@ -33,6 +33,16 @@ CREATE TABLE IF NOT EXISTS inbox_position (
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (group_id, stream)
 );
+-- A row for each group whose order is strict, with who is at work: the fence of its commits.
+CREATE TABLE IF NOT EXISTS inbox_order (
+    group_id integer PRIMARY KEY,
+    tenure text NOT NULL
+);
+-- Signs of life of that instance, apart from the row that its commits lock.
+CREATE TABLE IF NOT EXISTS inbox_beat (
+    group_id integer PRIMARY KEY,
+    beat bigint NOT NULL
+);
 -- One row.
 CREATE TABLE IF NOT EXISTS inbox_schema (
     version integer NOT NULL

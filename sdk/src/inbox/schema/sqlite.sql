@@ -29,6 +29,16 @@ CREATE TABLE IF NOT EXISTS inbox_position (
     updated_at INTEGER NOT NULL,
     PRIMARY KEY (group_id, stream)
 ) WITHOUT ROWID;
+-- A row for each group whose order is strict, with who is at work: the fence of its commits.
+CREATE TABLE IF NOT EXISTS inbox_order (
+    group_id INTEGER PRIMARY KEY,
+    tenure TEXT NOT NULL
+);
+-- Signs of life of that instance, apart from the row that its commits lock.
+CREATE TABLE IF NOT EXISTS inbox_beat (
+    group_id INTEGER PRIMARY KEY,
+    beat INTEGER NOT NULL
+);
 -- One row. PRAGMA user_version belongs to the file, which handlers' tables share.
 CREATE TABLE IF NOT EXISTS inbox_schema (
     version INTEGER NOT NULL
