@@ -104,6 +104,12 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.add_option("--instance", flags.instance, "name of this instance in what it writes");
   app.add_option("--exit-when-idle", flags.exit_when_idle_ms, "end after this many ms without an event")
       ->check(CLI::Range(1, 24 * 3600 * 1000));
+  // As NATS_URL: ConsumerOptions::from_environment() reads it.
+  app.add_option_function<std::string>(
+         "--order", [](const std::string& order) { setenv("CONSUMER_ORDER", order.c_str(), 1); },
+         "of each user's events: among what an instance has (shared), or always (strict) [shared]")
+      ->envname("CONSUMER_ORDER")
+      ->check(CLI::IsMember({"shared", "strict"}));
   app.add_flag("--json", flags.json, "print one JSON object a line");
   app.add_option("--log-level", flags.log_level, "for stderr")
       ->envname("TIDINGS_LOG")

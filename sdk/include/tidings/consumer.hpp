@@ -57,7 +57,6 @@ class ConsumerEngine {
 
  private:
   [[nodiscard]] Handler after_start_hook(Handler handler) const;
-  void run_session(const std::stop_token& stop);
   void require_addable(const std::string& type, Takes takes, const RetryPolicy& retry) const;
 
   std::unique_ptr<ConsumerContext> state_;

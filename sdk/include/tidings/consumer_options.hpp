@@ -94,6 +94,23 @@ struct ConsumerOptions {
   /// unavailable. Used when the durable is made; an existing one keeps its own.
   int max_ack_pending = 20000;
 
+  /// How the events of one partition key follow each other.
+  enum class Order {
+    /// All instances share the events. Each keeps the order of what it has itself; an event that another
+    /// instance has, or that a killed one has left behind, may be overtaken.
+    shared,
+    /// In the order of the stream, always. One instance at a time handles events, the others stand by; needs
+    /// a pull consumer, an inbox that all instances share, and nobody else who pulls from the durable.
+    strict
+  };
+  Order order = Order::shared;
+  /// strict: a standby takes over when the owner has been silent for this long, 500 ms to 1 h. Takes the
+  /// place of ack_wait; a killed owner's messages come again within three of it.
+  std::chrono::milliseconds lease{std::chrono::seconds{10}};
+  /// strict: a group that was shared becomes strict, for good. Only once no instance runs that is not strict:
+  /// the group's order is noted in the inbox, and a shared one is refused from then on.
+  bool make_strict = false;
+
   /// While an event waits for its retry, this instance gives later events with its partition key back to the
   /// group instead of handling them: they would overtake it.
   bool hold_back = true;
@@ -146,13 +163,18 @@ struct ConsumerOptions {
   ConnectionOptions connection{};
 
   /// CONSUMER_GROUP, CONSUMER_MAX_ATTEMPTS, CONSUMER_BACKOFF_BASE_MS, CONSUMER_BACKOFF_MAX_MS,
-  /// CONSUMER_ACK_WAIT_MS, CONSUMER_START, CONSUMER_FILTER, CONSUMER_DLQ_STREAM, CONSUMER_DLQ_PREFIX,
-  /// OUTBOX_STREAM, OUTBOX_SUBJECT_PREFIX, OUTBOX_STREAM_REPLICAS, and those of
-  /// ConnectionOptions::from_environment(). Throws SettingError naming the variable.
+  /// CONSUMER_ACK_WAIT_MS, CONSUMER_ORDER, CONSUMER_LEASE_MS, CONSUMER_MAKE_STRICT, CONSUMER_START,
+  /// CONSUMER_FILTER, CONSUMER_DLQ_STREAM, CONSUMER_DLQ_PREFIX, OUTBOX_STREAM, OUTBOX_SUBJECT_PREFIX,
+  /// OUTBOX_STREAM_REPLICAS, and those of ConnectionOptions::from_environment(). Throws SettingError naming
+  /// the variable.
   [[nodiscard]] static ConsumerOptions from_environment();
 
   /// Gives names to the dead-letter stream and its subjects where there are none, as the consumer does.
   void follow_stream();
+
+  /// With Order::strict, gives the others the values that it works with: AckWait is the lease, all that may
+  /// be open is here, and what waits for its retry holds later events of its key.
+  void follow_order();
 
   /// Throws SettingError naming the option that cannot be used, its value and what it takes. Does no I/O.
   void validate() const;

@@ -11,14 +11,23 @@ namespace tidings {
 
 /// Whether the consumer does its work, for a health check: ready when it runs.
 struct ConsumerStatus {
-  enum class State { stopped, joining, running, waiting, draining, paused };
+  enum class State {
+    stopped,
+    joining,
+    running,
+    waiting,
+    draining,
+    paused,
+    standby  ///< Order::strict: another instance of the group handles its events
+  };
   State state = State::stopped;
   /// While waiting: what it waits for (NATS, the inbox, a worker, what handlers need). While running: which
   /// handlers wait for something that they have thrown Unavailable for; others go on.
   std::string reason{};
   std::chrono::system_clock::time_point since{};
 
-  [[nodiscard]] bool ready() const noexcept { return state == State::running; }
+  /// A standby is, too: it does all that there is to do.
+  [[nodiscard]] bool ready() const noexcept { return state == State::running || state == State::standby; }
 };
 
 /// Counts of one type of events, as those of ConsumerStats.
@@ -41,6 +50,7 @@ struct ConsumerStats {
   std::uint64_t commits = 0;
 
   std::uint64_t in_flight = 0;  ///< waiting here for a handler, in one, or for their commit
+  std::uint64_t held_keys = 0;  ///< Order::strict: partition keys with an event that waits for its retry
   std::uint64_t lag = 0;        ///< on the stream and handed to no instance yet, as last seen (10 s at most)
   std::uint64_t last_commit_size = 0;  ///< messages settled by the last commit
   // Over the last one to two minutes, 0 when nothing was handled.

@@ -1,4 +1,5 @@
 #include "consumer/consumer_session.hpp"
+#include "consumer/inbox_guard.hpp"
 
 #include <tidings/consumer.hpp>
 
@@ -7,13 +8,48 @@
 #include <thread>
 
 namespace tidings {
+namespace {
+
+/// Instances of both kinds side by side would keep no order: the inbox knows which one the group has.
+void require_order(Inbox& inbox, const ConsumerOptions& options) {
+  const bool strict = options.order == ConsumerOptions::Order::strict;
+  if (guarded(inbox, [&] { return inbox.is_strict(); })) {
+    if (!strict)
+      throw SettingError("CONSUMER_ORDER=shared: the group " + options.group +
+                         " is strict in this inbox: set CONSUMER_ORDER=strict, or use another group");
+    return;
+  }
+  if (!strict) return;
+  const bool was_shared = guarded(
+      inbox, [&] { return inbox.has_handled_events() || inbox.position(options.stream).has_value(); });
+  if (was_shared && !options.make_strict)
+    throw SettingError("CONSUMER_ORDER=strict: the group " + options.group +
+                       " was shared: stop all of its instances, and start one with CONSUMER_MAKE_STRICT=1");
+  guarded(inbox, [&] { inbox.make_strict(); });
+}
+
+ConsumerSession::End run_session(ConsumerContext& context, const std::stop_token& stop) {
+  try {
+    context.status.set(ConsumerStatus::State::waiting, "NATS: not connected");  // yet
+    const auto end = ConsumerSession{context, stop}.work();
+    if (const auto why = context.inbox.lost(); !why.empty()) throw DatabaseError(why);
+    return end;
+  } catch (const Error& error) {
+    if (!error.retryable() || !stop.stop_requested()) throw;
+    return ConsumerSession::End::stopped;  // while it waited for NATS: an end like any other
+  }
+}
+
+}  // namespace
 
 ConsumerEngine::ConsumerEngine(Inbox& inbox, ConsumerOptions options, Connection* shared) {
   options.follow_stream();
   options.validate();
+  options.follow_order();
   if (options.connection.name.empty()) options.connection.name = options.group;
   state_ = std::make_unique<ConsumerContext>(inbox, std::move(options), shared);
   inbox.join(state_->options.group);
+  require_order(inbox, state_->options);
 }
 
 ConsumerEngine::~ConsumerEngine() = default;
@@ -64,24 +100,12 @@ void ConsumerEngine::run(const std::stop_token& stop) {
       if (control.paused()) state_->status.set(ConsumerStatus::State::paused);
       if (!control.wait_until_resumed()) break;
       const auto session = control.begin_session();
-      run_session(session);
-      idle = !session.stop_requested();
+      idle = run_session(*state_, session) == ConsumerSession::End::idle;
     }
     state_->status.set(ConsumerStatus::State::stopped);
   } catch (const std::exception& error) {
     state_->status.set(ConsumerStatus::State::stopped, error.what());
     throw;
-  }
-}
-
-void ConsumerEngine::run_session(const std::stop_token& stop) {
-  try {
-    state_->status.set(ConsumerStatus::State::waiting, "NATS: not connected");  // yet
-    ConsumerSession{*state_, stop}.work();
-    if (const auto why = state_->inbox.lost(); !why.empty()) throw DatabaseError(why);
-  } catch (const Error& error) {
-    if (!error.retryable() || !stop.stop_requested()) throw;
-    // Stopped while it waited for NATS: an end like any other.
   }
 }
 
@@ -104,6 +128,7 @@ ConsumerStats ConsumerEngine::stats() const {
           .fenced = meters.fenced,
           .commits = meters.commits,
           .in_flight = meters.group.in_flight,
+          .held_keys = meters.group.held_keys,
           .lag = meters.group.lag,
           .last_commit_size = meters.last_commit_size,
           .handling_p50 = meters.handling.at(0.5, time),

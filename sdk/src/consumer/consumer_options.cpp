@@ -23,7 +23,7 @@ struct Range {
   std::int64_t min, max = unlimited;
 };
 // The limits of what can be set in two places; validate() states the others.
-constexpr Range replicas{1, 5}, max_attempts{1, 1000}, ack_wait_ms{100, 3'600'000};
+constexpr Range replicas{1, 5}, max_attempts{1, 1000}, ack_wait_ms{100, 3'600'000}, lease_ms{500, 3'600'000};
 
 void require(bool holds, const std::string& option, const std::string& value, const std::string& takes) {
   if (!holds) throw SettingError(option + "=" + value + ": takes " + takes);
@@ -95,6 +95,14 @@ void ConsumerOptions::follow_stream() {
     dead_letter_prefix = dead_letter_prefix_of(dead_letter_stream, subject_prefix);
 }
 
+void ConsumerOptions::follow_order() {
+  if (order != Order::strict) return;
+  ack_wait = lease;
+  prefetch = std::min(prefetch, max_ack_pending);
+  max_ack_pending = prefetch;
+  hold_back = true;
+}
+
 ConsumerOptions ConsumerOptions::from_environment() {
   const auto integer_or = [](const char* variable, int fallback, Range range) {
     return static_cast<int>(settings::integer_or(variable, fallback, range.min, range.max));
@@ -110,6 +118,14 @@ ConsumerOptions ConsumerOptions::from_environment() {
   options.backoff = Backoff::from_environment("CONSUMER_BACKOFF_BASE_MS", "CONSUMER_BACKOFF_MAX_MS");
   options.ack_wait = settings::milliseconds_or("CONSUMER_ACK_WAIT_MS", options.ack_wait,
                                                milliseconds{ack_wait_ms.min}, milliseconds{ack_wait_ms.max});
+  options.lease = settings::milliseconds_or("CONSUMER_LEASE_MS", options.lease, milliseconds{lease_ms.min},
+                                            milliseconds{lease_ms.max});
+  const auto order = settings::text_or("CONSUMER_ORDER", "shared");
+  if (order == "strict")
+    options.order = Order::strict;
+  else if (order != "shared")
+    throw SettingError("CONSUMER_ORDER=" + order + ": takes shared or strict");
+  options.make_strict = settings::integer_or("CONSUMER_MAKE_STRICT", 0, 0, 1) == 1;
   if (const auto text = settings::text_or("CONSUMER_START", "all"); const auto start = Start::parse(text))
     options.start = *start;
   else
@@ -145,6 +161,7 @@ void ConsumerOptions::validate() const {
       {"replicas", replicas, tidings::replicas},
       {"max_attempts", max_attempts, tidings::max_attempts},
       {"ack_wait", ack_wait.count(), ack_wait_ms, " ms"},
+      {"lease", lease.count(), lease_ms, " ms"},
       {"max_ack_pending", max_ack_pending, {1, 1'000'000}},
       {"max_batch", max_batch, {1, 10000}},
       {"prefetch", prefetch, {max_batch, 100000}},

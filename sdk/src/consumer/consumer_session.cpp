@@ -9,6 +9,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
 #include <span>
 #include <unordered_set>
 #include <utility>
@@ -38,9 +39,47 @@ ConsumerSession::ConsumerSession(ConsumerContext& context, const std::stop_token
       executor_(context.inbox, context.handlers, options_, key_order_),
       upkeep_(context, outage_, stop) {}
 
-void ConsumerSession::work() {
+ConsumerSession::End ConsumerSession::work() {
   context_.status.set(ConsumerStatus::State::joining);
-  if (stop_.stop_requested() || !join()) return;
+  if (stop_.stop_requested() || !become_owner()) return End::stopped;
+  auto end = End::taken_over;
+  try {
+    end = work_until_end();
+  } catch (const TenureLost& lost) {
+    spdlog::warn("group={}: {}", options_.group, lost.what());
+  }
+  // Messages go back only under the lease; acks of what is committed are always right.
+  if (end == End::taken_over) connection_.flush(last_flush);
+  if (lease_) {
+    lease_->release();
+    context_.inbox.fence({});
+  }
+  return end;
+}
+
+/// In a strict group, stands by until it is this instance's turn.
+bool ConsumerSession::become_owner() {
+  if (options_.order != ConsumerOptions::Order::strict) return true;
+  lease_.emplace(context_.inbox.open_tenures(options_.lease / 8), options_.lease);
+  context_.status.set(ConsumerStatus::State::standby);
+  if (!lease_->acquire(stop_, [this] { return connection_.connected(); })) return false;
+  spdlog::info("owner of group={}", options_.group);
+  context_.inbox.fence(lease_->tenure());
+  lease_->keep([this] { return !executor_.overdue(); });
+  connected_at_ = Clock::now();
+  return true;
+}
+
+/// An owner that NATS does not reach leaves the group to an instance that it may reach.
+bool ConsumerSession::may_stay_owner() {
+  if (!lease_) return true;
+  if (connection_.connected()) connected_at_ = Clock::now();
+  return lease_->holds() && Clock::now() - connected_at_ < 2 * options_.lease;
+}
+
+ConsumerSession::End ConsumerSession::work_until_end() {
+  context_.status.set(ConsumerStatus::State::joining);
+  if (!join()) return End::stopped;
   start();
   idle_since_ = Clock::now();
   while (!stop_.stop_requested() && !idle_for_too_long()) {
@@ -48,9 +87,11 @@ void ConsumerSession::work() {
     idle_since_ += upkeep_.prune_if_due();  // waiting for the inbox is not idling
     if (stream_) idle_since_ += upkeep_.keep_position_if_due(stream_->created, puller_->settled_to());
     outage_.end_if_lost();
+    if (!may_stay_owner()) return End::taken_over;
   }
   context_.status.set(ConsumerStatus::State::draining);
   drain();
+  return stop_.stop_requested() ? End::stopped : End::idle;
 }
 
 /// Makes or checks streams and durable, waiting for a JetStream that does not answer. False when stopped.
@@ -100,9 +141,15 @@ void ConsumerSession::warn_of_stream() {
 void ConsumerSession::start() {
   Prefetch prefetch{options_.prefetch, options_.prefetch_bytes};
   if (options_.workers > 0) prefetch = ConcurrentMode::share(prefetch, options_.workers);
+  if (lease_) prefetch = {.messages = options_.prefetch, .bytes = options_.prefetch_bytes, .whole = true};
   puller_.emplace(connection_, *group_, options_.subject_prefix, prefetch, context_.meters.group,
-                  [this] { return !executor_.overdue(); });
+                  [this] { return !executor_.overdue() && (!lease_ || lease_->holds()); });
+  if (lease_) {
+    puller_->never_lapse();
+    strict_.emplace(*puller_, context_.meters.group, options_.max_ack_pending);
+  }
   settler_.emplace(context_, *puller_, dead_letters_, outage_, stop_);
+  if (strict_) settler_->use(*strict_);
   watchdog_.emplace(executor_, context_, stop_);
   if (options_.workers > 0) concurrent_.emplace(context_, key_order_, *puller_, *settler_, outage_, stop_);
 }
@@ -114,10 +161,11 @@ bool ConsumerSession::turn() {
   const auto now = Clock::now();
   puller_->pause(breakers().consumer_within_pause(now) || (concurrent_ && concurrent_->all_stuck()));
   const auto room = concurrent_ ? concurrent_->room() : static_cast<std::size_t>(options_.max_batch);
-  auto messages = puller_->take(room, next_wait(), stop_);
+  auto messages = strict_ ? strict_->take(room, next_wait(), stop_) : puller_->take(room, next_wait(), stop_);
   for (auto& message : puller_->take_excess()) nak_excess(std::move(message));
   bool busy =
       !messages.empty() || !connection_.connected() || !puller_->answered() || breakers().within_pause(now);
+  busy = busy || (strict_ && strict_->busy());
   if (!messages.empty()) handle(std::move(messages));
   if (concurrent_) {
     busy = concurrent_->step() || busy;
@@ -128,6 +176,7 @@ bool ConsumerSession::turn() {
     show_status();
     pause(stop_, *delay);
     if (stop_.stop_requested() || !join()) return true;
+    if (strict_) strict_->begin_anew();
     puller_->use(*group_);
     busy = true;
   }
@@ -183,6 +232,7 @@ std::string ConsumerSession::waiting_for() const {
   if (const auto refusal = puller_->refused_pulls(); !refusal.empty())
     return "NATS: the group refuses pulls: " + refusal;
   if (puller_->unanswered()) return "NATS: the group does not answer";
+  if (auto reason = strict_ ? strict_->waiting_for() : std::string{}; !reason.empty()) return reason;
   if (concurrent_ && concurrent_->all_stuck()) return ConcurrentMode::all_stuck_reason;
   return {};
 }
@@ -191,7 +241,7 @@ void ConsumerSession::handle(std::vector<StreamMessagePtr> messages) {
   std::erase_if(messages, [](const auto& message) { return message->lapsed(); });
   context_.meters.received += messages.size();
   key_order_.use(puller_->ack_wait());
-  for (const auto& message : messages) key_order_.arrived(message->after_gap, message->arrived);
+  for (const auto& message : messages) key_order_.arrived(message->after_gap && !strict_, message->arrived);
   std::vector<StreamMessagePtr> events;
   for (auto& message : messages) {
     if (!message->for_group.empty() && message->for_group != options_.group) {
@@ -268,7 +318,9 @@ void ConsumerSession::run_isolated(StreamMessagePtr message) {
 void ConsumerSession::drain() {
   const auto deadline = Clock::now() + options_.drain_timeout;
   if (concurrent_) concurrent_->withdraw();
-  puller_->stop(deadline, settler_->take_kept());
+  auto not_started = settler_->take_kept();
+  if (strict_) std::ranges::move(strict_->take_all(), std::back_inserter(not_started));
+  puller_->stop(deadline, std::move(not_started));
   if (concurrent_) concurrent_->drain(deadline);
   connection_.flush(std::max(std::chrono::ceil<milliseconds>(deadline - Clock::now()), last_flush));
   if (concurrent_) concurrent_->tell_of_late_handlers();

@@ -11,9 +11,11 @@
 #include "consumer/group.hpp"
 #include "consumer/inbox_upkeep.hpp"
 #include "consumer/key_order.hpp"
+#include "consumer/lease_keeper.hpp"
 #include "consumer/outage_wait.hpp"
 #include "consumer/puller.hpp"
 #include "consumer/settler.hpp"
+#include "consumer/strict_order.hpp"
 #include "consumer/type_filter.hpp"
 #include "consumer/watchdog.hpp"
 
@@ -32,12 +34,19 @@ class ConsumerSession {
   /// it did.
   ConsumerSession(ConsumerContext& context, const std::stop_token& stop);
 
-  /// Until stopped or idle for too long.
-  void work();
+  enum class End {
+    stopped,
+    idle,       ///< for too long
+    taken_over  ///< by another instance of a strict group, or so it must be assumed
+  };
+  [[nodiscard]] End work();
 
  private:
   using Clock = std::chrono::steady_clock;
 
+  [[nodiscard]] bool become_owner();
+  [[nodiscard]] End work_until_end();
+  [[nodiscard]] bool may_stay_owner();
   [[nodiscard]] bool join();
   [[nodiscard]] std::uint64_t first_sequence();
   void warn_of_stream();
@@ -66,12 +75,15 @@ class ConsumerSession {
   KeyOrder key_order_;
   BatchExecutor executor_;
   InboxUpkeep upkeep_;
-  std::string handlers_wait_for_;   // as told last
+  std::string handlers_wait_for_;     // as told last
+  std::optional<LeaseKeeper> lease_;  // of a strict group
+  Clock::time_point connected_at_{};
   Clock::time_point idle_since_{};  // time in which messages are handled, or none could come, is not idle
   // Once the group is joined.
   std::optional<EventStream> stream_;  // empty without the right to look it up
   std::optional<Group> group_;
   std::optional<Puller> puller_;
+  std::optional<StrictOrder> strict_;
   std::optional<Settler> settler_;
   std::optional<Watchdog> watchdog_;
   std::optional<ConcurrentMode> concurrent_;  // with workers, instead of the batch executor

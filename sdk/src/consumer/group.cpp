@@ -129,6 +129,11 @@ std::uint64_t ack_floor(const json& info) {
   return floor != info.end() && floor->is_object() ? floor->value("stream_seq", std::uint64_t{0}) : 0;
 }
 
+std::uint64_t delivered(const json& info, const char* sequence) {
+  const auto last = info.find("delivered");
+  return last != info.end() && last->is_object() ? last->value(sequence, std::uint64_t{0}) : 0;
+}
+
 milliseconds read_ack_wait(const json& config) {
   return duration_cast<milliseconds>(nanoseconds{number(config, "ack_wait")});
 }
@@ -155,6 +160,30 @@ Group describe(const json& info, const ConsumerOptions& options, const TypeFilte
           .max_request_batch = limit<int>(number(config, "max_batch")),
           .max_expires = nanoseconds{limit<nanoseconds::rep>(number(config, "max_expires"))},
           .max_request_bytes = limit<std::size_t>(number(config, "max_bytes"))};
+}
+
+/// A strict group's owner keeps all that is open, extended within its lease.
+json fit_to_order(Connection& connection, const ConsumerOptions& options, json info) {
+  auto config = info.at("config");
+  if (!text(config, "deliver_subject").empty())
+    throw NatsError("the group " + options.group +
+                    " is a push consumer: Order::strict takes a pull consumer");
+  if (read_ack_wait(config) == options.ack_wait &&
+      number(config, "max_ack_pending") == options.max_ack_pending)
+    return info;
+  if (!options.manage_streams)
+    throw NatsError("the group " + options.group + " needs ack_wait " +
+                    milliseconds_text(nanoseconds{options.ack_wait}.count()) + " and max_ack_pending " +
+                    std::to_string(options.max_ack_pending) +
+                    " for Order::strict: change it, or let the consumer do so (manage_streams)");
+  spdlog::info("group={}: ack_wait {} and max_ack_pending {} become {} and {}, for its strict order",
+               options.group, milliseconds_text(number(config, "ack_wait")),
+               number(config, "max_ack_pending"), milliseconds_text(nanoseconds{options.ack_wait}.count()),
+               options.max_ack_pending);
+  config["ack_wait"] = nanoseconds{options.ack_wait}.count();
+  config["max_ack_pending"] = options.max_ack_pending;
+  put_group(connection, options, config);
+  return find_made(connection, options);
 }
 
 /// Others publish as well: events, and to what has their group's name in it.
@@ -186,6 +215,9 @@ GroupState GroupState::parse(std::string_view answer) {
   return {.kind = Kind::present,
           .created = parse_timestamp(state.value("created", std::string{})),
           .num_pending = state.value("num_pending", std::uint64_t{0}),
+          .num_ack_pending = state.value("num_ack_pending", std::uint64_t{0}),
+          .consumer_sequence = delivered(state, "consumer_seq"),
+          .stream_sequence = delivered(state, "stream_seq"),
           .settled_to = ack_floor(state),
           .ack_wait = read_ack_wait(*config),
           .filters = filters_of(*config).subjects};
@@ -212,7 +244,12 @@ Group join_group(Connection& connection, const ConsumerOptions& options, const T
        info = find_made(connection, options))
     if (--left == 0)
       throw NatsError("the filter of the group " + options.group + " keeps changing", Error::Retry::yes);
+  if (options.order == ConsumerOptions::Order::strict)
+    info = fit_to_order(connection, options, std::move(info));
   auto group = describe(info, options, filter);
+  // What a dead owner has asked for takes messages until then.
+  if (options.order == ConsumerOptions::Order::strict)
+    group.max_expires = std::min<nanoseconds>(group.max_expires, options.lease / 2);
   if (before && !group.begins) group.begins = before->begins;
   if (before &&
       (group.deliver_subject != before->deliver_subject || group.deliver_group != before->deliver_group))

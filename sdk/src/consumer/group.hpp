@@ -45,6 +45,7 @@ struct Group {
 /// What an instance sees of its group. Read by any thread.
 struct GroupGauges {
   std::atomic<std::uint64_t> in_flight{0};  ///< handed to this instance and not settled
+  std::atomic<std::uint64_t> held_keys{0};  ///< strict: that wait for a retry
   std::atomic<std::uint64_t> lag{0};        ///< on the stream, and handed to no instance yet
 };
 
@@ -54,6 +55,9 @@ struct GroupState {
   Kind kind = Kind::unknown;  ///< unknown: nobody can tell at the moment, as while JetStream is electing
   std::optional<Timestamp> created{};  ///< when the durable was made
   std::uint64_t num_pending = 0;
+  std::uint64_t num_ack_pending = 0;     ///< handed out and not settled
+  std::uint64_t consumer_sequence = 0;   ///< of what was handed out last
+  std::uint64_t stream_sequence = 0;     ///< the highest that was handed out
   std::uint64_t settled_to = 0;          ///< every stream sequence up to here is settled
   std::chrono::milliseconds ack_wait{};  ///< 0: the answer does not say
   std::optional<std::vector<std::string>> filters{};

@@ -126,7 +126,7 @@ void InFlight::extend_all(const std::stop_token& stop) {
     if (stop.stop_requested()) break;
     const auto now = std::chrono::steady_clock::now();
     if (!may_extend_()) {
-      if (now - extended >= ack_wait_) turn_all(Entry::State::lapsed);
+      if (now - extended >= ack_wait_ && !never_lapses_) turn_all(Entry::State::lapsed);
       continue;
     }
     extended = now;

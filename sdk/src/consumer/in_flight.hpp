@@ -48,6 +48,9 @@ class InFlight {
   /// settled: a stream that was made again uses the same sequences, so that would settle another message.
   void disown();
 
+  /// What is not extended in time stays here: a second copy of it is known as one.
+  void never_lapse() noexcept { never_lapses_ = true; }
+
   /// The approximate size of all payloads and headers.
   [[nodiscard]] std::size_t bytes() const;
 
@@ -71,6 +74,7 @@ class InFlight {
   MayExtend may_extend_;
 
   std::atomic<std::uint64_t> lapses_{0};
+  std::atomic<bool> never_lapses_{false};
   std::atomic<std::size_t> lapsed_{0};  // entries in that state
 
   mutable std::mutex mutex_;           // guards what follows

@@ -205,13 +205,14 @@ bool PullLoop::expired(Time now) const {
 }
 
 int PullLoop::enough() const {
+  if (prefetch_.whole) return prefetch_.messages;
   return std::min(pace_.enough(prefetch_.handlers, prefetch_.messages) + behind_their_keys_,
                   prefetch_.messages);
 }
 
 std::size_t PullLoop::excess(std::size_t in_flight, Time now) {
   const auto keep = static_cast<std::size_t>(enough());
-  if (!active() || in_flight <= far_too_many * keep) {
+  if (prefetch_.whole || !active() || in_flight <= far_too_many * keep) {
     too_many_since_.reset();
     return 0;
   }
@@ -221,12 +222,19 @@ std::size_t PullLoop::excess(std::size_t in_flight, Time now) {
 }
 
 std::optional<PullRequest> PullLoop::due(std::size_t in_flight, std::size_t bytes, Time now) const {
-  if (!active() || now < pull_again_ || bytes > prefetch_.bytes / 2) return std::nullopt;
+  if (!active() || now < pull_again_) return std::nullopt;
+  if (!missing_ && bytes > prefetch_.bytes / 2) return std::nullopt;
   const auto expires = std::min<nanoseconds>(pace_of(*this).expires, max_expires_);
   const auto heartbeat = std::min<nanoseconds>(pace_of(*this).heartbeat, expires / 2);
+  if (missing_) {
+    const int missing = std::min(*missing_ - expected_, max_request_batch_);
+    return missing > 0 ? std::optional{PullRequest{missing, expires, heartbeat, std::nullopt}} : std::nullopt;
+  }
   if (next_ == NextPull::of_any_size) return PullRequest{1, expires, heartbeat, std::nullopt};
   const int here = expected_ + static_cast<int>(in_flight), most = enough();
-  if (here > most / 2) return std::nullopt;
+  // What waits for a retry takes room and keeps no handler busy.
+  const int held = prefetch_.whole ? std::min(behind_their_keys_, here) : 0;
+  if (here >= most || here - held > (most - held) / 2) return std::nullopt;
   // A server that stood still may serve all pulls that it did not answer once it goes on: each asks for one.
   const int count = is<Unanswered>() ? 1 : std::min(most - here, max_request_batch_);
   return PullRequest{count, expires, heartbeat, max_bytes_};

@@ -19,8 +19,9 @@ namespace tidings {
 /// How far fetching reaches ahead of handling.
 struct Prefetch {
   int messages;
-  std::size_t bytes;  ///< of all messages in flight, approximately; one message may be larger
-  int handlers = 1;   ///< that run side by side
+  std::size_t bytes;   ///< of all messages in flight, approximately; one message may be larger
+  int handlers = 1;    ///< that run side by side
+  bool whole = false;  ///< all of it, however slow handlers are: nobody else takes any
 };
 
 struct PullRequest {
@@ -100,6 +101,8 @@ class PullLoop {
   void on_settled(std::chrono::nanoseconds took) { pace_.add(took); }
   /// So many of the messages in flight wait for others of their keys, while a handler may be idle.
   void on_behind_their_keys(std::size_t count) { behind_their_keys_ = static_cast<int>(count); }
+  /// Asks for so many messages and no more, of any size; with nothing, as many as there is room for.
+  void on_missing(std::optional<int> missing) { missing_ = missing; }
   void stop() { state_ = Stopped{}; }
 
   /// Of what was asked for, something has not come yet.
@@ -136,6 +139,7 @@ class PullLoop {
   Prefetch prefetch_;
   HandlingPace pace_;
   int behind_their_keys_ = 0;
+  std::optional<int> missing_;
   std::optional<Time> too_many_since_;
   int max_request_batch_ = 0;
   std::chrono::nanoseconds max_expires_{};

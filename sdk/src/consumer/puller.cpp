@@ -75,6 +75,7 @@ std::vector<StreamMessagePtr> Puller::take(std::size_t max, milliseconds wait, c
 void Puller::notice_reconnect() {
   if (stopped() || !connection_.connected() || generation_ == connection_.generation()) return;
   generation_ = connection_.generation();
+  ++disturbances_;
   if (group_.push()) return loop_.on_subscription_lost();
   loop_.on_reconnect();
   ask_for_state_again_ = {};
@@ -154,6 +155,7 @@ bool Puller::read_mail(bool want_messages, Time deadline, const std::stop_token&
   if (!mail_.messages.empty()) on_messages();
   if (mail_.new_leader) {
     spdlog::debug("new leader group={}", group_.durable);
+    ++disturbances_;
     loop_.on_new_leader(steady_clock::now());
     ask_for_state_again_ = {};
   }
@@ -199,6 +201,7 @@ void Puller::on_group_state(const GroupState& state) {
   if (before && created_ && std::chrono::abs(*created_ - *before) > same_durable)
     return on_deleted();  // it was made again
   gauges_.lag = state.num_pending;
+  state_ = state;
   settled_to_ = state.settled_to;
   if (state.filters && state.filters != group_.filters) loop_.on_filters_changed();
   if (state.ack_wait.count() == 0 || state.ack_wait == group_.ack_wait) return;
@@ -220,6 +223,8 @@ std::optional<milliseconds> Puller::rejoin_after() const noexcept {
 
 void Puller::use(Group group) {
   group_ = std::move(group);
+  ++disturbances_;
+  state_.reset();
   settled_to_ = group_.settled_to;
   created_.reset();  // a late answer about the durable before it may have set it again
   mailbox_->in_flight.use(group_.ack_wait);
@@ -227,6 +232,7 @@ void Puller::use(Group group) {
 }
 
 void Puller::settle(StreamMessagePtr message, Acknowledgement acknowledgement) {
+  if (on_settled_) on_settled_(message->delivery.stream_sequence);
   discarded_.add(std::move(*message).settle(acknowledgement));
   spare_.push_back(std::move(message));
 }

@@ -16,10 +16,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tidings {
@@ -62,6 +64,20 @@ class Puller {
 
   /// While paused, no messages are asked for; some may still come.
   void pause(bool paused) noexcept { paused_ = paused; }
+
+  // For an order that is strict.
+
+  /// Called for each message that is settled, with its sequence on the stream.
+  void on_settled(std::function<void(std::uint64_t)> action) { on_settled_ = std::move(action); }
+  /// As PullLoop::on_missing().
+  void ask_for_missing(std::optional<int> missing) { loop_.on_missing(missing); }
+  void ask_for_state() { ask_for_state_again_ = {}; }
+  /// What the server has told since the last call.
+  [[nodiscard]] std::optional<GroupState> take_state() { return std::exchange(state_, std::nullopt); }
+  /// How often the connection was cut, the group's leader changed or the group was joined again.
+  [[nodiscard]] std::uint64_t disturbances() const noexcept { return disturbances_; }
+  /// As InFlight.
+  void never_lapse() noexcept { mailbox_->in_flight.never_lapse(); }
 
   /// Of the durable, as the server has last told.
   [[nodiscard]] std::chrono::milliseconds ack_wait() const noexcept { return group_.ack_wait; }
@@ -119,6 +135,9 @@ class Puller {
   bool paused_ = false;       // by the owner, whatever the loop's state
   std::uint64_t generation_;  // of the connection that pulls were sent on
   Time ask_for_state_again_{};
+  std::function<void(std::uint64_t)> on_settled_;
+  std::optional<GroupState> state_;
+  std::uint64_t disturbances_ = 0;
   std::optional<Timestamp> created_;  // when the durable was made
   std::uint64_t settled_to_;          // as the server has last told
 

@@ -55,10 +55,10 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
       spdlog::warn("retry id={} type={} attempt={} delay_ms={} reason=\"{}\"", delivery.event.id,
                    delivery.event.type, settlement.attempts, settlement.delay.count(), settlement.reason);
       tell_failure(delivery, settlement);
-      return puller_.nak(std::move(message), settlement.delay);
+      return give_back(std::move(message), settlement);
     case Kind::unavailable:
       tell_failure(delivery, settlement);
-      return puller_.nak(std::move(message), settlement.delay);
+      return give_back(std::move(message), settlement);
     case Kind::fenced: {
       // It is no longer ours: the instance that has it now settles it.
       auto late = settlement;
@@ -66,7 +66,9 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
       if (late.reason.empty()) late.reason = "the handler ended too late";
       spdlog::warn("fenced id={} type={} attempt={} reason=\"{}\"", delivery.event.id, delivery.event.type,
                    late.attempts, late.reason);
-      return tell_failure(delivery, late);
+      tell_failure(delivery, late);
+      if (strict_ != nullptr) give_back(std::move(message), settlement);
+      return;
     }
     case Kind::ignored:
       tell_ignored(delivery.event.type);
@@ -74,8 +76,16 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
     case Kind::duplicate:
       return puller_.ack(std::move(message));
     default:
-      return puller_.nak(std::move(message), settlement.delay);
+      return give_back(std::move(message), settlement);
   }
+}
+
+/// At a stop its successor gets it at once, since it starts nothing before it has all.
+void Settler::give_back(StreamMessagePtr message, const Settlement& settlement) {
+  if (strict_ == nullptr) return puller_.nak(std::move(message), settlement.delay);
+  if (stop_.stop_requested())
+    return puller_.stopped() ? puller_.nak(std::move(message)) : keep_for_drain(std::move(message));
+  strict_->put_back(std::move(message), settlement);
 }
 
 /// A dead letter is counted once it is stored.
@@ -144,7 +154,9 @@ void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement
 void Settler::try_dead_letter_later(StreamMessagePtr message) {
   const auto& delivery = message->delivery;
   const auto delay = options_.backoff.delay(static_cast<int>(delivery.delivered), delivery.subject);
-  puller_.nak(std::move(message), std::max(delay, dead_letters_.pause_left()));
+  const auto longest = std::max(delay, dead_letters_.pause_left());
+  if (strict_ != nullptr) return strict_->put_aside(std::move(message), longest);
+  puller_.nak(std::move(message), longest);
 }
 
 void Settler::tell_failure(const Delivery& delivery, const Settlement& settlement) const {

@@ -8,6 +8,7 @@
 #include "consumer/outage_wait.hpp"
 #include "consumer/puller.hpp"
 #include "consumer/settlement.hpp"
+#include "consumer/strict_order.hpp"
 
 #include <cstddef>
 #include <set>
@@ -23,6 +24,9 @@ class Settler {
   Settler(ConsumerContext& context, Puller& puller, DeadLetters& dead_letters, OutageWait& outage,
           std::stop_token stop);
 
+  /// From now on what is to be tried again stays here.
+  void use(StrictOrder& strict) { strict_ = &strict; }
+
   /// The inbox has committed so many messages; 0 when it has committed only starts.
   void committed(std::size_t messages);
   /// Only after that commit: a crash in between costs a duplicate, never a loss.
@@ -35,6 +39,7 @@ class Settler {
 
  private:
   void count(const std::string& type, Settlement::Kind kind);
+  void give_back(StreamMessagePtr message, const Settlement& settlement);
   void dead_letter(StreamMessagePtr message, const Settlement& settlement);
   void try_dead_letter_later(StreamMessagePtr message);
   void tell_ignored(const std::string& type);
@@ -47,6 +52,7 @@ class Settler {
   DeadLetters& dead_letters_;
   OutageWait& outage_;
   std::stop_token stop_;
+  StrictOrder* strict_ = nullptr;
   std::vector<StreamMessagePtr> kept_;
   std::set<std::string> ignored_types_;  // those that were logged
 };

@@ -1,0 +1,50 @@
+#pragma once
+
+// Makes one instance of a strict group its owner, and keeps it that while it lives: the others stand by.
+
+#include "inbox/tenure_store.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <thread>
+
+namespace tidings {
+
+class LeaseKeeper {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  LeaseKeeper(std::unique_ptr<TenureStore> store, std::chrono::milliseconds lease)
+      : store_(std::move(store)), lease_(lease) {}
+
+  /// Stands by until the owner has released the lease or been silent for as long, and `may_take` says so.
+  /// False when stopped.
+  [[nodiscard]] bool acquire(const std::stop_token& stop, const std::function<bool()>& may_take);
+  /// Beats on a thread of its own as long as `may_renew`, which it calls, says so.
+  void keep(std::function<bool()> may_renew);
+  /// What Inbox::fence() takes.
+  [[nodiscard]] const std::string& tenure() const noexcept { return tenure_; }
+
+  /// False once the lease may have ended. Thread-safe.
+  [[nodiscard]] bool holds() const noexcept;
+  /// A standby takes over at once.
+  void release() noexcept;
+
+ private:
+  [[nodiscard]] bool take(const TenureStore::Seen& seen);
+  void beat();
+
+  const std::unique_ptr<TenureStore> store_;  // of one thread at a time: keep()'s from there to release()
+  const std::chrono::milliseconds lease_;
+  std::string tenure_;
+  std::function<bool()> may_renew_;
+  std::atomic<Clock::rep> renewed_{0};
+  std::atomic<bool> lost_{false};
+  std::jthread beating_;
+};
+
+}  // namespace tidings

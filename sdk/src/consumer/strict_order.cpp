@@ -1,0 +1,134 @@
+#include "consumer/strict_order.hpp"
+
+#include "consumer/key_order.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace tidings {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds ask_again{20};  // for the group's state, while the gate is closed
+constexpr auto all = std::numeric_limits<std::size_t>::max();
+
+}  // namespace
+
+StrictOrder::StrictOrder(Puller& puller, GroupGauges& gauges, int max_ack_pending)
+    : puller_(puller), gauges_(gauges), max_ack_pending_(static_cast<std::size_t>(max_ack_pending)) {
+  puller_.on_settled([this](std::uint64_t sequence) { gate_.left(sequence); });
+  puller_.ask_for_missing(0);
+}
+
+std::vector<StreamMessagePtr> StrictOrder::take(std::size_t max, milliseconds wait,
+                                                const std::stop_token& stop) {
+  puller_.behind_their_keys(queue_.size());
+  for (auto& message : puller_.take(all, longest_wait(max, wait), stop)) add(std::move(message));
+  look_at_gate();
+  const auto now = Clock::now();
+  gauges_.held_keys = queue_.held_keys(now);
+  if (!gate_.open() || stop.stop_requested()) return {};
+  return in_order(queue_.take(max, now));
+}
+
+/// What may be handled now does not wait for more to come.
+milliseconds StrictOrder::longest_wait(std::size_t max, milliseconds wait) const {
+  if (!gate_.open()) return std::min(wait, ask_again);
+  const auto now = Clock::now();
+  if (queue_.size() == 0 || max == 0) return wait;
+  const auto due = queue_.next_due(now);
+  if (!due) return milliseconds{0};
+  return std::min(wait, std::chrono::ceil<milliseconds>(*due - now));
+}
+
+void StrictOrder::add(StreamMessagePtr message) {
+  const auto now = Clock::now();
+  if (!gate_.received(message->delivery.stream_sequence, message->consumer_sequence, now)) return;
+  const auto key = order_key(message->delivery.event);
+  keep(std::move(message), key, {});
+}
+
+void StrictOrder::keep(StreamMessagePtr message, const std::string& key, Clock::time_point due) {
+  const auto sequence = message->delivery.stream_sequence;
+  queue_.add(sequence, key, due);
+  messages_.insert_or_assign(sequence, std::move(message));
+}
+
+void StrictOrder::look_at_gate() {
+  const auto now = Clock::now();
+  if (const auto disturbances = puller_.disturbances();
+      disturbances != std::exchange(disturbances_, disturbances))
+    gate_.close(now);
+  if (gate_.gaps() != std::exchange(gaps_, gate_.gaps()))
+    spdlog::warn("messages of the group went elsewhere: does anybody else pull from its durable?");
+  const bool was_open = gate_.open();
+  if (const auto state = puller_.take_state())
+    gate_.tell({state->num_ack_pending, state->consumer_sequence, state->stream_sequence});
+  if (gate_.open()) {
+    if (!was_open) puller_.ask_for_missing(std::nullopt);
+    return;
+  }
+  puller_.ask_for_state();
+  // What the server has forgotten, or has handed to somebody who waits as we do, is not kept for ever.
+  if (now - gate_.closed_since() >= 2 * puller_.ack_wait()) {
+    drop_all();
+    gate_.restart(now);
+  }
+  // What is missing comes again after AckWait; a pull that is sent again and again would only bring more.
+  if (now < pull_again_ || gate_.missing() == 0) return puller_.ask_for_missing(0);
+  pull_again_ = now + puller_.ack_wait() / 4;
+  puller_.ask_for_missing(static_cast<int>(gate_.missing()));
+}
+
+void StrictOrder::put_back(StreamMessagePtr message, const Settlement& settlement) {
+  using enum Settlement::Kind;
+  const bool was_started =
+      settlement.kind == retry || settlement.kind == unavailable || settlement.kind == fenced;
+  if (was_started) ++message->delivery.delivered;  // as if it had been handed out again
+  const bool waits = was_started || settlement.kind == paused;
+  const auto key = order_key(message->delivery.event);
+  keep(std::move(message), key, waits ? Clock::now() + settlement.delay : Clock::time_point{});
+}
+
+void StrictOrder::put_aside(StreamMessagePtr message, milliseconds delay) {
+  ++message->delivery.delivered;
+  keep(std::move(message), {}, Clock::now() + delay);
+}
+
+std::vector<StreamMessagePtr> StrictOrder::take_all() { return in_order(queue_.take_all()); }
+
+void StrictOrder::begin_anew() {
+  (void)take_all();
+  gate_ = TakeOverGate{Clock::now()};
+  gaps_ = 0;
+  puller_.ask_for_missing(0);
+}
+
+/// Unsettled: those that are still the group's come again after AckWait.
+void StrictOrder::drop_all() {
+  for (const auto& message : take_all()) gate_.left(message->delivery.stream_sequence);
+}
+
+std::vector<StreamMessagePtr> StrictOrder::in_order(const std::vector<std::uint64_t>& sequences) {
+  std::vector<StreamMessagePtr> taken;
+  taken.reserve(sequences.size());
+  for (const auto sequence : sequences) taken.push_back(std::move(messages_.extract(sequence).mapped()));
+  return taken;
+}
+
+std::string StrictOrder::waiting_for() const {
+  if (!gate_.open()) {
+    if (gate_.missing() == 0) return "order: the group's state";
+    return "order: " + std::to_string(gate_.missing()) + " messages that were handed out elsewhere";
+  }
+  const auto key = queue_.size() >= max_ack_pending_ ? queue_.longest_key(Clock::now()) : std::string{};
+  if (key.empty()) return {};
+  return "order: all " + std::to_string(max_ack_pending_) +
+         " messages that may be open wait for a retry, most of " + key.substr(key.find('\n') + 1);
+}
+
+}  // namespace tidings
