@@ -43,7 +43,7 @@ bool LeaseKeeper::take(const TenureStore::Seen& seen) {
   try {
     if (!store_->take(seen, tenure)) return false;
   } catch (const DatabaseError& error) {
-    spdlog::warn("{}: the lease could not be taken yet", error.what());
+    spdlog::debug("{}: the lease could not be taken yet", error.what());
     return false;
   }
   tenure_ = std::move(tenure);

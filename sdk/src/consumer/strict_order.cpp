@@ -13,7 +13,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds ask_again{20};  // for the group's state, while the gate is closed
+// For the group's state, while the gate is closed: soon, as after a hand-over, and then less often.
+constexpr milliseconds ask_soon{5}, soon_for{250}, ask_later{50};
 constexpr auto all = std::numeric_limits<std::size_t>::max();
 
 }  // namespace
@@ -37,7 +38,8 @@ std::vector<StreamMessagePtr> StrictOrder::take(std::size_t max, milliseconds wa
 
 /// What may be handled now does not wait for more to come.
 milliseconds StrictOrder::longest_wait(std::size_t max, milliseconds wait) const {
-  if (!gate_.open()) return std::min(wait, ask_again);
+  if (!gate_.open())
+    return std::min(wait, Clock::now() - gate_.closed_since() < soon_for ? ask_soon : ask_later);
   const auto now = Clock::now();
   if (queue_.size() == 0 || max == 0) return wait;
   const auto due = queue_.next_due(now);
@@ -72,7 +74,10 @@ void StrictOrder::look_at_gate() {
     if (!was_open) puller_.ask_for_missing(std::nullopt);
     return;
   }
-  puller_.ask_for_state();
+  if (now >= ask_again_) {
+    puller_.ask_for_state();
+    ask_again_ = now + ask_soon;
+  }
   // What the server has forgotten, or has handed to somebody who waits as we do, is not kept for ever.
   if (now - gate_.closed_since() >= 2 * puller_.ack_wait()) {
     drop_all();

@@ -60,7 +60,7 @@ class StrictOrder {
   std::unordered_map<std::uint64_t, StreamMessagePtr> messages_;  // in queue_, by sequence
   std::uint64_t disturbances_ = 0;
   std::uint64_t gaps_ = 0;  // that were told of
-  Clock::time_point pull_again_{};
+  Clock::time_point pull_again_{}, ask_again_{};
 };
 
 }  // namespace tidings
