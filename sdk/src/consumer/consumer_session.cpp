@@ -146,12 +146,31 @@ void ConsumerSession::start() {
                   [this] { return !executor_.overdue() && (!lease_ || lease_->holds()); });
   if (lease_) {
     puller_->never_lapse();
-    strict_.emplace(*puller_, context_.meters.group, options_.max_ack_pending);
+    strict_.emplace(*puller_, context_.meters.group, options_.max_ack_pending,
+                    [this](const StreamMessage& message) { return needs_no_handler(message); });
   }
   settler_.emplace(context_, *puller_, dead_letters_, outage_, stop_);
   if (strict_) settler_->use(*strict_);
   watchdog_.emplace(executor_, context_, stop_);
   if (options_.workers > 0) concurrent_.emplace(context_, key_order_, *puller_, *settler_, outage_, stop_);
+}
+
+bool ConsumerSession::needs_no_handler(const StreamMessage& message) {
+  const auto& delivery = message.delivery;
+  if (!message.undecodable.empty() || (!message.for_group.empty() && message.for_group != options_.group))
+    return true;
+  if (context_.handlers.find(delivery.event.type) == nullptr) return true;
+  if (delivery.delivered == 1) return false;  // nobody else has had it
+  bool settled = false;
+  (void)outage_.until_done("inbox", [&] {
+    settled = guarded(context_.inbox, [&] {
+      if (context_.inbox.handled(identity_of(delivery.event))) return true;
+      const auto attempts = context_.inbox.attempts(AttemptsKey{delivery}.identity());
+      return attempts && attempts->state == Inbox::Attempts::State::dead_letter &&
+             attempts->message_stored_at.value_or(delivery.stored_at) == delivery.stored_at;
+    });
+  });
+  return settled;
 }
 
 /// Takes and handles what has come. False when there was nothing to take, as far as can be seen.

@@ -47,6 +47,7 @@ class ConsumerSession {
   [[nodiscard]] bool become_owner();
   [[nodiscard]] End work_until_end();
   [[nodiscard]] bool may_stay_owner();
+  [[nodiscard]] bool needs_no_handler(const StreamMessage& message);
   [[nodiscard]] bool join();
   [[nodiscard]] std::uint64_t first_sequence();
   void warn_of_stream();

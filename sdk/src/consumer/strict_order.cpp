@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -19,8 +20,12 @@ constexpr auto all = std::numeric_limits<std::size_t>::max();
 
 }  // namespace
 
-StrictOrder::StrictOrder(Puller& puller, GroupGauges& gauges, int max_ack_pending)
-    : puller_(puller), gauges_(gauges), max_ack_pending_(static_cast<std::size_t>(max_ack_pending)) {
+StrictOrder::StrictOrder(Puller& puller, GroupGauges& gauges, int max_ack_pending,
+                         NeedsNoHandler needs_no_handler)
+    : puller_(puller),
+      gauges_(gauges),
+      max_ack_pending_(static_cast<std::size_t>(max_ack_pending)),
+      needs_no_handler_(std::move(needs_no_handler)) {
   puller_.on_settled([this](std::uint64_t sequence) { gate_.left(sequence); });
   puller_.ask_for_missing(0);
 }
@@ -28,12 +33,14 @@ StrictOrder::StrictOrder(Puller& puller, GroupGauges& gauges, int max_ack_pendin
 std::vector<StreamMessagePtr> StrictOrder::take(std::size_t max, milliseconds wait,
                                                 const std::stop_token& stop) {
   puller_.behind_their_keys(queue_.size());
+  gauges_.held_keys = queue_.held_keys(Clock::now());
   for (auto& message : puller_.take(all, longest_wait(max, wait), stop)) add(std::move(message));
   look_at_gate();
   const auto now = Clock::now();
-  gauges_.held_keys = queue_.held_keys(now);
-  if (!gate_.open() || stop.stop_requested()) return {};
-  return in_order(queue_.take(max, now));
+  if (stop.stop_requested()) return {};
+  auto taken = std::exchange(passing_, {});
+  if (gate_.open()) std::ranges::move(in_order(queue_.take(max, now)), std::back_inserter(taken));
+  return taken;
 }
 
 /// What may be handled now does not wait for more to come.
@@ -49,7 +56,12 @@ milliseconds StrictOrder::longest_wait(std::size_t max, milliseconds wait) const
 
 void StrictOrder::add(StreamMessagePtr message) {
   const auto now = Clock::now();
-  if (!gate_.received(message->delivery.stream_sequence, message->consumer_sequence, now)) return;
+  const auto sequence = message->delivery.stream_sequence;
+  if (!gate_.received(sequence, message->consumer_sequence, now)) return;
+  if (!gate_.open() && needs_no_handler_(*message)) {
+    gate_.left(sequence);
+    return passing_.push_back(std::move(message));
+  }
   const auto key = order_key(message->delivery.event);
   keep(std::move(message), key, {});
 }
@@ -104,7 +116,11 @@ void StrictOrder::put_aside(StreamMessagePtr message, milliseconds delay) {
   keep(std::move(message), {}, Clock::now() + delay);
 }
 
-std::vector<StreamMessagePtr> StrictOrder::take_all() { return in_order(queue_.take_all()); }
+std::vector<StreamMessagePtr> StrictOrder::take_all() {
+  auto taken = in_order(queue_.take_all());
+  std::ranges::move(std::exchange(passing_, {}), std::back_inserter(taken));
+  return taken;
+}
 
 void StrictOrder::begin_anew() {
   (void)take_all();

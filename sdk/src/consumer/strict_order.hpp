@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <stop_token>
 #include <string>
 #include <unordered_map>
@@ -24,9 +25,14 @@ class StrictOrder {
  public:
   using Clock = std::chrono::steady_clock;
 
-  StrictOrder(Puller& puller, GroupGauges& gauges, int max_ack_pending);
+  /// Whether nobody's handler is to run for a message, so that it need not wait, and somebody else may settle
+  /// it at any time: what a frozen owner has committed and not acked, for example.
+  using NeedsNoHandler = std::function<bool(const StreamMessage&)>;
 
-  /// Waits for messages as Puller::take(), and returns up to `max` that may be handled, in order.
+  StrictOrder(Puller& puller, GroupGauges& gauges, int max_ack_pending, NeedsNoHandler needs_no_handler);
+
+  /// Waits for messages as Puller::take(), and returns up to `max` that may be handled, in order; and what
+  /// needs no handler, at once.
   [[nodiscard]] std::vector<StreamMessagePtr> take(std::size_t max, std::chrono::milliseconds wait,
                                                    const std::stop_token& stop);
   /// It is handled again here, after its delay; later ones of its key wait.
@@ -55,9 +61,11 @@ class StrictOrder {
   Puller& puller_;
   GroupGauges& gauges_;
   const std::size_t max_ack_pending_;
+  const NeedsNoHandler needs_no_handler_;
   TakeOverGate gate_{Clock::now()};
   HoldQueue queue_;
   std::unordered_map<std::uint64_t, StreamMessagePtr> messages_;  // in queue_, by sequence
+  std::vector<StreamMessagePtr> passing_;  // that came while the gate was closed, and need no handler
   std::uint64_t disturbances_ = 0;
   std::uint64_t gaps_ = 0;  // that were told of
   Clock::time_point pull_again_{}, ask_again_{};

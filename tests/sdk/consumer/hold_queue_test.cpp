@@ -43,7 +43,7 @@ TEST_CASE("an event that comes late passes a later one of its key that waits for
   CHECK(queue.take(9, start) == Sequences{3});
 }
 
-TEST_CASE("events without a key hold nobody") {
+TEST_CASE("in a hold queue, events without a key hold nobody") {
   HoldQueue queue;
   queue.add(1, "", start + 1s);
   queue.add(2, "");
