@@ -28,8 +28,8 @@ PublishAck Scene::publish(const std::string& id, const std::string& data, const 
                     {{"Nats-Msg-Id", id}, {"ce-specversion", "1.0"}, {"ce-id", id}, {"ce-type", type}});
 }
 
-PublishAck Scene::publish_for(const std::string& key, const std::string& id) {
-  return js.publish("auth.events.user.created", "{}",
+PublishAck Scene::publish_for(const std::string& key, const std::string& id, const std::string& data) {
+  return js.publish("auth.events.user.created", data,
                     {{"Nats-Msg-Id", id},
                      {"ce-specversion", "1.0"},
                      {"ce-id", id},

@@ -31,7 +31,7 @@ struct Scene {
 
   PublishAck publish(const std::string& id, const std::string& data = "{}",
                      const std::string& type = "user.created");
-  PublishAck publish_for(const std::string& key, const std::string& id);
+  PublishAck publish_for(const std::string& key, const std::string& id, const std::string& data = "{}");
   /// `prefix-0`, `prefix-1` and so on.
   void publish_many(int count, const std::string& prefix = "event");
 

@@ -65,16 +65,17 @@ bool ConsumerSession::become_owner() {
   if (!lease_->acquire(stop_, [this] { return connection_.connected(); })) return false;
   spdlog::info("owner of group={}", options_.group);
   context_.inbox.fence(lease_->tenure());
-  lease_->keep([this] { return !executor_.overdue(); });
+  lease_->keep([this] { return !executor_.overdue() && !stuck_; });
   connected_at_ = Clock::now();
   return true;
 }
 
-/// An owner that NATS does not reach leaves the group to an instance that it may reach.
+/// An owner that NATS does not serve leaves the group to an instance that it may serve.
 bool ConsumerSession::may_stay_owner() {
   if (!lease_) return true;
-  if (connection_.connected()) connected_at_ = Clock::now();
-  return lease_->holds() && Clock::now() - connected_at_ < 2 * options_.lease;
+  stuck_ = concurrent_ && concurrent_->all_stuck();
+  if (connection_.connected() && !puller_->unanswered()) connected_at_ = Clock::now();
+  return lease_->still_holds() && Clock::now() - connected_at_ < 2 * options_.lease;
 }
 
 ConsumerSession::End ConsumerSession::work_until_end() {
@@ -146,7 +147,7 @@ void ConsumerSession::start() {
                   [this] { return !executor_.overdue() && (!lease_ || lease_->holds()); });
   if (lease_) {
     puller_->never_lapse();
-    strict_.emplace(*puller_, context_.meters.group, options_.max_ack_pending,
+    strict_.emplace(*puller_, context_.meters.group, key_order_, options_.max_ack_pending,
                     [this](const StreamMessage& message) { return needs_no_handler(message); });
   }
   settler_.emplace(context_, *puller_, dead_letters_, outage_, stop_);
@@ -179,7 +180,8 @@ bool ConsumerSession::turn() {
   show_status();
   const auto now = Clock::now();
   puller_->pause(breakers().consumer_within_pause(now) || (concurrent_ && concurrent_->all_stuck()));
-  const auto room = concurrent_ ? concurrent_->room() : static_cast<std::size_t>(options_.max_batch);
+  auto room = concurrent_ ? concurrent_->room() : static_cast<std::size_t>(options_.max_batch);
+  if (strict_ && stuck_) room = 0;  // another instance's, soon
   auto messages = strict_ ? strict_->take(room, next_wait(), stop_) : puller_->take(room, next_wait(), stop_);
   for (auto& message : puller_->take_excess()) nak_excess(std::move(message));
   bool busy =
@@ -305,12 +307,15 @@ void ConsumerSession::nak_excess(StreamMessagePtr message) {
   settler_->settle(std::move(message), settlement);
 }
 
+/// An owner past its lease leaves its messages to whoever takes over.
+bool ConsumerSession::may_start() const { return !stop_.stop_requested() && (!lease_ || lease_->holds()); }
+
 void ConsumerSession::run_batch(std::vector<StreamMessagePtr> batch) {
   std::vector<Delivery*> deliveries;
   deliveries.reserve(batch.size());
   for (const auto& message : batch) deliveries.push_back(&message->delivery);
   std::size_t done = 0;
-  while (done < batch.size() && !stop_.stop_requested() && puller_->excess() == 0 && !batch[done]->lapsed()) {
+  while (done < batch.size() && may_start() && puller_->excess() == 0 && !batch[done]->lapsed()) {
     std::vector<Settlement> settlements;
     const auto rest = std::span{deliveries}.subspan(done);
     if (!outage_.until_done("inbox", [&] { settlements = executor_.run_batch(rest); })) break;
@@ -326,7 +331,8 @@ void ConsumerSession::run_batch(std::vector<StreamMessagePtr> batch) {
 
 void ConsumerSession::run_isolated(StreamMessagePtr message) {
   Settlement settlement;
-  if (!stop_.stop_requested() && puller_->excess() > 0) return nak_excess(std::move(message));
+  if (!stop_.stop_requested() && (puller_->excess() > 0 || !may_start()))
+    return nak_excess(std::move(message));
   if (stop_.stop_requested() ||
       !outage_.until_done("inbox", [&] { settlement = executor_.run_isolated(message->delivery); }))
     return settler_->keep_for_drain(std::move(message));

@@ -19,6 +19,7 @@
 #include "consumer/type_filter.hpp"
 #include "consumer/watchdog.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -47,6 +48,7 @@ class ConsumerSession {
   [[nodiscard]] bool become_owner();
   [[nodiscard]] End work_until_end();
   [[nodiscard]] bool may_stay_owner();
+  [[nodiscard]] bool may_start() const;
   [[nodiscard]] bool needs_no_handler(const StreamMessage& message);
   [[nodiscard]] bool join();
   [[nodiscard]] std::uint64_t first_sequence();
@@ -77,6 +79,7 @@ class ConsumerSession {
   BatchExecutor executor_;
   InboxUpkeep upkeep_;
   std::string handlers_wait_for_;     // as told last
+  std::atomic<bool> stuck_{false};    // all workers: seen by the lease's thread
   std::optional<LeaseKeeper> lease_;  // of a strict group
   Clock::time_point connected_at_{};
   Clock::time_point idle_since_{};  // time in which messages are handled, or none could come, is not idle

@@ -46,6 +46,8 @@ bool KeyOrder::is_over(const Out& out) const {
   return last_arrival_ >= out.due + (others_had_some ? grace : longest_);
 }
 
+void KeyOrder::forget_all() { out_.clear(); }
+
 void KeyOrder::settled(const Delivery& delivery, Settlement& settlement, Clock::time_point now) {
   if (!wanted_) return;
   if (settlement.kind == Settlement::Kind::held_back)

@@ -47,6 +47,9 @@ class KeyOrder {
   /// The event is here again, and is handled in its turn.
   void release(const Delivery& delivery);
 
+  /// Whoever keeps the order elsewhere has lost it.
+  void forget_all();
+
   /// Must be told of each message. Sets the delay of one that is held back: it grows while what it waits for
   /// is late.
   void settled(const Delivery& delivery, Settlement& settlement, Clock::time_point now);

@@ -1,6 +1,5 @@
 #include "consumer/lease_keeper.hpp"
 
-#include "consumer/silence.hpp"
 #include "retry_loop.hpp"
 
 #include <spdlog/spdlog.h>
@@ -15,6 +14,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds longest_look{25};  // so soon a released lease is taken
 constexpr int beats_in_a_lease = 4;
+constexpr milliseconds again{10};  // after a beat that met a lock: soon after it, a standby may look
 
 }  // namespace
 
@@ -26,7 +26,7 @@ bool LeaseKeeper::acquire(const std::stop_token& stop, const std::function<bool(
       const auto asked = Clock::now();
       const auto seen = store_->look();
       if (!silence.observe(seen, asked, Clock::now()) || !may_take()) continue;
-      if (take(seen)) return true;
+      if (take(seen, silence)) return true;
     } catch (const DatabaseError& error) {
       silence.failed();
       if (told != error.what()) spdlog::warn("{}; trying again", error.what());
@@ -36,14 +36,14 @@ bool LeaseKeeper::acquire(const std::stop_token& stop, const std::function<bool(
   return false;
 }
 
-/// A lock that it meets says nothing of the owner: the count of silence goes on.
-bool LeaseKeeper::take(const TenureStore::Seen& seen) {
+bool LeaseKeeper::take(const TenureStore::Seen& seen, Silence& silence) {
   const auto asked = Clock::now();
   auto tenure = new_tenure();
   try {
     if (!store_->take(seen, tenure)) return false;
   } catch (const DatabaseError& error) {
     spdlog::debug("{}: the lease could not be taken yet", error.what());
+    silence.met_lock(Clock::now());
     return false;
   }
   tenure_ = std::move(tenure);
@@ -54,29 +54,34 @@ bool LeaseKeeper::take(const TenureStore::Seen& seen) {
 void LeaseKeeper::keep(std::function<bool()> may_renew) {
   may_renew_ = std::move(may_renew);
   beating_ = std::jthread{[this](const std::stop_token& stop) {
-    for (; !stop.stop_requested() && !lost_; pause(stop, lease_ / beats_in_a_lease))
-      if (may_renew_()) beat();
+    while (!stop.stop_requested() && !lost_)
+      pause(stop, !may_renew_() || renew() ? lease_ / beats_in_a_lease : again);
   }};
 }
 
 /// A beat may meet a lock, in SQLite the own handler's: nobody takes over as long as the tenure is seen to be
 /// ours, since that is what they write.
-void LeaseKeeper::beat() {
+bool LeaseKeeper::renew() {
+  const std::lock_guard lock{store_in_use_};
   const auto asked = Clock::now();
-  bool ours = false;
+  bool beaten = false;
   try {
-    ours = store_->beat(tenure_);
+    beaten = store_->beat(tenure_);
+    lost_ = !beaten;
   } catch (const DatabaseError&) {
     try {
-      ours = store_->look().tenure == tenure_;
+      lost_ = store_->look().tenure != tenure_;
     } catch (const DatabaseError&) {
-      return;  // not renewed
+      return false;
     }
   }
-  if (ours)
-    renewed_ = asked.time_since_epoch().count();
-  else
-    lost_ = true;
+  if (!lost_) renewed_ = asked.time_since_epoch().count();
+  return beaten;
+}
+
+bool LeaseKeeper::still_holds() {
+  if (!holds() && !lost_) (void)renew();
+  return holds();
 }
 
 bool LeaseKeeper::holds() const noexcept {

@@ -2,12 +2,14 @@
 
 // Makes one instance of a strict group its owner, and keeps it that while it lives: the others stand by.
 
+#include "consumer/silence.hpp"
 #include "inbox/tenure_store.hpp"
 
 #include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -31,14 +33,17 @@ class LeaseKeeper {
 
   /// False once the lease may have ended. Thread-safe.
   [[nodiscard]] bool holds() const noexcept;
+  /// Asks the database where it may have: after an outage, nobody may have taken over. Thread-safe.
+  [[nodiscard]] bool still_holds();
   /// A standby takes over at once.
   void release() noexcept;
 
  private:
-  [[nodiscard]] bool take(const TenureStore::Seen& seen);
-  void beat();
+  [[nodiscard]] bool take(const TenureStore::Seen& seen, Silence& silence);
+  bool renew();
 
-  const std::unique_ptr<TenureStore> store_;  // of one thread at a time: keep()'s from there to release()
+  const std::unique_ptr<TenureStore> store_;
+  std::mutex store_in_use_;  // from keep() to release()
   const std::chrono::milliseconds lease_;
   std::string tenure_;
   std::function<bool()> may_renew_;

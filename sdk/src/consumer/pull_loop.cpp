@@ -223,7 +223,7 @@ std::size_t PullLoop::excess(std::size_t in_flight, Time now) {
 
 std::optional<PullRequest> PullLoop::due(std::size_t in_flight, std::size_t bytes, Time now) const {
   if (!active() || now < pull_again_) return std::nullopt;
-  if (!missing_ && bytes > prefetch_.bytes / 2) return std::nullopt;
+  if (!missing_ && full(bytes)) return std::nullopt;
   const auto expires = std::min<nanoseconds>(pace_of(*this).expires, max_expires_);
   const auto heartbeat = std::min<nanoseconds>(pace_of(*this).heartbeat, expires / 2);
   if (missing_) {

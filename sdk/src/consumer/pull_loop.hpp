@@ -118,6 +118,8 @@ class PullLoop {
   [[nodiscard]] std::optional<PullRequest> due(std::size_t in_flight, std::size_t bytes, Time now) const;
   /// As many messages as should be in flight.
   [[nodiscard]] int enough() const;
+  /// So many bytes here leave no room for more.
+  [[nodiscard]] bool full(std::size_t bytes) const noexcept { return bytes > prefetch_.bytes / 2; }
   /// How many messages in flight should go back to the group: what was asked for while handlers were fast may
   /// come when they are slow. 0 unless there have been far too many for three seconds: a handler that is slow
   /// once does not count.

@@ -71,6 +71,8 @@ class Puller {
   void on_settled(std::function<void(std::uint64_t)> action) { on_settled_ = std::move(action); }
   /// As PullLoop::on_missing().
   void ask_for_missing(std::optional<int> missing) { loop_.on_missing(missing); }
+  /// No more is asked for, since what is here has as many bytes as it may.
+  [[nodiscard]] bool full() const { return loop_.full(mailbox_->in_flight.bytes()); }
   void ask_for_state() { ask_for_state_again_ = {}; }
   /// What the server has told since the last call.
   [[nodiscard]] std::optional<GroupState> take_state() { return std::exchange(state_, std::nullopt); }

@@ -28,6 +28,8 @@ class Silence {
   }
   /// It could not be read.
   void failed() { seen_.reset(); }
+  /// A lock was met at `now`, which may have kept the owner from showing life: it has half a lease for that.
+  void met_lock(Time now) { since_ = now - lease_ / 2; }
 
  private:
   const std::chrono::milliseconds lease_;

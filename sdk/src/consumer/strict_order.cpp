@@ -1,7 +1,5 @@
 #include "consumer/strict_order.hpp"
 
-#include "consumer/key_order.hpp"
-
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -20,10 +18,11 @@ constexpr auto all = std::numeric_limits<std::size_t>::max();
 
 }  // namespace
 
-StrictOrder::StrictOrder(Puller& puller, GroupGauges& gauges, int max_ack_pending,
+StrictOrder::StrictOrder(Puller& puller, GroupGauges& gauges, KeyOrder& key_order, int max_ack_pending,
                          NeedsNoHandler needs_no_handler)
     : puller_(puller),
       gauges_(gauges),
+      key_order_(key_order),
       max_ack_pending_(static_cast<std::size_t>(max_ack_pending)),
       needs_no_handler_(std::move(needs_no_handler)) {
   puller_.on_settled([this](std::uint64_t sequence) { gate_.left(sequence); });
@@ -39,7 +38,11 @@ std::vector<StreamMessagePtr> StrictOrder::take(std::size_t max, milliseconds wa
   const auto now = Clock::now();
   if (stop.stop_requested()) return {};
   auto taken = std::exchange(passing_, {});
-  if (gate_.open()) std::ranges::move(in_order(queue_.take(max, now)), std::back_inserter(taken));
+  if (gate_.open()) {
+    auto ready = in_order(queue_.take(max, now));
+    more_ready_ = ready.size() == max;
+    std::ranges::move(ready, std::back_inserter(taken));
+  }
   return taken;
 }
 
@@ -47,11 +50,11 @@ std::vector<StreamMessagePtr> StrictOrder::take(std::size_t max, milliseconds wa
 milliseconds StrictOrder::longest_wait(std::size_t max, milliseconds wait) const {
   if (!gate_.open())
     return std::min(wait, Clock::now() - gate_.closed_since() < soon_for ? ask_soon : ask_later);
+  if (max == 0) return wait;
+  if (more_ready_) return milliseconds{0};
   const auto now = Clock::now();
-  if (queue_.size() == 0 || max == 0) return wait;
   const auto due = queue_.next_due(now);
-  if (!due) return milliseconds{0};
-  return std::min(wait, std::chrono::ceil<milliseconds>(*due - now));
+  return due ? std::min(wait, std::chrono::ceil<milliseconds>(*due - now)) : wait;
 }
 
 void StrictOrder::add(StreamMessagePtr message) {
@@ -69,6 +72,7 @@ void StrictOrder::add(StreamMessagePtr message) {
 void StrictOrder::keep(StreamMessagePtr message, const std::string& key, Clock::time_point due) {
   const auto sequence = message->delivery.stream_sequence;
   queue_.add(sequence, key, due);
+  more_ready_ = more_ready_ || due == Clock::time_point{};
   messages_.insert_or_assign(sequence, std::move(message));
 }
 
@@ -124,6 +128,7 @@ std::vector<StreamMessagePtr> StrictOrder::take_all() {
 
 void StrictOrder::begin_anew() {
   (void)take_all();
+  key_order_.forget_all();
   gate_ = TakeOverGate{Clock::now()};
   gaps_ = 0;
   puller_.ask_for_missing(0);
@@ -131,6 +136,7 @@ void StrictOrder::begin_anew() {
 
 /// Unsettled: those that are still the group's come again after AckWait.
 void StrictOrder::drop_all() {
+  key_order_.forget_all();
   for (const auto& message : take_all()) gate_.left(message->delivery.stream_sequence);
 }
 
@@ -146,10 +152,12 @@ std::string StrictOrder::waiting_for() const {
     if (gate_.missing() == 0) return "order: the group's state";
     return "order: " + std::to_string(gate_.missing()) + " messages that were handed out elsewhere";
   }
-  const auto key = queue_.size() >= max_ack_pending_ ? queue_.longest_key(Clock::now()) : std::string{};
+  const bool all_open = queue_.size() >= max_ack_pending_;
+  const auto key = all_open || puller_.full() ? queue_.longest_key(Clock::now()) : std::string{};
   if (key.empty()) return {};
-  return "order: all " + std::to_string(max_ack_pending_) +
-         " messages that may be open wait for a retry, most of " + key.substr(key.find('\n') + 1);
+  return (all_open ? "order: all " + std::to_string(max_ack_pending_) + " messages that may be open"
+                   : std::string{"order: as many bytes as may be here (prefetch_bytes)"}) +
+         " wait for a retry, most of " + key.substr(key.find('\n') + 1);
 }
 
 }  // namespace tidings

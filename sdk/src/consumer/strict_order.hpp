@@ -4,6 +4,7 @@
 // all that was handed out earlier is here; then events go on in the order of the stream.
 
 #include "consumer/hold_queue.hpp"
+#include "consumer/key_order.hpp"
 #include "consumer/puller.hpp"
 #include "consumer/settlement.hpp"
 #include "consumer/stream_message.hpp"
@@ -29,7 +30,8 @@ class StrictOrder {
   /// it at any time: what a frozen owner has committed and not acked, for example.
   using NeedsNoHandler = std::function<bool(const StreamMessage&)>;
 
-  StrictOrder(Puller& puller, GroupGauges& gauges, int max_ack_pending, NeedsNoHandler needs_no_handler);
+  StrictOrder(Puller& puller, GroupGauges& gauges, KeyOrder& key_order, int max_ack_pending,
+              NeedsNoHandler needs_no_handler);
 
   /// Waits for messages as Puller::take(), and returns up to `max` that may be handled, in order; and what
   /// needs no handler, at once.
@@ -60,12 +62,14 @@ class StrictOrder {
 
   Puller& puller_;
   GroupGauges& gauges_;
+  KeyOrder& key_order_;
   const std::size_t max_ack_pending_;
   const NeedsNoHandler needs_no_handler_;
   TakeOverGate gate_{Clock::now()};
   HoldQueue queue_;
   std::unordered_map<std::uint64_t, StreamMessagePtr> messages_;  // in queue_, by sequence
   std::vector<StreamMessagePtr> passing_;  // that came while the gate was closed, and need no handler
+  bool more_ready_ = false;                // what may be handled now was not all taken
   std::uint64_t disturbances_ = 0;
   std::uint64_t gaps_ = 0;  // that were told of
   Clock::time_point pull_again_{}, ask_again_{};

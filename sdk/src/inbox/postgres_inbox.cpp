@@ -54,11 +54,15 @@ class PostgresInbox::Tables final : public Inbox {
 
   bool is_strict() override {
     if (own_.exec("SELECT to_regclass('inbox_order')").text(0, 0).empty()) return false;  // an older schema
-    return !own_.exec("SELECT 1 FROM inbox_order WHERE group_id = $1", group_).empty();
+    return !own_.exec("SELECT 1 FROM inbox_order JOIN inbox_beat USING (group_id) WHERE group_id = $1",
+                      group_)
+                .empty();
   }
   void make_strict() override {
-    own_.exec("INSERT INTO inbox_order(group_id, tenure) VALUES ($1, '') ON CONFLICT DO NOTHING", group_);
-    own_.exec("INSERT INTO inbox_beat(group_id, beat) VALUES ($1, 0) ON CONFLICT DO NOTHING", group_);
+    own_.exec(R"sql(
+        WITH noted AS (INSERT INTO inbox_order(group_id, tenure) VALUES ($1, '') ON CONFLICT DO NOTHING)
+        INSERT INTO inbox_beat(group_id, beat) VALUES ($1, 0) ON CONFLICT DO NOTHING)sql",
+              group_);
   }
   std::unique_ptr<TenureStore> open_tenures(std::chrono::milliseconds patience) override {
     return open_postgres_tenures(url_, prefix_, group_, patience);

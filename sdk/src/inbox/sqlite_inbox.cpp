@@ -15,6 +15,7 @@
 
 #include <SQLiteCpp/Exception.h>
 #include <SQLiteCpp/Statement.h>
+#include <SQLiteCpp/Transaction.h>
 #include <sqlite3.h>
 
 #include <optional>
@@ -92,7 +93,8 @@ struct Statements {
       INSERT INTO inbox_position(group_id, stream, stream_created, settled_to, updated_at) VALUES (?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET stream_created = excluded.stream_created, settled_to = excluded.settled_to,
                                 updated_at = excluded.updated_at)sql"};
-  Statement is_strict{database, "SELECT 1 FROM inbox_order WHERE group_id = ?"};
+  Statement is_strict{database,
+                      "SELECT 1 FROM inbox_order JOIN inbox_beat USING (group_id) WHERE group_id = ?"};
   Statement fence{database, R"sql(
       UPDATE inbox_beat SET beat = beat + 1 WHERE group_id = ?
          AND EXISTS (SELECT 1 FROM inbox_order WHERE group_id = ? AND tenure = ?))sql"};
@@ -126,10 +128,12 @@ class SqliteInbox::Tables final : public Inbox {
   }
   void make_strict() override {
     const auto id = std::to_string(statements_->group_id);
+    SQLite::Transaction transaction{database, SQLite::TransactionBehavior::IMMEDIATE};
     database.exec(
         names.in("INSERT INTO inbox_order(group_id, tenure) VALUES (" + id + ", '') ON CONFLICT DO NOTHING"));
     database.exec(
         names.in("INSERT INTO inbox_beat(group_id, beat) VALUES (" + id + ", 0) ON CONFLICT DO NOTHING"));
+    transaction.commit();
   }
   std::unique_ptr<TenureStore> open_tenures(std::chrono::milliseconds patience) override {
     return open_sqlite_tenures(database.getFilename(), names, statements_->group_id, patience);

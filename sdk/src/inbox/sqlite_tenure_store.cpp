@@ -5,7 +5,9 @@
 
 #include <SQLiteCpp/Exception.h>
 #include <SQLiteCpp/Transaction.h>
+#include <sqlite3.h>
 
+#include <chrono>
 #include <utility>
 
 namespace tidings {
@@ -17,7 +19,8 @@ class SqliteTenures final : public TenureStore {
                 std::chrono::milliseconds patience)
       : names_(std::move(names)),
         database_(path, SQLite::OPEN_READWRITE, static_cast<int>(patience.count())),
-        group_(group) {}
+        group_(group),
+        patience_(patience) {}
 
   Seen look() override {
     return run([this] {
@@ -27,10 +30,14 @@ class SqliteTenures final : public TenureStore {
     });
   }
 
-  /// BEGIN IMMEDIATE waits until the owner's transaction has ended: what that has committed is seen.
+  /// BEGIN IMMEDIATE waits until the owner's transaction has ended: what that has committed is seen. Who
+  /// has waited for long may be before an owner whose beat has waited for as long.
   bool take(const Seen& seen, const std::string& tenure) override {
     return run([&] {
+      const auto begun = std::chrono::steady_clock::now();
       SQLite::Transaction transaction{database_, SQLite::TransactionBehavior::IMMEDIATE};
+      if (std::chrono::steady_clock::now() - begun > patience_ / 2)
+        throw SQLite::Exception("the file was locked", SQLITE_BUSY);
       if (look() != seen) return false;
       StatementRun{take_}.bind(tenure, group_).exec();
       StatementRun{beat_}.bind(group_, group_, tenure).exec();
@@ -63,6 +70,7 @@ class SqliteTenures final : public TenureStore {
   SQLite::Database database_;
   const SqliteTables tables_{database_, names_};
   const std::int64_t group_;
+  const std::chrono::milliseconds patience_;
   Statement look_{tables_, R"sql(
       SELECT tenure, beat FROM inbox_order JOIN inbox_beat USING (group_id) WHERE group_id = ?)sql"};
   Statement take_{tables_, "UPDATE inbox_order SET tenure = ? WHERE group_id = ?"};

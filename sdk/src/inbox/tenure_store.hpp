@@ -31,6 +31,7 @@ class TenureStore {
 
   /// Never waits for a lock.
   [[nodiscard]] virtual Seen look() = 0;
+  /// Throws as well where the owner may not have been able to beat, for a lock that was met here.
   /// Ends what the owner before still has open, where the database can, and waits for its commits. False when
   /// what is `seen` is not true any more.
   [[nodiscard]] virtual bool take(const Seen& seen, const std::string& tenure) = 0;
