@@ -50,32 +50,22 @@ ConsumerSession::End ConsumerSession::work() {
   }
   // Messages go back only under the lease; acks of what is committed are always right.
   if (end == End::taken_over) connection_.flush(last_flush);
-  if (lease_) {
-    lease_->release();
-    context_.inbox.fence({});
-  }
+  if (ownership_) ownership_->release();
   return end;
 }
 
-/// In a strict group, stands by until it is this instance's turn.
 bool ConsumerSession::become_owner() {
   if (options_.order != ConsumerOptions::Order::strict) return true;
-  lease_.emplace(context_.inbox.open_tenures(options_.lease / 8), options_.lease);
-  context_.status.set(ConsumerStatus::State::standby);
-  if (!lease_->acquire(stop_, [this] { return connection_.connected(); })) return false;
-  spdlog::info("owner of group={}", options_.group);
-  context_.inbox.fence(lease_->tenure());
-  lease_->keep([this] { return !executor_.overdue() && !stuck_; });
-  connected_at_ = Clock::now();
-  return true;
+  return ownership_.emplace(context_, connection_, executor_).acquire(stop_);
 }
 
-/// An owner that NATS does not serve leaves the group to an instance that it may serve.
 bool ConsumerSession::may_stay_owner() {
-  if (!lease_) return true;
-  stuck_ = concurrent_ && concurrent_->all_stuck();
-  if (connection_.connected() && !puller_->unanswered()) connected_at_ = Clock::now();
-  return lease_->still_holds() && Clock::now() - connected_at_ < 2 * options_.lease;
+  return !ownership_ || ownership_->may_stay(connection_.connected() && !puller_->unanswered(), stuck());
+}
+
+/// An owner past its lease leaves its messages to whoever takes over.
+bool ConsumerSession::may_start() const {
+  return !stop_.stop_requested() && (!ownership_ || ownership_->holds());
 }
 
 ConsumerSession::End ConsumerSession::work_until_end() {
@@ -142,36 +132,19 @@ void ConsumerSession::warn_of_stream() {
 void ConsumerSession::start() {
   Prefetch prefetch{options_.prefetch, options_.prefetch_bytes};
   if (options_.workers > 0) prefetch = ConcurrentMode::share(prefetch, options_.workers);
-  if (lease_) prefetch = {.messages = options_.prefetch, .bytes = options_.prefetch_bytes, .whole = true};
+  if (ownership_) prefetch = {.messages = options_.prefetch, .bytes = options_.prefetch_bytes, .whole = true};
   puller_.emplace(connection_, *group_, options_.subject_prefix, prefetch, context_.meters.group,
-                  [this] { return !executor_.overdue() && (!lease_ || lease_->holds()); });
-  if (lease_) {
+                  [this] { return !executor_.overdue() && (!ownership_ || ownership_->holds()); });
+  if (ownership_) {
     puller_->never_lapse();
-    strict_.emplace(*puller_, context_.meters.group, key_order_, options_.max_ack_pending,
-                    [this](const StreamMessage& message) { return needs_no_handler(message); });
+    strict_.emplace(context_, *puller_, key_order_, outage_);
   }
   settler_.emplace(context_, *puller_, dead_letters_, outage_, stop_);
   if (strict_) settler_->use(*strict_);
   watchdog_.emplace(executor_, context_, stop_);
+  transactional_.emplace(executor_, key_order_, *puller_, *settler_, outage_, stop_,
+                         [this] { return may_start(); });
   if (options_.workers > 0) concurrent_.emplace(context_, key_order_, *puller_, *settler_, outage_, stop_);
-}
-
-bool ConsumerSession::needs_no_handler(const StreamMessage& message) {
-  const auto& delivery = message.delivery;
-  if (!message.undecodable.empty() || (!message.for_group.empty() && message.for_group != options_.group))
-    return true;
-  if (context_.handlers.find(delivery.event.type) == nullptr) return true;
-  if (delivery.delivered == 1) return false;  // nobody else has had it
-  bool settled = false;
-  (void)outage_.until_done("inbox", [&] {
-    settled = guarded(context_.inbox, [&] {
-      if (context_.inbox.handled(identity_of(delivery.event))) return true;
-      const auto attempts = context_.inbox.attempts(AttemptsKey{delivery}.identity());
-      return attempts && attempts->state == Inbox::Attempts::State::dead_letter &&
-             attempts->message_stored_at.value_or(delivery.stored_at) == delivery.stored_at;
-    });
-  });
-  return settled;
 }
 
 /// Takes and handles what has come. False when there was nothing to take, as far as can be seen.
@@ -179,11 +152,11 @@ bool ConsumerSession::turn() {
   connection_.require_open();
   show_status();
   const auto now = Clock::now();
-  puller_->pause(breakers().consumer_within_pause(now) || (concurrent_ && concurrent_->all_stuck()));
+  puller_->pause(breakers().consumer_within_pause(now) || stuck());
   auto room = concurrent_ ? concurrent_->room() : static_cast<std::size_t>(options_.max_batch);
-  if (strict_ && stuck_) room = 0;  // another instance's, soon
+  if (strict_ && stuck()) room = 0;  // another instance's, soon
   auto messages = strict_ ? strict_->take(room, next_wait(), stop_) : puller_->take(room, next_wait(), stop_);
-  for (auto& message : puller_->take_excess()) nak_excess(std::move(message));
+  for (auto& message : puller_->take_excess()) transactional_->give_back(std::move(message));
   bool busy =
       !messages.empty() || !connection_.connected() || !puller_->answered() || breakers().within_pause(now);
   busy = busy || (strict_ && strict_->busy());
@@ -254,7 +227,7 @@ std::string ConsumerSession::waiting_for() const {
     return "NATS: the group refuses pulls: " + refusal;
   if (puller_->unanswered()) return "NATS: the group does not answer";
   if (auto reason = strict_ ? strict_->waiting_for() : std::string{}; !reason.empty()) return reason;
-  if (concurrent_ && concurrent_->all_stuck()) return ConcurrentMode::all_stuck_reason;
+  if (stuck()) return ConcurrentMode::all_stuck_reason;
   return {};
 }
 
@@ -276,68 +249,7 @@ void ConsumerSession::handle(std::vector<StreamMessagePtr> messages) {
       events.push_back(std::move(message));
     }
   }
-  if (!events.empty()) handle_in_transactions(std::move(events));
-}
-
-/// In batches what is handed out for the first time, in isolation what comes again.
-void ConsumerSession::handle_in_transactions(std::vector<StreamMessagePtr> messages) {
-  // What comes again is handled after the others, and so is what follows it in its key.
-  std::vector<StreamMessagePtr> first, again;
-  std::unordered_set<std::string> keys_again;
-  for (auto& message : messages) {
-    const auto& delivery = message->delivery;
-    bool comes_again = delivery.delivered > 1 && !breakers().never_started(delivery);
-    if (comes_again || !keys_again.empty()) {
-      auto key = order_key(delivery.event);
-      comes_again = comes_again || keys_again.contains(key);
-      if (comes_again && !key.empty()) keys_again.insert(std::move(key));
-    }
-    (comes_again ? again : first).push_back(std::move(message));
-  }
-  run_batch(std::move(first));
-  for (auto& message : again)
-    if (!message->lapsed()) run_isolated(std::move(message));
-}
-
-/// More than is wanted here, since handlers have become slow. Later ones of its key wait until it comes
-/// again.
-void ConsumerSession::nak_excess(StreamMessagePtr message) {
-  Settlement settlement{.kind = Settlement::Kind::not_started};
-  key_order_.settled(message->delivery, settlement, Clock::now());
-  settler_->settle(std::move(message), settlement);
-}
-
-/// An owner past its lease leaves its messages to whoever takes over.
-bool ConsumerSession::may_start() const { return !stop_.stop_requested() && (!lease_ || lease_->holds()); }
-
-void ConsumerSession::run_batch(std::vector<StreamMessagePtr> batch) {
-  std::vector<Delivery*> deliveries;
-  deliveries.reserve(batch.size());
-  for (const auto& message : batch) deliveries.push_back(&message->delivery);
-  std::size_t done = 0;
-  while (done < batch.size() && may_start() && puller_->excess() == 0 && !batch[done]->lapsed()) {
-    std::vector<Settlement> settlements;
-    const auto rest = std::span{deliveries}.subspan(done);
-    if (!outage_.until_done("inbox", [&] { settlements = executor_.run_batch(rest); })) break;
-    settler_->committed(settlements.size());
-    for (const auto& settlement : settlements) settler_->settle(std::move(batch[done++]), settlement);
-  }
-  for (; done < batch.size(); ++done)
-    if (stop_.stop_requested() && !batch[done]->lapsed())
-      settler_->keep_for_drain(std::move(batch[done]));
-    else if (!batch[done]->lapsed())
-      nak_excess(std::move(batch[done]));
-}
-
-void ConsumerSession::run_isolated(StreamMessagePtr message) {
-  Settlement settlement;
-  if (!stop_.stop_requested() && (puller_->excess() > 0 || !may_start()))
-    return nak_excess(std::move(message));
-  if (stop_.stop_requested() ||
-      !outage_.until_done("inbox", [&] { settlement = executor_.run_isolated(message->delivery); }))
-    return settler_->keep_for_drain(std::move(message));
-  settler_->committed(1);
-  settler_->settle(std::move(message), settlement);
+  if (!events.empty()) transactional_->handle(std::move(events));
 }
 
 void ConsumerSession::drain() {

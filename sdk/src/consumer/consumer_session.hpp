@@ -9,17 +9,17 @@
 #include "consumer/dead_letter.hpp"
 #include "consumer/event_stream.hpp"
 #include "consumer/group.hpp"
+#include "consumer/group_ownership.hpp"
 #include "consumer/inbox_upkeep.hpp"
 #include "consumer/key_order.hpp"
-#include "consumer/lease_keeper.hpp"
 #include "consumer/outage_wait.hpp"
 #include "consumer/puller.hpp"
 #include "consumer/settler.hpp"
 #include "consumer/strict_order.hpp"
+#include "consumer/transactional_mode.hpp"
 #include "consumer/type_filter.hpp"
 #include "consumer/watchdog.hpp"
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -49,7 +49,8 @@ class ConsumerSession {
   [[nodiscard]] End work_until_end();
   [[nodiscard]] bool may_stay_owner();
   [[nodiscard]] bool may_start() const;
-  [[nodiscard]] bool needs_no_handler(const StreamMessage& message);
+  /// All workers are.
+  [[nodiscard]] bool stuck() const noexcept { return concurrent_ && concurrent_->all_stuck(); }
   [[nodiscard]] bool join();
   [[nodiscard]] std::uint64_t first_sequence();
   void warn_of_stream();
@@ -62,10 +63,6 @@ class ConsumerSession {
   [[nodiscard]] CircuitBreakers& breakers() noexcept;
   [[nodiscard]] std::string waiting_for() const;
   void handle(std::vector<StreamMessagePtr> messages);
-  void handle_in_transactions(std::vector<StreamMessagePtr> messages);
-  void run_batch(std::vector<StreamMessagePtr> batch);
-  void run_isolated(StreamMessagePtr message);
-  void nak_excess(StreamMessagePtr message);
   void drain();
 
   ConsumerContext& context_;
@@ -78,10 +75,8 @@ class ConsumerSession {
   KeyOrder key_order_;
   BatchExecutor executor_;
   InboxUpkeep upkeep_;
-  std::string handlers_wait_for_;     // as told last
-  std::atomic<bool> stuck_{false};    // all workers: seen by the lease's thread
-  std::optional<LeaseKeeper> lease_;  // of a strict group
-  Clock::time_point connected_at_{};
+  std::string handlers_wait_for_;            // as told last
+  std::optional<GroupOwnership> ownership_;  // of a strict group
   Clock::time_point idle_since_{};  // time in which messages are handled, or none could come, is not idle
   // Once the group is joined.
   std::optional<EventStream> stream_;  // empty without the right to look it up
@@ -90,7 +85,8 @@ class ConsumerSession {
   std::optional<StrictOrder> strict_;
   std::optional<Settler> settler_;
   std::optional<Watchdog> watchdog_;
-  std::optional<ConcurrentMode> concurrent_;  // with workers, instead of the batch executor
+  std::optional<TransactionalMode> transactional_;
+  std::optional<ConcurrentMode> concurrent_;  // with workers, instead
 };
 
 }  // namespace tidings

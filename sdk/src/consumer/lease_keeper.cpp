@@ -90,8 +90,9 @@ bool LeaseKeeper::holds() const noexcept {
 
 void LeaseKeeper::release() noexcept {
   beating_ = {};  // waits for its end
+  if (tenure_.empty()) return;
   try {
-    store_->release(tenure_);
+    store_->release(std::exchange(tenure_, {}));
   } catch (const std::exception& error) {
     spdlog::warn("{}: the lease ends by itself", error.what());
   }

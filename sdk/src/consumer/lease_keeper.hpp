@@ -35,7 +35,7 @@ class LeaseKeeper {
   [[nodiscard]] bool holds() const noexcept;
   /// Asks the database where it may have: after an outage, nobody may have taken over. Thread-safe.
   [[nodiscard]] bool still_holds();
-  /// A standby takes over at once.
+  /// A standby takes over at once. No effect when there is nothing to release.
   void release() noexcept;
 
  private:

@@ -1,5 +1,8 @@
 #include "consumer/strict_order.hpp"
 
+#include "consumer/inbox_guard.hpp"
+#include "consumer/poison_detection.hpp"
+
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -18,13 +21,8 @@ constexpr auto all = std::numeric_limits<std::size_t>::max();
 
 }  // namespace
 
-StrictOrder::StrictOrder(Puller& puller, GroupGauges& gauges, KeyOrder& key_order, int max_ack_pending,
-                         NeedsNoHandler needs_no_handler)
-    : puller_(puller),
-      gauges_(gauges),
-      key_order_(key_order),
-      max_ack_pending_(static_cast<std::size_t>(max_ack_pending)),
-      needs_no_handler_(std::move(needs_no_handler)) {
+StrictOrder::StrictOrder(ConsumerContext& context, Puller& puller, KeyOrder& key_order, OutageWait& outage)
+    : context_(context), puller_(puller), key_order_(key_order), outage_(outage) {
   puller_.on_settled([this](std::uint64_t sequence) { gate_.left(sequence); });
   puller_.ask_for_missing(0);
 }
@@ -32,7 +30,7 @@ StrictOrder::StrictOrder(Puller& puller, GroupGauges& gauges, KeyOrder& key_orde
 std::vector<StreamMessagePtr> StrictOrder::take(std::size_t max, milliseconds wait,
                                                 const std::stop_token& stop) {
   puller_.behind_their_keys(queue_.size());
-  gauges_.held_keys = queue_.held_keys(Clock::now());
+  context_.meters.group.held_keys = queue_.held_keys(Clock::now());
   for (auto& message : puller_.take(all, longest_wait(max, wait), stop)) add(std::move(message));
   look_at_gate();
   const auto now = Clock::now();
@@ -61,12 +59,33 @@ void StrictOrder::add(StreamMessagePtr message) {
   const auto now = Clock::now();
   const auto sequence = message->delivery.stream_sequence;
   if (!gate_.received(sequence, message->consumer_sequence, now)) return;
-  if (!gate_.open() && needs_no_handler_(*message)) {
+  if (!gate_.open() && needs_no_handler(*message)) {
     gate_.left(sequence);
     return passing_.push_back(std::move(message));
   }
   const auto key = order_key(message->delivery.event);
   keep(std::move(message), key, {});
+}
+
+/// Then it need not wait, and somebody else may settle it at any time: what a frozen owner has committed and
+/// not acked, for example. Counted as open here, it would stand for one that is not here.
+bool StrictOrder::needs_no_handler(const StreamMessage& message) {
+  const auto& delivery = message.delivery;
+  const bool for_others = !message.for_group.empty() && message.for_group != context_.options.group;
+  if (for_others || !message.undecodable.empty() || context_.handlers.find(delivery.event.type) == nullptr)
+    return true;
+  if (delivery.delivered == 1) return false;  // nobody else has had it
+  auto& inbox = context_.inbox;
+  bool settled = false;
+  (void)outage_.until_done("inbox", [&] {
+    settled = guarded(inbox, [&] {
+      if (inbox.handled(identity_of(delivery.event))) return true;
+      const auto attempts = inbox.attempts(AttemptsKey{delivery}.identity());
+      return attempts && attempts->state == Inbox::Attempts::State::dead_letter &&
+             attempts->message_stored_at.value_or(delivery.stored_at) == delivery.stored_at;
+    });
+  });
+  return settled;
 }
 
 void StrictOrder::keep(StreamMessagePtr message, const std::string& key, Clock::time_point due) {
@@ -152,10 +171,11 @@ std::string StrictOrder::waiting_for() const {
     if (gate_.missing() == 0) return "order: the group's state";
     return "order: " + std::to_string(gate_.missing()) + " messages that were handed out elsewhere";
   }
-  const bool all_open = queue_.size() >= max_ack_pending_;
+  const auto max_open = static_cast<std::size_t>(context_.options.max_ack_pending);
+  const bool all_open = queue_.size() >= max_open;
   const auto key = all_open || puller_.full() ? queue_.longest_key(Clock::now()) : std::string{};
   if (key.empty()) return {};
-  return (all_open ? "order: all " + std::to_string(max_ack_pending_) + " messages that may be open"
+  return (all_open ? "order: all " + std::to_string(max_open) + " messages that may be open"
                    : std::string{"order: as many bytes as may be here (prefetch_bytes)"}) +
          " wait for a retry, most of " + key.substr(key.find('\n') + 1);
 }

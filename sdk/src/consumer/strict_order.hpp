@@ -3,8 +3,10 @@
 // The owner's side of Order::strict: between what the group hands out and the handlers. Nothing starts before
 // all that was handed out earlier is here; then events go on in the order of the stream.
 
+#include "consumer/consumer_context.hpp"
 #include "consumer/hold_queue.hpp"
 #include "consumer/key_order.hpp"
+#include "consumer/outage_wait.hpp"
 #include "consumer/puller.hpp"
 #include "consumer/settlement.hpp"
 #include "consumer/stream_message.hpp"
@@ -13,7 +15,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <stop_token>
 #include <string>
 #include <unordered_map>
@@ -26,12 +27,7 @@ class StrictOrder {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Whether nobody's handler is to run for a message, so that it need not wait, and somebody else may settle
-  /// it at any time: what a frozen owner has committed and not acked, for example.
-  using NeedsNoHandler = std::function<bool(const StreamMessage&)>;
-
-  StrictOrder(Puller& puller, GroupGauges& gauges, KeyOrder& key_order, int max_ack_pending,
-              NeedsNoHandler needs_no_handler);
+  StrictOrder(ConsumerContext& context, Puller& puller, KeyOrder& key_order, OutageWait& outage);
 
   /// Waits for messages as Puller::take(), and returns up to `max` that may be handled, in order; and what
   /// needs no handler, at once.
@@ -54,17 +50,17 @@ class StrictOrder {
 
  private:
   void add(StreamMessagePtr message);
+  [[nodiscard]] bool needs_no_handler(const StreamMessage& message);
   void drop_all();
   void keep(StreamMessagePtr message, const std::string& key, Clock::time_point due);
   void look_at_gate();
   [[nodiscard]] std::chrono::milliseconds longest_wait(std::size_t max, std::chrono::milliseconds wait) const;
   [[nodiscard]] std::vector<StreamMessagePtr> in_order(const std::vector<std::uint64_t>& sequences);
 
+  ConsumerContext& context_;
   Puller& puller_;
-  GroupGauges& gauges_;
   KeyOrder& key_order_;
-  const std::size_t max_ack_pending_;
-  const NeedsNoHandler needs_no_handler_;
+  OutageWait& outage_;
   TakeOverGate gate_{Clock::now()};
   HoldQueue queue_;
   std::unordered_map<std::uint64_t, StreamMessagePtr> messages_;  // in queue_, by sequence

@@ -3,8 +3,8 @@
 #include "inbox/attempt_columns.hpp"
 #include "inbox/event_key.hpp"
 #include "inbox/inbox.hpp"
-#include "inbox/sqlite_pruner.hpp"
 #include "inbox/sqlite_setup.hpp"
+#include "inbox/sqlite_statements.hpp"
 #include "inbox/sqlite_tables.hpp"
 #include "inbox/sqlite_tenure_store.hpp"
 #include "inbox/sqlite_transaction_guard.hpp"
@@ -15,7 +15,6 @@
 
 #include <SQLiteCpp/Exception.h>
 #include <SQLiteCpp/Statement.h>
-#include <SQLiteCpp/Transaction.h>
 #include <sqlite3.h>
 
 #include <optional>
@@ -39,69 +38,6 @@ struct Key {
   std::optional<std::string> source;
 };
 
-using Statement = SqliteTables::Statement;
-
-/// The statements of one group.
-struct Statements {
-  Statements(const SqliteTables& its_database, const std::string& group)
-      : database(its_database), group_id(join(its_database, group)) {}
-
-  /// Writes only where the group is new: a handler of another instance may hold the lock for long.
-  static std::int64_t join(const SqliteTables& database, const std::string& group) {
-    Statement select{database, "SELECT id FROM inbox_group WHERE name = ?"};
-    Statement insert{database, "INSERT INTO inbox_group(name) VALUES (?) ON CONFLICT DO NOTHING"};
-    for (;;) {
-      StatementRun run{select};
-      if (run.bind(group).next()) return run.column(0).getInt64();
-      StatementRun{insert}.bind(group).exec();
-    }
-  }
-
-  const SqliteTables database;
-  const std::int64_t group_id;
-  Statement begin{database, "BEGIN IMMEDIATE"};
-  Statement commit{database, "COMMIT"};
-  Statement savepoint{database, "SAVEPOINT tidings_delivery"};
-  Statement release{database, "RELEASE tidings_delivery"};
-  Statement rollback_to{database, "ROLLBACK TO tidings_delivery"};
-  Statement claim{database, R"sql(
-      INSERT INTO inbox(group_id, event_id, source, handled_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING)sql"};
-  Statement unclaim{database, "DELETE FROM inbox WHERE group_id = ? AND event_id = ?"};
-  Statement handled{database, R"sql(
-      SELECT 1 FROM inbox WHERE group_id = ? AND event_id IN (?, ?) AND (source IS NULL OR source = ?))sql"};
-  // The newest: the row under the id may be an older binary's.
-  Statement attempts{database, R"sql(
-      SELECT starts, last_error, state, reason, next_attempt_at, message_stored_at FROM inbox_attempt
-       WHERE group_id = ? AND event_id IN (?, ?) AND (source IS NULL OR source = ?)
-       ORDER BY updated_at DESC, starts DESC LIMIT 1)sql"};
-  Statement has_attempts{database, "SELECT 1 FROM inbox_attempt WHERE group_id = ? AND event_id = ?"};
-  Statement record{database, R"sql(
-      INSERT INTO inbox_attempt(group_id, event_id, source, starts, last_error, state, reason,
-                                next_attempt_at, message_stored_at, updated_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-      ON CONFLICT DO UPDATE SET
-          starts = excluded.starts, last_error = excluded.last_error, state = excluded.state,
-          reason = excluded.reason, next_attempt_at = excluded.next_attempt_at,
-          message_stored_at = excluded.message_stored_at, updated_at = excluded.updated_at
-       WHERE source IS NULL OR source = excluded.source)sql"};
-  Statement forget{database, R"sql(
-      DELETE FROM inbox_attempt
-       WHERE group_id = ? AND event_id IN (?, ?) AND (source IS NULL OR source = ?))sql"};
-  Statement position{database, R"sql(
-      SELECT stream_created, settled_to FROM inbox_position WHERE group_id = ? AND stream = ?)sql"};
-  Statement keep_position{database, R"sql(
-      INSERT INTO inbox_position(group_id, stream, stream_created, settled_to, updated_at) VALUES (?, ?, ?, ?, ?)
-      ON CONFLICT DO UPDATE SET stream_created = excluded.stream_created, settled_to = excluded.settled_to,
-                                updated_at = excluded.updated_at)sql"};
-  Statement is_strict{database,
-                      "SELECT 1 FROM inbox_order JOIN inbox_beat USING (group_id) WHERE group_id = ?"};
-  Statement fence{database, R"sql(
-      UPDATE inbox_beat SET beat = beat + 1 WHERE group_id = ?
-         AND EXISTS (SELECT 1 FROM inbox_order WHERE group_id = ? AND tenure = ?))sql"};
-  Statement any_handled{database, "SELECT 1 FROM inbox WHERE group_id = ? LIMIT 1"};
-  SqlitePruner pruner{database, group_id};
-};
-
 }  // namespace
 
 class SqliteInbox::Tables final : public Inbox {
@@ -123,22 +59,12 @@ class SqliteInbox::Tables final : public Inbox {
     }
   }
 
-  bool is_strict() override {
-    return StatementRun{statements_->is_strict}.bind(statements_->group_id).next();
-  }
-  void make_strict() override {
-    const auto id = std::to_string(statements_->group_id);
-    SQLite::Transaction transaction{database, SQLite::TransactionBehavior::IMMEDIATE};
-    database.exec(
-        names.in("INSERT INTO inbox_order(group_id, tenure) VALUES (" + id + ", '') ON CONFLICT DO NOTHING"));
-    database.exec(
-        names.in("INSERT INTO inbox_beat(group_id, beat) VALUES (" + id + ", 0) ON CONFLICT DO NOTHING"));
-    transaction.commit();
-  }
+  bool is_strict() override { return statements_->fence.is_strict(); }
+  void make_strict() override { statements_->fence.make_strict(); }
   std::unique_ptr<TenureStore> open_tenures(std::chrono::milliseconds patience) override {
     return open_sqlite_tenures(database.getFilename(), names, statements_->group_id, patience);
   }
-  void fence(const std::string& tenure) override { tenure_ = tenure; }
+  void fence(const std::string& tenure) override { statements_->fence.use(tenure); }
 
   void begin() override {
     require_file();
@@ -148,7 +74,7 @@ class SqliteInbox::Tables final : public Inbox {
   void commit() override {
     guard_.require_kept();
     guard_.reset_statements();
-    require_tenure();
+    statements_->fence.require_tenure();
     run_own(statements_->commit);
     guard_.ended();
     require_file();
@@ -285,12 +211,6 @@ class SqliteInbox::Tables final : public Inbox {
   SQLite::Database database;
 
  private:
-  /// The same statement is a sign of life: nobody else could write one while the transaction was open.
-  void require_tenure() {
-    if (tenure_.empty()) return;
-    const auto group = statements_->group_id;
-    if (StatementRun{statements_->fence}.bind(group, group, tenure_).exec() != 1) throw TenureLost();
-  }
   void require_file() {
     if (const auto& why = file_.lost(); !why.empty()) throw SQLite::Exception(why, SQLITE_IOERR);
   }
@@ -311,8 +231,7 @@ class SqliteInbox::Tables final : public Inbox {
 
   SqliteTransactionGuard guard_;
   SqliteFile file_;
-  std::optional<Statements> statements_;
-  std::string tenure_;    // that commits are checked against
+  std::optional<SqliteStatements> statements_;
   TextOrBlob claimed_{};  // the last row's key
 };
 
