@@ -156,7 +156,7 @@ bool ConsumerSession::turn() {
   auto room = concurrent_ ? concurrent_->room() : static_cast<std::size_t>(options_.max_batch);
   if (strict_ && stuck()) room = 0;  // another instance's, soon
   auto messages = strict_ ? strict_->take(room, next_wait(), stop_) : puller_->take(room, next_wait(), stop_);
-  for (auto& message : puller_->take_excess()) transactional_->give_back(std::move(message));
+  for (auto& message : puller_->take_excess()) transactional_->nak_excess(std::move(message));
   bool busy =
       !messages.empty() || !connection_.connected() || !puller_->answered() || breakers().within_pause(now);
   busy = busy || (strict_ && strict_->busy());

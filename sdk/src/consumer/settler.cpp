@@ -55,10 +55,10 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
       spdlog::warn("retry id={} type={} attempt={} delay_ms={} reason=\"{}\"", delivery.event.id,
                    delivery.event.type, settlement.attempts, settlement.delay.count(), settlement.reason);
       tell_failure(delivery, settlement);
-      return give_back(std::move(message), settlement);
+      return nak_or_keep(std::move(message), settlement);
     case Kind::unavailable:
       tell_failure(delivery, settlement);
-      return give_back(std::move(message), settlement);
+      return nak_or_keep(std::move(message), settlement);
     case Kind::fenced: {
       // It is no longer ours: the instance that has it now settles it.
       auto late = settlement;
@@ -67,7 +67,7 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
       spdlog::warn("fenced id={} type={} attempt={} reason=\"{}\"", delivery.event.id, delivery.event.type,
                    late.attempts, late.reason);
       tell_failure(delivery, late);
-      if (strict_ != nullptr) give_back(std::move(message), settlement);
+      if (strict_ != nullptr) nak_or_keep(std::move(message), settlement);
       return;
     }
     case Kind::ignored:
@@ -76,12 +76,12 @@ void Settler::settle(StreamMessagePtr message, const Settlement& settlement) {
     case Kind::duplicate:
       return puller_.ack(std::move(message));
     default:
-      return give_back(std::move(message), settlement);
+      return nak_or_keep(std::move(message), settlement);
   }
 }
 
 /// At a stop its successor gets it at once, since it starts nothing before it has all.
-void Settler::give_back(StreamMessagePtr message, const Settlement& settlement) {
+void Settler::nak_or_keep(StreamMessagePtr message, const Settlement& settlement) {
   if (strict_ == nullptr) return puller_.nak(std::move(message), settlement.delay);
   if (stop_.stop_requested())
     return puller_.stopped() ? puller_.nak(std::move(message)) : keep_for_drain(std::move(message));

@@ -39,7 +39,7 @@ class Settler {
 
  private:
   void count(const std::string& type, Settlement::Kind kind);
-  void give_back(StreamMessagePtr message, const Settlement& settlement);
+  void nak_or_keep(StreamMessagePtr message, const Settlement& settlement);
   void dead_letter(StreamMessagePtr message, const Settlement& settlement);
   void try_dead_letter_later(StreamMessagePtr message);
   void tell_ignored(const std::string& type);

@@ -26,7 +26,7 @@ void TransactionalMode::handle(std::vector<StreamMessagePtr> messages) {
     if (!message->lapsed()) run_isolated(std::move(message));
 }
 
-void TransactionalMode::give_back(StreamMessagePtr message) {
+void TransactionalMode::nak_excess(StreamMessagePtr message) {
   Settlement settlement{.kind = Settlement::Kind::not_started};
   key_order_.settled(message->delivery, settlement, Clock::now());
   settler_.settle(std::move(message), settlement);
@@ -48,13 +48,13 @@ void TransactionalMode::run_batch(std::vector<StreamMessagePtr> batch) {
     if (stop_.stop_requested() && !batch[done]->lapsed())
       settler_.keep_for_drain(std::move(batch[done]));
     else if (!batch[done]->lapsed())
-      give_back(std::move(batch[done]));
+      nak_excess(std::move(batch[done]));
 }
 
 void TransactionalMode::run_isolated(StreamMessagePtr message) {
   Settlement settlement;
   if (!stop_.stop_requested() && (puller_.excess() > 0 || !may_start_()))
-    return give_back(std::move(message));
+    return nak_excess(std::move(message));
   if (stop_.stop_requested() ||
       !outage_.until_done("inbox", [&] { settlement = executor_.run_isolated(message->delivery); }))
     return settler_.keep_for_drain(std::move(message));

@@ -37,7 +37,7 @@ class TransactionalMode {
   void handle(std::vector<StreamMessagePtr> messages);
   /// More than is wanted here, since handlers have become slow. Later ones of its key wait until it comes
   /// again.
-  void give_back(StreamMessagePtr message);
+  void nak_excess(StreamMessagePtr message);
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -59,3 +59,13 @@ TEST_CASE("what could not be read starts the count anew") {
   silence.failed();
   CHECK_FALSE(observe(silence, {"a", 1}, start + 12s));
 }
+
+TEST_CASE("a lock that was met gives the owner half a lease to show that it lives") {
+  Silence silence{10s};
+  for (auto after = 0s; after < 10s; after += 2s) CHECK_FALSE(observe(silence, {"a", 1}, start + after));
+  CHECK(observe(silence, {"a", 1}, start + 10s));
+  silence.met_lock(start + 10s);
+  CHECK_FALSE(observe(silence, {"a", 1}, start + 12s));
+  CHECK_FALSE(observe(silence, {"a", 1}, start + 14s));
+  CHECK(observe(silence, {"a", 1}, start + 15s));
+}

@@ -1,6 +1,8 @@
 // Order::strict: one instance at a time handles the group's events, each key's in the order of the stream,
 // whoever is killed, frozen, stopped or fails.
 
+#include "support/strict_order.hpp"
+
 #include "support/consuming.hpp"
 #include "support/process.hpp"
 
@@ -10,7 +12,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <map>
 
 using namespace tidings;
 using namespace tidings::test;
@@ -21,15 +22,6 @@ using State = ConsumerStatus::State;
 namespace {
 
 const char* const member = "a member of a strict group (runs in a process of its own)";
-
-constexpr int keys = 10;
-
-ConsumerOptions strict(ConsumerOptions options) {
-  options.order = ConsumerOptions::Order::strict;
-  options.lease = 1s;
-  options.max_attempts = 1000;
-  return options;
-}
 
 /// One of ten fails at first.
 bool fails(const Delivery& delivery) {
@@ -48,31 +40,6 @@ Process start_member(const Scene& scene) {
       {.environment = {{"TIDINGS_TEST_URL", scene.server.url()}, {"TIDINGS_TEST_INBOX", scene.inbox()}},
        .input = {},
        .log_folder = {}}};
-}
-
-std::string number(int i) {
-  auto text = std::to_string(i);
-  return std::string(5 - text.size(), '0') + text;
-}
-
-/// As key-number, the number growing in each key.
-void publish_to_keys(Scene& scene, int from, int to) {
-  for (int i = from; i < to; ++i) {
-    const auto key = "k" + std::to_string(i % keys);
-    scene.publish_for(key, key + "-" + number(i));
-  }
-}
-
-/// Which ids are out of the order of their keys, or came twice; empty in the good case.
-std::vector<std::string> out_of_order(const std::vector<std::string>& ids) {
-  std::map<std::string, std::string> last;
-  std::vector<std::string> wrong;
-  for (const auto& id : ids) {
-    auto& before = last[id.substr(0, id.find('-'))];
-    if (id <= before) wrong.push_back(before + " before " + id);
-    before = id;
-  }
-  return wrong;
 }
 
 void check_all_in_order(Scene& scene, int count) {
@@ -169,58 +136,6 @@ TEST_CASE("a strict group's standby takes nothing, and goes on at once when its 
   check_all_in_order(scene, 200);
 }
 
-TEST_CASE("a strict group holds what follows an event that fails, and nobody else") {
-  Scene scene;
-  auto options = strict(scene.options());
-  options.max_ack_pending = 10;
-  options.prefetch = 500;
-  std::atomic<bool> available{false};
-  Instance instance{scene.inbox(), options, on_event("a-1", [&] {
-                      if (!available) throw RetryAfter{300ms};
-                    })};
-  scene.publish_for("a", "a-1");
-  scene.publish_for("a", "a-2");
-  scene.publish_for("b", "b-1");
-  scene.publish_for("b", "b-2");
-  instance.start();
-  REQUIRE_WITHIN(20s, scene.effects() == std::vector<std::string>{"b-1", "b-2"});
-  REQUIRE_WITHIN(20s, instance.stats().held_keys == 1);
-  publish_to_keys(scene, 0, 50);
-  REQUIRE_WITHIN(20s, scene.effects().size() == 52);
-  available = true;
-  REQUIRE_WITHIN(20s, scene.effects().size() == 54 && scene.all_acked());
-  instance.stop();
-  CHECK(out_of_order(scene.effects()) == std::vector<std::string>{});
-}
-
-TEST_CASE("a dead letter ends a strict group's hold") {
-  Scene scene;
-  auto options = strict(scene.options());
-  options.max_attempts = 3;
-  Instance instance{scene.inbox(), options, on_event("a-1", [] { throw std::runtime_error("no"); })};
-  for (const auto* const id : {"a-1", "a-2", "a-3"}) scene.publish_for("a", id);
-  instance.start();
-  REQUIRE_WITHIN(20s, scene.effects() == std::vector<std::string>{"a-2", "a-3"} && scene.all_acked());
-  CHECK(scene.dead_letters().size() == 1);
-  CHECK(instance.calls_for("a-1").size() == 3);
-}
-
-TEST_CASE("a stop during a hold keeps the order") {
-  Scene scene;
-  for (const auto* const id : {"a-1", "a-2", "a-3"}) scene.publish_for("a", id);
-  {
-    Instance owner{scene.inbox(), strict(scene.options()), on_event("a-1", [] { throw RetryAfter{1h}; })};
-    owner.start();
-    REQUIRE_WITHIN(20s, owner.stats().held_keys == 1);
-    scene.publish_for("b", "b-1");
-    REQUIRE_WITHIN(20s, scene.effects() == std::vector<std::string>{"b-1"});
-  }
-  Instance next{scene.inbox(), strict(scene.options())};
-  next.start();
-  REQUIRE_WITHIN(20s, scene.effects() == std::vector<std::string>{"b-1", "a-1", "a-2", "a-3"});
-  REQUIRE_WITHIN(20s, scene.all_acked());
-}
-
 TEST_CASE("workers of a strict group keep the order of each key") {
   Scene scene;
   std::mutex mutex;
@@ -261,45 +176,4 @@ TEST_CASE("a group is shared or strict, as its inbox knows") {
   CHECK(refused(options).empty());
   CHECK(refused(strict(scene.options())).empty());
   CHECK(refused(scene.options()).starts_with("CONSUMER_ORDER=shared: the group mailer is strict"));
-}
-
-TEST_CASE("one event of a strict group that waits for its retry does not slow others down") {
-  Scene scene;
-  auto options = strict(scene.options());
-  options.max_batch = 10;
-  Instance instance{scene.inbox(), options, on_event("a-1", [] { throw RetryAfter{1h}; })};
-  scene.publish_for("a", "a-1");
-  publish_to_keys(scene, 0, 300);
-  instance.start();
-  // In 30 batches, none of which waits for anything.
-  REQUIRE_WITHIN(15s, scene.effects().size() == 300);
-  CHECK(instance.stats().held_keys == 1);
-}
-
-TEST_CASE("a strict group whose bytes all wait for a retry says so, and in which key") {
-  Scene scene;
-  auto options = strict(scene.options());
-  options.prefetch_bytes = 64 * 1024;
-  Instance instance{scene.inbox(), options, on_event("a-1", [] { throw RetryAfter{1h}; })};
-  scene.publish_for("a", "a-1");
-  instance.start();
-  REQUIRE_WITHIN(20s, instance.stats().held_keys == 1);
-  const std::string large = "{\"padding\":\"" + std::string(20 * 1024, 'x') + "\"}";
-  for (int i = 2; i < 10; ++i) scene.publish_for("a", "a-" + std::to_string(i), large);
-  REQUIRE_WITHIN(20s, instance.consumer.status().reason.find("prefetch_bytes) wait for a retry, most of a") !=
-                          std::string::npos);
-}
-
-TEST_CASE("a stream that is made again beside a hold is handled, and nothing spins") {
-  Scene scene;
-  Instance instance{scene.inbox(), strict(scene.options()), on_event("a-5", [] { throw RetryAfter{1h}; })};
-  for (int i = 1; i < 5; ++i) scene.publish_for("b", "b-" + std::to_string(i));
-  scene.publish_for("a", "a-5");
-  instance.start();
-  REQUIRE_WITHIN(20s, instance.stats().held_keys == 1);
-  scene.js.delete_stream("AUTH_EVENTS");
-  REQUIRE_WITHIN(20s, scene.js.has_stream("AUTH_EVENTS"));
-  scene.publish_for("a", "a-9");
-  REQUIRE_WITHIN(20s, std::ranges::count(scene.effects(), "a-9") == 1);
-  CHECK(instance.stats().commits < 100);
 }
