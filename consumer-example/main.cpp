@@ -5,6 +5,7 @@
 
 #include <tidings/consumer.hpp>
 #include <tidings/error.hpp>
+#include <tidings/monitor_server.hpp>
 #include <tidings/settings.hpp>
 
 #include <CLI/CLI.hpp>
@@ -15,6 +16,7 @@
 
 #include <chrono>
 #include <iostream>
+#include <optional>
 #include <string>
 
 namespace {
@@ -26,6 +28,7 @@ struct Flags {
   std::string database = "welcome.db";
   std::string instance = "consumer-" + std::to_string(getpid());
   std::string log_level = "info";
+  std::string http;  // where to serve health and metrics
   int exit_when_idle_ms = 0;
   bool json = false;
 };
@@ -77,6 +80,12 @@ void consume(Inbox inbox, const Flags& flags) {
         write(tx, compose(user, delivery.event.id, flags.instance));
         report(user, delivery, flags);
       });
+  std::optional<tidings::MonitorServer> monitor;
+  if (!flags.http.empty()) {
+    monitor.emplace(tidings::HttpOptions::from_environment(flags.http));
+    monitor->watch(consumer);
+    monitor->start();
+  }
   consumer.run();  // until SIGINT or SIGTERM; drains
   report(consumer.stats(), flags);
 }
@@ -110,6 +119,7 @@ void add_flags(CLI::App& app, Flags& flags) {
          "of each user's events: among what an instance has (shared), or always (strict) [shared]")
       ->envname("CONSUMER_ORDER")
       ->check(CLI::IsMember({"shared", "strict"}));
+  app.add_option("--http", flags.http, "HOST:PORT to serve health and metrics on; port 0 takes a free one");
   app.add_flag("--json", flags.json, "print one JSON object a line");
   app.add_option("--log-level", flags.log_level, "for stderr")
       ->envname("TIDINGS_LOG")

@@ -4,7 +4,7 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <memory>
+#include <mutex>
 #include <utility>
 
 namespace tidings {
@@ -16,49 +16,28 @@ void BackgroundProcessor::start(std::string database_url, ConnectionOptions conn
     constexpr std::chrono::seconds retry_interval{10};
     while (!stop.stop_requested()) {
       try {
-        const auto connection = OutboxProcessor::connect(database_url, connecting, stop);
-        OutboxProcessor processor{database_url, *connection, options};
-        run(processor, stop);
+        run_.run(database_url, connecting, options, stop);
       } catch (const std::exception& error) {
         if (stop.stop_requested()) return;
         // Registrations go on, their events wait in the table, and /health says so. The cause (a login, a
         // stream's setting) may be mended without restarting the service.
         spdlog::error("outbox processor failed, next try in {} s error={}", retry_interval.count(),
                       error.what());
+        std::mutex mutex;
         std::condition_variable_any wake;
-        std::unique_lock lock{mutex_};
-        error_ = error.what();
+        std::unique_lock lock{mutex};
         wake.wait_for(lock, stop, retry_interval, [] { return false; });
       }
     }
   }};
 }
 
-void BackgroundProcessor::run(OutboxProcessor& processor, const std::stop_token& stop) {
-  const auto forget = [this](OutboxProcessor*) {
-    const std::lock_guard lock{mutex_};
-    processor_ = nullptr;
-  };
-  const std::unique_ptr<OutboxProcessor, decltype(forget)> known{&processor, forget};
-  {
-    const std::lock_guard lock{mutex_};
-    processor_ = &processor;
-    error_.clear();
-  }
-  processor.run(stop);
-}
-
-void BackgroundProcessor::notify() noexcept {
-  const std::lock_guard lock{mutex_};
-  if (processor_ != nullptr) processor_->notify();
-}
-
 BackgroundProcessor::Health BackgroundProcessor::health() const {
   using Phase = ProcessorStatus::Phase;
-  const std::lock_guard lock{mutex_};
-  if (!error_.empty()) return {false, "failed", error_};
-  const auto phase = processor_ == nullptr ? Phase::waiting_for_broker : processor_->status().phase;
-  return {phase == Phase::active || phase == Phase::standby, to_string(phase), {}};
+  const auto status = run_.status();
+  if (status.phase == Phase::stopped && !status.waiting_because.empty())
+    return {false, "failed", status.waiting_because};
+  return {status.phase == Phase::active || status.phase == Phase::standby, to_string(status.phase), {}};
 }
 
 }  // namespace tidings

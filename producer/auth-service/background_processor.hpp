@@ -4,9 +4,10 @@
 // the background, so that a broker that is away holds up no registration.
 
 #include <tidings/connection.hpp>
+#include <tidings/monitor_report.hpp>
 #include <tidings/outbox_processor.hpp>
+#include <tidings/processor_run.hpp>
 
-#include <mutex>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -19,7 +20,7 @@ class BackgroundProcessor {
   void start(std::string database_url, ConnectionOptions connecting, OutboxProcessorOptions options);
 
   /// After a commit: read the outbox now.
-  void notify() noexcept;
+  void notify() noexcept { run_.notify(); }
 
   struct Health {
     bool ok = false;
@@ -27,14 +28,11 @@ class BackgroundProcessor {
     std::string error;  ///< why it failed; it is tried again every 10 s
   };
   [[nodiscard]] Health health() const;
+  [[nodiscard]] MonitorReport report(const HealthLimits& limits) const { return run_.report(limits); }
 
  private:
-  void run(OutboxProcessor& processor, const std::stop_token& stop);
-
-  mutable std::mutex mutex_;
-  OutboxProcessor* processor_ = nullptr;  // while it runs; guarded by mutex_
-  std::string error_;                     // guarded by mutex_
-  std::jthread thread_;                   // last: it uses all of the above
+  ProcessorRun run_;
+  std::jthread thread_;  // last: it uses the other
 };
 
 }  // namespace tidings

@@ -4,25 +4,16 @@
 
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
-#include <charconv>
 #include <chrono>
-#include <condition_variable>
 #include <optional>
 #include <string_view>
-#include <system_error>
-#include <thread>
 
 namespace tidings {
 namespace {
 
-constexpr int request_threads = 64;  // a slow client has one to itself
-constexpr int waiting_connections = 512;
-constexpr std::chrono::seconds request_deadline{5};
 constexpr std::chrono::seconds longest_wait{5};
 constexpr std::size_t longest_body = 16384;
 constexpr std::size_t most_discarded = 1048576;
@@ -74,41 +65,17 @@ std::optional<std::string> read_body(const httplib::Request& request, httplib::R
 
 }  // namespace
 
-Address Address::parse(const std::string& text) {
-  const auto colon = text.rfind(':');
-  Address address{.host = text.substr(0, colon)};
-  if (address.host.starts_with('[') && address.host.ends_with(']'))
-    address.host = address.host.substr(1, address.host.size() - 2);
-  const auto digits = colon == std::string::npos ? "" : text.substr(colon + 1);
-  const auto* const all = digits.data() + digits.size();
-  const auto [end, error] = std::from_chars(digits.data(), all, address.port);
-  if (address.host.empty() || error != std::errc{} || end != all || address.port < 0 || address.port > 65535)
-    throw SettingError("--http=" + text + ": takes HOST:PORT with a port from 0 (any free one) to 65535");
-  return address;
-}
-
-std::string to_string(const Address& address) {
-  const bool v6 = address.host.find(':') != std::string::npos;
-  return (v6 ? '[' + address.host + ']' : address.host) + ':' + std::to_string(address.port);
-}
-
-HttpServer::HttpServer(const std::string& database_url, BackgroundProcessor& processor)
-    : server_(request_deadline),
+HttpServer::HttpServer(const std::string& database_url, BackgroundProcessor& processor,
+                       const HttpOptions& options)
+    : address_(Address::parse(options.listen)),
+      monitor_(options),
+      server_({.bytes = 2 * most_discarded}),
       processor_(processor),
       database_(Database::open(database_url)),
       service_(*database_) {
   database_->require_schema();
-  server_.new_task_queue = [] { return new httplib::ThreadPool(request_threads); };
-  // One request a connection: an idle one would keep a thread from others, and what is left
-  // of a refused body could be read as a next request.
-  server_.set_keep_alive_max_count(1);
-  server_.set_tcp_nodelay(true);
-  // The library sets SO_REUSEPORT: a second server on a busy port would start and take half of the requests.
-  server_.set_socket_options([this](auto socket) {
-    const int yes = 1;
-    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    socket_ = static_cast<int>(socket);
-  });
+  monitor_.add([&processor](const HealthLimits& limits) { return processor.report(limits); });
+  monitor_.add_to(server_);
   server_.set_payload_max_length(longest_body);
   server_.Post("/users",
                [this](const httplib::Request& request, httplib::Response& response,
@@ -119,47 +86,13 @@ HttpServer::HttpServer(const std::string& database_url, BackgroundProcessor& pro
   server_.set_error_handler([](const httplib::Request&, httplib::Response& response) {
     if (!response.body.empty()) return;
     answer_error(response, response.status,
-                 response.status == 404 ? "there are POST /users and GET /health" : "request refused");
+                 response.status == 404
+                     ? "there are POST /users and GET /health, /livez, /readyz, /metrics and /api/status"
+                     : "request refused");
   });
   server_.set_logger([](const httplib::Request& request, const httplib::Response& response) {
     spdlog::debug("http method={} status={}", request.method, response.status);
   });
-}
-
-int HttpServer::bind(const Address& address) {
-  errno = 0;
-  const int port = address.port == 0                                  ? server_.bind_to_any_port(address.host)
-                   : server_.bind_to_port(address.host, address.port) ? address.port
-                                                                      : -1;
-  if (port <= 0) {
-    const auto why = errno == 0 ? "no such host" : std::generic_category().message(errno);
-    throw Error("cannot listen on " + to_string(address) + " (" + why + "): choose another with --http");
-  }
-  // The library's queue of 5 would make a burst of clients wait for a resent SYN.
-  listen(socket_, waiting_connections);
-  return port;
-}
-
-void HttpServer::run(const std::stop_token& stop) {
-  std::mutex mutex;
-  std::condition_variable_any wake;
-  bool ended = false, orderly = false;
-  std::thread listener{[&] {
-    orderly = server_.listen_after_bind();
-    const std::lock_guard lock{mutex};
-    ended = true;
-    wake.notify_all();
-  }};
-  {
-    // The library forgets a stop() that comes before it runs.
-    std::unique_lock lock{mutex};
-    while (!server_.is_running() && !ended) wake.wait_for(lock, std::chrono::milliseconds{1});
-    wake.wait(lock, stop, [&] { return ended; });
-  }
-  server_.stop();
-  server_.stop_reading();
-  listener.join();
-  if (!orderly && !stop.stop_requested()) throw Error("the HTTP server ended: out of file descriptors?");
 }
 
 void HttpServer::post_user(const httplib::Request& request, httplib::Response& response,

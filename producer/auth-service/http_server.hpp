@@ -1,10 +1,12 @@
 #pragma once
 
-// The service's HTTP interface: POST /users and GET /health.
+// The service's HTTP interface: POST /users, GET /health, and what MonitorServer serves.
 
 #include "auth_service.hpp"
 #include "background_processor.hpp"
-#include "deadline_server.hpp"
+#include "http/deadline_server.hpp"
+#include "http/listener.hpp"
+#include "http/monitor_routes.hpp"
 
 #include <tidings/database.hpp>
 
@@ -17,35 +19,27 @@
 
 namespace tidings {
 
-struct Address {
-  std::string host;
-  int port = 0;  ///< 0: any that is free
-
-  /// `HOST:PORT` or `[V6]:PORT`. Throws SettingError.
-  [[nodiscard]] static Address parse(const std::string& text);
-};
-
-[[nodiscard]] std::string to_string(const Address& address);
-
 class HttpServer {
  public:
   /// Throws DatabaseError when the database or its tables are not there.
-  HttpServer(const std::string& database_url, BackgroundProcessor& processor);
+  HttpServer(const std::string& database_url, BackgroundProcessor& processor, const HttpOptions& options);
 
   /// Returns the port. Throws Error when it cannot listen there.
-  int bind(const Address& address);
+  int bind() { return listener_.bind(address_); }
 
   /// Serves until `stop`, then answers the requests that are there whole. Throws Error when it ends by
   /// itself.
-  void run(const std::stop_token& stop);
+  void run(const std::stop_token& stop) { listener_.run(stop, Listener::AtStop::answer); }
 
  private:
   void post_user(const httplib::Request& request, httplib::Response& response,
                  const httplib::ContentReader& content);
   void get_health(httplib::Response& response) const;
 
+  const Address address_;
+  MonitorRoutes monitor_;
   DeadlineServer server_;
-  int socket_ = -1;
+  Listener listener_{server_};
   BackgroundProcessor& processor_;
 
   // SQLite has one writer at a time anyway: turns are fairer and cheaper than polling for the file's lock.

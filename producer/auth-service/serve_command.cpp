@@ -4,6 +4,7 @@
 #include "http_server.hpp"
 
 #include <tidings/connection.hpp>
+#include <tidings/http_options.hpp>
 #include <tidings/outbox_processor.hpp>
 #include <tidings/stop_signals.hpp>
 
@@ -18,7 +19,8 @@ namespace tidings {
 namespace {
 
 int serve(const std::string& http) {
-  const auto address = Address::parse(http);
+  const auto monitoring = HttpOptions::from_environment(http);
+  monitoring.validate();
   const auto url = database_url();
   const auto options = OutboxProcessorOptions::from_environment();
   auto connecting = ConnectionOptions::from_environment();
@@ -27,10 +29,10 @@ int serve(const std::string& http) {
   StopSignals signals;
   // At the end the order is the reverse: no more requests first, then the processor drains.
   BackgroundProcessor processor;
-  HttpServer server{url, processor};
-  const int port = server.bind(address);
+  HttpServer server{url, processor, monitoring};
+  const int port = server.bind();
   processor.start(url, std::move(connecting), options);
-  std::cout << "listening on " << to_string({address.host, port}) << std::endl;
+  std::cout << "listening on " << to_string(Address{Address::parse(http).host, port}) << std::endl;
   server.run(signals.token());
   spdlog::info("stopping: no more requests, draining the outbox processor");
   return exit_code::done;
@@ -41,7 +43,7 @@ int serve(const std::string& http) {
 void add_serve_command(CommandLine& line) {
   const auto http = std::make_shared<std::string>("127.0.0.1:8080");
   auto& command = line.command(
-      "serve", "Serves POST /users and GET /health, and publishes the events in the background.",
+      "serve", "Serves POST /users, health and metrics, and publishes the events in the background.",
       {SettingGroup::database, SettingGroup::nats, SettingGroup::outbox}, [http] { return serve(*http); });
   command.add_option("--http", *http, "HOST:PORT to listen on; port 0 takes a free one (127.0.0.1:8080)");
 }

@@ -4,12 +4,15 @@
 #include <tidings/connection.hpp>
 #include <tidings/database.hpp>
 #include <tidings/error.hpp>
+#include <tidings/monitor_server.hpp>
 #include <tidings/outbox_processor.hpp>
+#include <tidings/processor_run.hpp>
 #include <tidings/stop_signals.hpp>
 
 #include <spdlog/spdlog.h>
 
 #include <memory>
+#include <string>
 
 namespace tidings {
 namespace {
@@ -17,6 +20,7 @@ namespace {
 struct RelayFlags {
   bool drain = false;
   bool manage_stream = true;
+  std::string http;  ///< where to serve health and metrics; empty: nowhere
 };
 
 /// Says at once that there is no outbox, instead of after the wait for NATS. A database that has only a
@@ -30,6 +34,14 @@ void require_outbox(const std::string& url) {
   }
 }
 
+std::unique_ptr<MonitorServer> watch(const ProcessorRun& processor, const std::string& http) {
+  if (http.empty()) return nullptr;
+  auto monitor = std::make_unique<MonitorServer>(HttpOptions::from_environment(http));
+  monitor->watch(processor);
+  monitor->start();
+  return monitor;
+}
+
 int relay(const RelayFlags& flags) {
   const auto url = database_url();
   auto options = OutboxProcessorOptions::from_environment();
@@ -37,13 +49,13 @@ int relay(const RelayFlags& flags) {
   options.manage_stream = flags.manage_stream;
   auto connecting = ConnectionOptions::from_environment();
   connecting.name = "tidings relay";
+  ProcessorRun processor;
+  const auto monitor = watch(processor, flags.http);
   require_outbox(url);
 
   StopSignals signals;
   try {
-    const auto connection = OutboxProcessor::connect(url, connecting, signals.token());
-    OutboxProcessor processor{url, *connection, options};
-    processor.run(signals.token());
+    processor.run(url, connecting, options, signals.token());
     const auto status = processor.status();
     spdlog::info("relay ended published={} refused={} dead_lettered={}", status.published, status.refused,
                  status.dead_lettered);
@@ -63,6 +75,8 @@ void add_relay_command(CommandLine& line) {
                                {SettingGroup::database, SettingGroup::nats, SettingGroup::outbox},
                                [flags] { return relay(*flags); });
   command.add_flag("--drain", flags->drain, "exit once nothing is left to publish");
+  command.add_option("--http", flags->http,
+                     "HOST:PORT to serve health and metrics on; port 0 takes a free one");
   command.add_flag("--manage-stream,!--no-manage-stream", flags->manage_stream,
                    "make the stream when it is missing (default)");
 }

@@ -41,7 +41,7 @@ function target_of(file, name, quoted,   i, candidate) {
 function complain(text) { print text; failed = 1 }
 
 BEGIN {
-  roots = split("sdk/src/ sdk/include/ producer/outbox/ producer/outbox/include/ producer/auth-service/ producer/", root, " ")
+  roots = split("sdk/http/src/ sdk/http/include/ sdk/src/ sdk/include/ producer/outbox/ producer/outbox/include/ producer/auth-service/ producer/", root, " ")
 }
 
 FNR == 1 { input++ }

@@ -1,4 +1,4 @@
-# find_package(tidings COMPONENTS sdk outbox postgres): a target tidings::<component> each. All are there when none is
+# find_package(tidings COMPONENTS sdk outbox postgres http): a target tidings::<component> each. All are there when none is
 # named; libpq is needed by who links tidings::postgres, or an outbox that was built with PostgreSQL.
 include(CMakeFindDependencyMacro)
 find_dependency(PkgConfig)
@@ -9,13 +9,16 @@ find_dependency(spdlog)
 find_dependency(OpenSSL)
 pkg_check_modules(libnats REQUIRED IMPORTED_TARGET libnats)
 pkg_check_modules(libpq QUIET IMPORTED_TARGET libpq)
+pkg_check_modules(cpp_httplib QUIET IMPORTED_TARGET cpp-httplib)
 include(${CMAKE_CURRENT_LIST_DIR}/tidingsTargets.cmake)
 
 foreach(component IN LISTS tidings_FIND_COMPONENTS)
   set(tidings_${component}_FOUND FALSE)
-  if(NOT component MATCHES "^(sdk|outbox|postgres)$" OR NOT TARGET tidings::${component})
-    set(tidings_reason "tidings has no component ${component}: sdk, outbox, and postgres where it was built with libpq")
-  elseif(TARGET tidings::postgres_connection AND NOT libpq_FOUND AND NOT component STREQUAL "sdk")
+  if(NOT component MATCHES "^(sdk|outbox|postgres|http)$" OR NOT TARGET tidings::${component})
+    set(tidings_reason "tidings has no component ${component}: sdk, outbox, http, and postgres where it was built with libpq")
+  elseif(component STREQUAL "http" AND NOT cpp_httplib_FOUND)
+    set(tidings_reason "tidings::http needs cpp-httplib")
+  elseif(TARGET tidings::postgres_connection AND NOT libpq_FOUND AND NOT component MATCHES "^(sdk|http)$")
     set(tidings_reason "tidings::${component} needs libpq")
   else()
     set(tidings_${component}_FOUND TRUE)

@@ -5,6 +5,7 @@
 #include "nats/leader_advisories.hpp"
 #include "nats/partition.hpp"
 #include "retry_loop.hpp"
+#include "services/processor_report.hpp"
 #include "services/relay_session.hpp"
 #include "services/stop_deadline.hpp"
 #include "services/waiting_notice.hpp"
@@ -78,10 +79,14 @@ struct OutboxProcessor::State {
 };
 
 std::unique_ptr<Connection> OutboxProcessor::connect(const std::string& database_url,
-                                                     ConnectionOptions options, const std::stop_token& stop) {
+                                                     ConnectionOptions options, const std::stop_token& stop,
+                                                     const std::function<void(const Error&)>& failed) {
   WaitingNotice notice{database_url};
-  const auto failed = [&notice](const Error& error) { notice.tell(error.what()); };
-  return std::make_unique<Connection>(std::move(options), stop, failed);
+  const auto tell = [&](const Error& error) {
+    if (failed) failed(error);
+    notice.tell(error.what());
+  };
+  return std::make_unique<Connection>(std::move(options), stop, tell);
 }
 
 OutboxProcessor::OutboxProcessor(std::string database_url, Connection& connection,
@@ -101,9 +106,11 @@ void OutboxProcessor::run(const std::stop_token& stop) {
     while (!done) done = state_->relay_through_migrations(lease, stop);
   };
   const auto failed = [&context](const Error& error) {
+    context.status.reading.rest();
     context.status.enter(Phase::waiting_for_database, error.what());
   };
   (void)retry(stop, work, failed);
+  context.status.reading.rest();
   context.status.enter(Phase::stopped);
 }
 
@@ -119,6 +126,7 @@ bool OutboxProcessor::State::relay_through_migrations(Lease& lease, const std::s
 }
 
 bool OutboxProcessor::State::relay_once(Lease& lease, const std::stop_token& stop) {
+  context.status.reading.step();
   const auto reading = Database::open(database_url, Database::Open::processor);
   const auto writing = Database::open(database_url, Database::Open::processor);
   const StopDeadline deadline{stop, database_may_take, [&] {
@@ -185,10 +193,13 @@ bool OutboxProcessor::State::take(Lease& lease, Database& database, const std::s
   const auto outbox = database.outbox();
   const auto& options = context.options;
   while (!stop.stop_requested()) {
+    context.status.reading.step();
     require_kept(database);
     if (lease.try_take(database)) return true;
     context.status.enter(Phase::standby);
+    context.status.update_figures([](auto& figures) { figures.oldest_pending.reset(); });
     if (options.drain && outbox->count_pending() == 0 && outbox->read_retries({}, 1).empty()) return false;
+    context.status.reading.rest();
     context.watch->sleep(std::min(options.lease / 8, standby_interval));
   }
   return false;
@@ -200,5 +211,10 @@ void OutboxProcessor::notify() noexcept {
 }
 
 ProcessorStatus OutboxProcessor::status() const { return state_->context.status.read(); }
+
+MonitorReport OutboxProcessor::report(const HealthLimits& limits) const {
+  const auto& status = state_->context.status;
+  return report_of(status.read(), status.figures(), limits);
+}
 
 }  // namespace tidings

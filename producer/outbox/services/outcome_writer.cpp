@@ -39,6 +39,7 @@ OutcomeWriter::OutcomeWriter(Database& database, Lease& lease, SharedProcessorSt
 OutcomeWriter::~OutcomeWriter() {
   thread_.request_stop();
   thread_.join();
+  status_.writing.rest();
 }
 
 void OutcomeWriter::add(std::vector<Outcome>& outcomes) {
@@ -75,10 +76,8 @@ std::string OutcomeWriter::reason() const {
     const std::lock_guard lock{mutex_};
     if (!reason_.empty()) return reason_;
   }
-  const auto asked_at = asked_at_.load();
-  if (asked_at == 0) return {};
-  const auto silent =
-      std::chrono::ceil<seconds>(steady_clock::now().time_since_epoch() - steady_clock::duration{asked_at});
+  const auto silent = std::chrono::ceil<seconds>(status_.writing.busy_for());
+  if (silent == seconds{0}) return {};
   return "no answer for " + std::to_string(silent.count()) + " s: " + database_.name() +
          " hangs, or its commits wait for a disk or a standby";
 }
@@ -105,6 +104,7 @@ void OutcomeWriter::run(const std::stop_token& stop) {
       status_.database_works();
       delay = first_pause;
     } catch (const DatabaseError& error) {
+      status_.writing.rest();  // it has answered
       if (lost()) break;
       if (!database_.lost().empty()) return give_up();
       set_reason(error.what());
@@ -169,7 +169,7 @@ void OutcomeWriter::write(Batch& batch) {
 
 void OutcomeWriter::write_all(Batch& batch) {
   const bool delete_published = options_.retention.count() == 0;
-  asked_at_ = steady_clock::now().time_since_epoch().count();
+  status_.writing.step();
   if (write_at_once(database_, lease_, batch.outcomes, record(), delete_published)) {
     if (!lease_.held()) state_ = State::lost;
     committed();
@@ -220,6 +220,7 @@ void OutcomeWriter::renew() {
   try {
     if (steady_clock::now() >= renew_at_) write_fenced([](Transaction&) { return 0; });
   } catch (const DatabaseError&) {
+    status_.writing.rest();
     return;  // the next try to write tells
   }
 }
@@ -266,7 +267,7 @@ void OutcomeWriter::clean_up() {
 template <class Work>
 steady_clock::time_point OutcomeWriter::write_fenced(Work&& work) {
   const auto status = record();
-  asked_at_ = steady_clock::now().time_since_epoch().count();
+  status_.writing.step();
   database_.transact([&](Transaction& transaction) {
     if (!lease_.renew(transaction)) {
       state_ = State::lost;
@@ -280,7 +281,8 @@ steady_clock::time_point OutcomeWriter::write_fenced(Work&& work) {
 
 steady_clock::time_point OutcomeWriter::committed() {
   const auto committed = steady_clock::now();
-  asked_at_ = 0;
+  status_.writing.rest();
+  status_.update_figures([](auto& figures) { figures.last_write = now(); });
   if (lost()) return committed;
   fresh_until_ = lease_.fresh_until().time_since_epoch().count();
   renew_at_ = committed + options_.lease / 3;

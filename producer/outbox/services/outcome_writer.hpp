@@ -98,7 +98,6 @@ class OutcomeWriter {
 
   std::atomic<BootClock::rep> fresh_until_;
   std::atomic<State> state_{State::writing};
-  std::atomic<std::chrono::steady_clock::rep> asked_at_{0};  // that the database answers; 0: it has
   bool skip_locked_ = false;
   bool cleanup_failed_ = false;
 

@@ -35,7 +35,9 @@ bool RelaySession::run(const std::stop_token& stop) {
   reader_.rewind();
   try {
     while (!stop.stop_requested() && !writer_.lost()) {
+      context_.status.reading.step();
       take_results();
+      look_at_backlog_if_due();
       bool progress = false;
       std::optional<Timestamp> read_at;
       if (may_publish()) {
@@ -54,6 +56,15 @@ bool RelaySession::run(const std::stop_token& stop) {
   }
   if (!writer_.lost()) finish();
   return false;
+}
+
+/// One look-up in an index; how many are pending would take a walk.
+void RelaySession::look_at_backlog_if_due() {
+  constexpr milliseconds interval{1000};
+  if (Clock::now() < look_at_backlog_at_) return;
+  const auto oldest = outbox_->oldest_pending();
+  context_.status.update_figures([&](auto& figures) { figures.oldest_pending = oldest; });
+  look_at_backlog_at_ = Clock::now() + interval;
 }
 
 bool RelaySession::drained() {
@@ -77,6 +88,7 @@ void RelaySession::take_results() {
     status.in_flight = scheduler_.in_flight();
     status.blocked_aggregates = scheduler_.blocked();
   });
+  context_.status.add_counts(counted_);
   writer_.add(outcomes_);
 }
 
@@ -85,8 +97,10 @@ void RelaySession::take(PublishResult& result) {
     case PublishResult::Kind::stored:
       backoff_.on_stored();
       if (!writer_.failing()) enter(Phase::active);
-      if (auto event = scheduler_.stored(result.token))
+      if (auto event = scheduler_.stored(result.token)) {
+        ++counted_.of(event->event_type).published;
         record(std::move(*event), RowStatus::published, {}, options_.clock());
+      }
       break;
     case PublishResult::Kind::refused:
       refuse(result);
@@ -136,6 +150,9 @@ void RelaySession::refuse(PublishResult& result) {
     ++status.refused;
     if (dead) ++status.dead_lettered;
   });
+  auto& counts = counted_.of(event->event_type);
+  ++counts.refused;
+  if (dead) ++counts.dead_lettered;
   spdlog::warn("{} id={} attempt={} reason=\"{}\"", dead ? "dead letter" : "refused", event->id,
                event->retry_count, result.error);
   record(std::move(*event), dead ? RowStatus::dead_letter : RowStatus::failed, std::move(result.error), at);
@@ -249,6 +266,7 @@ void RelaySession::wait(std::optional<Timestamp> read_at) {
   at_latest(retry_rows_.next_look());
   const auto now = Clock::now();
   if (backoff_.is_paused(now)) longest = std::chrono::ceil<milliseconds>(backoff_.paused_until() - now);
+  context_.status.reading.rest();
   const bool written = context_.watch->wait(std::max(longest, milliseconds{1}));
   const bool notified = context_.notified.exchange(false);
   const bool poll_due = Clock::now() - polled_ >= options_.processing_interval;
@@ -258,6 +276,7 @@ void RelaySession::wait(std::optional<Timestamp> read_at) {
 
 /// Stopped: what is in flight is confirmed and written back, so that the next holder need not send it again.
 void RelaySession::finish() {
+  context_.status.reading.rest();  // it has an end of its own
   constexpr milliseconds stop_takes_at_most{5000};
   const auto deadline = Clock::now() + stop_takes_at_most;
   publisher_.flush();

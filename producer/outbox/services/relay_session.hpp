@@ -55,6 +55,7 @@ class RelaySession {
   [[nodiscard]] bool may_be_its_subject(const PublishResult& result);
   void suspect(PublishResult& result);
   void refuse(PublishResult& result);
+  void look_at_backlog_if_due();
   void record(OutboxEvent event, RowStatus status, std::string error, Timestamp at);
   void wait_for_broker(const std::string& why);
   void enter(ProcessorStatus::Phase phase, const std::string& why = {});
@@ -81,6 +82,9 @@ class RelaySession {
   Clock::time_point polled_ = Clock::now();
 
   std::size_t large_bytes_ = 0;  // of events whose data was read when they were sent, in flight
+
+  Clock::time_point look_at_backlog_at_{};
+  ProcessorFigures counted_;  // by type, since they were told last
 
   BrokerBackoff backoff_;
   bool stream_told_ = false;  // what is to be said about it

@@ -1,5 +1,8 @@
 #pragma once
 
+#include "loop_pulse.hpp"
+#include "services/processor_figures.hpp"
+
 #include <tidings/processor_status.hpp>
 
 #include <spdlog/spdlog.h>
@@ -48,6 +51,36 @@ class SharedProcessorStatus {
     change(status_);
   }
 
+  /// The same for the figures.
+  template <class Change>
+  void update_figures(Change&& change) {
+    const std::lock_guard lock{mutex_};
+    change(figures_);
+  }
+  /// Takes what was counted by type; once for many events, since others may be reading.
+  void add_counts(ProcessorFigures& counted) {
+    if (counted.by_type.empty()) return;
+    const std::lock_guard lock{mutex_};
+    for (const auto& [type, counts] : counted.by_type) {
+      auto& all = figures_.of(type);
+      all.published += counts.published;
+      all.refused += counts.refused;
+      all.dead_lettered += counts.dead_lettered;
+    }
+    counted.by_type.clear();
+  }
+  [[nodiscard]] ProcessorFigures figures() const {
+    std::unique_lock lock{mutex_};
+    auto figures = figures_;
+    lock.unlock();
+    figures.reading_for = reading.busy_for();
+    figures.writing_for = writing.busy_for();
+    return figures;
+  }
+
+  LoopPulse reading;  ///< of the thread of run()
+  LoopPulse writing;  ///< of the OutcomeWriter
+
   [[nodiscard]] ProcessorStatus read() const {
     const std::lock_guard lock{mutex_};
     return status_;
@@ -55,7 +88,8 @@ class SharedProcessorStatus {
 
  private:
   mutable std::mutex mutex_;
-  ProcessorStatus status_;  // under mutex
+  ProcessorStatus status_;    // under mutex
+  ProcessorFigures figures_;  // under mutex; without how long the loops are busy
   std::atomic<bool> failure_told_{false};
 };
 

@@ -17,6 +17,7 @@
 #include <tidings/consumer_options.hpp>
 #include <tidings/consumer_status.hpp>
 #include <tidings/delivery.hpp>
+#include <tidings/monitor_report.hpp>
 #include <tidings/stop_signals.hpp>
 
 #include <nlohmann/json.hpp>
@@ -54,6 +55,7 @@ class ConsumerEngine {
   void resume();
   [[nodiscard]] ConsumerStats stats() const;
   [[nodiscard]] ConsumerStatus status() const;
+  [[nodiscard]] MonitorReport report(const HealthLimits& limits) const;
 
  private:
   [[nodiscard]] Handler after_start_hook(Handler handler) const;
@@ -126,6 +128,8 @@ class Consumer {
   void resume() { engine_.resume(); }
   [[nodiscard]] ConsumerStats stats() const { return engine_.stats(); }
   [[nodiscard]] ConsumerStatus status() const { return engine_.status(); }
+  /// Both, for MonitorServer.
+  [[nodiscard]] MonitorReport report(const HealthLimits& limits = {}) const { return engine_.report(limits); }
 
  private:
   template <class T, class Handler>

@@ -1,3 +1,4 @@
+#include "consumer/consumer_report.hpp"
 #include "consumer/consumer_session.hpp"
 #include "consumer/inbox_guard.hpp"
 
@@ -139,6 +140,10 @@ ConsumerStats ConsumerEngine::stats() const {
 }
 
 ConsumerStatus ConsumerEngine::status() const { return state_->status.get(); }
+
+MonitorReport ConsumerEngine::report(const HealthLimits& limits) const {
+  return report_of(*state_, stats(), limits);
+}
 
 void run_side_by_side(const std::stop_token& stop,
                       const std::vector<std::function<void(const std::stop_token&)>>& runs) {

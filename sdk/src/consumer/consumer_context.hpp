@@ -10,6 +10,7 @@
 #include "consumer/run_control.hpp"
 #include "consumer/type_counts.hpp"
 #include "inbox/inbox.hpp"
+#include "loop_pulse.hpp"
 
 #include <tidings/consumer_options.hpp>
 #include <tidings/consumer_status.hpp>
@@ -29,6 +30,7 @@ struct ConsumerMeters {
   using Count = std::atomic<std::uint64_t>;
   Count received{0}, handled{0}, duplicates{0}, retried{0}, unavailable{0}, paused{0}, held_back{0},
       dead_lettered{0}, ignored{0}, fenced{0}, commits{0}, last_commit_size{0};
+  std::atomic<std::chrono::system_clock::rep> last_commit{0};  ///< 0: none yet
   TypeCounts by_type;
   GroupGauges group;
   Percentiles handling;  ///< of each handler
@@ -56,10 +58,21 @@ class SharedStatus {
     return status_;
   }
 
+  /// What the consumer's thread is in for long, told by another; empty for nothing.
+  void hold_up(std::string by) {
+    const std::lock_guard lock{mutex_};
+    held_up_by_ = std::move(by);
+  }
+  [[nodiscard]] std::string held_up_by() const {
+    const std::lock_guard lock{mutex_};
+    return held_up_by_;
+  }
+
  private:
   const Hook<const ConsumerStatus&> changed_;
   mutable std::mutex mutex_;
-  ConsumerStatus status_{.since = std::chrono::system_clock::now()};
+  ConsumerStatus status_{.since = std::chrono::system_clock::now()};  // under mutex, as is the next
+  std::string held_up_by_;
 };
 
 struct ConsumerContext {
@@ -83,6 +96,7 @@ struct ConsumerContext {
   const Hook<const Success&> on_success;
   const Hook<const Failure&> on_failure;
   SharedStatus status;
+  LoopPulse pulse;  ///< of the session
 };
 
 }  // namespace tidings

@@ -74,12 +74,14 @@ ConsumerSession::End ConsumerSession::work_until_end() {
   start();
   idle_since_ = Clock::now();
   while (!stop_.stop_requested() && !idle_for_too_long()) {
+    context_.pulse.step();
     if (turn()) idle_since_ = Clock::now();
     idle_since_ += upkeep_.prune_if_due();  // waiting for the inbox is not idling
     if (stream_) idle_since_ += upkeep_.keep_position_if_due(stream_->created, puller_->settled_to());
     outage_.end_if_lost();
     if (!may_stay_owner()) return End::taken_over;
   }
+  context_.pulse.rest();  // a stop has its own end
   context_.status.set(ConsumerStatus::State::draining);
   drain();
   return stop_.stop_requested() ? End::stopped : End::idle;
@@ -87,6 +89,7 @@ ConsumerSession::End ConsumerSession::work_until_end() {
 
 /// Makes or checks streams and durable, waiting for a JetStream that does not answer. False when stopped.
 bool ConsumerSession::join() {
+  context_.pulse.rest();  // requests have their timeouts
   return outage_.until_done("joining the group", [this] {
     connection_.require_open();
     if (options_.manage_streams) {

@@ -13,6 +13,7 @@ bool OutageWait::until_done(const char* what, const std::function<void()>& work)
     if (stop_.stop_requested()) return;
     const auto why = reason(error);
     context_.status.set(ConsumerStatus::State::waiting, why);
+    context_.pulse.step();
     if (logged != why) spdlog::warn("{}; trying again", why);  // an error says itself where it comes from
     logged = why;
   });

@@ -35,6 +35,8 @@ Settler::Settler(ConsumerContext& context, Puller& puller, DeadLetters& dead_let
 
 void Settler::committed(std::size_t messages) {
   ++meters_.commits;
+  meters_.last_commit = std::chrono::system_clock::now().time_since_epoch().count();
+  context_.pulse.step();
   if (messages > 0) meters_.last_commit_size = messages;
 }
 

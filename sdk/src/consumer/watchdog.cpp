@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 namespace tidings {
 
@@ -28,6 +29,7 @@ void Watchdog::watch(const std::stop_token& end) {
     look_at_handler();
     look_at_inbox();
     look_at_stop();
+    tell_what_holds_up();
   }
 }
 
@@ -69,6 +71,18 @@ void Watchdog::look_at_stop() {
   context_.status.set(ConsumerStatus::State::draining, reason);
   spdlog::warn("{}: the stop waits for its end{}", reason,
                ends_process(context_) ? ", and no longer than handler_time_limit" : "");
+}
+
+/// For those who ask why the consumer's loop stands still.
+void Watchdog::tell_what_holds_up() {
+  constexpr milliseconds worth_telling{1000};
+  std::string by;
+  if (const auto handler = executor_.running(); handler && Clock::now() - handler->since >= worth_telling)
+    by = name_of(*handler) + " runs";
+  else if (const auto since = context_.inbox.waits_since();
+           since && Inbox::Clock::now() - *since >= worth_telling)
+    by = "inbox: the database does not answer";
+  context_.status.hold_up(std::move(by));
 }
 
 std::string Watchdog::name_of(const BatchExecutor::Running& handler) const {

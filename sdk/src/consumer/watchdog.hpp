@@ -32,6 +32,7 @@ class Watchdog {
   void look_at_handler();
   void look_at_inbox();
   void look_at_stop();
+  void tell_what_holds_up();
   [[nodiscard]] std::string name_of(const BatchExecutor::Running& handler) const;
 
   const BatchExecutor& executor_;

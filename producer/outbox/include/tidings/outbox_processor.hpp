@@ -6,6 +6,7 @@
 #include <tidings/backoff.hpp>
 #include <tidings/connection.hpp>
 #include <tidings/event_publisher.hpp>
+#include <tidings/monitor_report.hpp>
 #include <tidings/processor_status.hpp>
 #include <tidings/timestamp.hpp>
 
@@ -47,10 +48,11 @@ struct OutboxProcessorOptions {
 class OutboxProcessor {
  public:
   /// Connects as Connection's constructor does, which see. While it waits for NATS, `tidings outbox stats`
-  /// shows what for, unless another processor is at work there. A database that is away is no error here.
-  [[nodiscard]] static std::unique_ptr<Connection> connect(const std::string& database_url,
-                                                           ConnectionOptions options,
-                                                           const std::stop_token& stop);
+  /// shows what for, unless another processor is at work there; `failed` is told each time that it cannot
+  /// connect. A database that is away is no error here.
+  [[nodiscard]] static std::unique_ptr<Connection> connect(
+      const std::string& database_url, ConnectionOptions options, const std::stop_token& stop,
+      const std::function<void(const Error&)>& failed = {});
 
   /// Opens its own connections to the database at `database_url`, as in DATABASE_URL. `connection` may be
   /// shared with consumers and other processors, and must outlive this. Throws SettingError for an option
@@ -68,6 +70,9 @@ class OutboxProcessor {
 
   /// Thread-safe.
   [[nodiscard]] ProcessorStatus status() const;
+
+  /// The same with more figures, for MonitorServer. Thread-safe; waits for nothing.
+  [[nodiscard]] MonitorReport report(const HealthLimits& limits = {}) const;
 
  private:
   struct State;

@@ -1,4 +1,4 @@
-#include "deadline_server.hpp"
+#include "http/deadline_server.hpp"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -19,8 +20,8 @@ using Clock = std::chrono::steady_clock;
 
 class DeadlineStream : public httplib::Stream {
  public:
-  DeadlineStream(socket_t socket, milliseconds longest)
-      : socket_(socket), longest_(longest), deadline_(Clock::now() + longest) {}
+  DeadlineStream(socket_t socket, const RequestLimits& limits)
+      : socket_(socket), limits_(limits), deadline_(Clock::now() + limits.deadline) {}
 
   [[nodiscard]] bool is_readable() const override { return is_ready(POLLIN); }
   [[nodiscard]] bool is_writable() const override { return is_ready(POLLOUT); }
@@ -29,9 +30,10 @@ class DeadlineStream : public httplib::Stream {
   /// The library reads headers byte by byte.
   ssize_t read(char* data, std::size_t size) override {
     if (begin_ == end_) {
-      if (!is_readable()) return -1;
+      if (received_ >= limits_.bytes || !is_readable()) return -1;
       const auto received = ::recv(socket_, buffer_.data(), buffer_.size(), 0);
       if (received <= 0) return received;
+      received_ += static_cast<std::size_t>(received);
       begin_ = 0;
       end_ = static_cast<std::size_t>(received);
     }
@@ -42,7 +44,7 @@ class DeadlineStream : public httplib::Stream {
   }
 
   ssize_t write(const char* data, std::size_t size) override {
-    if (!std::exchange(answering_, true)) deadline_ = Clock::now() + longest_;
+    if (!std::exchange(answering_, true)) deadline_ = Clock::now() + limits_.deadline;
     for (std::size_t written = 0; written < size;) {
       if (!is_writable()) return -1;
       const auto count = ::send(socket_, data + written, size - written, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -69,27 +71,71 @@ class DeadlineStream : public httplib::Stream {
   }
 
   const socket_t socket_;
-  const milliseconds longest_;
+  const RequestLimits& limits_;
   Clock::time_point deadline_;
   bool answering_ = false;
   std::array<char, 4096> buffer_{};
+  std::size_t received_ = 0;
   std::size_t begin_ = 0, end_ = 0;  // of what is in the buffer and was not read yet
 };
 
 }  // namespace
 
-void DeadlineServer::stop_reading() {
+/// The library's threads. It tells of each connection, so that none waits for a thread behind idle ones.
+class DeadlineServer::Connections : public httplib::ThreadPool {
+ public:
+  explicit Connections(DeadlineServer& server)
+      : httplib::ThreadPool(server.limits_.connections), server_(server) {}
+
+  using Enqueued = decltype(std::declval<httplib::ThreadPool&>().enqueue({}));  // bool in newer releases
+  Enqueued enqueue(std::function<void()> work) override {
+    server_.expect_connection();
+    return httplib::ThreadPool::enqueue(std::move(work));
+  }
+
+ private:
+  DeadlineServer& server_;
+};
+
+DeadlineServer::DeadlineServer(const RequestLimits& limits) : limits_(limits) {
+  new_task_queue = [this] { return new Connections(*this); };
+  // One request a connection: an idle one would keep a thread from others, and what is left
+  // of a refused body could be read as a next request.
+  set_keep_alive_max_count(1);
+  set_tcp_nodelay(true);
+}
+
+void DeadlineServer::expect_connection() {
   const std::lock_guard lock{mutex_};
-  reading_ = false;
-  // What has come can still be read; after it, the end of the request seems to be there.
-  for (const auto socket : open_) ::shutdown(socket, SHUT_RD);
+  ++expected_;
+  give_up_oldest();
+}
+
+/// As many as there are without a thread, for each of which one ends.
+void DeadlineServer::give_up_oldest() {
+  while (!oldest_.empty() && expected_ > limits_.connections + (open_.size() - oldest_.size())) {
+    ::shutdown(oldest_.front(), SHUT_RD);  // a request that is there whole is answered all the same
+    oldest_.pop_front();
+  }
+}
+
+void DeadlineServer::stop_reading() { end(SHUT_RD); }
+void DeadlineServer::hang_up() { end(SHUT_RDWR); }
+
+void DeadlineServer::end(int how) {
+  const std::lock_guard lock{mutex_};
+  ended_ = how;
+  // After SHUT_RD what has come can still be read; after it, the end of the request seems to be there.
+  for (const auto socket : open_) ::shutdown(socket, how);
 }
 
 bool DeadlineServer::process_and_close_socket(socket_t socket) {
   {
     const std::lock_guard lock{mutex_};
     open_.insert(socket);
-    if (!reading_) ::shutdown(socket, SHUT_RD);
+    oldest_.push_back(socket);
+    if (ended_ >= 0) ::shutdown(socket, ended_);
+    give_up_oldest();
   }
   // Newer releases want both addresses as well.
   const auto process = [](auto& server, httplib::Stream& stream) {
@@ -99,11 +145,13 @@ bool DeadlineServer::process_and_close_socket(socket_t socket) {
     else
       return server.process_request(stream, {}, 0, {}, 0, true, closed, nullptr);
   };
-  DeadlineStream stream{socket, deadline_};
+  DeadlineStream stream{socket, limits_};
   const bool processed = process(*this, stream);
   {
     const std::lock_guard lock{mutex_};
     open_.erase(socket);  // before the number can be that of another connection
+    std::erase(oldest_, socket);
+    --expected_;
   }
   ::shutdown(socket, SHUT_RDWR);
   ::close(socket);
