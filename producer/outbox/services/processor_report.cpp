@@ -33,8 +33,8 @@ std::string why_stalled(const ProcessorStatus& status, const ProcessorFigures& f
     return "stopped: " + status.waiting_because;
   const auto longest = std::max(figures.reading_for, figures.writing_for);
   if (longest < limits.stalled_after) return {};
-  return "no answer of the database for " + whole_seconds(longest) +
-         ": it hangs, or its commits wait for a lock, a disk or a standby";
+  return "no answer for " + whole_seconds(longest) +
+         ": the database hangs, or its commits wait for a lock, a disk or a standby";
 }
 
 std::string why_not_ready(const ProcessorStatus& status, const ProcessorFigures& figures,

@@ -189,7 +189,9 @@ bool RelaySession::may_publish() {
     return false;
   }
   try {
+    context_.status.reading.rest();  // requests to NATS have their timeouts
     if (backoff_.is_stream_check_due(Clock::now())) check_stream();
+    context_.status.reading.step();
   } catch (const NatsError& error) {
     if (!error.retryable()) throw;
     wait_for_broker(error.what());
