@@ -35,9 +35,16 @@ void BackgroundProcessor::start(std::string database_url, ConnectionOptions conn
 BackgroundProcessor::Health BackgroundProcessor::health() const {
   using Phase = ProcessorStatus::Phase;
   const auto status = run_.status();
-  if (status.phase == Phase::stopped && !status.waiting_because.empty())
-    return {false, "failed", status.waiting_because};
-  return {status.phase == Phase::active || status.phase == Phase::standby, to_string(status.phase), {}};
+  const bool ok = status.phase == Phase::active || status.phase == Phase::standby;
+  const bool failed = status.phase == Phase::stopped && !status.waiting_because.empty();
+  return {ok, failed ? "failed" : to_string(status.phase), ok ? "" : status.waiting_because};
+}
+
+MonitorReport BackgroundProcessor::report(const HealthLimits& limits) const {
+  auto report = run_.report(limits);
+  // It is tried again, and registrations go on meanwhile: whoever restarts what is not alive would end them.
+  if (run_.status().phase == ProcessorStatus::Phase::stopped) report.stalled.clear();
+  return report;
 }
 
 }  // namespace tidings

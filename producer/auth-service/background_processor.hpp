@@ -25,10 +25,10 @@ class BackgroundProcessor {
   struct Health {
     bool ok = false;
     std::string phase;  ///< the processor's, or `failed`
-    std::string error;  ///< why it failed; it is tried again every 10 s
+    std::string error;  ///< why it is not ok; what failed is tried again every 10 s
   };
   [[nodiscard]] Health health() const;
-  [[nodiscard]] MonitorReport report(const HealthLimits& limits) const { return run_.report(limits); }
+  [[nodiscard]] MonitorReport report(const HealthLimits& limits) const;
 
  private:
   ProcessorRun run_;

@@ -24,6 +24,10 @@ class HttpServer {
   /// Throws DatabaseError when the database or its tables are not there.
   HttpServer(const std::string& database_url, BackgroundProcessor& processor, const HttpOptions& options);
 
+  /// False when others can reach the address and there is no token: then only what is the service's own is
+  /// served.
+  [[nodiscard]] bool monitored() const { return !monitor_.closed(); }
+
   /// Returns the port. Throws Error when it cannot listen there.
   int bind() { return listener_.bind(address_); }
 

@@ -20,7 +20,6 @@ namespace {
 
 int serve(const std::string& http) {
   const auto monitoring = HttpOptions::from_environment(http);
-  monitoring.validate();
   const auto url = database_url();
   const auto options = OutboxProcessorOptions::from_environment();
   auto connecting = ConnectionOptions::from_environment();
@@ -30,6 +29,11 @@ int serve(const std::string& http) {
   // At the end the order is the reverse: no more requests first, then the processor drains.
   BackgroundProcessor processor;
   HttpServer server{url, processor, monitoring};
+  if (!server.monitored())
+    spdlog::warn(
+        "--http={}: others can reach this address, and there is no TIDINGS_HTTP_TOKEN or TIDINGS_HTTP_TOKEN_FILE: "
+        "/livez, /readyz, /metrics and /api/status are refused to everybody",
+        http);
   const int port = server.bind();
   processor.start(url, std::move(connecting), options);
   std::cout << "listening on " << to_string(Address{Address::parse(http).host, port}) << std::endl;

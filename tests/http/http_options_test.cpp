@@ -28,3 +28,27 @@ TEST_CASE("an address that others can reach needs a token") {
   CHECK_THROWS_AS((HttpOptions{.listen = "127.0.0.1"}.validate()), SettingError);
   CHECK_THROWS_AS((HttpOptions{.listen = "127.0.0.1:1", .token = "two words"}.validate()), SettingError);
 }
+
+TEST_CASE("the token may be the first line of a file") {
+  const TempDir folder;
+  const auto path = (folder / "token").string();
+  const auto write = [&path](const std::string& text) { std::ofstream{path} << text; };
+  const EnvironmentVariable no_token{"TIDINGS_HTTP_TOKEN", std::nullopt};
+  const EnvironmentVariable file{"TIDINGS_HTTP_TOKEN_FILE", path};
+  const auto listen = [] { return HttpOptions::from_environment("0.0.0.0:9464"); };
+  CHECK_THROWS_AS(listen(), SettingError);  // there is no such file
+  for (const std::string empty : {"", "\n", "\na-secret\n"}) {
+    write(empty);
+    CHECK_THROWS_AS(listen(), SettingError);
+  }
+  for (const std::string text : {"a-secret", "a-secret\n", "a-secret\nmore\n"}) {
+    write(text);
+    CHECK(listen().token == "a-secret");
+  }
+  CHECK_NOTHROW(listen().validate());
+  write("two words\n");
+  CHECK_THROWS_AS(listen(), SettingError);
+  write("a-secret\n");
+  const EnvironmentVariable both{"TIDINGS_HTTP_TOKEN", "another"};
+  CHECK_THROWS_AS(listen(), SettingError);
+}

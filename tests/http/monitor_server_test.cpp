@@ -11,10 +11,14 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace tidings;
@@ -55,6 +59,13 @@ FileDescriptor connect_and_send(int port, const std::string& text) {
   REQUIRE(::poll(&waited, 1, 10000) == 1);
   if (!text.empty()) (void)::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   return socket;
+}
+
+/// By the server; what it has sent before is not looked at.
+bool is_closed(const FileDescriptor& socket) {
+  std::array<char, 4096> buffer{};
+  const auto count = ::recv(socket.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+  return count == 0 || (count < 0 && errno != EAGAIN);
 }
 
 }  // namespace
@@ -115,6 +126,27 @@ TEST_CASE("200 connections that say nothing keep nobody waiting, nor a stop") {
   const auto asked = std::chrono::steady_clock::now();
   CHECK(served.get("/livez")->status == 200);
   CHECK(std::chrono::steady_clock::now() - asked < std::chrono::seconds{3});
+  const auto stopped = std::chrono::steady_clock::now();
+  served.stop();
+  CHECK(std::chrono::steady_clock::now() - stopped < std::chrono::seconds{2});
+}
+
+TEST_CASE("clients that send a byte now and then keep nobody waiting, nor a stop, and are given up") {
+  Served served;
+  std::vector<FileDescriptor> slow;
+  for (int i = 0; i < 20; ++i) slow.push_back(connect_and_send(served.port, "GET /livez HTTP/1.1\r\nX: "));
+  const std::jthread dripping{[&slow](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      for (const auto& socket : slow) (void)::send(socket.get(), "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+      ::poll(nullptr, 0, 100);  // their load
+    }
+  }};
+  const auto asked = std::chrono::steady_clock::now();
+  CHECK(served.get("/livez")->status == 200);
+  CHECK(std::chrono::steady_clock::now() - asked < std::chrono::seconds{3});
+  // The last to come is not given up for others, only when its time is over.
+  REQUIRE_WITHIN(15s, is_closed(slow.back()));
+  const auto late = connect_and_send(served.port, "GET /livez HTTP/1.1\r\nX: ");
   const auto stopped = std::chrono::steady_clock::now();
   served.stop();
   CHECK(std::chrono::steady_clock::now() - stopped < std::chrono::seconds{2});

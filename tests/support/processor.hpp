@@ -51,6 +51,9 @@ class Processor {
   void join() { thread_.join(); }  ///< waits for an end of its own
   void notify() { processor_.notify(); }
   [[nodiscard]] ProcessorStatus status() const { return processor_.status(); }
+  [[nodiscard]] MonitorReport report(const HealthLimits& limits = {}) const {
+    return processor_.report(limits);
+  }
   [[nodiscard]] ProcessorStatus::Phase phase() const { return status().phase; }
   [[nodiscard]] bool active() const { return status().phase == ProcessorStatus::Phase::active; }
   /// What run() threw. Only after stop() or join().

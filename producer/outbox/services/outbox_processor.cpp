@@ -214,7 +214,9 @@ ProcessorStatus OutboxProcessor::status() const { return state_->context.status.
 
 MonitorReport OutboxProcessor::report(const HealthLimits& limits) const {
   const auto& status = state_->context.status;
-  return report_of(status.read(), status.figures(), limits);
+  auto figures = status.figures();
+  figures.connected = state_->context.connection.connected();
+  return report_of(status.read(), figures, limits);
 }
 
 }  // namespace tidings

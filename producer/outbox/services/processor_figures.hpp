@@ -26,6 +26,8 @@ struct ProcessorFigures {
   std::optional<Timestamp> last_write{};      ///< when the database last confirmed one
   std::chrono::milliseconds reading_for{0};   ///< how long the loop has been in one step
   std::chrono::milliseconds writing_for{0};   ///< how long outcomes have been written, without an answer
+  bool connected = true;                      ///< to NATS, now
+  std::chrono::milliseconds sending_for{0};   ///< how long NATS has taken nothing, or not answered the loop
 
   [[nodiscard]] Counts& of(const std::string& type) {
     if (const auto found = by_type.find(type); found != by_type.end()) return found->second;

@@ -41,6 +41,9 @@ std::string why_not_ready(const ProcessorStatus& status, const ProcessorFigures&
                           const HealthLimits& limits) {
   if (status.phase != Phase::active && status.phase != Phase::standby)
     return to_string(status.phase) + (status.waiting_because.empty() ? "" : ": " + status.waiting_because);
+  if (!figures.connected) return to_string(status.phase) + std::string{": NATS: not connected"};
+  if (figures.sending_for >= limits.stalled_after)
+    return "NATS: no answer for " + whole_seconds(figures.sending_for);
   const auto age = status.phase == Phase::active ? backlog_age(figures) : std::nullopt;
   if (!age || *age < limits.backlog_age) return {};
   return "backlog: the oldest pending event is " + whole_seconds(*age) + " old" +
@@ -89,6 +92,9 @@ std::vector<Metric> metrics_of(const ProcessorStatus& status, const ProcessorFig
           gauge("tidings_outbox_loop_busy_seconds",
                 "How long the loop, or the writing of outcomes, has been in one step.",
                 seconds(std::max(figures.reading_for, figures.writing_for))),
+          gauge("tidings_outbox_nats_wait_seconds",
+                "How long the loop has waited for NATS to take what is sent, or to answer.",
+                seconds(figures.sending_for)),
           phases(status)};
 }
 

@@ -11,7 +11,9 @@ using Phase = ProcessorStatus::Phase;
 
 void ProcessorRun::run(const std::string& database_url, const ConnectionOptions& connecting,
                        const OutboxProcessorOptions& options, const std::stop_token& stop) {
-  begin_waiting({});
+  // Why the run before failed is told until this one has a connection, or an error of its own.
+  if (const auto last = status(); last.phase != Phase::stopped || last.waiting_because.empty())
+    begin_waiting({});
   try {
     const auto connection = OutboxProcessor::connect(
         database_url, connecting, stop, [this](const Error& error) { begin_waiting(error.what()); });

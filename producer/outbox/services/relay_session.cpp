@@ -20,6 +20,7 @@ RelaySession::RelaySession(RelayContext& context, Database& reading, Database& w
       publisher_(
           context.connection, options_.publisher, [&watch = *context.watch] { watch.wake(); },
           [this](const OutboxEvent& event) -> const OutboxEvent& {
+            const PulseHandover to_database{context_.status.sending, context_.status.reading};
             const auto& whole = reader_.whole(event, context_.connection.max_payload());
             large_bytes_ += whole.event_data.size();
             return whole;
@@ -189,9 +190,7 @@ bool RelaySession::may_publish() {
     return false;
   }
   try {
-    context_.status.reading.rest();  // requests to NATS have their timeouts
     if (backoff_.is_stream_check_due(Clock::now())) check_stream();
-    context_.status.reading.step();
   } catch (const NatsError& error) {
     if (!error.retryable()) throw;
     wait_for_broker(error.what());
@@ -205,6 +204,7 @@ bool RelaySession::may_publish() {
 /// Made at the start, after each transient error, reconnect and election: the stream may have been deleted
 /// meanwhile, or its server know no batches.
 void RelaySession::check_stream() {
+  const PulseHandover to_nats{context_.status.reading, context_.status.sending};
   const auto& stream = options_.publisher.stream;
   if (options_.manage_stream)
     ensure_stream(context_.connection, {.name = stream,
@@ -232,6 +232,7 @@ bool RelaySession::large_events_wait() {
 }
 
 bool RelaySession::send() {
+  const PulseHandover to_nats{context_.status.reading, context_.status.sending};
   bool sent = false;
   const bool probe_suspects = backoff_.may_send_suspects(Clock::now());
   // A process that was frozen in this loop may have a successor by now.

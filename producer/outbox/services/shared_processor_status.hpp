@@ -75,10 +75,12 @@ class SharedProcessorStatus {
     lock.unlock();
     figures.reading_for = reading.busy_for();
     figures.writing_for = writing.busy_for();
+    figures.sending_for = sending.busy_for();
     return figures;
   }
 
-  LoopPulse reading;  ///< of the thread of run()
+  LoopPulse reading;  ///< of the thread of run(), but where it waits for NATS
+  LoopPulse sending;  ///< of the same thread, where it does
   LoopPulse writing;  ///< of the OutcomeWriter
 
   [[nodiscard]] ProcessorStatus read() const {

@@ -214,12 +214,17 @@ std::size_t ConcurrentExecutor::stuck() {
   return late_;
 }
 
-std::optional<ConcurrentExecutor::Clock::time_point> ConcurrentExecutor::next_overdue() const {
+std::optional<ConcurrentExecutor::Clock::time_point> ConcurrentExecutor::oldest_start() const {
   auto first = Run::not_started;
   for (const auto& [ticket, message] : in(Stage::active))
     first = std::min(first, message->run->started.load());
-  if (first == Run::not_started) return std::nullopt;
-  return first + options_.handler_time_limit + std::chrono::milliseconds{1};
+  return first == Run::not_started ? std::nullopt : std::optional{first};
+}
+
+std::optional<ConcurrentExecutor::Clock::time_point> ConcurrentExecutor::next_overdue() const {
+  const auto first = oldest_start();
+  if (!first) return std::nullopt;
+  return *first + options_.handler_time_limit + std::chrono::milliseconds{1};
 }
 
 std::vector<ConcurrentExecutor::Settled> ConcurrentExecutor::withdraw(std::chrono::milliseconds delay) {

@@ -54,10 +54,14 @@ class ConcurrentExecutor {
   [[nodiscard]] std::vector<Settled> step();
   [[nodiscard]] bool more_to_do();
 
+  /// When the handler began that has run longest, if one runs; without those that are late.
+  [[nodiscard]] std::optional<Clock::time_point> oldest_start() const;
   /// When a running handler will have run too long, if one runs.
   [[nodiscard]] std::optional<Clock::time_point> next_overdue() const;
   /// How many handlers still run that nobody waits for any more: they ran too long, or were abandoned.
   [[nodiscard]] std::size_t stuck();
+  /// The same, as of the last step.
+  [[nodiscard]] std::size_t late() const noexcept { return late_; }
   /// All workers are held by such handlers. Then nothing is started.
   [[nodiscard]] bool all_stuck() const noexcept {
     return late_ >= static_cast<std::size_t>(options_.workers);

@@ -61,6 +61,15 @@ bool ConcurrentMode::leave_to_others() {
   return stuck || was_stuck;
 }
 
+/// One that hangs holds up its key alone, and the consumer is ready: this is how it is seen.
+void ConcurrentMode::show_handlers() {
+  if (const auto since = executor_.oldest_start())
+    context_.handler.step(*since);
+  else
+    context_.handler.rest();
+  context_.overdue_handlers = executor_.late();
+}
+
 void ConcurrentMode::end_process_if_stuck(Connection& connection) {
   if (!all_stuck() || !ends_process(context_)) return;
   connection.flush(last_flush);

@@ -44,6 +44,8 @@ class ConcurrentMode {
   /// more: here it would wait as long as they run, which may be for ever. True meanwhile, and when it ends.
   bool leave_to_others();
 
+  /// For those who watch the consumer.
+  void show_handlers();
   /// If that is wanted, and all workers are held by late handlers.
   void end_process_if_stuck(Connection& connection);
 

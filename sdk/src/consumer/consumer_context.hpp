@@ -96,7 +96,10 @@ struct ConsumerContext {
   const Hook<const Success&> on_success;
   const Hook<const Failure&> on_failure;
   SharedStatus status;
-  LoopPulse pulse;  ///< of the session
+  LoopPulse pulse;    ///< of the session, but where it waits for messages or for NATS
+  LoopPulse nats;     ///< of the session, where it waits for NATS to confirm what it has sent
+  LoopPulse handler;  ///< of the handler that has run longest, as last seen
+  std::atomic<std::size_t> overdue_handlers{0};  ///< that hold a worker, and nobody waits for any more
 };
 
 }  // namespace tidings

@@ -19,6 +19,10 @@ const char* name_of(ConsumerStatus::State state) {
 
 double seconds(std::chrono::nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
 
+std::string whole_seconds(std::chrono::milliseconds duration) {
+  return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(duration).count()) + " s";
+}
+
 /// The metrics of one consumer, each with the label of its group.
 class Metrics {
  public:
@@ -91,6 +95,12 @@ std::vector<Metric> metrics_of(const ConsumerContext& context, const ConsumerSta
                 seconds(system_clock::duration{context.meters.last_commit.load()}));
   metrics.gauge("tidings_consumer_loop_busy_seconds", "How long the loop has been in one step.",
                 seconds(context.pulse.busy_for()));
+  metrics.gauge("tidings_consumer_handler_running_seconds",
+                "How long the handler has run that runs longest, 0 for none.",
+                seconds(context.handler.busy_for()));
+  metrics.gauge("tidings_consumer_overdue_handlers",
+                "Handlers that have run for longer than handler_time_limit and hold a worker.",
+                static_cast<double>(context.overdue_handlers));
   return std::move(metrics.all);
 }
 
@@ -101,8 +111,7 @@ std::string why_stalled(const ConsumerContext& context, const ConsumerStatus& st
   const auto busy = context.pulse.busy_for();
   if (busy < limits.stalled_after) return {};
   const auto by = context.status.held_up_by();
-  return "no round for " + std::to_string(std::chrono::duration_cast<std::chrono::seconds>(busy).count()) +
-         " s" + (by.empty() ? "" : ": " + by);
+  return "no round for " + whole_seconds(busy) + (by.empty() ? "" : ": " + by);
 }
 
 }  // namespace
@@ -114,6 +123,8 @@ MonitorReport report_of(const ConsumerContext& context, const ConsumerStats& sta
   report.stalled = why_stalled(context, status, limits);
   if (!status.ready())
     report.not_ready = name_of(status.state) + (status.reason.empty() ? "" : ": " + status.reason);
+  else if (const auto waits = context.nats.busy_for(); waits >= limits.stalled_after)
+    report.not_ready = "NATS: no answer for " + whole_seconds(waits);
   else
     report.not_ready = report.stalled;
   report.status = {{"state", name_of(status.state)}};

@@ -158,7 +158,9 @@ bool ConsumerSession::turn() {
   puller_->pause(breakers().consumer_within_pause(now) || stuck());
   auto room = concurrent_ ? concurrent_->room() : static_cast<std::size_t>(options_.max_batch);
   if (strict_ && stuck()) room = 0;  // another instance's, soon
+  context_.pulse.rest();
   auto messages = strict_ ? strict_->take(room, next_wait(), stop_) : puller_->take(room, next_wait(), stop_);
+  context_.pulse.step();
   for (auto& message : puller_->take_excess()) transactional_->nak_excess(std::move(message));
   bool busy =
       !messages.empty() || !connection_.connected() || !puller_->answered() || breakers().within_pause(now);
@@ -167,6 +169,7 @@ bool ConsumerSession::turn() {
   if (concurrent_) {
     busy = concurrent_->step() || busy;
     busy = concurrent_->leave_to_others() || busy;
+    concurrent_->show_handlers();
     concurrent_->end_process_if_stuck(connection_);
   }
   if (const auto delay = puller_->rejoin_after()) {
@@ -263,6 +266,7 @@ void ConsumerSession::drain() {
   puller_->stop(deadline, std::move(not_started));
   if (concurrent_) concurrent_->drain(deadline);
   connection_.flush(std::max(std::chrono::ceil<milliseconds>(deadline - Clock::now()), last_flush));
+  context_.handler.rest();
   if (concurrent_) concurrent_->tell_of_late_handlers();
 }
 

@@ -140,6 +140,7 @@ void Settler::dead_letter(StreamMessagePtr message, const Settlement& settlement
   if (dead_letters_.pause_left().count() > 0) return try_dead_letter_later(std::move(message));
   const auto& delivery = message->delivery;
   try {
+    const PulseHandover to_nats{context_.pulse, context_.nats};
     dead_letters_.publish(delivery, message->payload(), settlement);
   } catch (const NatsError& error) {
     spdlog::error("the dead letter was not stored, the message stays on its stream: id={} {}",

@@ -77,7 +77,10 @@ void Watchdog::look_at_stop() {
 void Watchdog::tell_what_holds_up() {
   constexpr milliseconds worth_telling{1000};
   std::string by;
-  if (const auto handler = executor_.running(); handler && Clock::now() - handler->since >= worth_telling)
+  const auto handler = executor_.running();
+  if (context_.options.workers == 0)
+    handler ? context_.handler.step(handler->since) : context_.handler.rest();
+  if (handler && Clock::now() - handler->since >= worth_telling)
     by = name_of(*handler) + " runs";
   else if (const auto since = context_.inbox.waits_since();
            since && Inbox::Clock::now() - *since >= worth_telling)

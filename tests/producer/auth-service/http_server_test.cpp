@@ -31,13 +31,15 @@ namespace {
 
 class Service {
  public:
-  Service() {
+  explicit Service(const std::string& host = "127.0.0.1", const std::string& token = {}) {
     REQUIRE(run(executable("auth-service"), {"migrate"}, options()).exit == exited(0));
-    process_.emplace(executable("auth-service"), std::vector<std::string>{"serve", "--http", "127.0.0.1:0"},
-                     options());
-    REQUIRE(process_->wait_for_output("listening on 127.0.0.1:"));
+    auto serving = options();
+    serving.environment.emplace_back("TIDINGS_HTTP_TOKEN", token);
+    process_.emplace(executable("auth-service"), std::vector<std::string>{"serve", "--http", host + ":0"},
+                     serving);
+    REQUIRE(process_->wait_for_output("listening on " + host + ":"));
     const auto line = process_->out();
-    port_ = std::stoi(line.substr(line.find("127.0.0.1:") + 10));
+    port_ = std::stoi(line.substr(line.find(host + ":") + host.size() + 1));
   }
 
   [[nodiscard]] int port() const noexcept { return port_; }
@@ -140,6 +142,36 @@ TEST_CASE("a service that waits for NATS says so in its outbox, and what for") {
   REQUIRE_WITHIN(10s, sqlite::number(service.database(), "SELECT count(*) FROM outbox_state") == 1);
   CHECK_THAT(sqlite::text(service.database(), "SELECT phase || ': ' || trouble FROM outbox_state"),
              ContainsSubstring("waiting for broker: cannot connect to NATS at"));
+}
+
+TEST_CASE("a service that waits for NATS is alive, not ready, and says what for") {
+  const Service service;
+  const auto get = [&service](const std::string& path) { return service.client().Get(path); };
+  CHECK(get("/livez")->status == 200);
+  REQUIRE_WITHIN(10s, get("/readyz")->body.find("waiting for broker: cannot connect") != std::string::npos);
+  CHECK(get("/readyz")->status == 503);
+  CHECK_THAT(get("/metrics")->body,
+             ContainsSubstring("tidings_outbox_phase{phase=\"waiting for broker\"} 1"));
+  CHECK_THAT(get("/api/status")->body, ContainsSubstring("\"phase\":\"waiting for broker\""));
+  CHECK_THAT(get("/health")->body, ContainsSubstring("\"error\":\"cannot connect to NATS"));
+}
+
+TEST_CASE("where others can reach it, users are registered and nothing else is told without the token") {
+  Service service{"0.0.0.0"};
+  CHECK(service.post("application/json", "ada@example.org") == 201);
+  for (const auto* const path : {"/livez", "/readyz", "/metrics", "/api/status"}) {
+    CAPTURE(path);
+    CHECK(service.client().Get(path)->status == 403);
+  }
+  CHECK(service.client().Get("/health")->status == 503);  // NATS is away
+  CHECK_THAT(service.process().err(), ContainsSubstring("there is no TIDINGS_HTTP_TOKEN"));
+
+  Service told{"0.0.0.0", "a-secret"};
+  CHECK(told.post("application/json", "ada@example.org") == 201);
+  CHECK(told.client().Get("/livez")->status == 401);
+  const httplib::Headers headers{{"Authorization", "Bearer a-secret"}};
+  CHECK(told.client().Get("/livez", headers)->status == 200);
+  CHECK_THAT(told.process().err(), !ContainsSubstring("TIDINGS_HTTP_TOKEN"));
 }
 
 TEST_CASE("clients that drip their requests keep nobody else waiting for long") {

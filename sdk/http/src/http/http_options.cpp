@@ -21,11 +21,19 @@ std::string read_token(const std::string& path) {
   return token;
 }
 
+void require_sendable(const std::string& token) {
+  const auto printable = [](char letter) { return letter > ' ' && letter <= '~'; };
+  if (!std::ranges::all_of(token, printable))
+    throw SettingError("TIDINGS_HTTP_TOKEN: takes printable ASCII without spaces");
+}
+
 std::string token_from_environment() {
   const auto token = settings::text("TIDINGS_HTTP_TOKEN");
   const auto file = settings::text("TIDINGS_HTTP_TOKEN_FILE");
   if (token && file) throw SettingError("set TIDINGS_HTTP_TOKEN or TIDINGS_HTTP_TOKEN_FILE, not both");
-  return file ? read_token(*file) : token.value_or("");
+  auto given = file ? read_token(*file) : token.value_or("");
+  require_sendable(given);
+  return given;
 }
 
 }  // namespace
@@ -44,9 +52,7 @@ HttpOptions HttpOptions::from_environment(std::string listen) {
 
 void HttpOptions::validate() const {
   const auto address = Address::parse(listen);
-  const auto printable = [](char letter) { return letter > ' ' && letter <= '~'; };
-  if (!std::ranges::all_of(token, printable))
-    throw SettingError("TIDINGS_HTTP_TOKEN: takes printable ASCII without spaces");
+  require_sendable(token);
   if (token.empty() && !address.is_loopback())
     throw SettingError(
         "--http=" + listen +

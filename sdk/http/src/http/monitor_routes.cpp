@@ -50,11 +50,9 @@ void MonitorRoutes::serve(const httplib::Request& request, httplib::Response& re
 }
 
 bool MonitorRoutes::admits(const httplib::Request& request, httplib::Response& response) const {
-  if (options_.token.empty()) {
-    if (!loopback_)
-      answer(response, 403, {{"error", "set TIDINGS_HTTP_TOKEN: this address is not loopback"}});
-    return loopback_;
-  }
+  if (closed())
+    answer(response, 403, {{"error", "others can reach this address: set TIDINGS_HTTP_TOKEN to be told"}});
+  if (options_.token.empty()) return loopback_;
   constexpr std::string_view scheme = "Bearer ";
   const auto given = request.get_header_value("Authorization");
   if (given.starts_with(scheme) && same(std::string_view{given}.substr(scheme.size()), options_.token))

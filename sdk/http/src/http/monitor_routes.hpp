@@ -14,8 +14,11 @@ namespace tidings {
 
 class MonitorRoutes {
  public:
-  /// Beyond loopback they are served only to who brings the token: without one, to nobody.
+  /// Beyond loopback they are served only to who brings the token.
   explicit MonitorRoutes(HttpOptions options);
+
+  /// To nobody: others can reach the address, and there is no token.
+  [[nodiscard]] bool closed() const { return !loopback_ && options_.token.empty(); }
 
   /// Before add_to().
   void add(MonitorServer::Source source) { sources_.push_back(std::move(source)); }
