@@ -13,6 +13,7 @@ GroupOwnership::GroupOwnership(ConsumerContext& context, const Connection& conne
 
 bool GroupOwnership::acquire(const std::stop_token& stop) {
   context_.status.set(ConsumerStatus::State::standby);
+  context_.pulse.rest();
   if (!lease_.acquire(stop, [this] { return connection_.connected(); })) return false;
   spdlog::info("owner of group={}", context_.options.group);
   context_.inbox.fence(lease_.tenure());
