@@ -24,6 +24,9 @@ bool GroupOwnership::acquire(const std::stop_token& stop) {
 
 bool GroupOwnership::may_stay(bool answered, bool stuck) {
   stuck_ = stuck;
+  // The lease runs out, and commits are refused once another has it: the end of the session would wait for
+  // the workers.
+  if (stuck) return true;
   const auto now = Clock::now();
   if (answered) answered_at_ = now;
   return lease_.still_holds() && now - answered_at_ < 2 * context_.options.lease;

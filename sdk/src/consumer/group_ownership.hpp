@@ -25,8 +25,8 @@ class GroupOwnership {
   [[nodiscard]] bool acquire(const std::stop_token& stop);
   /// False once another may be the owner. Thread-safe.
   [[nodiscard]] bool holds() const noexcept { return lease_.holds(); }
-  /// Called in each turn. False when the group is to be left to others: the lease is over, nobody has
-  /// answered for NATS for two of them, or all workers are stuck.
+  /// Called in each turn. False when the group is to be left to others: the lease is over, or nobody has
+  /// answered for NATS for two of them. While all workers are stuck it is not renewed.
   [[nodiscard]] bool may_stay(bool answered, bool stuck);
   /// A standby takes over at once.
   void release() noexcept;

@@ -63,6 +63,7 @@ void StrictOrder::add(StreamMessagePtr message) {
     gate_.left(sequence);
     return passing_.push_back(std::move(message));
   }
+  added_ = now;
   const auto key = order_key(message->delivery.event);
   keep(std::move(message), key, {});
 }
@@ -75,6 +76,7 @@ bool StrictOrder::needs_no_handler(const StreamMessage& message) {
   if (for_others || !message.undecodable.empty() || context_.handlers.find(delivery.event.type) == nullptr)
     return true;
   if (delivery.delivered == 1) return false;  // nobody else has had it
+  if (unsettled_.contains(delivery.stream_sequence)) return false;
   auto& inbox = context_.inbox;
   bool settled = false;
   (void)outage_.until_done("inbox", [&] {
@@ -85,6 +87,7 @@ bool StrictOrder::needs_no_handler(const StreamMessage& message) {
              attempts->message_stored_at.value_or(delivery.stored_at) == delivery.stored_at;
     });
   });
+  if (!settled) unsettled_.insert(delivery.stream_sequence);
   return settled;
 }
 
@@ -106,15 +109,16 @@ void StrictOrder::look_at_gate() {
   if (const auto state = puller_.take_state())
     gate_.tell({state->num_ack_pending, state->consumer_sequence, state->stream_sequence});
   if (gate_.open()) {
-    if (!was_open) puller_.ask_for_missing(std::nullopt);
-    return;
+    if (was_open) return;
+    unsettled_.clear();
+    return puller_.ask_for_missing(std::nullopt);
   }
   if (now >= ask_again_) {
     puller_.ask_for_state();
     ask_again_ = now + ask_soon;
   }
   // What the server has forgotten, or has handed to somebody who waits as we do, is not kept for ever.
-  if (now - gate_.closed_since() >= 2 * puller_.ack_wait()) {
+  if (now - std::max(gate_.closed_since(), added_) >= 2 * puller_.ack_wait()) {
     drop_all();
     gate_.restart(now);
   }
@@ -147,6 +151,7 @@ std::vector<StreamMessagePtr> StrictOrder::take_all() {
 
 void StrictOrder::begin_anew() {
   (void)take_all();
+  unsettled_.clear();
   key_order_.forget_all();
   gate_ = TakeOverGate{Clock::now()};
   gaps_ = 0;

@@ -18,6 +18,7 @@
 #include <stop_token>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace tidings {
@@ -65,7 +66,10 @@ class StrictOrder {
   HoldQueue queue_;
   std::unordered_map<std::uint64_t, StreamMessagePtr> messages_;  // in queue_, by sequence
   std::vector<StreamMessagePtr> passing_;  // that came while the gate was closed, and need no handler
-  bool more_ready_ = false;                // what may be handled now was not all taken
+  // Looked up in the inbox, where nobody else can commit anything now: they wait for their handlers.
+  std::unordered_set<std::uint64_t> unsettled_;
+  Clock::time_point added_{};  // when a message was added last
+  bool more_ready_ = false;    // what may be handled now was not all taken
   std::uint64_t disturbances_ = 0;
   std::uint64_t gaps_ = 0;  // that were told of
   Clock::time_point pull_again_{}, ask_again_{};
