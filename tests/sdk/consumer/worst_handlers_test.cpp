@@ -85,6 +85,8 @@ const char* name_of(ConsumerStatus::State state) {
       return "draining";
     case paused:
       return "paused";
+    case standby:
+      return "standby";
   }
   return "";
 }
