@@ -82,19 +82,20 @@ class DeadlineStream : public httplib::Stream {
 }  // namespace
 
 /// The library's threads. It tells of each connection, so that none waits for a thread behind idle ones.
-class DeadlineServer::Connections : public httplib::ThreadPool {
+class DeadlineServer::Connections : public httplib::TaskQueue {
  public:
-  explicit Connections(DeadlineServer& server)
-      : httplib::ThreadPool(server.limits_.connections), server_(server) {}
+  explicit Connections(DeadlineServer& server) : server_(server), threads_(server.limits_.connections) {}
 
-  using Enqueued = decltype(std::declval<httplib::ThreadPool&>().enqueue({}));  // bool in newer releases
+  using Enqueued = decltype(std::declval<httplib::TaskQueue&>().enqueue({}));  // bool in newer releases
   Enqueued enqueue(std::function<void()> work) override {
     server_.expect_connection();
-    return httplib::ThreadPool::enqueue(std::move(work));
+    return threads_.enqueue(std::move(work));
   }
+  void shutdown() override { threads_.shutdown(); }
 
  private:
   DeadlineServer& server_;
+  httplib::ThreadPool threads_;
 };
 
 DeadlineServer::DeadlineServer(const RequestLimits& limits) : limits_(limits) {
