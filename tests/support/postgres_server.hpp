@@ -1,7 +1,7 @@
 #pragma once
 
 // A real PostgreSQL, one per test: it starts in about 100 ms, since its first files are made
-// once and copied.
+// once and unpacked, and since it has little memory of its own.
 
 #include "support/loopback.hpp"
 #include "support/process.hpp"

@@ -71,8 +71,10 @@ TEST_CASE("what is published again after a refusal goes to the partition of its 
   outbox.add("hot", "\"" + std::string(2000, 'x') + "\"");
   outbox.add("hot");
   outbox.add_many(40, 20);
-  const Processor processor{outbox, server.url(), quick(16)};
-  REQUIRE_WITHIN(10s, outbox.count_status("FAILED") == 1);
+  auto options = quick(16);
+  options.max_retries = 1000;  // it is not to die before this test has seen it fail
+  const Processor processor{outbox, server.url(), options};
+  REQUIRE_WITHIN(10s, outbox.count("status = 'FAILED' OR retryCount > 0") == 1);
   auto config = jetstream.stream_config("AUTH_EVENTS");
   config["max_msg_size"] = -1;
   jetstream.api("STREAM.UPDATE.AUTH_EVENTS", config);
