@@ -90,20 +90,30 @@ Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
   if (entry == nullptr) return policy_.unhandled(delivery);
   if (is_given_up(delivery)) return record_given_up(delivery);
   if (auto paused = breakers_.pause(delivery, *entry)) return std::move(*paused);
-  delivery.attempt = 1;
+  const auto before = failures_before(delivery);
+  delivery.attempt = before ? before->starts + 1 : 1;
   if (!inbox_.claim(identity_of(delivery.event))) return {.kind = Kind::duplicate};
   inbox_.savepoint();
   auto settlement = run(delivery, *entry);
   if (settlement.kind == Kind::handled) {
     inbox_.release_savepoint();
+    if (before) inbox_.forget_attempts(AttemptsKey{delivery}.identity());
     return settlement;
   }
   undo_handler();
-  // Where there is a count already, another copy of it has failed, or another instance has started it.
+  // Where there is another count by now, another copy of it has failed, or another instance has started it.
   if (settlement.kind == Kind::dead_letter ||
-      (settlement.kind != Kind::unavailable && !poison_.attempts(delivery)))
+      (settlement.kind != Kind::unavailable && poison_.attempts(delivery) == before))
     poison_.fail(delivery, settlement);
   return settlement;
+}
+
+/// Handed out for the first time, it has none.
+std::optional<Inbox::Attempts> BatchExecutor::failures_before(const Delivery& delivery) {
+  if (delivery.delivered <= 1) return std::nullopt;
+  auto known = poison_.attempts(delivery);
+  if (known && known->state != Inbox::Attempts::State::failed) known.reset();
+  return known;
 }
 
 void BatchExecutor::undo_handler() {
@@ -121,7 +131,8 @@ bool BatchExecutor::is_given_up(const Delivery& delivery) const {
 Settlement BatchExecutor::record_given_up(const Delivery& delivery) {
   if (inbox_.claim(identity_of(delivery.event))) {
     inbox_.unclaim();
-    if (!poison_.attempts(delivery)) poison_.fail(delivery, given_up_.settlement);
+    if (poison_.attempts(delivery) == failures_before(delivery))
+      poison_.fail(delivery, given_up_.settlement);
   }
   return given_up_.settlement;
 }

@@ -38,8 +38,8 @@ class BatchExecutor {
         poison_(inbox, policy_),
         key_order_(key_order) {}
 
-  /// Group commit: messages that JetStream hands out for the first time, in one transaction with a savepoint
-  /// each, so that one that fails rolls back alone. Ends early when the batch's time is up, or before a
+  /// Group commit: messages that JetStream hands out for the first time, and those that have failed here and
+  /// were here since, in one transaction with a savepoint each, so that one that fails rolls back alone. Ends early when the batch's time is up, or before a
   /// message whose handler meets a transient error: returns the settlements of as many messages as it came
   /// to, from the first on. When the transaction as a whole fails (a deferred constraint, a handler's own
   /// ROLLBACK, the same transient error again and again), each message runs isolated.
@@ -70,6 +70,7 @@ class BatchExecutor {
   void claim_ahead(std::span<Delivery* const> rest);
   [[nodiscard]] std::vector<Settlement> one_by_one(std::span<Delivery* const> batch);
   [[nodiscard]] Settlement in_savepoint(Delivery& delivery);
+  [[nodiscard]] std::optional<Inbox::Attempts> failures_before(const Delivery& delivery);
   void undo_handler();
   [[nodiscard]] bool is_given_up(const Delivery& delivery) const;
   [[nodiscard]] Settlement record_given_up(const Delivery& delivery);

@@ -51,6 +51,7 @@ void StreamMessage::read(MessagePtr message, std::string_view subject_prefix) {
   slot_ = in_flight_.add(message_.get(), ack);
   pending = ack.pending;
   consumer_sequence = ack.consumer_sequence;
+  retried_here = false;
   delivery.subject = natsMsg_GetSubject(message_.get());
   read_headers(message_.get(), delivery.headers);
   delivery.stream = ack.stream;

@@ -37,6 +37,8 @@ class StreamMessage {
   std::uint64_t consumer_sequence = 0;
   /// What the group handed out right before this one went to another instance, or was lost.
   bool after_gap = false;
+  /// It has failed here, and was here since: no process can have ended while it was handled.
+  bool retried_here = false;
   std::chrono::steady_clock::time_point arrived;
 
   [[nodiscard]] std::string_view payload() const noexcept;

@@ -133,6 +133,7 @@ void StrictOrder::put_back(StreamMessagePtr message, const Settlement& settlemen
   const bool was_started =
       settlement.kind == retry || settlement.kind == unavailable || settlement.kind == fenced;
   if (was_started) ++message->delivery.delivered;  // as if it had been handed out again
+  message->retried_here = settlement.kind == retry;
   const bool waits = was_started || settlement.kind == paused;
   const auto key = order_key(message->delivery.event);
   keep(std::move(message), key, waits ? Clock::now() + settlement.delay : Clock::time_point{});

@@ -32,8 +32,8 @@ class TransactionalMode {
         stop_(std::move(stop)),
         may_start_(std::move(may_start)) {}
 
-  /// Handles and settles events, in batches what is handed out for the first time, in isolation what comes
-  /// again.
+  /// Handles and settles events, in batches what is handed out for the first time or has waited here since it
+  /// failed, in isolation what comes again.
   void handle(std::vector<StreamMessagePtr> messages);
   /// More than is wanted here, since handlers have become slow. Later ones of its key wait until it comes
   /// again.

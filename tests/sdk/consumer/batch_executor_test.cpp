@@ -54,6 +54,44 @@ TEST_CASE("one that fails is rolled back alone, its neighbours are committed") {
   CHECK_FALSE(instance.inbox.attempts({"a"}).has_value());
 }
 
+TEST_CASE("one that has failed here is tried again among others, and counted until it is handled or dead") {
+  const TempDir folder;
+  const auto file = folder / "inbox.db";
+  bool failing = true;
+  BatchInstance instance{file, on_id("b", [&] {
+                           if (failing) fail();
+                         })};
+  auto batch = BatchInstance::deliveries({"a", "b"});
+  CHECK(kinds(instance.run_batch(batch)) == std::vector{Kind::handled, Kind::retry});
+  const auto again = [&](const std::string& neighbour) {
+    auto next = BatchInstance::deliveries({neighbour, "b"});
+    next[1].delivered = 2;
+    return instance.run_batch(next);
+  };
+  auto settlements = again("c");
+  CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::retry});
+  CHECK(settlements[1].attempts == 2);
+  CHECK(settlements[1].delay == instance.options.backoff.delay(2, "b"));
+  CHECK(instance.inbox.attempts({"b"})->starts == 2);
+
+  SECTION("handled") {
+    failing = false;
+    CHECK(kinds(again("d")) == std::vector{Kind::handled, Kind::handled});
+    CHECK_FALSE(instance.inbox.attempts({"b"}).has_value());
+    CHECK(effects(file) == std::vector<std::string>{"a", "c", "d", "b"});
+  }
+  SECTION("dead after as many attempts as elsewhere") {
+    settlements = again("d");
+    CHECK(kinds(settlements) == std::vector{Kind::handled, Kind::dead_letter});
+    CHECK(settlements[1].attempts == 3);
+    CHECK(instance.inbox.attempts({"b"})->state == Inbox::Attempts::State::dead_letter);
+    CHECK(effects(file) == std::vector<std::string>{"a", "c", "d"});
+  }
+  SECTION("alone, where the process has ended since") {
+    CHECK(instance.run_isolated("b").attempts == 3);
+  }
+}
+
 TEST_CASE("an event that was handled before has no second effect, together or alone") {
   const TempDir folder;
   BatchInstance instance{folder / "inbox.db"};
