@@ -191,7 +191,8 @@ TEST_CASE("relays that are frozen past their lease in turn, under load, leave no
   }
 }
 
-TEST_CASE("a relay killed a hundred times at random moments loses nothing and inverts nothing", "[engines]") {
+TEST_CASE("a relay killed again and again at random moments loses nothing and inverts nothing", "[engines]") {
+  const int kills = engine_under_test() == Engine::sqlite ? 100 : 40;  // a start takes longer there
   const auto seed = random_seed();
   INFO("TIDINGS_SEED=" << seed);
   std::mt19937 random{seed};
@@ -200,7 +201,7 @@ TEST_CASE("a relay killed a hundred times at random moments loses nothing and in
   network.delay(3ms);
   const Relays::Settings settings{{"OUTBOX_LEASE_MS", "500"}, {"NATS_URL", network.url()}};
   Writers writers{relays.outbox, {.largest_commit = 4, .longest_pause = 20ms, .seed = seed}};
-  for (int kill = 0; kill < 100; ++kill) {
+  for (int kill = 0; kill < kills; ++kill) {
     const auto epoch = relays.epoch();
     const auto published = relays.published();
     auto relay = relays.start(settings);
@@ -217,7 +218,7 @@ TEST_CASE("a relay killed a hundred times at random moments loses nothing and in
   writers.stop();
   const auto published_by_killed = relays.published();
   INFO(writers.committed() << " events, " << published_by_killed << " marked by relays that were killed");
-  CHECK(published_by_killed > 100);  // they did not only start
+  CHECK(published_by_killed > kills);  // they did not only start
   CHECK(relays.outbox.count("true") == writers.committed());
   auto last = relays.start(settings, {"--drain"});
   REQUIRE(last.wait(60s) == exited(0));

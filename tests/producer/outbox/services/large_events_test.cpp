@@ -19,7 +19,7 @@ using namespace tidings::test;
 
 namespace {
 
-constexpr int events = memory_is_measured ? 24 : 10;
+constexpr int events = memory_is_measured ? 16 : 10;
 constexpr int megabytes_each = 4;
 
 /// The database makes them: the memory of this process is what is measured.
