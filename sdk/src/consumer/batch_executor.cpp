@@ -112,7 +112,7 @@ Settlement BatchExecutor::in_savepoint(Delivery& delivery) {
 std::optional<Inbox::Attempts> BatchExecutor::failures_before(const Delivery& delivery) {
   if (delivery.delivered <= 1) return std::nullopt;
   auto known = poison_.attempts(delivery);
-  if (known && known->state != Inbox::Attempts::State::failed) known.reset();
+  if (!known || known->state != Inbox::Attempts::State::failed) return std::nullopt;
   return known;
 }
 
