@@ -131,8 +131,7 @@ bool BatchExecutor::is_given_up(const Delivery& delivery) const {
 Settlement BatchExecutor::record_given_up(const Delivery& delivery) {
   if (inbox_.claim(identity_of(delivery.event))) {
     inbox_.unclaim();
-    if (poison_.attempts(delivery) == failures_before(delivery))
-      poison_.fail(delivery, given_up_.settlement);
+    if (poison_.attempts(delivery) == failures_before(delivery)) poison_.fail(delivery, given_up_.settlement);
   }
   return given_up_.settlement;
 }

@@ -39,10 +39,11 @@ class BatchExecutor {
         key_order_(key_order) {}
 
   /// Group commit: messages that JetStream hands out for the first time, and those that have failed here and
-  /// were here since, in one transaction with a savepoint each, so that one that fails rolls back alone. Ends early when the batch's time is up, or before a
-  /// message whose handler meets a transient error: returns the settlements of as many messages as it came
-  /// to, from the first on. When the transaction as a whole fails (a deferred constraint, a handler's own
-  /// ROLLBACK, the same transient error again and again), each message runs isolated.
+  /// were here since, in one transaction with a savepoint each, so that one that fails rolls back alone. Ends
+  /// early when the batch's time is up, or before a message whose handler meets a transient error: returns
+  /// the settlements of as many messages as it came to, from the first on. When the transaction as a whole
+  /// fails (a deferred constraint, a handler's own ROLLBACK, the same transient error again and again), each
+  /// message runs isolated.
   [[nodiscard]] std::vector<Settlement> run_batch(std::span<Delivery* const> batch);
 
   /// A message that was delivered before, or one that follows such a message in its key. Its start is

@@ -13,8 +13,8 @@ void TransactionalMode::handle(std::vector<StreamMessagePtr> messages) {
   std::unordered_set<std::string> keys_again;
   for (auto& message : messages) {
     const auto& delivery = message->delivery;
-    bool comes_again = delivery.delivered > 1 && !message->retried_here &&
-                       !executor_.breakers().never_started(delivery);
+    bool comes_again =
+        delivery.delivered > 1 && !message->retried_here && !executor_.breakers().never_started(delivery);
     if (comes_again || !keys_again.empty()) {
       auto key = order_key(delivery.event);
       comes_again = comes_again || keys_again.contains(key);

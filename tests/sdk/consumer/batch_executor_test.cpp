@@ -87,9 +87,7 @@ TEST_CASE("one that has failed here is tried again among others, and counted unt
     CHECK(instance.inbox.attempts({"b"})->state == Inbox::Attempts::State::dead_letter);
     CHECK(effects(file) == std::vector<std::string>{"a", "c", "d"});
   }
-  SECTION("alone, where the process has ended since") {
-    CHECK(instance.run_isolated("b").attempts == 3);
-  }
+  SECTION("alone, where the process has ended since") { CHECK(instance.run_isolated("b").attempts == 3); }
 }
 
 TEST_CASE("an event that was handled before has no second effect, together or alone") {
